@@ -1,0 +1,77 @@
+"""Recipients into batches: at most 100 addresses of one service, within the API's size.
+
+The same token under two services goes into two batches, because an address is a key of
+the call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from push_sender.audience import Audience
+from push_sender.faults import Fault, InvalidRequest
+from push_sender.messages import MessageWriter
+from push_sender.services import Service
+
+ADDRESSES: Final = 100
+"""Addresses that one SendMessages takes (Pinpoint quotas)."""
+
+CALL_BYTES: Final = 6_500_000
+"""Room for what the caller wrote: SendMessages takes 7 MB, less 100 of the longest tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Recipients of one service, by position, that go out in one call."""
+
+    service: Service
+    positions: Sequence[int]
+
+
+def plan(audience: Audience, writer: MessageWriter) -> list[Batch]:
+    """Split an audience into batches, in the order asked within each service.
+
+    Raises
+    ------
+    InvalidRequest
+        If what is the same for everyone, or one recipient's own part beside it, is too
+        large for a call.
+    """
+    return [
+        Batch(service, chunk)
+        for service, positions in audience.positions.items()
+        for chunk in _chunks(service, positions, audience, writer)
+    ]
+
+
+def _chunks(
+    service: Service, positions: Sequence[int], audience: Audience, writer: MessageWriter
+) -> Iterator[Sequence[int]]:
+    shared = _wire_bytes(writer.call(service, ()))
+    if shared > CALL_BYTES:
+        raise InvalidRequest([Fault("request", _TOO_LARGE)])
+    chunk: list[int] = []
+    used = shared
+    for position in positions:
+        own = 0
+        if position in audience.individual:
+            own = _wire_bytes(writer.address(service, audience.recipients[position]))
+            if shared + own > CALL_BYTES:
+                raise InvalidRequest([Fault(f"recipients[{position}]", _TOO_LARGE)])
+        if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
+            yield chunk
+            chunk, used = [], shared
+        chunk.append(position)
+        used += own
+    yield chunk
+
+
+def _wire_bytes(value: object) -> int:
+    """Count the bytes of a value as botocore writes it, in ASCII."""
+    return len(json.dumps(value))
+
+
+_TOO_LARGE: Final = "larger than the 7 MB that one SendMessages takes; shorten it"

@@ -1,0 +1,138 @@
+"""The report: what happened to every recipient, in the order asked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
+
+from push_sender.faults import Fault, InvalidRequest
+from push_sender.outcomes import Outcome, Verdict
+from push_sender.request import PushRequest, Recipient
+from push_sender.rules import Warned
+from push_sender.services import SERVICES
+
+if TYPE_CHECKING:
+    from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
+
+RESPONSE_BYTES: Final = 6_000_000
+"""Room for a report: Lambda takes 6 MB (6,291,556 bytes) in an answer."""
+
+_RESULT_BYTES: Final = 420
+"""What a result has beside its tokens and its status message: names, codes, a message id."""
+
+_STATUS_MESSAGE_BYTES: Final = (100, 2_000)
+"""Where a status message is cut at the soonest and at the latest."""
+
+_REPLACEMENT_TOKEN_BYTES: Final = 256
+
+
+class Result(TypedDict):
+    """What happened to one recipient."""
+
+    token: str
+    service: str
+    outcome: Outcome
+    delivery_status: str | None
+    status_code: int | None
+    reason: str | None
+    status_message: str | None
+    message_id: str | None
+    replacement_token: str | None
+    attempts: int
+
+
+class Report(TypedDict):
+    """What a caller gets back. ``requests`` is there for a dry run only."""
+
+    application_id: str
+    idempotency_key: str | None
+    replayed: bool
+    dry_run: bool
+    summary: dict[str, int]
+    results: list[Result]
+    warnings: list[dict[str, str]]
+    requests: NotRequired[Sequence[SendMessagesRequestTypeDef]]
+
+
+def status_message_room(recipients: Sequence[Recipient]) -> int:
+    """Share out what a report of these recipients leaves for each status message, in bytes.
+
+    Raises
+    ------
+    InvalidRequest
+        If the report could pass what Lambda can answer.
+    """
+    tokens = "".join(recipient.token for recipient in recipients)
+    token_bytes = len(tokens) + tokens.count('"') + tokens.count("\\")
+    fixed = (_RESULT_BYTES + _REPLACEMENT_TOKEN_BYTES) * len(recipients)
+    room = (RESPONSE_BYTES - fixed - token_bytes) // len(recipients)
+    least, most = _STATUS_MESSAGE_BYTES
+    if room < least:
+        raise InvalidRequest(
+            [
+                Fault(
+                    "recipients",
+                    "with tokens this long the report could pass the 6 MB that Lambda answers; "
+                    "split the request",
+                )
+            ]
+        )
+    return min(room, most)
+
+
+def result(recipient: Recipient, verdict: Verdict, attempts: int, room: int) -> Result:
+    """Tell what happened to one recipient."""
+    message = verdict.status_message
+    return {
+        "token": recipient.token,
+        "service": SERVICES[recipient.service].name,
+        "outcome": verdict.outcome,
+        "delivery_status": verdict.delivery_status,
+        "status_code": verdict.status_code,
+        "reason": verdict.reason,
+        "status_message": message if message is None else _cut(message, room),
+        "message_id": verdict.message_id,
+        "replacement_token": verdict.replacement_token,
+        "attempts": attempts,
+    }
+
+
+def report(
+    request: PushRequest,
+    application_id: str,
+    results: list[Result],
+    warnings: Sequence[Warned],
+    requests: Sequence[SendMessagesRequestTypeDef] | None = None,
+) -> Report:
+    """Put the report together."""
+    counts = Counter(result["outcome"] for result in results)
+    whole: Report = {
+        "application_id": application_id,
+        "idempotency_key": request.idempotency_key,
+        "replayed": False,
+        "dry_run": bool(request.dry_run),
+        "summary": {
+            "recipients": len(results),
+            **{outcome.value: counts[outcome] for outcome in Outcome if outcome in counts},
+        },
+        "results": results,
+        "warnings": [{"path": warned.path, "message": warned.message} for warned in warnings],
+    }
+    if requests is not None:
+        whole["requests"] = requests
+        if len(json.dumps(whole)) > RESPONSE_BYTES:
+            fault = Fault(
+                "dry_run", "the calls to show pass the 6 MB that Lambda answers; ask for fewer"
+            )
+            raise InvalidRequest([fault])
+    return whole
+
+
+def _cut(text: str, room: int) -> str:
+    """Shorten a text to what its JSON may take, in bytes."""
+    cut = text
+    while len(cut) * 6 > room and (size := len(json.dumps(cut))) > room:
+        cut = cut[: len(cut) * (room - 8) // size]
+    return cut if cut is text else f"{cut}…"

@@ -1,0 +1,232 @@
+"""The request as a type: every field, its kind and its limits.
+
+One model gives the checks, the paths of the faults and the JSON Schema. What concerns
+several fields at once is in ``rules``. Types are strict: no ``"30"`` for 30. ``null``
+means left out, because Step Functions and input transformers write it for what they
+have not got.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, NoReturn
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from push_sender.services import MessageShape
+
+MAX_RECIPIENTS: Final = 5_000
+_INT32: Final = 2_147_483_647
+
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+Token = Annotated[str, Field(min_length=1, max_length=2_048, pattern=r"^[\x21-\x7e]+$")]
+Count = Annotated[int, Field(ge=0, le=_INT32)]
+ServiceName = Literal[
+    "GCM", "FCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"
+]
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("request_rule", "must be 1 to 256 printable characters")
+    return value
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError
+
+
+def _json_object_text(value: object) -> str:
+    """Take an object or the text of one, and give the text that will be sent."""
+    try:
+        parsed = (
+            json.loads(value, parse_constant=_refuse_constant) if isinstance(value, str) else value
+        )
+        if isinstance(parsed, dict):
+            text = compact_json(parsed)
+            text.encode()  # half a surrogate pair fails here
+            return value if isinstance(value, str) else text
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise PydanticCustomError(
+        "request_rule", "must be a JSON object, or the text of one, not nested too deeply"
+    )
+
+
+def compact_json(value: object) -> str:
+    """Write JSON without spaces or needless escapes, as payload limits count it."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+Substitutions = dict[
+    Text,
+    Annotated[
+        list[Text],
+        BeforeValidator(_as_list),
+        WithJsonSchema(
+            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+        ),
+    ],
+]
+RawContent = Annotated[
+    str,
+    PlainValidator(_json_object_text),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]}),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Content(_Strict):
+    """The fields that all services share, as far as each has a place for them."""
+
+    title: Text | None = None
+    message: Text | None = None
+    action: Literal["OPEN_APP", "DEEP_LINK", "URL"] | None = None
+    url: Text | None = None
+    priority: Literal["normal", "high"] | None = None
+    ttl: Count | None = None
+    silent: bool | None = None
+    image_url: Text | None = None
+    sound: Text | None = None
+    data: dict[Text, Text] | None = None
+    collapse_id: Text | None = None
+    substitutions: Substitutions | None = None
+
+
+class ServiceContent(Content):
+    """What one service gets in place of the shared fields, and what only it has."""
+
+    raw_content: RawContent | None = None
+
+
+class _Icons(ServiceContent):
+    icon_reference: Text | None = None
+    image_icon_url: Text | None = None
+    small_image_icon_url: Text | None = None
+
+
+class GcmContent(_Icons):
+    """What only FCM has. ``format`` chooses who shows the notification.
+
+    ``pinpoint`` is the API's own payload, which an app shows only with AWS's client
+    library; ``fcm_v1`` is a notification that any Firebase app shows.
+    """
+
+    format: Literal["pinpoint", "fcm_v1"] = "pinpoint"
+    restricted_package_name: Text | None = None
+    preferred_authentication_method: Literal["KEY", "TOKEN"] | None = None
+
+
+class ApnsContent(ServiceContent):
+    """What only APNs has."""
+
+    badge: Count | None = None
+    category: Text | None = None
+    thread_id: Text | None = None
+    push_type: (
+        Literal[
+            "alert", "background", "complication", "fileprovider", "mdm", "voip", "liveactivity"
+        ]
+        | None
+    ) = None
+    preferred_authentication_method: Literal["CERTIFICATE", "TOKEN"] | None = None
+
+
+class BaiduContent(_Icons):
+    """What only Baidu has."""
+
+
+class AdmContent(_Icons):
+    """What only ADM has."""
+
+    md5: Text | None = None
+
+
+class Recipient(_Strict):
+    """One device, and what it alone gets in place of the shared message."""
+
+    token: Token
+    service: ServiceName
+    title: Text | None = None
+    message: Text | None = None
+    substitutions: Substitutions | None = None
+    context: dict[Text, Text] | None = None
+    raw_content: RawContent | None = None
+
+
+class PushRequest(Content):
+    """A request, the same at every door."""
+
+    recipient: Recipient | None = None
+    recipients: (
+        Annotated[list[Recipient], Field(min_length=1, max_length=MAX_RECIPIENTS)] | None
+    ) = None
+    gcm: GcmContent = GcmContent()
+    apns: ApnsContent = ApnsContent()
+    baidu: BaiduContent = BaiduContent()
+    adm: AdmContent = AdmContent()
+    application_id: Text | None = None
+    idempotency_key: (
+        Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)] | None
+    ) = None
+    requeue: bool | None = None
+    dry_run: bool | None = None
+    context: dict[Text, Text] | None = None
+    trace_id: Annotated[Text, Field(min_length=1)] | None = None
+
+    @property
+    def everyone(self) -> list[Recipient]:
+        """The recipients in the order asked, however they were given."""
+        if self.recipients is not None:
+            return self.recipients
+        return [self.recipient] if self.recipient is not None else []
+
+    def content_for(self, shape: MessageShape) -> dict[str, Any]:
+        """Give each field that a shape's message will hold, what its own object says first.
+
+        Fields that were left out, or that the shape has no place for, are absent.
+        """
+        own = getattr(self, shape.options)
+        content = {}
+        for field in shape.members:
+            value = getattr(own, field, None)
+            if value is None:
+                value = getattr(self, field, None)
+            if value is not None:
+                content[field] = value
+        return content
+
+    def path_in(self, shape: MessageShape, field: str) -> str:
+        """Name the place where a shape's value of a field was given."""
+        own = getattr(getattr(self, shape.options), field, None) is not None
+        return f"{shape.options}.{field}" if own else field
+
+
+def field_names() -> list[str]:
+    """List every field that some part of a request has, to suggest from."""
+    models: Iterable[type[BaseModel]] = (
+        PushRequest,
+        Recipient,
+        GcmContent,
+        ApnsContent,
+        BaiduContent,
+        AdmContent,
+    )
+    return sorted({name for model in models for name in model.model_fields})

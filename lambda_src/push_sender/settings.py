@@ -1,0 +1,55 @@
+"""What the function's environment says, read at an invocation and never at import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_OF_THE_SDK: Final = (
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_PINPOINT",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The function's settings.
+
+    Attributes
+    ----------
+    application_ids
+        The projects that may be used; the first is the default. ``APPLICATION_IDS``,
+        separated by commas.
+    send_concurrency
+        Calls under way at once in one invocation, at most. ``SEND_CONCURRENCY``. The
+        account's quota of calls is shared by all running copies of the function.
+    sdk
+        What the SDK reads for itself. Here only so that a change makes a new client.
+    """
+
+    application_ids: tuple[str, ...]
+    send_concurrency: int = 16
+    sdk: tuple[str | None, ...] = ()
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings.
+
+        Raises
+        ------
+        ValueError
+            If ``SEND_CONCURRENCY`` is not a whole number from 1 up.
+        """
+        ids = environment.get("APPLICATION_IDS", "").split(",")
+        concurrency = environment.get("SEND_CONCURRENCY", "16")
+        if not concurrency.isdecimal() or int(concurrency) < 1:
+            raise ValueError("SEND_CONCURRENCY must be a whole number from 1 up")
+        return cls(
+            application_ids=tuple(name.strip() for name in ids if name.strip()),
+            send_concurrency=int(concurrency),
+            sdk=tuple(environment.get(name) for name in _OF_THE_SDK),
+        )

@@ -1,0 +1,99 @@
+"""What is logged and counted, and what never is.
+
+One log record a batch, one metric record a service. Tokens appear as the first 12 hex
+digits of their SHA-256, so that a caller who has a token finds its lines; texts and the
+providers' messages, which may repeat texts, never appear.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from push_sender.delivery import Delivered
+from push_sender.request import Recipient
+
+NAMESPACE: Final = "PushSender"
+SERVICE: Final = "push-sender"
+
+_TALKATIVE: Final = ("botocore", "urllib3")
+"""Loggers that write whole requests at DEBUG, tokens and texts among them."""
+
+
+def token_digest(token: str) -> str:
+    """Give the 12 hex digits that stand for a token in the logs."""
+    return sha256(token.encode()).hexdigest()[:12]
+
+
+class Telemetry:
+    """Writes the logs and metrics of one execution environment.
+
+    Namespace, service and log level can be set by Powertools' own variables.
+    """
+
+    def __init__(self) -> None:
+        service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
+        namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
+        self._logger = Logger(service=service, use_rfc3339=True)
+        self._metrics = Metrics(namespace=namespace, service=service)
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._done: list[Delivered] = []
+
+    def invoked(self, request_id: str) -> None:
+        """Begin an invocation: every log record will name it."""
+        self._done.clear()
+        self._logger.append_keys(function_request_id=request_id)
+
+    def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
+        """Log a batch that is done: each result as outcome, code and closed-list reason."""
+        self._done.append(delivered)
+        results = []
+        for position, verdict in delivered.verdicts.items():
+            line: dict[str, str | int | None] = {
+                "token": token_digest(recipients[position].token),
+                "outcome": verdict.outcome,
+                "status_code": verdict.status_code,
+            }
+            if verdict.reason is not None:
+                line["reason"] = verdict.reason
+            results.append(line)
+        self._logger.info(
+            "batch delivered",
+            push_service=delivered.batch.service.name,
+            calls=delivered.calls,
+            results=results,
+        )
+
+    def flush(self) -> None:
+        """Write the invocation's metrics, one record for each service that was sent to."""
+        by_service: defaultdict[str, list[Delivered]] = defaultdict(list)
+        for delivered in self._done:
+            by_service[delivered.batch.service.name].append(delivered)
+        for service, batches in by_service.items():
+            self._count(service, batches)
+        self._done.clear()
+
+    def _count(self, service: str, batches: Sequence[Delivered]) -> None:
+        add = self._metrics.add_metric
+        self._metrics.add_dimension("push_service", service)
+        outcomes = Counter(
+            verdict.outcome for delivered in batches for verdict in delivered.verdicts.values()
+        )
+        for outcome, pushes in outcomes.items():
+            add(outcome.value, MetricUnit.Count, pushes)
+        calls = sum(delivered.calls for delivered in batches)
+        add("SendMessagesCalls", MetricUnit.Count, calls)
+        retries = sum(max(delivered.calls - 1, 0) for delivered in batches)
+        add("SendMessagesRetries", MetricUnit.Count, retries)
+        for delivered in batches:
+            for seconds in delivered.call_seconds:
+                add("SendMessagesLatency", MetricUnit.Milliseconds, round(seconds * 1_000, 1))
+        self._metrics.flush_metrics()
