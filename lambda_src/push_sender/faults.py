@@ -15,6 +15,9 @@ from pydantic_core import ErrorDetails
 MESSAGE_CHARACTERS: Final = 1_000_000
 """Where the message of an ``InvalidRequest`` is cut: an answer of Lambda has 6 MB at most."""
 
+_HINTS: Final = 100
+"""Unknown fields that get a near name suggested."""
+
 _FREE_MAPS: Final = frozenset({"data", "context", "substitutions", "raw_content"})
 _SHOWABLE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
@@ -128,7 +131,8 @@ def describe(errors: Iterable[ErrorDetails], known_names: Sequence[str]) -> list
     """
     faults: dict[Fault, None] = {}
     for error in errors:
-        faults[_fault(error, known_names)] = None
+        # Finding a near name takes 0.1 ms, so 6 MB of unknown fields get no such help.
+        faults[_fault(error, known_names if len(faults) < _HINTS else ())] = None
     return list(faults)
 
 
@@ -159,5 +163,7 @@ def _inside_free_map(location: Sequence[int | str]) -> bool:
 def _unknown_field(name: str, known_names: Sequence[str]) -> str:
     import difflib  # only for a request that is refused
 
+    if not known_names:
+        return "unknown field"
     near = difflib.get_close_matches(name[:64].lower(), known_names, n=1)
     return f"unknown field; did you mean {near[0]}?" if near else "unknown field; leave it out"

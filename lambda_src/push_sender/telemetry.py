@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
@@ -32,6 +33,17 @@ def token_digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()[:12]
 
 
+class _StandardOutput(logging.StreamHandler[TextIO]):
+    """Writes where ``print`` writes now: runtimes and tests replace that stream."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # read-only on purpose, as logging's own lastResort
+        return sys.stdout
+
+
 class Telemetry:
     """Writes the logs and metrics of one execution environment.
 
@@ -41,7 +53,9 @@ class Telemetry:
     def __init__(self) -> None:
         service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
         namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
-        self._logger = Logger(service=service, use_rfc3339=True)
+        self._logger = Logger(
+            service=service, use_rfc3339=True, logger_handler=_StandardOutput()
+        )
         self._metrics = Metrics(namespace=namespace, service=service)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)

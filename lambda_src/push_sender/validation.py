@@ -48,16 +48,22 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
     if not isinstance(event, dict):  # Parser would read text as JSON
         fault = Fault("request", f"must be an object, not {kind_of(event)}")
         raise InvalidRequest([fault])
-    try:
-        request = parse(event=event, model=PushRequest)
-    except ValidationError as error:
-        faults = _malformed(event, error.errors(include_url=False), application_ids)
-        raise InvalidRequest(faults) from None
+    request, errors = _parse(event)
+    if request is None:
+        raise InvalidRequest(_malformed(event, errors, application_ids)) from None
     audience = sort_recipients(request.everyone)
     found = [finding.fault for finding in findings(request, audience, application_ids)]
     if found:
         raise InvalidRequest(list(dict.fromkeys(found)))
     return Checked(request, audience)
+
+
+def _parse(event: dict[str, Any]) -> tuple[PushRequest | None, list[ErrorDetails]]:
+    """Check the fields one by one. The error itself, which holds the values, ends here."""
+    try:
+        return parse(event=event, model=PushRequest), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
 
 
 def _malformed(
@@ -67,9 +73,8 @@ def _malformed(
     faults = describe(errors, field_names())
     locations = [error["loc"] for error in errors]
     mended, unknown = _without(event, locations)
-    try:
-        request = parse(event=mended, model=PushRequest)
-    except ValidationError:
+    request, _ = _parse(mended)
+    if request is None:
         return faults
     audience = sort_recipients(request.everyone, passed_over=unknown)
     malformed = {_field(location) for location in locations}
@@ -99,49 +104,56 @@ def _without(
     Returns
     -------
     tuple
-        A request without them, in which a stand-in holds the place of a recipient that
-        has no usable token or service; and the positions of those without a service.
+        A request without them, in which a stand-in holds the place of a token or a
+        service that is of no use; and the positions of the recipients without a service.
     """
     rest = dict(event)
-    everyone: dict[int, Any] = {}
     unknown: set[int] = set()
+    copied: set[str | int] = set()
     for location in locations:
         name = str(location[0])
         match name, location[1:]:
             case "recipients", [int() as position, *inner]:
-                entries = rest[name]
-                entry = everyone.setdefault(position, entries[position])
-                everyone[position] = _mend_recipient(entry, position, inner, unknown)
-            case "recipient", inner:
-                rest[name] = _mend_recipient(rest.get(name), 0, inner, unknown)
+                if name not in copied:
+                    copied.add(name)
+                    rest[name] = list(rest[name])
+                if position not in copied:
+                    copied.add(position)
+                    rest[name][position] = _copy(rest[name][position])
+                _mend_recipient(rest[name][position], position, inner, unknown)
             case "recipients", _:
                 rest[name] = [_stand_in(0)]
                 unknown.add(0)
+            case "recipient", inner:
+                if name not in copied:
+                    copied.add(name)
+                    rest[name] = _copy(rest[name])
+                _mend_recipient(rest[name], 0, inner, unknown)
             case option, [str() as field, *_] if option in _OPTIONS:
-                rest[option] = {key: value for key, value in rest[option].items() if key != field}
+                if option not in copied:
+                    copied.add(option)
+                    rest[option] = dict(rest[option])
+                rest[option].pop(field, None)
             case _:
                 rest.pop(name, None)
-    if everyone:
-        rest["recipients"] = [
-            everyone.get(position, entry) for position, entry in enumerate(rest["recipients"])
-        ]
     return rest, unknown
 
 
+def _copy(entry: object) -> dict[str, Any]:
+    return dict(entry) if isinstance(entry, dict) else {}
+
+
 def _mend_recipient(
-    entry: object, position: int, inner: Sequence[int | str], unknown: set[int]
-) -> dict[str, Any]:
+    entry: dict[str, Any], position: int, inner: Sequence[int | str], unknown: set[int]
+) -> None:
     stand_in = _stand_in(position)
-    if not isinstance(entry, dict) or not inner:
-        unknown.add(position)
-        return stand_in
-    field = str(inner[0])
-    mended = {key: value for key, value in entry.items() if key != field}
-    if field in stand_in:
-        mended[field] = stand_in[field]
-    if field == "service":
-        unknown.add(position)
-    return mended
+    wrong = inner[:1] or ("token", "service")  # no field named: it is no object at all
+    for field in wrong:
+        entry.pop(str(field), None)
+        if field in stand_in:
+            entry[str(field)] = stand_in[str(field)]
+        if field == "service":
+            unknown.add(position)
 
 
 def _stand_in(position: int) -> dict[str, Any]:
