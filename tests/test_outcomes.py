@@ -103,7 +103,11 @@ def told(error: Any = None, response: Any = None, text: str = "Invalid notificat
             id="FCM legacy",
         ),
         pytest.param(
-            told({"reason": "Unregistered"}), 400, "dead_token", "Unregistered", id="error as object"
+            told({"reason": "Unregistered"}),
+            400,
+            "dead_token",
+            "Unregistered",
+            id="error as object",
         ),
         pytest.param(
             json.dumps(told("Unregistered")), 410, "dead_token", "Unregistered", id="JSON in JSON"

@@ -1,0 +1,746 @@
+"""The bundle: what is in it, that it runs, and what goes wrong in one clear message.
+
+Two bundles are really built from the function's lock, one for each target. All that does
+not need those packages works on a wheel made here, without an index.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import marshal
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from importlib.metadata import Distribution
+from importlib.util import MAGIC_NUMBER
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from infra.bundle import (
+    LAMBDA_ARM64,
+    PRUNED,
+    SERVICE_MODELS,
+    SOURCE,
+    Bundle,
+    BundleError,
+    Target,
+    build,
+    install_wheels,
+    main,
+    platform_tags,
+    this_machine,
+)
+
+REPOSITORY = SOURCE.parent
+MEGABYTE = 1_000_000
+CACHE_TAG = sys.implementation.cache_tag
+ELF_MACHINES = {"aarch64": 0xB7, "x86_64": 0x3E}
+
+# Everything that this issue and the later ones use of the packages.
+NEEDED_IMPORTS = (
+    "boto3",
+    "pydantic",
+    "aws_lambda_powertools.logging",
+    "aws_lambda_powertools.metrics",
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.event_handler.openapi",
+    "aws_lambda_powertools.utilities.batch",
+    "aws_lambda_powertools.utilities.data_classes",
+    "aws_lambda_powertools.utilities.idempotency",
+    "aws_lambda_powertools.utilities.idempotency.persistence.dynamodb",
+    "aws_lambda_powertools.utilities.parser",
+    "aws_lambda_powertools.utilities.parser.envelopes",
+    "aws_lambda_powertools.utilities.parser.models",
+    "aws_lambda_powertools.utilities.typing",
+)
+
+
+def write_function(source: Path, code: str = "ANSWER = 42\n") -> None:
+    """Write a made-up function with the noise that a working directory has."""
+    package = source / "push_sender"
+    (package / "doors").mkdir(parents=True)
+    (package / "__init__.py").write_text(code)
+    (package / "doors" / "__init__.py").write_text("def where():\n    return where.__code__\n")
+    (package / "doors" / "table.json").write_text("{}")
+    (package / ".editor.swp").write_text("noise")
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "__init__.cpython-27.pyc").write_bytes(b"foreign")
+
+
+def write_wheel(
+    directory: Path, files: dict[str, bytes], name: str = "tiny", tag: str = "py3-none-any"
+) -> None:
+    """Write a wheel of version 1.0 by hand."""
+    directory.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(directory / f"{name}-1.0-{tag}.whl", "w") as wheel:
+        for path, content in files.items():
+            wheel.writestr(path, content)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
+        wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ntiny = tiny:main\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def elf(machine: int) -> bytes:
+    """Make the start of a 64-bit little-endian shared library."""
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine) + bytes(44)
+
+
+def read_lock() -> dict[str, str]:
+    """Read what the function's lock says, as ``{"boto3": "==1.2.3"}``."""
+    lines = (SOURCE / "requirements.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
+
+
+def unpack(bundle: Bundle, directory: Path) -> Path:
+    """Unpack as Lambda does: with the dates of the archive."""
+    with zipfile.ZipFile(bundle.path) as archive:
+        for entry in archive.infolist():
+            path = Path(archive.extract(entry, directory))
+            then = time.mktime((*entry.date_time, 0, 0, -1))
+            os.utime(path, (then, then))
+    return directory
+
+
+def run_alone(directory: Path, code: str) -> str:
+    """Run code in a fresh interpreter that sees the standard library and the bundle only."""
+    start = f"import sys; sys.path.append({str(directory)!r}); sys.dont_write_bytecode = True\n"
+    command = [sys.executable, "-I", "-S", "-c", start + code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="session")
+def real_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("source")
+    write_function(source)
+    shutil.copy(SOURCE / "requirements.txt", source)
+    return source
+
+
+@pytest.fixture(scope="session")
+def lambda_bundle(real_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return build(LAMBDA_ARM64, source=real_source, out=tmp_path_factory.mktemp("lambda"))
+
+
+@pytest.fixture(scope="session")
+def local_bundle(real_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return build(this_machine(), source=real_source, out=tmp_path_factory.mktemp("local"))
+
+
+@pytest.fixture(params=["lambda", "local"])
+def either(request: pytest.FixtureRequest) -> tuple[Bundle, Target]:
+    if request.param == "lambda":
+        return request.getfixturevalue("lambda_bundle"), LAMBDA_ARM64
+    return request.getfixturevalue("local_bundle"), this_machine()
+
+
+@pytest.fixture(scope="session")
+def unpacked(local_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack(local_bundle, tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep pip from every index; the wheels in this directory are all there is."""
+    wheels = tmp_path / "wheels"
+    write_wheel(wheels, {"tiny/__init__.py": b"SIZE = 1\n", "tiny/tests/test_it.py": b"assert 0\n"})
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    return wheels
+
+
+@pytest.fixture
+def tiny_source(tmp_path: Path, offline: Path) -> Path:
+    assert offline.is_dir()
+    source = tmp_path / "lambda_src"
+    write_function(source)
+    (source / "requirements.txt").write_text("tiny==1.0\n")
+    return source
+
+
+# ------------------------------------------------------------------ what is in it
+
+
+def test_the_bundle_for_lambda_stays_under_six_megabytes(lambda_bundle: Bundle) -> None:
+    assert lambda_bundle.bytecode, "without bytecode the size says nothing"
+    assert lambda_bundle.size < 6 * MEGABYTE
+
+
+def test_the_bundle_describes_its_own_archive(either: tuple[Bundle, Target]) -> None:
+    bundle, target = either
+    content = bundle.path.read_bytes()
+    assert bundle.size == len(content)
+    assert bundle.digest == hashlib.sha256(content).hexdigest()
+    assert target.name in bundle.path.name
+
+
+def test_every_compiled_module_is_of_the_targets_machine_and_python(
+    either: tuple[Bundle, Target],
+) -> None:
+    bundle, target = either
+    if sys.platform != "linux":
+        pytest.skip("reads ELF headers")
+    with zipfile.ZipFile(bundle.path) as archive:
+        libraries = [name for name in archive.namelist() if ".so" in Path(name).suffixes]
+        assert any(name.startswith("pydantic_core/") for name in libraries)
+        for name in libraries:
+            header = archive.read(name)[:20]
+            assert header[:4] == b"\x7fELF", name
+            assert struct.unpack("<H", header[18:20])[0] == ELF_MACHINES[target.machine], name
+            assert name.endswith((f".{target.soabi}.so", ".abi3.so")), name
+
+
+def test_nothing_ships_that_was_pruned_or_is_noise(either: tuple[Bundle, Target]) -> None:
+    bundle, target = either
+    tag = f"cpython-{target.python.replace('.', '')}"
+    with zipfile.ZipFile(bundle.path) as archive:
+        names = archive.namelist()
+    assert not [name for name in names if name.startswith("bin/")]
+    assert not [name for name in names if re.search(r"dist-info/(RECORD|INSTALLER)", name)]
+    assert not [name for name in names if "/tests/" in name or ".swp" in name]
+    assert not [name for name in names if "__pycache__" in name and f".{tag}.pyc" not in name]
+    models = {name.split("/")[2] for name in names if re.match("botocore/data/.+/", name)}
+    assert models == set(SERVICE_MODELS)
+    assert len(names) == len(set(names))
+
+
+def test_what_packages_say_of_themselves_ships(either: tuple[Bundle, Target]) -> None:
+    names = zipfile.ZipFile(either[0].path).namelist()
+    assert any(re.match(r"pydantic-[\d.]+\.dist-info/METADATA", name) for name in names)
+    assert any(re.match(r"boto3-[\d.]+\.dist-info/LICENSE", name) for name in names)
+
+
+def test_the_archive_holds_nothing_of_this_machine(either: tuple[Bundle, Target]) -> None:
+    with zipfile.ZipFile(either[0].path) as archive:
+        for entry in archive.infolist():
+            assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+            assert entry.external_attr >> 16 == stat.S_IFREG | 0o644
+            assert entry.create_system == 3
+        ours = [name for name in archive.namelist() if name.startswith("push_sender/")]
+        theirs = [name for name in archive.namelist() if not name.startswith("push_sender/")]
+        assert archive.namelist() == sorted(theirs) + sorted(ours)
+        assert str(REPOSITORY).encode() not in b"".join(map(archive.read, archive.namelist()))
+
+
+def test_every_distribution_is_pinned_and_none_is_missing(unpacked: Path) -> None:
+    shipped = {
+        canonicalize_name(found.name): found
+        for found in map(Distribution.at, unpacked.glob("*.dist-info"))
+    }
+    assert {name: f"=={found.version}" for name, found in shipped.items()} == read_lock()
+    for found in shipped.values():
+        for requirement in map(Requirement, found.requires or []):
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            needed = shipped.get(canonicalize_name(requirement.name))
+            assert needed, f"{found.name} requires {requirement}, which the lock does not pin"
+            assert requirement.specifier.contains(needed.version), f"{found.name}: {requirement}"
+
+
+def test_every_pruning_pattern_still_finds_something_and_gives_its_reason() -> None:
+    # The development environment holds the same versions, by way of its constraints.
+    files = [
+        str(file).removeprefix("../../../")
+        for name in read_lock()
+        for file in Distribution.from_name(name).files or []
+    ]
+    for pattern, reason in PRUNED:
+        assert reason
+        assert any(re.match(pattern, name) for name in files), pattern
+
+
+# ------------------------------------------------------------------ that it runs
+
+
+def test_all_that_the_function_needs_is_imported_from_the_bundle_alone(unpacked: Path) -> None:
+    code = """
+import importlib, json
+for name in {names!r}:
+    importlib.import_module(name)
+from aws_lambda_powertools.utilities.data_classes import SQSEvent, event_source
+from aws_lambda_powertools.utilities.parser import BaseModel, parse
+class Recipient(BaseModel):
+    token: str
+assert parse({{"token": "t"}}, Recipient).token == "t"
+loaded = [m for m in sys.modules.values() if getattr(m, "__file__", None)]
+print(json.dumps({{m.__name__: [m.__file__, m.__spec__.cached] for m in loaded if m.__spec__}}))
+"""
+    loaded = json.loads(run_alone(unpacked, code.format(names=NEEDED_IMPORTS)))
+    ours = {name: places for name, places in loaded.items() if str(unpacked) in places[0]}
+    assert set(NEEDED_IMPORTS) <= set(ours)
+    foreign = [file for file, _ in loaded.values() if "site-packages" in file]
+    assert not foreign
+    uncompiled = [file for file, _ in ours.values() if not file.endswith((".pyc", ".so"))]
+    assert not uncompiled
+
+
+def test_a_pinpoint_client_calls_from_the_bundle_alone(unpacked: Path) -> None:
+    code = """
+import boto3, threading, http.server
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"ApplicationId": "app", "Result": {}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = boto3.client(
+    "pinpoint", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
+    endpoint_url=f"http://127.0.0.1:{server.server_port}",
+)
+answer = client.send_messages(
+    ApplicationId="app",
+    MessageRequest={"Addresses": {"t": {"ChannelType": "GCM"}}, "MessageConfiguration": {}},
+)
+print(answer["MessageResponse"]["ApplicationId"])
+print(boto3.client("pinpoint", region_name="eu-west-1").meta.endpoint_url)
+"""
+    assert run_alone(unpacked, code).split() == [
+        "app",
+        "https://pinpoint.eu-west-1.amazonaws.com",
+    ]
+
+
+def test_an_openapi_document_comes_from_the_bundle_alone(unpacked: Path) -> None:
+    code = """
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from pydantic import BaseModel
+class Push(BaseModel):
+    token: str
+app = APIGatewayHttpResolver(enable_validation=True)
+@app.post("/messages")
+def send(push: Push) -> Push:
+    return push
+print(app.get_openapi_json_schema())
+"""
+    assert "/messages" in json.loads(run_alone(unpacked, code))["paths"]
+
+
+def test_the_functions_bytecode_is_used_whatever_its_source_says(
+    local_bundle: Bundle, tmp_path: Path
+) -> None:
+    task = unpack(local_bundle, tmp_path)
+    source = task / "push_sender" / "__init__.py"
+    assert source.read_text() == "ANSWER = 42\n", "the function ships with its source"
+    source.write_text("this is no Python")  # also a new date and size
+    code = "import push_sender; print(push_sender.ANSWER, push_sender.__spec__.cached)"
+    answer, cached = run_alone(task, code).split()
+    assert answer == "42"
+    assert Path(cached).is_file()
+
+
+def test_bytecode_is_never_checked_and_carries_lambdas_paths(
+    local_bundle: Bundle, unpacked: Path
+) -> None:
+    compiled = list(unpacked.rglob("*.pyc"))
+    assert len(compiled) > 300
+    for path in compiled:
+        content = path.read_bytes()
+        assert content[:4] == MAGIC_NUMBER, "made by this interpreter"
+        assert content[4:8] == b"\x01\x00\x00\x00", "hash-based and unchecked, PEP 552"
+        source = path.relative_to(unpacked)
+        if source.parent.name == "__pycache__":
+            source = source.parent.parent / source.name.replace(f".{CACHE_TAG}", "")
+        code = marshal.loads(content[16:])  # noqa: S302
+        assert code.co_filename == f"/var/task/{source.with_suffix('.py').as_posix()}"
+    assert local_bundle.bytecode
+
+
+# ------------------------------------------------------------------ the same bytes
+
+
+def test_the_same_input_gives_the_same_bytes_from_another_clean_cache(
+    local_bundle: Bundle, real_source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "another" / "and-a-longer" / "place"
+    code = f"""
+from pathlib import Path
+from infra.bundle import build, this_machine
+print(build(this_machine(), source=Path({str(real_source)!r}), out=Path({str(out)!r})).digest)
+"""
+    digest = subprocess.run(  # noqa: S603
+        [sys.executable, "-O", "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "77", "TZ": "Asia/Tokyo", "LC_ALL": "C"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert digest == local_bundle.digest
+
+
+def test_a_change_in_the_function_builds_anew_without_pip_and_a_change_back_does_not(
+    tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a bundle, and then no wheel to be had anywhere
+    first = build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
+    # When the function changes, and changes back
+    code = tiny_source / "push_sender" / "__init__.py"
+    code.write_text("ANSWER = 43\n")
+    changed = build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+    code.write_text("ANSWER = 42\n")
+    date = first.path.stat().st_mtime_ns
+    back = build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+    # Then only the changed one is another archive
+    assert changed.digest != first.digest
+    assert back == first
+    assert back.path.stat().st_mtime_ns == date
+    # And other requirements do ask pip
+    (tiny_source / "requirements.txt").write_text("tiny==1.1\n")
+    with pytest.raises(BundleError, match=r"no wheel of tiny==1\.1"):
+        build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+
+
+def test_the_cache_keeps_a_handful_of_archives(tiny_source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for number in range(12):
+        (tiny_source / "push_sender" / "__init__.py").write_text(f"ANSWER = {number}\n")
+        bundle = build(LAMBDA_ARM64, source=tiny_source, out=out)
+        assert bundle.path.is_file()
+    assert len(list(out.glob("push-sender-*"))) == 8
+    assert len(list(out.glob("packages-*"))) == 1
+
+
+# ------------------------------------------------------------------ several, and killed
+
+
+def run_command(
+    source: Path, *options: str, python: Path | str = sys.executable
+) -> subprocess.CompletedProcess[str]:
+    """Run the module's command in a repository of this source and the real builder."""
+    repository = source.parent
+    shutil.copytree(
+        REPOSITORY / "infra", repository / "infra", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return subprocess.run(  # noqa: S603
+        [python, "-m", "infra.bundle", *options],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def start_build(source: Path, out: Path) -> subprocess.Popen[str]:
+    code = f"""
+from pathlib import Path
+from infra.bundle import LAMBDA_ARM64, build
+print(build(LAMBDA_ARM64, source=Path({str(source)!r}), out=Path({str(out)!r})).digest)
+"""
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_builds_at_once_give_one_archive(tiny_source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    builds = [start_build(tiny_source, out) for _ in range(2)]
+    answers = [running.communicate(timeout=60) for running in builds]
+    assert answers[0] == answers[1]
+    assert re.fullmatch(r"[0-9a-f]{64}\n", answers[0][0])
+    assert sorted(path.name.rsplit("-", 1)[0] for path in out.iterdir()) == [
+        "packages-lambda-arm64",
+        "push-sender-lambda-arm64",
+    ]
+
+
+def test_a_killed_build_leaves_nothing_that_breaks_the_next(
+    tiny_source: Path, tmp_path: Path
+) -> None:
+    # Given a build that is killed while pip runs
+    out = tmp_path / "out"
+    running = start_build(tiny_source, out)
+    while not list(out.glob(".unfinished-*/.unfinished-*/site")):
+        assert running.poll() is None, "the build ended before it could be killed"
+        time.sleep(0.002)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    left = list(out.iterdir())
+    assert left
+    assert not list(out.glob("*.zip"))
+    # When it is built again, an hour later
+    long_ago = time.time() - 7200
+    for path in left:
+        os.utime(path, (long_ago, long_ago))
+    bundle = build(LAMBDA_ARM64, source=tiny_source, out=out)
+    # Then the archive is whole, and what was left is gone
+    assert zipfile.ZipFile(bundle.path).testzip() is None
+    assert not list(out.glob(".unfinished-*"))
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+def test_a_package_without_a_wheel_is_named_with_the_target(offline: Path, tmp_path: Path) -> None:
+    (offline / "sourceonly-1.0.tar.gz").write_bytes(b"an sdist, which must not be built")
+    with pytest.raises(BundleError) as caught:
+        install_wheels(["sourceonly==1.0"], LAMBDA_ARM64, tmp_path / "site")
+    message = str(caught.value)
+    assert message.startswith("no wheel of sourceonly==1.0 for CPython 3.13 on aarch64 ")
+    assert "wheels only, because" in message
+    assert "\n" not in message
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    ("tag", "fits"),
+    [
+        ("cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64", True),
+        ("cp313-cp313-manylinux_2_34_aarch64", True),
+        ("cp39-abi3-manylinux_2_28_aarch64", True),
+        ("cp313-cp313-manylinux_2_35_aarch64", False),
+        ("cp313-cp313-manylinux_2_17_x86_64", False),
+        ("cp312-cp312-manylinux_2_17_aarch64", False),
+        ("cp313-cp313-musllinux_1_2_aarch64", False),
+        ("cp313-cp313-macosx_11_0_arm64", False),
+    ],
+)
+def test_lambda_takes_the_wheels_that_run_there(
+    tag: str, fits: bool, offline: Path, tmp_path: Path
+) -> None:
+    write_wheel(offline, {"choosy.py": b""}, name="choosy", tag=tag)
+    if fits:
+        install_wheels(["choosy==1.0"], LAMBDA_ARM64, tmp_path / "site")
+        assert (tmp_path / "site" / "choosy.py").is_file()
+    else:
+        with pytest.raises(BundleError, match=r"no wheel of choosy==1\.0"):
+            install_wheels(["choosy==1.0"], LAMBDA_ARM64, tmp_path / "site")
+
+
+def test_dependencies_come_along_only_when_asked_for(offline: Path, tmp_path: Path) -> None:
+    write_wheel(offline, {"needy.py": b""}, name="needy")
+    wheel = offline / "needy-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as old:
+        files = {name: old.read(name) for name in old.namelist()}
+    files["needy-1.0.dist-info/METADATA"] += b"Requires-Dist: tiny\n"
+    with zipfile.ZipFile(wheel, "w") as new:
+        for name, content in files.items():
+            new.writestr(name, content)
+    install_wheels(["needy==1.0"], this_machine(), tmp_path / "alone")
+    install_wheels(["needy==1.0"], this_machine(), tmp_path / "all", with_dependencies=True)
+    assert not (tmp_path / "alone" / "tiny").exists()
+    assert (tmp_path / "all" / "tiny").is_dir()
+
+
+def test_wheels_are_not_mixed_with_what_lies_there(offline: Path, tmp_path: Path) -> None:
+    assert offline.is_dir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "mine.txt").write_text("kept")
+    with pytest.raises(BundleError, match="not empty"):
+        install_wheels(["tiny==1.0"], LAMBDA_ARM64, tmp_path / "site")
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["mine.txt"]
+
+
+def test_a_network_that_is_out_is_told_from_a_missing_wheel(
+    offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert offline.is_dir()
+    with socket.socket() as taken:  # bound, not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/simple")
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        with pytest.raises(BundleError) as caught:
+            install_wheels(["absent==1.0"], LAMBDA_ARM64, tmp_path / "site")
+    message = str(caught.value)
+    assert message.startswith("the package index is out of reach")
+    assert "Connection refused" in message
+    assert "Traceback" not in message
+    assert "\n" not in message
+
+
+def test_an_interpreter_without_pip_is_one_message(tiny_source: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    result = run_command(tiny_source, python=tmp_path / "bare" / "bin" / "python")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "has no pip" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wrong"),
+    [
+        ("fast.so", elf(0x3E), "fast.so is made for x86_64"),
+        ("fast.cpython-313-x86_64-linux-gnu.so", elf(0xB7), "made for cpython-313-x86_64"),
+        ("fast.cpython-312-aarch64-linux-gnu.so", elf(0xB7), "made for cpython-312-aarch64"),
+        ("fast.cpython-313-aarch64-linux-musl.so", elf(0xB7), "made for cpython-313-aarch64"),
+        ("libfast.so.1", elf(0x3E), "libfast.so.1 is made for x86_64"),
+        ("program", elf(0x3E), "program is made for x86_64"),
+        ("fast.so", b"\xcf\xfa\xed\xfe" + struct.pack("<I", 0x0100000C), "made for arm64"),
+        ("fast.so", b"text", "no known machine"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_compiled_file_of_another_platform_is_refused(
+    name: str, content: bytes, wrong: str, tiny_source: Path, tmp_path: Path
+) -> None:
+    (tiny_source / "push_sender" / name).write_bytes(content)
+    with pytest.raises(BundleError, match=re.escape(wrong)):
+        build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+    assert not list((tmp_path / "out").glob("push-sender-*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["fast.cpython-313-aarch64-linux-gnu.so", "fast.abi3.so", "libfast.so.1", "fast.so"]
+)
+def test_a_compiled_file_of_the_target_ships(name: str, tiny_source: Path, tmp_path: Path) -> None:
+    (tiny_source / "push_sender" / name).write_bytes(elf(0xB7))
+    bundle = build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+    assert f"push_sender/{name}" in zipfile.ZipFile(bundle.path).namelist()
+
+
+def test_a_syntax_error_in_the_function_names_the_file_and_line(
+    tiny_source: Path, tmp_path: Path
+) -> None:
+    target = this_machine()
+    (tiny_source / "push_sender" / "doors" / "__init__.py").write_text("X = 1\ndef broken(:\n")
+    with pytest.raises(BundleError) as caught:
+        build(target, source=tiny_source, out=tmp_path / "out")
+    assert str(caught.value).startswith("push_sender/doors/__init__.py, line 2, does not compile")
+    assert "SyntaxError" in str(caught.value)
+
+
+def test_a_source_without_the_function_or_its_lock_is_named(
+    tiny_source: Path, tmp_path: Path
+) -> None:
+    (tiny_source / "requirements.txt").unlink()
+    with pytest.raises(BundleError, match=r"requirements\.txt is missing"):
+        build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+    (tiny_source / "requirements.txt").write_text("tiny==1.0\n")
+    shutil.rmtree(tiny_source / "push_sender")
+    with pytest.raises(BundleError, match="push_sender is missing"):
+        build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+
+
+# ------------------------------------------------------------------ whose bytecode
+
+
+def test_without_an_interpreter_of_the_targets_version_the_sources_ship(
+    tiny_source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given a PATH whose python3.99 is one shim that fails and one of another version
+    for directory in ("shim", "liar"):
+        (tmp_path / directory).mkdir()
+    shim = tmp_path / "shim" / "python3.99"
+    shim.write_text("#!/bin/sh\necho 'python3.99: command not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    (tmp_path / "liar" / "python3.99").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shim'}:{tmp_path / 'liar'}:{os.environ['PATH']}")
+    target = dataclasses.replace(LAMBDA_ARM64, python="3.99", abi="cp399")
+    # When the bundle is built
+    with caplog.at_level(logging.WARNING):
+        bundle = build(target, source=tiny_source, out=tmp_path / "out")
+    # Then it says that the bytecode is missing, and is whole without
+    assert bundle.bytecode is False
+    assert "doubles the cold start" in caplog.text
+    names = zipfile.ZipFile(bundle.path).namelist()
+    assert {"tiny/__init__.py", "push_sender/__init__.py"} <= set(names)
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_an_interpreter_of_the_targets_version_on_the_path_compiles(
+    tiny_source: Path, tmp_path: Path
+) -> None:
+    for minor in (10, 11, 12, 13, 14):
+        python = shutil.which(f"python3.{minor}")
+        if minor < 11 or minor == sys.version_info.minor or not python:
+            continue
+        probe = subprocess.run(  # noqa: S603
+            [python, "-c", "pass"], capture_output=True, check=False, cwd=REPOSITORY
+        )
+        if probe.returncode == 0:
+            break
+    else:
+        pytest.skip("no other interpreter at hand")
+    target = dataclasses.replace(LAMBDA_ARM64, python=f"3.{minor}", abi=f"cp3{minor}")
+    bundle = build(target, source=tiny_source, out=tmp_path / "out")
+    assert bundle.bytecode
+    names = zipfile.ZipFile(bundle.path).namelist()
+    assert f"push_sender/__pycache__/__init__.cpython-3{minor}.pyc" in names
+    assert "tiny/__init__.pyc" in names
+    assert "tiny/__init__.py" not in names
+
+
+# ------------------------------------------------------------------ platforms and command
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "version", "first", "among"),
+    [
+        ("Linux", "aarch64", "2.34", "manylinux_2_34_aarch64", "manylinux2014_aarch64"),
+        ("Linux", "x86_64", "2.39", "manylinux_2_39_x86_64", "manylinux1_x86_64"),
+        ("Linux", "x86_64", "", "musllinux_1_2_x86_64", "musllinux_1_1_x86_64"),
+        ("Darwin", "arm64", "15.3.1", "macosx_15_0_arm64", "macosx_15_0_arm64"),
+        ("Darwin", "x86_64", "10.15.7", "macosx_10_15_x86_64", "macosx_10_15_x86_64"),
+    ],
+)
+def test_platforms_are_named_as_wheels_name_them(
+    system: str, machine: str, version: str, first: str, among: str
+) -> None:
+    tags = platform_tags(system, machine, version)
+    assert tags[0] == first
+    assert among in tags
+
+
+def test_the_command_builds_for_lambda_and_prints_what_came_out(tiny_source: Path) -> None:
+    result = run_command(tiny_source)
+    assert result.returncode == 0, result.stderr
+    path, *rest = result.stdout.splitlines()
+    assert Path(path).parent == tiny_source.parent / ".build"
+    assert [line.split()[0] for line in rest] == ["for", "size", "sha256", "bytecode"]
+    assert "CPython 3.13 on aarch64" in rest[0]
+    assert re.search(r"\d\.\d\d MB zipped$", rest[1])
+    assert rest[2].endswith(hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    assert "Traceback" not in result.stderr
+
+
+def test_the_command_builds_for_this_machine_where_it_is_told(
+    tiny_source: Path, tmp_path: Path
+) -> None:
+    result = run_command(tiny_source, "--target", "local", "--out", str(tmp_path / "elsewhere"))
+    assert Path(result.stdout.splitlines()[0]).parent == tmp_path / "elsewhere"
+    assert "bytecode  compiled in" in result.stdout
+
+
+def test_the_command_explains_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "--target {lambda,local}" in capsys.readouterr().out
