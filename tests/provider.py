@@ -80,7 +80,6 @@ class Provider:
 
     def hang(self) -> None:
         """Answer nothing until the test is over."""
-
         released = self._released
 
         def wait(_: Json) -> Reply:
@@ -109,7 +108,7 @@ def running_provider() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:  # noqa: N802  http.server's name
+        def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             reply = provider.take(self.path, json.loads(self.rfile.read(length)))
             if reply.cut_off:

@@ -8,8 +8,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from conftest import Push
-from provider import Json, Provider, Reply, accepted, refused, results
+
+from tests.invocation import Push
+from tests.provider import Json, Provider, Reply, accepted, refused, results
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
 TEMPORARY = {"DeliveryStatus": "TEMPORARY_FAILURE", "StatusCode": 500, "StatusMessage": "later"}

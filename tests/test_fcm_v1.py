@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Push
-from provider import Json, Provider
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from tests.invocation import Push
+from tests.provider import Json, Provider
 
 FCM = {"format": "fcm_v1"}
 

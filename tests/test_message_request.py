@@ -7,8 +7,9 @@ from typing import Any, Final
 import botocore.session
 import pytest
 from botocore.model import StructureShape
-from conftest import OTHER_PROJECT, PROJECT, Push
-from provider import Provider
+
+from tests.invocation import OTHER_PROJECT, PROJECT, Push
+from tests.provider import Provider
 
 TOKEN = "a0b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5q6r7s8t9u0v1w2x3y4z5a6b7c8d8e9f0"
 EXAMPLE = {

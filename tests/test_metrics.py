@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Push, metric_lines
-from provider import Json, Provider, accepted, refused
+
+from tests.invocation import Push, metric_lines
+from tests.provider import Json, Provider, accepted, refused
 
 
 def values(record: Json) -> Json:

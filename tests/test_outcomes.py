@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Push
-from provider import Json, Provider, accepted, refused, results
 from push_sender.outcomes import REASONS, SIGNALS, Outcome, judge, judge_refusal
+
+from tests.invocation import Push
+from tests.provider import Json, Provider, accepted, refused, results
 
 RECORDED_APNS = (
     '{"errorMessage":"Unregistered or expired token","channelType":"APNS_SANDBOX",'

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT, Push, log_lines
-from provider import Json, Provider, refused, results
 from push_sender.telemetry import token_digest
+
+from tests.invocation import PROJECT, Push, log_lines
+from tests.provider import Json, Provider, refused, results
 
 CANARY = "KaNaRy"
 LONG_NAME = CANARY * 8  # a name as short as a field's is shown, or nobody could find it

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from conftest import PROJECT, Push
-from provider import Provider, accepted, results
 from push_sender.faults import InvalidRequest
+
+from tests.invocation import PROJECT, Push
+from tests.provider import Provider, accepted, results
 
 LAMBDA_RESPONSE_BYTES = 6_291_556
 

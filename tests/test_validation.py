@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Push
-from provider import Provider
 from push_sender.faults import InvalidRequest
+
+from tests.invocation import Push
+from tests.provider import Provider
 
 GCM = {"token": "g", "service": "GCM"}
 APNS = {"token": "a", "service": "APNS"}
@@ -281,7 +282,7 @@ def faults_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
         ),
         *(
             pytest.param(
-                {"recipient": GCM, "message": "m", **{field: value}},
+                {"recipient": GCM, "message": "m", field: value},
                 field,
                 "null character",
                 id=f"null byte in {field}",
