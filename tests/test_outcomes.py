@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from push_sender.outcomes import REASONS, SIGNALS, Outcome, judge, judge_refusal
 
+from push_sender.judge import judge, judge_refusal
+from push_sender.outcomes import Outcome
+from push_sender.signals import REASONS, SIGNALS
 from tests.invocation import Push
 from tests.provider import Json, Provider, accepted, refused, results
 

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Unpack
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from push_sender.batches import Batch
+from push_sender.judge import judge, judge_refusal
 from push_sender.messages import MessageWriter
-from push_sender.outcomes import NO_ANSWER, Outcome, Verdict, judge, judge_refusal
+from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
 from push_sender.request import Recipient
 
 if TYPE_CHECKING:

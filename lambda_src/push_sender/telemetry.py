@@ -53,9 +53,7 @@ class Telemetry:
     def __init__(self) -> None:
         service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
         namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
-        self._logger = Logger(
-            service=service, use_rfc3339=True, logger_handler=_StandardOutput()
-        )
+        self._logger = Logger(service=service, use_rfc3339=True, logger_handler=_StandardOutput())
         self._metrics = Metrics(namespace=namespace, service=service)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,174 @@
+"""The judge of every address: from what was answered to what it means for the caller.
+
+A provider's own code is believed first, then what its response says, then the text around
+it. ``signals`` lists everything that is believed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
+from push_sender.signals import (
+    CALL_CODES,
+    STRONG_CODES,
+    STRONG_WORDS,
+    WEAK_CODES,
+    WEAK_WORDS,
+)
+
+_BY_STATUS: Final[Mapping[str, Outcome]] = {
+    "SUCCESSFUL": Outcome.ACCEPTED,
+    "THROTTLED": Outcome.TRANSIENT,
+    "TEMPORARY_FAILURE": Outcome.TRANSIENT,
+    "OPT_OUT": Outcome.OPTED_OUT,
+    "DUPLICATE": Outcome.DUPLICATE,
+}
+"""Statuses that say all there is to say."""
+
+_PROVIDER_MEMBERS: Final = (
+    "details", "errorCode", "reason", "error", "results", "status", "message", "description",
+)  # fmt: skip
+"""Where APNs (reason), FCM v1 (error, details), FCM legacy (results) and ADM (reason) put it."""
+
+_DEPTH: Final = 8
+"""How deep JSON may hold JSON before it counts as text."""
+
+
+def judge(answer: Mapping[str, Any] | None) -> Verdict:
+    """Judge what SendMessages answered for one address.
+
+    Parameters
+    ----------
+    answer
+        The ``MessageResult`` of botocore's model, of which any member may be missing or
+        of another kind; None where the address is missing from the result.
+    """
+    if not isinstance(answer, Mapping):
+        return NO_ANSWER
+    status, code = answer.get("DeliveryStatus"), answer.get("StatusCode")
+    message = _text(answer.get("StatusMessage"))
+    reason = None
+    if status == "SUCCESSFUL":
+        outcome = Outcome.ACCEPTED
+    else:
+        said, reason = _said(message)
+        outcome = _decide(_text(status), code, said)
+    return Verdict(
+        outcome,
+        _text(status),
+        code if type(code) is int else None,
+        reason,
+        message,
+        _text(answer.get("MessageId")),
+        _text(answer.get("UpdatedToken")) or None,
+    )
+
+
+def judge_refusal(code: str, http_status: int | None, message: str | None) -> Verdict:
+    """Judge a call that was refused or failed as a whole, for each of its addresses.
+
+    Parameters
+    ----------
+    code
+        The exception's name, as the service or botocore gives it.
+    http_status
+        Of the answer; None where there was none.
+    message
+        The service's words.
+    """
+    signal = CALL_CODES.get(code)
+    if message and "No channel of type" in message:
+        outcome = Outcome.MISCONFIGURED  # some have seen the whole call refused for one channel
+    elif signal:
+        outcome = signal.outcome
+    else:
+        outcome = _by_http_status(http_status)
+    return Verdict(outcome, None, http_status, signal and signal.text, _text(message))
+
+
+def _decide(status: str | None, code: object, said: Outcome | None) -> Outcome:
+    if status is None:
+        return Outcome.UNKNOWN
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status == "PERMANENT_FAILURE":
+        refused = Outcome.MISCONFIGURED if code in (401, 403) else Outcome.REJECTED
+        return said or refused
+    # UNKNOWN_FAILURE, or a status that came later than this list: without a provider's
+    # word that it did not arrive, it may have.
+    return Outcome.UNKNOWN if said in (None, Outcome.TRANSIENT) else said
+
+
+def _by_http_status(status: int | None) -> Outcome:
+    if status is None:
+        return Outcome.UNKNOWN
+    if status in (401, 403, 404, 405):
+        return Outcome.MISCONFIGURED
+    if status == 429 or status >= 500:
+        return Outcome.TRANSIENT
+    return Outcome.REJECTED
+
+
+def _said(message: str | None) -> tuple[Outcome | None, str | None]:
+    """Find what a StatusMessage says: the outcome, and the provider's code for it."""
+    if not message:
+        return None, None
+    sayings = list(_sayings(message))
+    code = next(
+        (saying for saying in sayings if saying in STRONG_CODES or saying in WEAK_CODES), None
+    )
+    for codes, words in ((STRONG_CODES, STRONG_WORDS), (WEAK_CODES, WEAK_WORDS)):
+        for saying in sayings:
+            if saying in codes:
+                return codes[saying].outcome, saying
+            for signal in words:
+                if signal.text in saying:
+                    return signal.outcome, code
+    return None, None
+
+
+def _sayings(message: str) -> Iterator[str]:
+    """List what a StatusMessage says, what is nearest to the provider first."""
+    document = _unwrapped(message)
+    if not isinstance(document, dict):
+        yield message
+        return
+    yield from _provider_sayings(document.get("pushProviderError"))
+    yield from _provider_sayings(document.get("pushProviderResponse"))
+    yield from _provider_sayings(document)
+    yield from _provider_sayings(document.get("errorMessage"))
+
+
+def _provider_sayings(value: object, depth: int = 0) -> Iterator[str]:
+    value = _unwrapped(value)
+    if isinstance(value, str):
+        yield value
+    elif depth < _DEPTH and isinstance(value, dict):
+        for member in _PROVIDER_MEMBERS:
+            yield from _provider_sayings(value.get(member), depth + 1)
+    elif depth < _DEPTH and isinstance(value, list):
+        for item in value:
+            yield from _provider_sayings(item, depth + 1)
+
+
+def _unwrapped(value: object) -> object:
+    """Read JSON, and the JSON in it, as far as it is whole; broken JSON stays text."""
+    for _ in range(_DEPTH):
+        if not isinstance(value, str) or value[:1] not in ("{", "[", '"'):
+            break
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            break
+    return value
+
+
+def _text(value: object) -> str | None:
+    """Give a value that should be text as text that can be written as UTF-8."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if text.isascii() else text.encode(errors="replace").decode()
