@@ -264,7 +264,7 @@ print("ended")
 def test_a_signal_ends_the_block_and_a_second_one_does_not_interrupt_the_clean_up(
     number: signal.Signals,
 ) -> None:
-    with subprocess.Popen(  # noqa: S603 - this interpreter
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,

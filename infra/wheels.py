@@ -1,0 +1,238 @@
+"""Fetches the wheels that run on a target: Lambda on arm64, or this machine for the sandbox.
+
+It needs no Docker: pip fetches wheels for any target from anywhere, nothing is ever compiled
+from source, and ``refuse_foreign`` is the last look at what was fetched. It does not know
+what the wheels are for, and imports nothing beyond the standard library.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+UNFINISHED = ".unfinished-"  # starts the name of every directory of work in progress
+
+log = logging.getLogger(__name__)
+
+
+class BundleError(Exception):
+    """The archive cannot be built; the message says what is wrong and the cure."""
+
+
+# --------------------------------------------------------------------------- targets
+
+
+@dataclass(frozen=True)
+class Target:
+    """What wheels and archives are made for: a CPython on a machine.
+
+    Attributes
+    ----------
+    name
+        Part of the archive's file name.
+    python
+        Version as ``major.minor``.
+    abi, platforms
+        Tags of the wheels that fit, as pip spells them; the best platform first.
+    machine
+        Processor, as the operating system names it.
+    soabi
+        The tag in the name of a compiled module, ``x.<soabi>.so``.
+    """
+
+    name: str
+    python: str
+    abi: str
+    platforms: tuple[str, ...]
+    machine: str
+    soabi: str
+
+    def __str__(self) -> str:
+        return f"CPython {self.python} on {self.machine} ({self.platforms[0]} or older)"
+
+
+def platform_tags(system: str, machine: str, version: str) -> tuple[str, ...]:
+    """Name the wheels' platforms that run on a system, the best first.
+
+    Parameters
+    ----------
+    system, machine
+        As ``platform.system()`` and ``platform.machine()`` say.
+    version
+        Of glibc on Linux (empty: musl), of macOS on Darwin.
+    """
+    if system == "Darwin":
+        major, minor = version.split(".")[:2]
+        # pip adds the older releases and universal2 by itself.
+        return (f"macosx_{major}_{minor if major == '10' else 0}_{machine}",)
+    if system != "Linux":
+        return (sysconfig.get_platform().replace("-", "_").replace(".", "_"),)
+    if not version:
+        return (f"musllinux_1_2_{machine}", f"musllinux_1_1_{machine}")
+    # The oldest exist for some machines only; to name them for the others does no harm.
+    numbered = [f"manylinux_2_{minor}" for minor in range(int(version.split(".")[1]), 4, -1)]
+    aliases = ["manylinux2014", "manylinux2010", "manylinux1"]
+    return tuple(f"{tag}_{machine}" for tag in numbered + aliases)
+
+
+LAMBDA_ARM64 = Target(
+    name="lambda-arm64",
+    python="3.13",
+    abi="cp313",
+    platforms=platform_tags("Linux", "aarch64", "2.34"),  # Amazon Linux 2023
+    machine="aarch64",
+    soabi="cpython-313-aarch64-linux-gnu",
+)
+
+
+def this_machine() -> Target:
+    """Describe this interpreter on this machine, for the sandbox."""
+    if sys.implementation.name != "cpython":
+        raise BundleError(f"the sandbox needs CPython, and this is {sys.implementation.name}")
+    major, minor = sys.version_info[:2]
+    system, machine = platform.system(), platform.machine()
+    version = platform.mac_ver()[0] if system == "Darwin" else platform.libc_ver()[1]
+    soabi = str(sysconfig.get_config_var("SOABI") or "")
+    return Target(
+        name="local",
+        python=f"{major}.{minor}",
+        abi=f"cp{major}{minor}{getattr(sys, 'abiflags', '')}",
+        platforms=platform_tags(system, machine, "" if "musl" in soabi else version),
+        machine=machine,
+        soabi=soabi,
+    )
+
+
+# --------------------------------------------------------------------------- installing
+
+
+def install_wheels(
+    requirements: Path | list[str],
+    target: Target,
+    directory: Path,
+    *,
+    with_dependencies: bool = False,
+) -> None:
+    """Install wheels for a target into a directory, which appears whole or not at all.
+
+    Parameters
+    ----------
+    requirements
+        A requirements file, or requirements such as ``["awslambdaric==4.2.2"]``.
+    target
+        What the wheels shall run on.
+    directory
+        Where to; it is made, or must be empty.
+    with_dependencies
+        Whether to add what the requirements require. Without it they are a full lock, so
+        that no version is ever chosen by the day of the build.
+
+    Raises
+    ------
+    BundleError
+        A wheel is missing, the network or pip is out, or the directory holds something.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise BundleError(f"{directory} is not empty: wheels need a directory of their own")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=UNFINISHED) as scratch:
+        log.info("installing packages for %s", target)
+        site, notes = Path(scratch, "site"), Path(scratch, "pip.log")
+        site.mkdir()
+        options = ["--target", str(site), "--only-binary=:all:", "--no-compile"]
+        options += ["--no-input", "--quiet", "--disable-pip-version-check", "--log", str(notes)]
+        options += ["--implementation", "cp", "--python-version", target.python]
+        options += ["--abi", target.abi]
+        options += [f"--platform={tag}" for tag in target.platforms]
+        options += [] if with_dependencies else ["--no-deps"]
+        what = ["-r", str(requirements)] if isinstance(requirements, Path) else requirements
+        result = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "pip", "install", *options, *what],
+            # Settings of the person's own that would contradict --target.
+            env={**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if result.returncode:
+            verbose = notes.read_text(errors="replace") if notes.exists() else ""
+            raise BundleError(_explain(result.stdout + result.stderr, verbose, target))
+        try:
+            site.rename(directory)
+        except OSError:
+            # Somebody else installed the same there in the meantime: theirs is as good.
+            if not directory.is_dir() or not any(directory.iterdir()):
+                raise
+
+
+def _explain(output: str, verbose: str, target: Target) -> str:
+    """Turn pip's failure into one message.
+
+    pip says "no matching distribution" without a network, too; its verbose log tells why
+    each index page could not be read. An answer of 404 only means an unknown package.
+    """
+    if "No module named pip" in output:
+        return f"{sys.executable} has no pip: run `{sys.executable} -m ensurepip`, or use `make`"
+    lines = [line.strip() for line in output.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("[notice]")]
+    last = lines[-1].removeprefix("ERROR: ") if lines else "no output"
+    unread = re.search(r"Could not fetch URL \S+: (?!404 )(.+?)(?: - skipping)?$", verbose, re.M)
+    broken = re.match(r"pip\._vendor\.\S+(Connection|Timeout|Resolution|Protocol|SSL)Error", last)
+    if unread or broken:
+        reason = unread[1] if unread else last
+        return f"the package index is out of reach: look at the network and try again ({reason})"
+    missing = re.search(r"No matching distribution found for (\S+)", last)
+    if missing:
+        return (
+            f"no wheel of {missing[1]} for {target}; wheels only, because the bundle must not "
+            f"depend on a compiler: pin a version that has one (pip: {last})"
+        )
+    return f"pip could not install the packages for {target}: {last}"
+
+
+# --------------------------------------------------------------------------- compiled files
+
+
+_ELF_MACHINES = {0x03: "i686", 0x28: "armv7l", 0x3E: "x86_64", 0xB7: "aarch64", 0xF3: "riscv64"}
+_MACH_O_MACHINES = {0x01000007: "x86_64", 0x0100000C: "arm64"}
+
+
+def refuse_foreign(name: str, content: bytes, target: Target) -> None:
+    """Raise a BundleError if a target cannot load a compiled file, by its content or name.
+
+    A wheel's tags are its author's word; and a developer's own build may lie in the function.
+    """
+    machines = _machines(content)
+    if machines is None and not name.endswith(".so"):
+        return
+    if machines is None or target.machine not in machines:
+        made_for = " and ".join(sorted(machines or ())) or "no known machine"
+        raise BundleError(f"{name} is made for {made_for}, and the bundle is for {target}")
+    tag = re.search(r"\.((?:cpython|pypy)[^./]*)\.so$", name)
+    if tag and tag[1] != target.soabi:
+        raise BundleError(f"{name} is made for {tag[1]}, and the bundle is for {target.soabi}")
+
+
+def _machines(content: bytes) -> set[str] | None:
+    """Name the machines a compiled file is made for; None if it is not compiled."""
+    magic = content[:4]
+    if magic == b"\x7fELF":
+        code = int.from_bytes(content[18:20], "little" if content[5] == 1 else "big")
+        return {_ELF_MACHINES.get(code, f"ELF machine {code:#x}")}
+    if magic == b"\xcf\xfa\xed\xfe":  # Mach-O, 64 bits
+        codes = [int.from_bytes(content[4:8], "little")]
+    elif magic == b"\xca\xfe\xba\xbe":  # Mach-O, several machines in one file
+        count = int.from_bytes(content[4:8], "big")
+        codes = [int.from_bytes(content[8 + 20 * i :][:4], "big") for i in range(count)]
+    else:
+        return None
+    return {_MACH_O_MACHINES.get(code, f"Mach-O machine {code:#x}") for code in codes}

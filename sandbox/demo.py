@@ -1,0 +1,119 @@
+"""The demonstration: AWS's own example through all four services, and what can go wrong.
+
+It shows what a report says as a table, and the commands to go on with.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.deployment import FUNCTION_NAME, REGION, Deployment, client
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
+FIRST_PUSH: Final = Path("examples/first-push.json")
+EVERY_OUTCOME: Final = Path("examples/every-outcome.json")
+
+_OUTCOMES: Final = {
+    "accepted": ("green", "the provider took it"),
+    "dead_token": ("red", "the app is gone from the device: delete the token"),
+    "invalid_token": ("yellow", "malformed, or of the other environment: keep it, look there"),
+    "misconfigured": ("magenta", "the operator's to fix; the token is fine"),
+    "rejected": ("red", "the message is at fault: fix it"),
+    "opted_out": ("cyan", "as the API says: nothing to do"),
+    "duplicate": ("cyan", "listed twice, sent once: nothing to do"),
+    "transient": ("yellow", "throttled or down after all tries: try again later"),
+    "unknown": ("yellow", "no usable answer, so it may have arrived: decide"),
+    "unsent": ("yellow", "never tried"),
+}
+"""Each outcome's colour, and what it means for the caller."""
+
+
+def show(deployment: Deployment, console: Console) -> bool:
+    """Push the two examples and show their reports.
+
+    Returns
+    -------
+    bool
+        Whether the first push was accepted by all four services.
+    """
+    first = invoke(deployment, FIRST_PUSH)
+    console.print(report_table("AWS's own example, through all four services", first))
+    console.print()
+    second = invoke(deployment, EVERY_OUTCOME)
+    console.print(report_table("When things go wrong: one honest outcome a token", second))
+    console.print()
+    for outcome in second["summary"]:
+        if outcome in _OUTCOMES:
+            style, meaning = _OUTCOMES[outcome]
+            console.print(f"  [{style}]{outcome:<13}[/{style}]  {meaning}")
+    return bool(first["summary"] == {"recipients": 4, "accepted": 4})
+
+
+def invoke(deployment: Deployment, example: Path) -> dict[str, Any]:
+    """Invoke the function with an example, as any stock client does, and give its report."""
+    answer = client("lambda", deployment.url).invoke(
+        FunctionName=deployment.function_name, Payload=(REPOSITORY / example).read_bytes()
+    )
+    report: dict[str, Any] = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise RuntimeError(f"{report.get('errorType')}: {report.get('errorMessage')}")
+    return report
+
+
+def report_table(title: str, report: dict[str, Any]) -> Table:
+    """Show a report as a table."""
+    counts = [
+        f"{count} {outcome}"
+        for outcome, count in report["summary"].items()
+        if outcome != "recipients"
+    ]
+    table = Table(
+        title=f"[bold]{title}[/bold]",
+        caption=", ".join(counts),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("service", no_wrap=True, min_width=7)
+    table.add_column("token", overflow="ellipsis", no_wrap=True, max_width=22)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("reason", overflow="ellipsis", no_wrap=True, max_width=22)
+    table.add_column("tries", justify="right", min_width=5)
+    for result in report["results"]:
+        style, _ = _OUTCOMES[result["outcome"]]
+        table.add_row(
+            result["service"],
+            result["token"],
+            f"[{style}]{result['outcome']}[/{style}]",
+            result["reason"],
+            str(result["attempts"]),
+        )
+    return table
+
+
+def commands(url: str) -> str:
+    """Write the command lines to try next against a sandbox, for a shell in the repository."""
+    beside_python = Path(sys.executable).with_name("aws")
+    here = beside_python.is_relative_to(REPOSITORY) and beside_python.exists()
+    aws = str(beside_python.relative_to(REPOSITORY)) if here else shutil.which("aws") or "aws"
+    return f"""\
+export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}
+export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
+{aws} lambda invoke --function-name {FUNCTION_NAME} \\
+    --payload fileb://{FIRST_PUSH} /dev/stdout
+{aws} lambda invoke --function-name {FUNCTION_NAME} \\
+    --payload fileb://examples/invalid.json /dev/stdout
+{aws} logs filter-log-events --log-group-name /aws/lambda/{FUNCTION_NAME}
+curl -s {url}/sandbox/messages    # what the devices were sent
+curl -s {url}/sandbox/tokens      # tokens that behave in a known way"""

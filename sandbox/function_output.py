@@ -1,0 +1,90 @@
+"""What a function's process prints, line by line, with the tail that Invoke returns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from threading import RLock
+
+# The most that X-Amz-Log-Result holds.
+TAIL_BYTES = 4096
+
+# The most that CloudWatch Logs takes as one event; a longer line becomes several.
+_LINE_BYTES = 256 * 1024
+
+
+class FunctionOutput:
+    """The reading end of a process's stdout and stderr.
+
+    Whoever needs all that was printed so far calls `drain`: what the process
+    wrote before it answered is then in the log before the line that ends the
+    invocation.
+    """
+
+    def __init__(self, descriptor: int, sink: Callable[[str], None]) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor: int | None = descriptor
+        self._sink = sink
+        # Reentrant: `write` completes an unfinished line first.
+        self._lock = RLock()
+        self._unfinished = b""
+        self._tail = b""
+
+    def fileno(self) -> int:
+        """Give the descriptor, for a selector."""
+        return -1 if self._descriptor is None else self._descriptor
+
+    def drain(self) -> bool:
+        """Take in all that was printed; False if no more can come."""
+        with self._lock:
+            while self._descriptor is not None:
+                try:
+                    data = os.read(self._descriptor, 65536)
+                except BlockingIOError:
+                    return True
+                if not data:
+                    return False
+                *lines, self._unfinished = (self._unfinished + data).split(b"\n")
+                for line in lines:
+                    self._emit(line)
+                while len(self._unfinished) > _LINE_BYTES:
+                    line, self._unfinished = (
+                        self._unfinished[:_LINE_BYTES],
+                        self._unfinished[_LINE_BYTES:],
+                    )
+                    self._emit(line)
+            return False
+
+    def write(self, line: str) -> None:
+        """Add a line of Lambda's own after all that was printed."""
+        with self._lock:
+            self.drain()
+            self._finish_line()
+            self._emit(line.encode())
+
+    def take_tail(self) -> bytes:
+        """Give the last 4 KB since the last call."""
+        with self._lock:
+            tail, self._tail = self._tail, b""
+            return tail
+
+    def close(self) -> None:
+        """Take in the rest and let go of the descriptor."""
+        with self._lock:
+            if self._descriptor is not None:
+                self.drain()
+                self._finish_line()
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _finish_line(self) -> None:
+        if self._unfinished:
+            line, self._unfinished = self._unfinished, b""
+            self._emit(line)
+
+    def _emit(self, line: bytes) -> None:
+        self._tail = (self._tail + line + b"\n")[-TAIL_BYTES:]
+        text = line.decode(errors="replace").rstrip("\r")
+        # The runtime client separates the lines of a stack trace by \r, so that
+        # they stay one event. A person at a terminal would see only the last.
+        self._sink(text.replace("\r", "\n"))

@@ -1,0 +1,204 @@
+"""The places where moto's Lambda is changed: its Invoke, and a setting it drops.
+
+Everything that runs a function in moto ends here, be it the HTTP API or another
+service of moto's. How it is run is the Lambda service's business.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from moto.awslambda import urls
+from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
+from moto.awslambda.models import LambdaBackend, LambdaFunction
+from moto.awslambda.responses import LambdaResponse
+
+if TYPE_CHECKING:
+    from sandbox.lambda_service import InvocationResult, LambdaService
+
+_HttpAnswer = tuple[int, dict[str, str], bytes | str]
+
+
+def logging_config(function: LambdaFunction) -> Mapping[str, str]:
+    """Give a function's LoggingConfig, which moto itself would have forgotten."""
+    return dict(getattr(function, "logging_config", None) or {})
+
+
+def replace(service: LambdaService) -> Callable[[], None]:
+    """Put the service in the place of moto's own Invoke; the result undoes it."""
+    door = _invoke_door(service)
+    paths = {path: old for path, old in urls.url_paths.items() if "/invocations" in path}
+    urls.url_paths.update(dict.fromkeys(paths, door))
+    methods = [
+        (owner, name, vars(owner)[name], new)
+        for owner, name, new in (*_internal_doors(service), *_logging_memory())
+    ]
+    for owner, name, _, new in methods:
+        setattr(owner, name, new)
+
+    def undo() -> None:
+        urls.url_paths.update(paths)
+        for owner, name, old, _ in methods:
+            setattr(owner, name, old)
+
+    return undo
+
+
+def _invoke_door(service: LambdaService) -> Callable[[Any, str, Any], _HttpAnswer]:
+    """Make the HTTP side of Invoke.
+
+    Not as a method of moto's LambdaResponse, which gives each answer a request
+    id of its own, and reads a body that is not text as a fault of the server.
+    """
+
+    def invocations(request: Any, full_url: str, headers: Any) -> _HttpAnswer:
+        caller = LambdaResponse()
+        caller.setup_class(request, full_url, headers, use_raw_body=True)
+        try:
+            return _answer(service, request, caller)
+        except LambdaClientError as error:
+            return int(error.code), dict(error.get_headers()), error.get_body()
+
+    return invocations
+
+
+def _answer(service: LambdaService, request: Any, caller: LambdaResponse) -> _HttpAnswer:
+    match = re.search(r"/functions/(.+)/invocations/?$", request.path)
+    if match is None:
+        raise InvalidParameterValueException("The path names no function.")
+    name = match[1]
+    qualifier = request.args.get("Qualifier")
+    backend = caller.backend
+    how: dict[str, Any] = {
+        "qualifier": qualifier,
+        "account_id": backend.account_id,
+        "region": backend.region_name,
+        "client_context": _client_context(request.headers.get("X-Amz-Client-Context")),
+        "trace_id": request.headers.get("X-Amzn-Trace-Id"),
+    }
+    payload = caller.raw_body or b""
+    match request.headers.get("X-Amz-Invocation-Type", "RequestResponse"):
+        case "RequestResponse":
+            result = service.invoke(name, payload, **how)
+            wants_log = request.headers.get("X-Amz-Log-Type") == "Tail"
+            return 200, _result_headers(result, wants_log=wants_log), result.payload
+        case "Event":
+            request_id = service.invoke_later(name, payload, **how)
+            return 202, {"x-amzn-RequestId": request_id}, b""
+        case "DryRun":
+            backend.get_function(name, qualifier)
+            return 204, {}, b""
+        case other:
+            raise InvalidParameterValueException(f"{other} is no invocation type.")
+
+
+def _result_headers(result: InvocationResult, *, wants_log: bool) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "x-amzn-RequestId": result.request_id,
+        "X-Amz-Executed-Version": result.executed_version,
+    }
+    if result.failed:
+        headers["X-Amz-Function-Error"] = "Unhandled"
+    if wants_log:
+        headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail).decode()
+    return headers
+
+
+def _client_context(header: str | None) -> str | None:
+    if header is None:
+        return None
+    try:
+        # Written anew in ASCII, because it becomes a header again.
+        return json.dumps(json.loads(base64.b64decode(header, validate=True)))
+    except (binascii.Error, ValueError):
+        raise LambdaClientError(
+            "InvalidRequestContentException",
+            "Client context must be a valid Base64-encoded JSON object.",
+        ) from None
+
+
+def _internal_doors(service: LambdaService) -> list[tuple[type, str, Any]]:
+    """Make what moto's other services call: SNS, EventBridge, S3, Secrets Manager."""
+
+    def run(
+        account_id: str, region: str, name: str, qualifier: str | None, body: str | bytes | None
+    ) -> InvocationResult:
+        return service.invoke(
+            name,
+            body.encode() if isinstance(body, str) else body or b"",
+            qualifier=qualifier,
+            account_id=account_id,
+            region=region,
+        )
+
+    def of_backend(
+        self: LambdaBackend,
+        function_name: str,
+        qualifier: str | None,
+        body: str | bytes | None,
+        headers: Any,
+        response_headers: Any,
+    ) -> bytes:
+        result = run(self.account_id, self.region_name, function_name, qualifier, body)
+        return _told(result, response_headers)
+
+    def of_function(
+        self: LambdaFunction, body: str | bytes | None, headers: Any, response_headers: Any
+    ) -> bytes:
+        version = str(self.version)
+        result = run(self.account_id, self.region, self.function_name, version, body)
+        return _told(result, response_headers)
+
+    return [(LambdaBackend, "invoke", of_backend), (LambdaFunction, "invoke", of_function)]
+
+
+def _told(result: InvocationResult, response_headers: Any) -> bytes:
+    if result.failed:
+        response_headers["x-amz-function-error"] = "Unhandled"
+    return result.payload
+
+
+def _logging_memory() -> list[tuple[type, str, Any]]:
+    """Make moto's functions keep their LoggingConfig, however they were made or changed."""
+    init = LambdaFunction.__init__
+    update = LambdaFunction.update_configuration
+    describe = LambdaFunction.get_configuration
+    create = LambdaFunction.create_from_cloudformation_json
+
+    def init_keeping(
+        self: LambdaFunction, account_id: str, spec: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        vars(self)["logging_config"] = spec.get("LoggingConfig")
+        init(self, account_id, spec, *args, **kwargs)
+
+    def update_keeping(self: LambdaFunction, updates: dict[str, Any]) -> dict[str, Any]:
+        if "LoggingConfig" in updates:
+            vars(self)["logging_config"] = updates["LoggingConfig"]
+        return update(self, updates)
+
+    def describe_fully(self: LambdaFunction, on_create: bool = False) -> dict[str, Any]:
+        usual = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.function_name}"}
+        return {
+            **describe(self, on_create),
+            "LoggingConfig": {**usual, **logging_config(self)},
+        }
+
+    def create_keeping(
+        cls: type[LambdaFunction], name: str, resource: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> LambdaFunction:
+        function = create(name, resource, *args, **kwargs)
+        vars(function)["logging_config"] = resource["Properties"].get("LoggingConfig")
+        return function
+
+    return [
+        (LambdaFunction, "__init__", init_keeping),
+        (LambdaFunction, "update_configuration", update_keeping),
+        (LambdaFunction, "get_configuration", describe_fully),
+        (LambdaFunction, "create_from_cloudformation_json", classmethod(create_keeping)),
+    ]

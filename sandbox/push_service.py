@@ -1,0 +1,286 @@
+"""AWS End User Messaging Push (Pinpoint's ``SendMessages``) and its channels, inside moto.
+
+moto's own server has Pinpoint's projects and lacks what sends. ``install`` adds the missing
+addresses to moto's table; all state hangs on moto's own project objects. What a device
+answers is in ``devices``, what it was sent in ``inbox``, and what the API makes of a request
+in ``push_request``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from moto.core.common_types import TYPE_RESPONSE
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.pinpoint import urls
+from moto.pinpoint.exceptions import ApplicationNotFound
+from moto.pinpoint.models import App, pinpoint_backends
+from moto.pinpoint.responses import PinpointResponse
+
+from sandbox import devices
+from sandbox.devices import CHANNELS, CallRefused
+from sandbox.inbox import Inbox, Push, inbox_of
+from sandbox.push_request import (
+    RefusedError,
+    body_shape,
+    channel_messages,
+    checked,
+    least_bytes,
+    merged,
+    operation,
+)
+
+_CHANNELS_ATTRIBUTE: Final = "push_sandbox_channels"
+
+
+@dataclass(slots=True)
+class Options:
+    """Settings of the sandbox, which moto's reset leaves alone.
+
+    Attributes
+    ----------
+    latency
+        Seconds that every SendMessages call takes, on top of what its devices ask for.
+    """
+
+    latency: float = 0.0
+
+
+options: Final = Options()
+
+
+def install() -> None:
+    """Add what moto's Pinpoint lacks to its table of addresses; twice does no more than once.
+
+    Call it before moto's server application is made, which copies the table.
+    """
+    for path in ("messages", "channels", "channels/(?P<channel_type>[^/]+)"):
+        address = "{0}/v1/apps/(?P<app_id>[^/]+)/" + path + "$"
+        urls.url_paths[address] = PushResponse.dispatch
+
+
+def enable_channel(
+    application_id: str,
+    channel: str,
+    *,
+    account_id: str = DEFAULT_ACCOUNT_ID,
+    region_name: str = "us-east-1",
+    enabled: bool = True,
+) -> None:
+    """Enable (or disable) a channel of a project, from Python and without credentials.
+
+    Parameters
+    ----------
+    application_id
+        A project that exists in the account and region; else moto's ``ApplicationNotFound``.
+    channel
+        A key of ``devices.CHANNELS``, such as ``APNS_SANDBOX``.
+    """
+    app = pinpoint_backends[account_id][region_name].get_app(application_id)
+    update_channel(app, channel, {"Enabled": enabled})
+
+
+def update_channel(app: App, channel: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Create or change a channel as the API's Update…Channel does; return its state.
+
+    Of the credentials in ``request`` only their presence is kept: the real API does not give
+    them back either. Unlike AWS, nobody asks the provider whether they are right. A channel
+    is disabled until a request says ``Enabled``; what AWS takes for granted is not documented.
+    """
+    now = _now()
+    old = channels_of(app).get(channel, {"CreationDate": now, "Version": 0, "Enabled": False})
+    credentials = request.keys() - {"Enabled", "DefaultAuthenticationMethod"}
+    state = {
+        **old,
+        "ApplicationId": app.application_id,
+        "Id": channel.lower(),
+        "Platform": channel,
+        "Enabled": request.get("Enabled", old["Enabled"]),
+        "HasCredential": bool(credentials) or old.get("HasCredential", False),
+        "HasTokenKey": "TokenKey" in credentials or old.get("HasTokenKey", False),
+        "HasFcmServiceCredentials": "ServiceJson" in credentials
+        or old.get("HasFcmServiceCredentials", False),
+        "IsArchived": False,
+        "LastModifiedDate": now,
+        "Version": old["Version"] + 1,
+    }
+    if "DefaultAuthenticationMethod" in request:
+        state["DefaultAuthenticationMethod"] = request["DefaultAuthenticationMethod"]
+    channels_of(app)[channel] = state
+    return state
+
+
+def channels_of(app: App) -> dict[str, dict[str, Any]]:
+    """Return the channels of a project that were ever set up, by ChannelType."""
+    channels: dict[str, dict[str, Any]] = vars(app).setdefault(_CHANNELS_ATTRIBUTE, {})
+    return channels
+
+
+class PushResponse(PinpointResponse):
+    """moto's Pinpoint with the operations of push.
+
+    moto calls the method that has the operation's name, and has checked the caller's
+    permission by then if it was told to.
+    """
+
+    # moto reads a text body as a query string, too: a url with "&Action=" in it would be
+    # taken for another operation.
+    use_raw_body = True
+
+    def call_action(self) -> TYPE_RESPONSE:
+        """Answer a request, or refuse it in the shape of the real API."""
+        request_id = self.request_id = str(uuid.uuid4())
+        try:
+            status, headers, body = super().call_action()
+        except RefusedError as refused:
+            status = refused.status
+            headers = {
+                **self.response_headers,
+                "Content-Type": "application/json",
+                "x-amzn-ErrorType": refused.code,
+            }
+            body = json.dumps({"Message": str(refused), "RequestID": request_id})
+        headers["x-amzn-requestid"] = request_id
+        return status, headers, body
+
+    def send_messages(self) -> TYPE_RESPONSE:
+        """SendMessages: hand each address to its device, and answer once."""
+        app = self._app()
+        inbox = inbox_of(app)
+        try:
+            answer, seconds = self._send(app, inbox)
+        except RefusedError as refused:
+            inbox.called(refused.status)
+            raise
+        inbox.called(200)
+        # After all is kept: who gives up on a slow call has had it delivered all the same.
+        if pause := seconds + options.latency:
+            time.sleep(pause)
+        return _json(answer)
+
+    def get_channels(self) -> TYPE_RESPONSE:
+        """GetChannels: every channel that was set up."""
+        shape = body_shape(operation("GetChannels").output_shape)
+        members = shape.members["Channels"].value.members
+        return _json(
+            {
+                "Channels": {
+                    channel: {key: state[key] for key in members if key in state}
+                    for channel, state in sorted(channels_of(self._app()).copy().items())
+                }
+            }
+        )
+
+    def _update_channel(self) -> TYPE_RESPONSE:
+        request = checked(self.raw_body, operation(self._get_action()))
+        return self._channel(update_channel(self._app(), self._type(), request))
+
+    def _get_channel(self) -> TYPE_RESPONSE:
+        return self._channel(channels_of(self._app()).get(self._type()))
+
+    def _delete_channel(self) -> TYPE_RESPONSE:
+        return self._channel(channels_of(self._app()).pop(self._type(), None))
+
+    def _channel(self, state: Mapping[str, Any] | None) -> TYPE_RESPONSE:
+        if state is None:
+            raise RefusedError("NotFoundException", f"No {self._type()} channel in this project")
+        shape = body_shape(operation(self._get_action()).output_shape)
+        answer = {key: state[key] for key in shape.members if key in state}
+        # Baidu's answer must name its API key; the sandbox has not kept it.
+        answer |= dict.fromkeys(set(shape.required_members) - answer.keys(), "not kept")
+        return _json(answer)
+
+    def _type(self) -> str:
+        return self.path.rstrip("/").rpartition("/")[2].upper()
+
+    def _app(self) -> App:
+        try:
+            return self.pinpoint_backend.get_app(self.uri_match["application-id"])
+        except ApplicationNotFound:
+            raise RefusedError("NotFoundException", "Resource not found") from None
+
+    def _send(self, app: App, inbox: Inbox) -> tuple[dict[str, Any], int]:
+        request = checked(self.raw_body, operation("SendMessages"))
+        addresses: dict[str, dict[str, Any]] = request.get("Addresses", {})
+        messages = channel_messages(request, addresses)
+        answers = _well_known_answers(addresses, inbox)
+        # A copy, because another thread may set up a channel meanwhile.
+        channels = channels_of(app).copy()
+        enabled = {channel for channel, state in channels.items() if state["Enabled"]}
+        sizes = {channel: least_bytes(channel, message) for channel, message in messages.items()}
+        now = _now()
+        pushes: list[Push] = []
+        for token, address in addresses.items():
+            channel = address["ChannelType"]
+            message = shared = messages.get(channel, {})
+            if len(address) > 1 or "Context" in request:
+                message = merged(address, shared, request)
+            if channel not in enabled:
+                answer = "no-channel"
+            elif (
+                sizes[channel] if message is shared else least_bytes(channel, message)
+            ) > CHANNELS[channel].payload_limit:
+                answer = "too-large"
+            else:
+                answer = answers.get(token, "accepted")
+            result = devices.result(answer, channel, token, app.application_id)
+            if result is not None and result["DeliveryStatus"] == "SUCCESSFUL":
+                result["MessageId"] = f"{self.request_id}-{len(pushes)}"
+            pushes.append(
+                Push(
+                    time=now,
+                    application_id=app.application_id,
+                    request_id=self.request_id,
+                    service=channel,
+                    token=token,
+                    message=message,
+                    request=request,
+                    answer=result,
+                )
+            )
+        inbox.keep(pushes)
+        return {
+            "ApplicationId": app.application_id,
+            "RequestId": self.request_id,
+            "Result": {push.token: push.answer for push in pushes if push.answer is not None},
+        }, max(map(devices.delay, addresses))
+
+
+def _add_channel_operations() -> None:
+    """Give the response class a method for each channel's operations, as moto looks for them."""
+    for channel in CHANNELS:
+        for verb in ("update", "get", "delete"):
+            method = getattr(PushResponse, f"_{verb}_channel")
+            setattr(PushResponse, f"{verb}_{channel.lower()}_channel", method)
+
+
+_add_channel_operations()
+
+
+def _well_known_answers(addresses: Mapping[str, Mapping[str, Any]], inbox: Inbox) -> dict[str, str]:
+    """Return what well-known devices answer this time; raise if one refuses the whole call."""
+    rows = [(token, row) for token in addresses if (row := devices.well_known(token))]
+    # Those first, so that the other devices of a refused call have not been tried.
+    rows.sort(key=lambda known: not isinstance(known[1].answers[0], CallRefused))
+    answers = {}
+    for token, row in rows:
+        attempt = inbox.attempt(addresses[token]["ChannelType"], token) if row.changes else 0
+        answer = row.answers[min(attempt, len(row.answers) - 1)]
+        if isinstance(answer, CallRefused):
+            raise RefusedError(answer.code, f"{token} asks for it")
+        answers[token] = answer
+    return answers
+
+
+def _json(body: object) -> TYPE_RESPONSE:
+    return 200, {"Content-Type": "application/json"}, json.dumps(body)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

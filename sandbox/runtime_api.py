@@ -1,0 +1,216 @@
+"""Lambda's Runtime API for one process: what AWS's runtime client talks to.
+
+One side hands in an invocation and waits for its answer, the other side is the
+HTTP interface that the runtime asks for work and reports to. Processes, time
+limits and logs are not this module's business.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from threading import Condition
+
+from sandbox.loopback import ADDRESS, LoopbackServer
+
+# "6 MB" to the byte, as Lambda's own error message gives it.
+RESPONSE_LIMIT = 6_291_556
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One event on its way to a function."""
+
+    request_id: str
+    payload: bytes
+    function_arn: str
+    """With the qualifier that the caller named, if it named one."""
+    trace_id: str
+    client_context: str | None = None
+    """JSON text, in ASCII."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the function returned, or the error it ended with, as JSON."""
+
+    payload: bytes
+    failed: bool = False
+
+
+class RuntimeApi(LoopbackServer):
+    """The hand-over between Lambda and one runtime process."""
+
+    def __init__(self) -> None:
+        super().__init__(0, _RuntimeRequests)
+        self._changed = Condition()
+        self._runtime_asks = False
+        self._ended = False
+        self._task: tuple[Invocation, float] | None = None
+        self._current: str | None = None
+        self._answer: Answer | None = None
+        self.init_error: Answer | None = None
+        self.ready_at: float | None = None
+        """`time.monotonic()` of the runtime's first question for work."""
+
+    @property
+    def address(self) -> str:
+        """What goes into AWS_LAMBDA_RUNTIME_API."""
+        return f"{ADDRESS}:{self.port}"
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait until the runtime asks for work; False if it failed, ended or took too long."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._runtime_asks or self.init_error or self._ended, seconds
+            )
+            return self._runtime_asks and not self._ended
+
+    def run(self, invocation: Invocation, seconds: float) -> Answer | None:
+        """Hand over an invocation; None if the time is up or the process has ended.
+
+        An invocation is over when the runtime asks for the next one, as in
+        Lambda, so that a process that still works on its answer is never reused.
+        """
+        with self._changed:
+            self._answer = None
+            self._current = invocation.request_id
+            self._task = (invocation, time.time() + seconds)
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._ended or (self._answer is not None and self._runtime_asks), seconds
+            )
+            self._current = None
+            return self._answer
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the runtime is waiting for work."""
+        with self._changed:
+            return self._runtime_asks and not self._ended
+
+    def end(self) -> None:
+        """Let nobody wait any longer: the process has ended or is about to."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    # The runtime's side.
+
+    def next_task(self) -> tuple[Invocation, float] | None:
+        """Wait for an invocation and its deadline; None at the end."""
+        with self._changed:
+            self._runtime_asks = True
+            if self.ready_at is None:
+                self.ready_at = time.monotonic()
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._task or self._ended)
+            task, self._task = self._task, None
+            self._runtime_asks = False
+            return None if self._ended else task
+
+    def accept(self, request_id: str, answer: Answer) -> bool:
+        """Take the answer to the current invocation; False if it is another one's."""
+        with self._changed:
+            if request_id != self._current or self._answer is not None:
+                return False
+            self._answer = answer
+            self._changed.notify_all()
+            return True
+
+    def accept_init_error(self, payload: bytes) -> None:
+        """Take the reason why the function could not be loaded."""
+        with self._changed:
+            self.init_error = Answer(payload, failed=True)
+            self._changed.notify_all()
+
+
+_TOO_LARGE = Answer(
+    json.dumps(
+        {
+            "errorMessage": "Response payload size exceeded maximum allowed payload size "
+            f"({RESPONSE_LIMIT} bytes).",
+            "errorType": "Function.ResponseSizeTooLarge",
+        }
+    ).encode(),
+    failed=True,
+)
+
+_INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
+
+
+class _RuntimeRequests(BaseHTTPRequestHandler):
+    server: RuntimeApi
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        if self.path != "/2018-06-01/runtime/invocation/next":
+            self._refuse(404, "UnknownPath")
+            return
+        task = self.server.next_task()
+        if task is None:
+            self.close_connection = True
+            return
+        invocation, deadline = task
+        headers = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": invocation.function_arn,
+            "Lambda-Runtime-Trace-Id": invocation.trace_id,
+        }
+        if invocation.client_context is not None:
+            headers["Lambda-Runtime-Client-Context"] = invocation.client_context
+        self._send(200, invocation.payload, headers)
+
+    def do_POST(self) -> None:
+        payload = self._read()
+        if self.path == "/2018-06-01/runtime/init/error":
+            self.server.accept_init_error(payload)
+            self._send(202)
+            return
+        match = _INVOCATION.fullmatch(self.path)
+        if match is None:
+            self._refuse(404, "UnknownPath")
+            return
+        request_id, kind = match.groups()
+        fits = len(payload) <= RESPONSE_LIMIT
+        answer = Answer(payload, failed=kind == "error") if fits else _TOO_LARGE
+        if not self.server.accept(request_id, answer):
+            self._refuse(400, "InvalidRequestID")
+        elif fits:
+            self._send(202)
+        else:
+            self._refuse(413, "RequestEntityTooLarge")
+
+    def _read(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _refuse(self, status: int, error: str) -> None:
+        self._send(status, json.dumps({"errorType": error, "errorMessage": error}).encode())
+
+    def _send(
+        self, status: int, payload: bytes = b"", headers: dict[str, str] | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {"Content-Type": "application/json"}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing: Lambda keeps no log of its Runtime API."""

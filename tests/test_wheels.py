@@ -1,0 +1,165 @@
+"""Wheels: which ones fit a target, and what is said when one does not."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from bundles import elf, keep_pip_offline, write_wheel
+
+from infra.wheels import (
+    LAMBDA_ARM64,
+    BundleError,
+    install_wheels,
+    platform_tags,
+    refuse_foreign,
+    this_machine,
+)
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    keep_pip_offline(tmp_path / "wheels", monkeypatch)
+    return tmp_path / "wheels"
+
+
+# ------------------------------------------------------------------ which fit
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "version", "first", "among"),
+    [
+        ("Linux", "aarch64", "2.34", "manylinux_2_34_aarch64", "manylinux2014_aarch64"),
+        ("Linux", "x86_64", "2.39", "manylinux_2_39_x86_64", "manylinux1_x86_64"),
+        ("Linux", "x86_64", "", "musllinux_1_2_x86_64", "musllinux_1_1_x86_64"),
+        ("Darwin", "arm64", "15.3.1", "macosx_15_0_arm64", "macosx_15_0_arm64"),
+        ("Darwin", "x86_64", "10.15.7", "macosx_10_15_x86_64", "macosx_10_15_x86_64"),
+    ],
+)
+def test_platforms_are_named_as_wheels_name_them(
+    system: str, machine: str, version: str, first: str, among: str
+) -> None:
+    tags = platform_tags(system, machine, version)
+    assert tags[0] == first
+    assert among in tags
+
+
+def test_lambda_takes_the_wheels_that_run_there(offline: Path, tmp_path: Path) -> None:
+    tags = {
+        "plain": "py3-none-any",
+        "older": "cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64",
+        "newest": "cp313-cp313-manylinux_2_34_aarch64",
+        "stable": "cp39-abi3-manylinux_2_28_aarch64",
+    }
+    for name, tag in tags.items():
+        write_wheel(offline, name, {f"{name}.py": b""}, tag=tag)
+    install_wheels([f"{name}==1.0" for name in tags], LAMBDA_ARM64, tmp_path / "site")
+    assert {path.stem for path in (tmp_path / "site").glob("*.py")} == set(tags)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "cp313-cp313-manylinux_2_35_aarch64",
+        "cp313-cp313-manylinux_2_17_x86_64",
+        "cp312-cp312-manylinux_2_17_aarch64",
+        "cp313-cp313-musllinux_1_2_aarch64",
+        "cp313-cp313-macosx_11_0_arm64",
+    ],
+)
+def test_lambda_takes_no_wheel_that_does_not_run_there(
+    tag: str, offline: Path, tmp_path: Path
+) -> None:
+    write_wheel(offline, "choosy", {"choosy.py": b""}, tag=tag)
+    with pytest.raises(BundleError, match=r"no wheel of choosy==1\.0"):
+        install_wheels(["choosy==1.0"], LAMBDA_ARM64, tmp_path / "site")
+
+
+def test_dependencies_come_along_only_when_asked_for(offline: Path, tmp_path: Path) -> None:
+    write_wheel(offline, "needy", {"needy.py": b""}, requires="tiny")
+    install_wheels(["needy==1.0"], this_machine(), tmp_path / "alone")
+    install_wheels(["needy==1.0"], this_machine(), tmp_path / "all", with_dependencies=True)
+    assert not (tmp_path / "alone" / "tiny").exists()
+    assert (tmp_path / "all" / "tiny").is_dir()
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+@pytest.mark.usefixtures("offline")
+def test_wheels_are_not_mixed_with_what_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "mine.txt").write_text("kept")
+    with pytest.raises(BundleError, match="not empty"):
+        install_wheels(["tiny==1.0"], LAMBDA_ARM64, tmp_path / "site")
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["mine.txt"]
+
+
+def test_a_package_without_a_wheel_is_named_with_the_target(offline: Path, tmp_path: Path) -> None:
+    (offline / "sourceonly-1.0.tar.gz").write_bytes(b"an sdist, which must not be built")
+    with pytest.raises(BundleError) as caught:
+        install_wheels(["sourceonly==1.0"], LAMBDA_ARM64, tmp_path / "site")
+    message = str(caught.value)
+    assert message.startswith("no wheel of sourceonly==1.0 for CPython 3.13 on aarch64 ")
+    assert "wheels only, because" in message
+    assert "\n" not in message
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_network_that_is_out_is_told_from_a_missing_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # bound, not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/simple")
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        with pytest.raises(BundleError) as caught:
+            install_wheels(["absent==1.0"], LAMBDA_ARM64, tmp_path / "site")
+    message = str(caught.value)
+    assert message.startswith("the package index is out of reach")
+    assert "Connection refused" in message
+    assert "Traceback" not in message
+    assert "\n" not in message
+
+
+# ------------------------------------------------------------------ compiled files
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wrong"),
+    [
+        ("fast.so", elf(0x3E), "fast.so is made for x86_64"),
+        ("fast.cpython-313-x86_64-linux-gnu.so", elf(0xB7), "made for cpython-313-x86_64"),
+        ("fast.cpython-312-aarch64-linux-gnu.so", elf(0xB7), "made for cpython-312-aarch64"),
+        ("fast.cpython-313-aarch64-linux-musl.so", elf(0xB7), "made for cpython-313-aarch64"),
+        ("libfast.so.1", elf(0x3E), "libfast.so.1 is made for x86_64"),
+        ("program", elf(0x3E), "program is made for x86_64"),
+        ("fast.so", b"\xcf\xfa\xed\xfe" + struct.pack("<I", 0x0100000C), "made for arm64"),
+        ("fast.so", b"text", "no known machine"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_compiled_file_of_another_platform_is_refused(
+    name: str, content: bytes, wrong: str
+) -> None:
+    with pytest.raises(BundleError, match=re.escape(wrong)):
+        refuse_foreign(name, content, LAMBDA_ARM64)
+
+
+@pytest.mark.parametrize(
+    "name", ["fast.cpython-313-aarch64-linux-gnu.so", "fast.abi3.so", "libfast.so.1", "fast.so"]
+)
+def test_a_compiled_file_of_the_target_is_welcome(name: str) -> None:
+    refuse_foreign(name, elf(0xB7), LAMBDA_ARM64)
+
+
+def test_a_mac_library_fits_whichever_machine_it_names() -> None:
+    entries = [struct.pack(">IIIII", machine, 0, 0, 0, 0) for machine in (0x01000007, 0x0100000C)]
+    both = b"\xca\xfe\xba\xbe" + struct.pack(">I", 2) + b"".join(entries)
+    with pytest.raises(BundleError, match="made for arm64 and x86_64"):
+        refuse_foreign("fast.so", both, LAMBDA_ARM64)
