@@ -15,8 +15,10 @@ from typing import Final
 
 from infra.bundle import OUT, build
 from infra.wheels import install_wheels, this_machine
-from sandbox import inbox, lambda_service, push_service
 from sandbox.deployment import Deployment, deploy
+from sandbox.functions import service as functions
+from sandbox.push import inbox
+from sandbox.push import service as push
 from sandbox.server import Server
 
 _RUNTIME_PACKAGES: Final = ("awslambdaric", "simplejson", "snapshot-restore-py")
@@ -48,14 +50,14 @@ def running_sandbox(
     PortTakenError
         If something else listens on the port.
     """
-    push_service.install()
+    push.install()
     with Server(port, mounts={"/sandbox": inbox.inbox_app}) as server:
         tell("building the function's bundle")
         bundle = build(this_machine())
         tell("fetching AWS's Lambda runtime client")
         runtime = runtime_packages()
         tell("deploying")
-        with lambda_service.install(runtime, server.url, echo=echo):
+        with functions.install(runtime, server.url, echo=echo):
             yield deploy(server.url, bundle.path)
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from push_sender.telemetry import token_digest
-from sandbox import devices
 from sandbox.deployment import Deployment, client
+from sandbox.push import devices
 from sandbox.running import running_sandbox
 from tests.invocation import log_lines, metric_lines
 

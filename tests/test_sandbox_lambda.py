@@ -29,8 +29,8 @@ from botocore.exceptions import ClientError
 from moto.awslambda import urls
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 
-from sandbox.function_output import FunctionOutput
-from sandbox.lambda_service import FailedEvent, LambdaService, install
+from sandbox.functions.output import FunctionOutput
+from sandbox.functions.service import FailedEvent, LambdaService, install
 from sandbox.server import Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -909,8 +909,8 @@ from pathlib import Path
 from moto.awslambda import urls
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 
-from sandbox.function_output import FunctionOutput
-from sandbox.lambda_service import install
+from sandbox.functions.output import FunctionOutput
+from sandbox.functions.service import install
 from sandbox.server import Server, ended_by_signals
 
 with ended_by_signals(), Server() as server, install(Path(sys.argv[1]), server.url):

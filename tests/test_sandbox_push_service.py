@@ -21,7 +21,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from sandbox import devices, inbox, push_service
+from sandbox.push import devices, inbox
+from sandbox.push import service as push_service
 from sandbox.server import Server
 
 if TYPE_CHECKING:
@@ -481,7 +482,7 @@ def test_deleting_a_channel_ends_its_sending(pinpoint: PinpointClient, project: 
 
 def test_the_aws_command_line_sends(url: str, pinpoint: PinpointClient, project: str) -> None:
     request = {"Addresses": ONE, "MessageConfiguration": {"GCMMessage": {"Body": "Hello"}}}
-    done = subprocess.run(  # noqa: S603 - this interpreter's own aws
+    done = subprocess.run(
         [
             Path(sys.executable).with_name("aws"),
             *("pinpoint", "send-messages", "--endpoint-url", url, "--region", "us-east-1"),

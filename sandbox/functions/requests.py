@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from moto.awslambda.exceptions import LambdaClientError
 
-from sandbox.runtime_api import Invocation
+from sandbox.functions.runtime_api import Invocation
 
 # The limits of a request, in bytes: synchronous 6 MB, asynchronous 1 MB.
 REQUEST_LIMIT = 6 * 1024 * 1024

@@ -10,7 +10,7 @@ from threading import Lock
 
 from moto.logs.models import logs_backends
 
-from sandbox.execution_environment import ExecutionEnvironment
+from sandbox.functions.execution_environment import ExecutionEnvironment
 
 # For people and tests to look at; CloudWatch Logs keeps all of it.
 _LINES_KEPT = 10_000

@@ -3,7 +3,7 @@
 moto's own server has Pinpoint's projects and lacks what sends. ``install`` adds the missing
 addresses to moto's table; all state hangs on moto's own project objects. What a device
 answers is in ``devices``, what it was sent in ``inbox``, and what the API makes of a request
-in ``push_request``.
+in ``requests``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from moto.pinpoint.exceptions import ApplicationNotFound
 from moto.pinpoint.models import App, pinpoint_backends
 from moto.pinpoint.responses import PinpointResponse
 
-from sandbox import devices
-from sandbox.devices import CHANNELS, CallRefused
-from sandbox.inbox import Inbox, Push, inbox_of
-from sandbox.push_request import (
+from sandbox.push import devices
+from sandbox.push.devices import CHANNELS, CallRefused
+from sandbox.push.inbox import Inbox, Push, inbox_of
+from sandbox.push.requests import (
     RefusedError,
     body_shape,
     channel_messages,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sandbox.function_settings import FunctionSettings
+from sandbox.functions.settings import FunctionSettings
 
 
 @dataclass(frozen=True)

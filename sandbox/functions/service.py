@@ -24,27 +24,27 @@ from moto.awslambda.models import LambdaFunction, lambda_backends
 from moto.awslambda.utils import make_function_arn
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from sandbox import lambda_in_moto
-from sandbox.execution_environment import (
+from sandbox.functions import in_moto
+from sandbox.functions.execution_environment import (
     EnvironmentClosedError,
     ExecutionEnvironment,
 )
-from sandbox.function_fleet import (
+from sandbox.functions.fleet import (
     Bundles,
     ConcurrencyExhaustedError,
     FleetClosedError,
     FunctionFleet,
 )
-from sandbox.function_logs import FunctionLogs
-from sandbox.function_settings import FunctionSettings
-from sandbox.lambda_requests import (
+from sandbox.functions.logs import FunctionLogs
+from sandbox.functions.requests import (
     EVENT_LIMIT,
     REQUEST_LIMIT,
     new_invocation,
     refusal,
     refuse_stopping,
 )
-from sandbox.runtime_api import Answer, Invocation
+from sandbox.functions.runtime_api import Answer, Invocation
+from sandbox.functions.settings import FunctionSettings
 
 # An account may run 1,000 copies of its functions at a time, a laptop may not.
 MAX_ENVIRONMENTS = 10
@@ -176,7 +176,7 @@ class LambdaService:
         self._event_workers: dict[str, ThreadPoolExecutor] = {}
         self._logs = FunctionLogs(echo)
         self._closing = Event()
-        self._undo = lambda_in_moto.replace(self)
+        self._undo = in_moto.replace(self)
         self._tidying = Thread(target=self._tidy, daemon=True)
         self._tidying.start()
 
@@ -408,5 +408,5 @@ def _settings(function: LambdaFunction) -> FunctionSettings:
         timeout=float(function.timeout),
         code_sha256=function.code_sha_256,
         variables={key: str(value) for key, value in function.environment_vars.items()},
-        logging=lambda_in_moto.logging_config(function),
+        logging=in_moto.logging_config(function),
     )

@@ -19,7 +19,7 @@ from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
 
 if TYPE_CHECKING:
-    from sandbox.lambda_service import InvocationResult, LambdaService
+    from sandbox.functions.service import InvocationResult, LambdaService
 
 _HttpAnswer = tuple[int, dict[str, str], bytes | str]
 

@@ -3,7 +3,7 @@
 In the way of a payment provider's test cards: a token that begins with a name of
 ``WELL_KNOWN`` behaves as its row says, on every channel; any other token is accepted.
 To add one, add a row here and in ``docs/sandbox-tokens.md``. This module only looks things
-up: who counts attempts, waits or records is ``push_service``.
+up: who counts attempts, waits or records is ``service``.
 
 How sure the answers are. Recorded from the real service: the shape of ``StatusMessage``;
 for APNs the codes, words and text of ``bad-token`` and the text of ``wrong-topic``; for FCM

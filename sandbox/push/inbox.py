@@ -21,7 +21,7 @@ from moto.core.base_backend import backend_lock
 from moto.pinpoint.models import App, pinpoint_backends
 from werkzeug.wrappers import Request, Response
 
-from sandbox import devices
+from sandbox.push import devices
 
 KEPT: Final = 10_000
 _ATTRIBUTE: Final = "push_sandbox_inbox"

@@ -25,16 +25,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock, Thread
 
-from sandbox.function_output import FunctionOutput
-from sandbox.function_settings import FunctionSettings
-from sandbox.platform_log import Report, end_lines, start_lines, timestamp
-from sandbox.runtime_api import Answer, Invocation, RuntimeApi
+from sandbox.functions.output import FunctionOutput
+from sandbox.functions.platform_log import Report, end_lines, start_lines, timestamp
+from sandbox.functions.runtime_api import Answer, Invocation, RuntimeApi
+from sandbox.functions.settings import FunctionSettings
 
 # Lambda gives the code outside the handler 10 s. It then begins anew under the
 # function's own limit; here the same process goes on under that limit.
 INIT_SECONDS = 10.0
 
-_ENTRY = Path(__file__).with_name("lambda_entry.py")
+_ENTRY = Path(__file__).with_name("entry.py")
 
 # Waits for the end of its standard input, which comes when this process is gone
 # for whatever reason, and then ends its process group: itself and the function

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Condition, Lock
 
-from sandbox.execution_environment import ExecutionEnvironment
-from sandbox.function_settings import FunctionSettings
+from sandbox.functions.execution_environment import ExecutionEnvironment
+from sandbox.functions.settings import FunctionSettings
 
 
 class ConcurrencyExhaustedError(Exception):

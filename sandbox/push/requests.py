@@ -25,7 +25,7 @@ from botocore.validate import ParamValidator
 from moto.core.model import OperationModel
 from moto.core.utils import get_service_model
 
-from sandbox.devices import CHANNELS
+from sandbox.push.devices import CHANNELS
 
 LARGEST_BODY: Final = 7_000_000
 MOST_ADDRESSES: Final = 100

@@ -1,0 +1,1 @@
+"""What Lambda lacks in moto: functions run in processes, in the runtime client of AWS."""

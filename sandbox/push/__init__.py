@@ -1,0 +1,1 @@
+"""What the push service lacks in moto: SendMessages, channels, devices that answer, an inbox."""
