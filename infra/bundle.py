@@ -43,6 +43,8 @@ from infra.wheels import (
     this_machine,
 )
 
+__all__ = ["Bundle", "BundleError", "build"]  # an error belongs to what raises it
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCE = REPOSITORY / "lambda_src"
 OUT = REPOSITORY / ".build"

@@ -66,6 +66,6 @@ def run_alone(directory: Path, code: str) -> str:
     """Run code in a fresh interpreter that sees the standard library and a directory only."""
     start = f"import sys; sys.path.append({str(directory)!r}); sys.dont_write_bytecode = True\n"
     command = [sys.executable, "-I", "-S", "-c", start + code]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from bundles import run_alone
 
+import infra
 from infra.bytecode import Compiler, compile_all, find_compiler
 from infra.wheels import BundleError
+from tests.bundles import run_alone
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+INFRA = Path(infra.__file__).parent
 CACHE_TAG = sys.implementation.cache_tag
 
 
@@ -82,14 +85,20 @@ def test_a_name_on_the_path_proves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_interpreter_of_another_version_on_the_path_compiles(site: Path) -> None:
-    others = [f"3.{minor}" for minor in range(11, 20) if f"3.{minor}" != THIS]
-    found = next(filter(None, map(find_compiler, filter(on_the_path, others))), None)
-    if found is None:
+    other = next(filter(runs, (f"3.{minor}" for minor in range(11, 20))), None)
+    if other is None:
         pytest.skip("no other interpreter at hand")
+    found = find_compiler(other)
+    assert found
     compile_all(site, found, keep_source=True)
-    tag = f"cpython-{found.python.replace('.', '')}"
+    tag = f"cpython-{other.replace('.', '')}"
     assert f"tiny/__pycache__/__init__.{tag}.pyc" in files(site)
 
 
-def on_the_path(python: str) -> bool:
-    return shutil.which(f"python{python}") is not None
+def runs(python: str) -> bool:
+    """Say whether another Python of a version is on the PATH, and no version manager's shim."""
+    command = shutil.which(f"python{python}")
+    if python == THIS or command is None:
+        return False
+    final = "import sys; sys.exit(sys.version_info.releaselevel != 'final')"
+    return subprocess.run([command, "-c", final], check=False, cwd=INFRA).returncode == 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from push_sender import fcm_v1
 from push_sender.payload import individual_content
-from push_sender.request import PushRequest, Recipient, compact_json
+from push_sender.request import Content, Contents, PushRequest, Recipient, compact_json
 from push_sender.services import GCM_MESSAGE, MessageShape, Service
 
 if TYPE_CHECKING:
@@ -38,18 +38,20 @@ class MessageWriter:
     ----------
     request
         A checked request.
+    contents
+        The fields of each message shape that its recipients use.
     application_id
         The project to send through.
     """
 
-    def __init__(self, request: PushRequest, application_id: str) -> None:
+    def __init__(self, request: PushRequest, contents: Contents, application_id: str) -> None:
         self._request = request
+        self._contents = contents
         self._application_id = application_id
-        self._contents: dict[str, dict[str, Any]] = {}
 
     def ttl(self, service: Service) -> int | None:
         """Tell the time to live of a service's pushes in seconds, as the request has it."""
-        ttl: int | None = self._content(service.shape).get("ttl")
+        ttl: int | None = self._contents[service.shape].get("ttl")
         return ttl
 
     def call(
@@ -66,7 +68,7 @@ class MessageWriter:
         age_seconds
             How long the request has been waiting. The provider gets the rest of the ttl.
         """
-        content = self._content(service.shape)
+        content = self._contents[service.shape]
         if age_seconds and "ttl" in content:
             least = service.shape.ttl_seconds[0]
             content = {**content, "ttl": max(content["ttl"] - age_seconds, least)}
@@ -87,16 +89,10 @@ class MessageWriter:
 
     def address(self, service: Service, recipient: Recipient) -> dict[str, Any]:
         """Write one address: its channel type, and what the recipient has for itself."""
-        content = self._content(service.shape)
+        content = self._contents[service.shape]
         return self._address(service, recipient, content) or {"ChannelType": service.name}
 
-    def _content(self, shape: MessageShape) -> dict[str, Any]:
-        content = self._contents.get(shape.options)
-        if content is None:
-            content = self._contents[shape.options] = self._request.content_for(shape)
-        return content
-
-    def _message(self, shape: MessageShape, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _message(self, shape: MessageShape, content: Content) -> dict[str, Any]:
         if self._is_fcm_v1(shape):
             message = {"RawContent": self._fcm_v1(content, self._request.context or {})}
             if (method := content.get("preferred_authentication_method")) is not None:
@@ -109,7 +105,7 @@ class MessageWriter:
         }
 
     def _address(
-        self, service: Service, recipient: Recipient, content: Mapping[str, Any]
+        self, service: Service, recipient: Recipient, content: Content
     ) -> dict[str, Any] | None:
         """Write what a recipient has for itself, or nothing where it has nothing."""
         own = {
@@ -126,8 +122,8 @@ class MessageWriter:
         return {"ChannelType": service.name, **own}
 
     def _is_fcm_v1(self, shape: MessageShape) -> bool:
-        return shape is GCM_MESSAGE and self._request.gcm.format == "fcm_v1"
+        return shape is GCM_MESSAGE and self._request.is_fcm_v1
 
     @staticmethod
-    def _fcm_v1(content: Mapping[str, Any], context: Mapping[str, str]) -> str:
+    def _fcm_v1(content: Content, context: Mapping[str, str]) -> str:
         return compact_json(fcm_v1.raw_content(content, context, content.get("substitutions", {})))

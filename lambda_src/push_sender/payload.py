@@ -11,61 +11,62 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from push_sender import fcm_v1
-from push_sender.request import Recipient, compact_json
+from push_sender.request import Content, PushRequest, Recipient, compact_json
 from push_sender.services import GCM_MESSAGE, MessageShape
 
 _VARIABLE: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
 def least_bytes(
+    request: PushRequest,
     shape: MessageShape,
-    content: Mapping[str, Any],
-    context: Mapping[str, str],
+    content: Content,
     recipient: Recipient | None = None,
 ) -> int:
     """Count the bytes that the payload for one device has at least.
 
     Parameters
     ----------
+    request
+        The request, for what is the same in all shapes.
     shape
         The message's shape.
     content
         The shape's fields, by their names in the request.
-    context
-        The request's own.
     recipient
         Who gets something for itself alone; left out, the shared message is measured.
     """
-    own = individual_content(content, recipient)
-    whole_context = {**context, **((recipient and recipient.context) or {})}
-    if (raw := own.get("raw_content")) is not None:
+    context = request.context or {}
+    if recipient is not None:
+        content = individual_content(content, recipient)
+        context = {**context, **(recipient.context or {})}
+    variables = content.get("substitutions")
+    if (raw := content.get("raw_content")) is not None:
         size = len(_device_payload(shape, raw).encode())
-        return size - (_in_variables(raw) if own.get("substitutions") else 0)
-    if own.get("format") == "fcm_v1":
-        notification = fcm_v1.raw_content(own, whole_context, own.get("substitutions", {}))
+        return size - (_in_variables(raw) if variables else 0)
+    if shape is GCM_MESSAGE and request.is_fcm_v1:
+        notification = fcm_v1.raw_content(content, context, variables or {})
         return len(compact_json(notification["fcmV1Message"]["message"]).encode())
-    texts = [part for pair in whole_context.items() for part in pair]
-    if own.get("silent"):
-        texts += [part for pair in own.get("data", {}).items() for part in pair]
+    texts = [part for pair in context.items() for part in pair]
+    if content.get("silent"):
+        texts += [part for pair in content.get("data", {}).items() for part in pair]
     else:
-        texts += [own.get("title", ""), own.get("message", "")]
+        texts += [content.get("title", ""), content.get("message", "")]
     size = sum(len(text.encode()) for text in texts)
-    return size - (sum(map(_in_variables, texts)) if own.get("substitutions") else 0)
+    return size - (sum(map(_in_variables, texts)) if variables else 0)
 
 
-def individual_content(content: Mapping[str, Any], recipient: Recipient | None) -> dict[str, Any]:
+def individual_content(content: Content, recipient: Recipient) -> Content:
     """Put what a recipient gets for itself alone in place of the shared message's."""
     own = dict(content)
-    if recipient is not None:
-        for field in ("title", "message", "raw_content"):
-            if (value := getattr(recipient, field)) is not None:
-                own[field] = value
-        if recipient.substitutions is not None:
-            own["substitutions"] = {**own.get("substitutions", {}), **recipient.substitutions}
+    for field in ("title", "message", "raw_content"):
+        if (value := getattr(recipient, field)) is not None:
+            own[field] = value
+    if recipient.substitutions is not None:
+        own["substitutions"] = {**own.get("substitutions", {}), **recipient.substitutions}
     return own
 
 

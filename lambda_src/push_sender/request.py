@@ -9,7 +9,7 @@ have not got.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import (
@@ -72,6 +72,12 @@ def compact_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+Content = Mapping[str, Any]
+"""The fields that a message will hold, by their names in the request."""
+
+Contents = Mapping[MessageShape, Content]
+"""The content of each message shape that somebody uses."""
+
 Substitutions = dict[
     Text,
     Annotated[
@@ -93,7 +99,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Content(_Strict):
+class SharedContent(_Strict):
     """The fields that all services share, as far as each has a place for them."""
 
     title: Text | None = None
@@ -110,7 +116,7 @@ class Content(_Strict):
     substitutions: Substitutions | None = None
 
 
-class ServiceContent(Content):
+class ServiceContent(SharedContent):
     """What one service gets in place of the shared fields, and what only it has."""
 
     raw_content: RawContent | None = None
@@ -171,17 +177,17 @@ class Recipient(_Strict):
     raw_content: RawContent | None = None
 
 
-class PushRequest(Content):
+class PushRequest(SharedContent):
     """A request, the same at every door."""
 
     recipient: Recipient | None = None
     recipients: (
         Annotated[list[Recipient], Field(min_length=1, max_length=MAX_RECIPIENTS)] | None
     ) = None
-    gcm: GcmContent = GcmContent()
-    apns: ApnsContent = ApnsContent()
-    baidu: BaiduContent = BaiduContent()
-    adm: AdmContent = AdmContent()
+    gcm: GcmContent | None = None
+    apns: ApnsContent | None = None
+    baidu: BaiduContent | None = None
+    adm: AdmContent | None = None
     application_id: Text | None = None
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)] | None
@@ -198,20 +204,24 @@ class PushRequest(Content):
             return self.recipients
         return [self.recipient] if self.recipient is not None else []
 
-    def content_for(self, shape: MessageShape) -> dict[str, Any]:
+    @property
+    def is_fcm_v1(self) -> bool:
+        """Whether FCM gets a notification built here in place of the API's own fields."""
+        return self.gcm is not None and self.gcm.format == "fcm_v1"
+
+    def content_for(self, shape: MessageShape) -> Content:
         """Give each field that a shape's message will hold, what its own object says first.
 
         Fields that were left out, or that the shape has no place for, are absent.
         """
         own = getattr(self, shape.options)
-        content = {}
-        for field in shape.members:
-            value = getattr(own, field, None)
-            if value is None:
-                value = getattr(self, field, None)
-            if value is not None:
-                content[field] = value
-        return content
+        return {
+            field: value
+            for part in (self, own)
+            if part is not None
+            for field, value in vars(part).items()
+            if value is not None and field in shape.members
+        }
 
     def path_in(self, shape: MessageShape, field: str) -> str:
         """Name the place where a shape's value of a field was given."""

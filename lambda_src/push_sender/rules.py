@@ -15,8 +15,8 @@ from push_sender.audience import Audience
 from push_sender.faults import Fault
 from push_sender.fcm_v1 import RESERVED_DATA_KEY
 from push_sender.payload import least_bytes
-from push_sender.request import PushRequest
-from push_sender.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
+from push_sender.request import Content, Contents, PushRequest
+from push_sender.services import APNS_MESSAGE, GCM_MESSAGE, MessageShape, Service
 
 _APNS_COLLAPSE_ID_BYTES: Final = 64
 _APNS_STORES_SECONDS: Final = 30 * 24 * 3_600
@@ -44,7 +44,10 @@ class Warned(NamedTuple):
 
 
 def findings(
-    request: PushRequest, audience: Audience, application_ids: Collection[str]
+    request: PushRequest,
+    audience: Audience,
+    contents: Contents,
+    application_ids: Collection[str],
 ) -> Iterator[Finding]:
     """Find every impossible combination in a request whose fields are each well-formed.
 
@@ -54,14 +57,16 @@ def findings(
         The request.
     audience
         Its recipients, sorted.
+    contents
+        The fields of each message shape that they use.
     application_ids
         The projects that may be used, the first of them without being named.
     """
     yield from _recipients(request, audience)
     yield from _project(request, application_ids)
-    for shape in audience.shapes:
-        yield from _shape(request, audience, shape)
-        yield from _payloads(request, audience, shape)
+    for shape, content in contents.items():
+        yield from _shape(request, audience, shape, content)
+        yield from _payloads(request, audience, shape, content)
 
 
 def _recipients(request: PushRequest, audience: Audience) -> Iterator[Finding]:
@@ -90,8 +95,9 @@ def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator
         )
 
 
-def _shape(request: PushRequest, audience: Audience, shape: MessageShape) -> Iterator[Finding]:
-    content = request.content_for(shape)
+def _shape(
+    request: PushRequest, audience: Audience, shape: MessageShape, content: Content
+) -> Iterator[Finding]:
     names = _service_names(audience, shape)
     if not (content.keys() & {"raw_content"} or content.get("silent") or _has_text(content)):
         speechless = [
@@ -124,17 +130,17 @@ def _shape(request: PushRequest, audience: Audience, shape: MessageShape) -> Ite
                 request.path_in(shape, "collapse_id"),
                 f"APNs takes at most {_APNS_COLLAPSE_ID_BYTES} bytes",
             )
-    if shape is GCM_MESSAGE and request.gcm.format == "fcm_v1":
-        if request.gcm.raw_content is not None:
+    if shape is GCM_MESSAGE and request.is_fcm_v1:
+        if "raw_content" in content:
             yield _finding(
                 "gcm.raw_content",
                 "give raw_content or the format fcm_v1, which builds it, not both",
             )
-        for field in ("data", "context"):
-            given = request.context if field == "context" else content.get("data")
-            if any(map(RESERVED_DATA_KEY.match, given or ())):
+        given = {request.path_in(shape, "data"): content.get("data"), "context": request.context}
+        for path, pairs in given.items():
+            if any(map(RESERVED_DATA_KEY.match, pairs or ())):
                 yield _finding(
-                    request.path_in(shape, field) if field == "data" else field,
+                    path,
                     "FCM keeps these keys for itself: from, message_type, and those that start "
                     "with google. or gcm.notification.; rename them",
                 )
@@ -162,60 +168,53 @@ def _link(
         yield _finding(path, "must name a host", "action")
 
 
-def _payloads(request: PushRequest, audience: Audience, shape: MessageShape) -> Iterator[Finding]:
-    content = request.content_for(shape)
-    if shape is GCM_MESSAGE:
-        content["format"] = request.gcm.format
-    context = request.context or {}
-    shared_bytes: int | None = None
-    told = False
+def _payloads(
+    request: PushRequest, audience: Audience, shape: MessageShape, content: Content
+) -> Iterator[Finding]:
+    shared_bytes = least_bytes(request, shape, content)
     for service, positions in audience.positions.items():
         if service.shape is not shape:
             continue
-        for position in positions:
-            if position in audience.individual:
-                recipient = audience.recipients[position]
-                size = least_bytes(shape, content, context, recipient)
-                own = "raw_content" if recipient.raw_content is not None else "message"
-                path = f"{_place(request, position)}.{own}"
-            elif told:
-                continue
-            else:
-                if shared_bytes is None:
-                    shared_bytes = least_bytes(shape, content, context)
-                size = shared_bytes
-                path = request.path_in(
-                    shape, "raw_content" if "raw_content" in content else "message"
-                )
-            if size > service.payload_bytes:
-                told = told or position not in audience.individual
-                yield _finding(
-                    path,
-                    f"the payload has {size:,} bytes or more and {service.name} takes "
-                    f"{service.payload_bytes:,}; shorten it",
-                )
+        room = service.payload_bytes
+        if shared_bytes > room and not audience.individual.issuperset(positions):
+            field = "raw_content" if "raw_content" in content else "message"
+            yield _too_large(request.path_in(shape, field), shared_bytes, service)
+        for position in audience.individual.intersection(positions):
+            recipient = audience.recipients[position]
+            size = least_bytes(request, shape, content, recipient)
+            if size > room:
+                field = "message" if recipient.raw_content is None else "raw_content"
+                yield _too_large(f"{_place(request, position)}.{field}", size, service)
 
 
-def warnings(request: PushRequest, audience: Audience) -> list[Warned]:
+def _too_large(path: str, size: int, service: Service) -> Finding:
+    return _finding(
+        path,
+        f"the payload has {size:,} bytes or more and {service.name} takes "
+        f"{service.payload_bytes:,}; shorten it",
+    )
+
+
+def warnings(request: PushRequest, audience: Audience, contents: Contents) -> list[Warned]:
     """Tell what is legal but probably a mistake, each once."""
-    told: dict[Warned, None] = {}
-    for shape in audience.shapes:
-        for warning in _shape_warnings(request, audience, shape):
-            told[warning] = None
+    return list(dict.fromkeys(_warnings(request, audience, contents)))
+
+
+def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Warned]:
+    for shape, content in contents.items():
+        yield from _shape_warnings(request, shape, content)
+    if APNS_MESSAGE in contents:
+        yield from _apns_warnings(request, audience, contents[APNS_MESSAGE])
     if request.idempotency_key is not None:
-        told[Warned("idempotency_key", "not built yet: the request is sent each time it comes")] = (
-            None
-        )
+        yield Warned("idempotency_key", "no effect yet: the request is sent each time it comes")
     if request.requeue:
-        told[Warned("requeue", "not built yet: what cannot be sent now is reported only")] = None
-    return list(told)
+        yield Warned("requeue", "no effect yet: what cannot be sent now is only reported")
 
 
 def _shape_warnings(
-    request: PushRequest, audience: Audience, shape: MessageShape
+    request: PushRequest, shape: MessageShape, content: Content
 ) -> Iterator[Warned]:
-    content = request.content_for(shape)
-    replaced = "raw_content" in content or (shape is GCM_MESSAGE and request.gcm.format == "fcm_v1")
+    replaced = "raw_content" in content or (shape is GCM_MESSAGE and request.is_fcm_v1)
     if content.get("data") and not content.get("silent") and not replaced:
         yield Warned(
             request.path_in(shape, "data"), "reaches the device only with silent, which is not set"
@@ -224,18 +223,13 @@ def _shape_warnings(
         yield Warned(
             request.path_in(shape, "url"), "is opened only by the actions URL and DEEP_LINK"
         )
+    own = getattr(request, shape.options)
     for field in ("priority", "collapse_id"):
-        if (
-            field not in shape.members
-            and getattr(getattr(request, shape.options), field) is not None
-        ):
+        if field not in shape.members and getattr(own, field, None) is not None:
             yield Warned(f"{shape.options}.{field}", "this service has no place for it; left out")
-    if shape is APNS_MESSAGE:
-        yield from _apns_warnings(request, audience)
 
 
-def _apns_warnings(request: PushRequest, audience: Audience) -> Iterator[Warned]:
-    content = request.content_for(APNS_MESSAGE)
+def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -> Iterator[Warned]:
     if content.get("ttl", 0) > _APNS_STORES_SECONDS:
         yield Warned(
             request.path_in(APNS_MESSAGE, "ttl"), "APNs stores a notification for 30 days at most"
@@ -244,18 +238,19 @@ def _apns_warnings(request: PushRequest, audience: Audience) -> Iterator[Warned]
         yield Warned(
             "apns.push_type", "the API's documentation does not list liveactivity; it may refuse it"
         )
-    if (raw := content.get("raw_content")) is not None and not _says_content_available(raw):
+    raw = content.get("raw_content")
+    if raw is not None and not _says_content_available(raw):
         yield Warned("apns.raw_content", _CONTENT_AVAILABLE)
     lacking = [
         position
-        for position in sorted(audience.individual)
-        if SERVICES[audience.recipients[position].service].shape is APNS_MESSAGE
-        and (own := audience.recipients[position].raw_content) is not None
+        for position in sorted(audience.individual.intersection(_positions(audience, APNS_MESSAGE)))
+        if (own := audience.recipients[position].raw_content) is not None
         and not _says_content_available(own)
     ]
     if lacking:
         others = f" (and {len(lacking) - 1:,} more recipients)" if len(lacking) > 1 else ""
-        yield Warned(f"{_place(request, lacking[0])}.raw_content", f"{_CONTENT_AVAILABLE}{others}")
+        path = f"{_place(request, lacking[0])}.raw_content"
+        yield Warned(path, f"{_CONTENT_AVAILABLE}{others}")
 
 
 _CONTENT_AVAILABLE: Final = (
@@ -270,7 +265,7 @@ def _says_content_available(raw_content: str) -> bool:
     return False
 
 
-def _has_text(content: dict[str, object]) -> bool:
+def _has_text(content: Content) -> bool:
     return bool(content.get("title") or content.get("message"))
 
 

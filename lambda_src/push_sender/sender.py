@@ -77,10 +77,10 @@ class Sender:
             With every fault. Nothing was sent.
         """
         accepted_at = self._clock()
-        request, audience = check(event, self._application_ids)
+        request, audience, contents = check(event, self._application_ids)
         room = status_message_room(audience.recipients)
         application_id = request.application_id or self._application_ids[0]
-        writer = MessageWriter(request, application_id)
+        writer = MessageWriter(request, contents, application_id)
         planned = batches.plan(audience, writer)
 
         calls = None
@@ -103,4 +103,5 @@ class Sender:
             result(recipient, verdicts[position], attempts.get(position, 0), room)
             for position, recipient in enumerate(audience.recipients)
         ]
-        return report(request, application_id, results, warnings(request, audience), calls)
+        advice = warnings(request, audience, contents)
+        return report(request, application_id, results, advice, calls)

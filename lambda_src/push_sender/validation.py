@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from push_sender.audience import Audience, sort_recipients
 from push_sender.faults import Fault, InvalidRequest, describe, kind_of
-from push_sender.request import PushRequest, field_names
+from push_sender.request import Contents, PushRequest, field_names
 from push_sender.rules import findings
 
 Location = Sequence[int | str]
@@ -23,10 +23,11 @@ _OPTIONS: Final = frozenset({"gcm", "apns", "baidu", "adm"})
 
 
 class Checked(NamedTuple):
-    """A request that can be sent, and its recipients sorted."""
+    """A request that can be sent, its recipients sorted, and each shape's fields."""
 
     request: PushRequest
     audience: Audience
+    contents: Contents
 
 
 def check(event: object, application_ids: Collection[str]) -> Checked:
@@ -52,10 +53,11 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
     if request is None:
         raise InvalidRequest(_malformed(event, errors, application_ids)) from None
     audience = sort_recipients(request.everyone)
-    found = [finding.fault for finding in findings(request, audience, application_ids)]
+    contents = {shape: request.content_for(shape) for shape in audience.shapes}
+    found = [finding.fault for finding in findings(request, audience, contents, application_ids)]
     if found:
         raise InvalidRequest(list(dict.fromkeys(found)))
-    return Checked(request, audience)
+    return Checked(request, audience, contents)
 
 
 def _parse(event: dict[str, Any]) -> tuple[PushRequest | None, list[ErrorDetails]]:
@@ -77,10 +79,11 @@ def _malformed(
     if request is None:
         return faults
     audience = sort_recipients(request.everyone, passed_over=unknown)
+    contents = {shape: request.content_for(shape) for shape in audience.shapes}
     malformed = {_field(location) for location in locations}
     judged = [
         finding.fault
-        for finding in findings(request, audience, application_ids)
+        for finding in findings(request, audience, contents, application_ids)
         if malformed.isdisjoint(finding.fields)
     ]
     return list(dict.fromkeys([*faults, *judged]))
