@@ -7,9 +7,9 @@ it without the CDK.
 Two decisions shape the archive:
 
 **boto3 ships, pinned**, although the runtime has one. The runtime's changes without
-notice, so that the version tested would not be the version run; and it lies there
-without the bytecode of ours, which costs a cold start. What ships is trimmed to the
-services the function calls (``SERVICE_MODELS``): all of botocore is 15 MB zipped.
+notice, so that the version tested would not be the version run, and nobody promises that
+it comes with bytecode, which halves a cold start. What ships is trimmed to the services
+the function calls (``SERVICE_MODELS``): all of botocore is 15 MB zipped.
 
 **The packages ship as bytecode alone, the function with its source.** Source beside
 bytecode makes 6.6 MB, and 5.9 if every module were cut that is not loaded today; without

@@ -179,7 +179,7 @@ def _payloads(
         if shared_bytes > room and not audience.individual.issuperset(positions):
             field = "raw_content" if "raw_content" in content else "message"
             yield _too_large(request.path_in(shape, field), shared_bytes, service)
-        for position in audience.individual.intersection(positions):
+        for position in sorted(audience.individual.intersection(positions)):
             recipient = audience.recipients[position]
             size = least_bytes(request, shape, content, recipient)
             if size > room:
