@@ -28,6 +28,7 @@ from importlib.metadata import Distribution
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
+import boto3
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -322,12 +323,32 @@ answer = client.send_messages(
     MessageRequest={"Addresses": {"t": {"ChannelType": "GCM"}}, "MessageConfiguration": {}},
 )
 print(answer["MessageResponse"]["ApplicationId"])
-print(boto3.client("pinpoint", region_name="eu-west-1").meta.endpoint_url)
 """
-    assert run_alone(unpacked, code).split() == [
-        "app",
-        "https://pinpoint.eu-west-1.amazonaws.com",
+    assert run_alone(unpacked, code).split() == ["app"]
+
+
+def test_the_trimmed_endpoints_are_those_of_all_of_botocore(unpacked: Path) -> None:
+    session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b")
+    partitions = session.get_available_partitions()
+    regions = [
+        *(
+            region
+            for name in partitions
+            for region in session.get_available_regions("pinpoint", name)
+        ),
+        "cn-north-1",
+        "xx-nowhere-1",
     ]
+    code = f"""
+import boto3, json
+session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b")
+urls = [session.client("pinpoint", region_name=name).meta.endpoint_url for name in {regions}]
+print(json.dumps(urls))
+"""
+    whole = [session.client("pinpoint", region_name=name).meta.endpoint_url for name in regions]
+
+    assert len(regions) > 10
+    assert json.loads(run_alone(unpacked, code)) == whole
 
 
 def test_an_openapi_document_comes_from_the_bundle_alone(unpacked: Path) -> None:

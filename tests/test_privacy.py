@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from push_sender.telemetry import token_digest
 
+from push_sender.telemetry import token_digest
 from tests.invocation import PROJECT, Push, log_lines
 from tests.provider import Json, Provider, refused, results
 

@@ -11,10 +11,10 @@ import botocore.session
 from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from push_sender.delivery import Delivery, Patience
 from push_sender.faults import InvalidRequest
 from push_sender.sender import Sender
-
 from tests.invocation import PROJECT, Invocation
 from tests.provider import Json, accepted
 

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from push_sender.faults import InvalidRequest
 
+from push_sender.faults import InvalidRequest
 from tests.invocation import PROJECT, Push
 from tests.provider import Provider, accepted, results
 

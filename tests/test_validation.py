@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from push_sender.faults import InvalidRequest
 
+from push_sender.faults import InvalidRequest
 from tests.invocation import Push
 from tests.provider import Provider
 

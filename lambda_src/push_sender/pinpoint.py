@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
+import botocore
 import botocore.session
 from botocore.config import Config
 
@@ -31,6 +32,7 @@ def pinpoint_client(connections: int) -> PinpointClient:
         retries={"total_max_attempts": 1},  # retries are per address, see delivery
         parameter_validation=False,  # requests are checked whole already, and only once
         tcp_keepalive=True,
+        user_agent=f"push-sender Botocore/{botocore.__version__}",  # else composed at each call
     )
     client = botocore.session.Session().create_client("pinpoint", config=config)
     return cast("PinpointClient", client)

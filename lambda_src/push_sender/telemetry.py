@@ -61,7 +61,6 @@ class Telemetry:
 
     def invoked(self, request_id: str) -> None:
         """Begin an invocation: every log record will name it."""
-        self._done.clear()
         self._logger.append_keys(function_request_id=request_id)
 
     def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:

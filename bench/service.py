@@ -1,0 +1,88 @@
+"""A lean stand-in for SendMessages: the peer that must never be what a figure measures.
+
+Every address of every call is accepted, after a fixed latency. Nothing is checked: the
+sandbox does that. It runs as a process of its own, on loopback, and prints its port.
+
+    python -I -S service.py LATENCY_SECONDS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"Content-Type: application/json\r\n"
+    b"x-amzn-RequestId: 6c1a2f7e-0d35-4c1b-9a52-7f0b8f1c2d3e\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)
+_ACCEPTED = (
+    '{"DeliveryStatus":"SUCCESSFUL","StatusCode":200,"StatusMessage":"",'
+    '"MessageId":"6c1a2f7e0d354c1b9a527f0b8f1c2d3e"}'
+)
+
+
+class _Connection(asyncio.Protocol):
+    """One kept-alive connection, whose calls are answered in their order."""
+
+    def __init__(self, latency: float) -> None:
+        self._latency = latency
+        self._received = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  for the type checker
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (body := self._take_call()) is not None:
+            if self._latency:
+                # What the service works for is part of its latency, not on top of it.
+                asyncio.get_running_loop().call_later(self._latency, self._send, answer(body))
+            else:
+                self._send(answer(body))
+
+    def _take_call(self) -> bytes | None:
+        """Take the body of the next call, if it is here whole."""
+        head = self._received.find(b"\r\n\r\n")
+        if head < 0:
+            return None
+        length = _LENGTH.search(self._received, 0, head)
+        end = head + 4 + (int(length[1]) if length else 0)
+        if len(self._received) < end:
+            return None
+        body = bytes(self._received[head + 4 : end])
+        del self._received[:end]
+        return body
+
+    def _send(self, whole: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(whole)
+
+
+def answer(body: bytes) -> bytes:
+    """Answer one call: the HTTP response for a ``MessageRequest``.
+
+    Tokens are written as they come; those of the benchmark need no escapes.
+    """
+    tokens = json.loads(body)["Addresses"]
+    results = ",".join([f'"{token}":{_ACCEPTED}' for token in tokens])
+    content = f'{{"ApplicationId":"bench","RequestId":"bench","Result":{{{results}}}}}'.encode()
+    return _HEAD % len(content) + content
+
+
+async def _serve(latency: float) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(latency), "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    # Whoever started this holds its standard input. When that ends, so does this.
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(float(sys.argv[1])))
