@@ -258,9 +258,6 @@ class _Run:
             return _refused(error, self._clock() - started_at)
         except BotoCoreError as error:
             return _failed(error, self._clock() - started_at)
-        except (AttributeError, TypeError):
-            # How botocore's parser meets JSON of another shape than the API's.
-            return _Answer(self._clock() - started_at, refusal=NO_ANSWER)
         return _Answer(self._clock() - started_at, _results(response))
 
     def _settle(self, attempt: _Try, answer: _Answer | Verdict) -> bool:

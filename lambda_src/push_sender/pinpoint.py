@@ -6,7 +6,8 @@ of a cold start.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import botocore
 import botocore.session
@@ -35,4 +36,23 @@ def pinpoint_client(connections: int) -> PinpointClient:
         user_agent=f"push-sender Botocore/{botocore.__version__}",  # else composed at each call
     )
     client = botocore.session.Session().create_client("pinpoint", config=config)
+    client.meta.events.register("before-parse.pinpoint.SendMessages", _read_answer)
     return cast("PinpointClient", client)
+
+
+def _read_answer(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    """Read an answer as the JSON it is, in place of botocore's walk through its shapes.
+
+    The walk takes a third of the CPU of a call with 100 addresses, and breaks on an answer
+    of another shape. ``judge`` takes any. What is refused, or no JSON, is left to botocore.
+    """
+    if response_dict["status_code"] != 200:
+        return
+    try:
+        answer = json.loads(response_dict["body"])
+    except (ValueError, RecursionError):
+        return
+    response_dict["body"] = b""
+    customized_response_dict["MessageResponse"] = answer
