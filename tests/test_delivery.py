@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -271,6 +272,39 @@ def test_when_every_call_hangs_the_report_is_back_in_time_and_honest(
         assert result["attempts"] == named[result["token"]]
         assert result["outcome"] == ("unknown" if result["attempts"] else "unsent")
         assert result["reason"] == (None if result["attempts"] else "deadline")
+
+
+def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
+    provider: Provider, push: Push
+) -> None:
+    from push_sender.batches import Batch
+    from push_sender.delivery import Delivery, Order
+    from push_sender.messages import MessageWriter
+    from push_sender.validation import check
+
+    request, audience, contents = check(to("a", "b", ttl=60), ["project"])
+    batches = [Batch(service, [p]) for service, both in audience.positions.items() for p in both]
+    answered = threading.Barrier(3)
+    late = threading.Event()
+
+    class Client:
+        def send_messages(self, **call: Any) -> Any:
+            answered.wait()
+            addresses = call["MessageRequest"]["Addresses"]
+            return {"MessageResponse": {"Result": {t: accepted(t) for t in addresses}}}
+
+    delivery = Delivery(Client(), concurrency=2, clock=lambda: 99.0 if late.is_set() else 0.0)
+    writer = MessageWriter(request, contents, "project")
+    deliveries = delivery.deliver(
+        Order(batches, audience.recipients, writer, deadline=10.0, accepted_at=0.0)
+    )
+    threading.Thread(target=answered.wait).start()
+    first = next(deliveries)
+    time.sleep(0.2)  # the other answer arrives while we are busy, past the deadline
+    late.set()
+
+    outcomes = [v.outcome for d in (first, *deliveries) for v in d.verdicts.values()]
+    assert outcomes == ["accepted", "accepted"]
 
 
 def test_calls_that_still_hang_take_no_worker_from_the_next_invocation(

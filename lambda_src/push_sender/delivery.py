@@ -214,12 +214,14 @@ class _Run:
     def deliver(self) -> Iterator[Delivered]:
         for batch in self._order.batches:
             self._submit(_Try(Delivered(batch), batch.positions))
-        while (self._under_way or self._waiting) and self._clock() < self._order.deadline:
+        while self._under_way or self._waiting:
             future = self._next_ended()
             if future is not None:
                 attempt = self._under_way.pop(future)
                 if self._settle(attempt, future.result()):
                     yield attempt.delivered
+            elif self._clock() >= self._order.deadline:
+                break  # and what has ended by now was taken in, however late we are
         yield from self._give_up()
 
     def _next_ended(self) -> Future[_Answer | Verdict] | None:
