@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+from io import TextIOWrapper
 
 from rich.console import Console
 
@@ -20,6 +21,8 @@ DEFAULT_PORT = 4580
 def main(arguments: list[str] | None = None) -> int:
     """Run a command, and give the process's exit status."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file, too
     console = Console(highlight=False, soft_wrap=False)
     try:
         with ended_by_signals():

@@ -7,13 +7,14 @@ in a folder of its own, so that a function never sees this virtual environment.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from infra.bundle import OUT, build
+from infra.bundle import OUT, BundleError, build
 from infra.wheels import install_wheels, this_machine
 from sandbox.deployment import Deployment, deploy
 from sandbox.functions import service as functions
@@ -52,10 +53,10 @@ def running_sandbox(
     """
     push.install()
     with Server(port, mounts={"/sandbox": inbox.inbox_app}) as server:
-        tell("building the function's bundle")
-        bundle = build(this_machine())
         tell("fetching AWS's Lambda runtime client")
         runtime = runtime_packages()
+        tell("building the function's bundle")
+        bundle = build(this_machine())
         tell("deploying")
         with functions.install(runtime, server.url, echo=echo):
             yield deploy(server.url, bundle.path)
@@ -65,7 +66,17 @@ def runtime_packages(out: Path = OUT) -> Path:
     """Install AWS's Lambda runtime client into a folder of its own, once.
 
     The versions are those of this environment, which ``requirements.txt`` pins.
+
+    Raises
+    ------
+    BundleError
+        If there is none for this system, or it cannot be fetched.
     """
+    if sys.platform != "linux":
+        raise BundleError(
+            "the sandbox needs Linux: AWS publishes its Lambda runtime client for Linux only "
+            "(on macOS, use a Linux virtual machine or container)"
+        )
     pins = [f"{package}=={version(package)}" for package in _RUNTIME_PACKAGES]
     key = hashlib.sha256("\n".join([str(this_machine()), *pins]).encode()).hexdigest()[:16]
     folder = out / f"runtime-{key}"

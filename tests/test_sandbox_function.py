@@ -190,6 +190,17 @@ def test_logs_and_metrics_come_out_as_json_lines_without_a_token(sandbox: Deploy
     assert "a text like that" not in log
 
 
+def test_a_cold_start_logs_nothing_of_the_sdks(sandbox: Deployment) -> None:
+    functions = client("lambda", sandbox.url)
+    functions.update_function_configuration(FunctionName=sandbox.function_name, MemorySize=640)
+
+    _, _, log = invoke(sandbox, example("silent-push"))
+
+    told = [line.get("logger", line.get("service", line.get("type"))) for line in log_lines(log)]
+    assert "initDurationMs" in log, "it was no cold start"
+    assert not [name for name in map(str, told) if name.startswith(("botocore", "urllib3"))]
+
+
 def test_at_debug_the_real_runtime_logs_no_token_and_no_text(sandbox: Deployment) -> None:
     functions = client("lambda", sandbox.url)
     config = functions.get_function_configuration(FunctionName=sandbox.function_name)

@@ -28,6 +28,7 @@ def _telemetry() -> Telemetry:
 
 @lru_cache(maxsize=1)
 def _sender(settings: Settings) -> Sender:
+    telemetry = _telemetry()  # first: it quiets the SDK, which would log its way to the client
     delivery = Delivery(
         pinpoint_client(settings.send_concurrency),
         concurrency=settings.send_concurrency,
@@ -37,7 +38,7 @@ def _sender(settings: Settings) -> Sender:
         delivery,
         application_ids=settings.application_ids,
         clock=time.monotonic,
-        observer=_telemetry(),
+        observer=telemetry,
     )
 
 
