@@ -30,7 +30,7 @@ def _telemetry() -> Telemetry:
 def _sender(settings: Settings) -> Sender:
     telemetry = _telemetry()  # first: it quiets the SDK, which would log its way to the client
     delivery = Delivery(
-        pinpoint_client(settings.send_concurrency),
+        pinpoint_client(settings.region, settings.send_concurrency),
         concurrency=settings.send_concurrency,
         clock=time.monotonic,
     )

@@ -21,10 +21,10 @@ READ_TIMEOUT_SECONDS: Final = 10
 """How long one try may take: long for a healthy service, short enough for a second try."""
 
 
-def pinpoint_client(connections: int) -> PinpointClient:
-    """Make a client for use by as many threads.
+def pinpoint_client(region: str | None, connections: int) -> PinpointClient:
+    """Make a client for use by as many threads as it may have connections.
 
-    Region, credentials and endpoint come from the SDK's own variables.
+    Credentials and endpoint come from the SDK's own variables.
     """
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -35,7 +35,7 @@ def pinpoint_client(connections: int) -> PinpointClient:
         tcp_keepalive=True,
         user_agent=f"push-sender Botocore/{botocore.__version__}",  # else composed at each call
     )
-    client = botocore.session.Session().create_client("pinpoint", config=config)
+    client = botocore.session.Session().create_client("pinpoint", region_name=region, config=config)
     client.meta.events.register("before-parse.pinpoint.SendMessages", _read_answer)
     return cast("PinpointClient", client)
 

@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_OF_THE_SDK: Final = (
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_PINPOINT",
-)
+_OF_THE_SDK: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_PINPOINT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +22,15 @@ class Settings:
     send_concurrency
         Calls under way at once in one invocation, at most. ``SEND_CONCURRENCY``. The
         account's quota of calls is shared by all running copies of the function.
+    region
+        ``AWS_REGION``, which Lambda sets, else ``AWS_DEFAULT_REGION``.
     sdk
         What the SDK reads for itself. Here only so that a change makes a new client.
     """
 
     application_ids: tuple[str, ...]
     send_concurrency: int = 16
+    region: str | None = None
     sdk: tuple[str | None, ...] = ()
 
     @classmethod
@@ -51,5 +49,6 @@ class Settings:
         return cls(
             application_ids=tuple(name.strip() for name in ids if name.strip()),
             send_concurrency=int(concurrency),
+            region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
             sdk=tuple(environment.get(name) for name in _OF_THE_SDK),
         )
