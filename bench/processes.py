@@ -58,7 +58,7 @@ class Contestant:
     ) -> None:
         endpoint = {"AWS_ENDPOINT_URL_PINPOINT": f"http://127.0.0.1:{port}"}
         started_at = time.perf_counter()
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603  our own command, no shell
             [*_plain_python("contestant.py"), name, str(packages)],
             env={**_LIKE_LAMBDA, **endpoint, **(settings or {})},
             stdin=subprocess.PIPE,
@@ -121,7 +121,7 @@ def contestant(
 @contextmanager
 def service(latency: float) -> Iterator[int]:
     """Run the service with a latency in seconds; give its port."""
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603  our own command, no shell
         [*_plain_python("service.py"), str(latency)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

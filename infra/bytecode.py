@@ -100,7 +100,7 @@ def _run_plain(
 ) -> subprocess.CompletedProcess[str]:
     """Run an interpreter free of the caller's PYTHON* settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(  # noqa: S603  our own command, no shell
         command,
         env={**environment, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
         # A version manager's shim obeys the repository's .python-version.

@@ -154,7 +154,7 @@ def install_wheels(
         options += [f"--platform={tag}" for tag in target.platforms]
         options += [] if with_dependencies else ["--no-deps"]
         what = ["-r", str(requirements)] if isinstance(requirements, Path) else requirements
-        result = subprocess.run(  # noqa: S603
+        result = subprocess.run(  # noqa: S603  our own command, no shell
             [sys.executable, "-m", "pip", "install", *options, *what],
             # Settings of the person's own that would contradict --target.
             env={**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"},

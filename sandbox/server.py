@@ -299,5 +299,5 @@ class _RequestHandler(MotoRequestHandler):
             status = int(code) if isinstance(code, int) else code
             print(self.command, self.path, status, file=self.server.request_log, flush=True)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's name
         """Drop what http.server has to say about broken requests: the client is told."""

@@ -130,7 +130,7 @@ class Clients:
     def client(self, service: str) -> Any:
         """Make a stock client."""
         return boto3.client(
-            service,  # type: ignore[call-overload]
+            service,  # type: ignore[call-overload]  # stubs know names as literals only
             endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id="test",

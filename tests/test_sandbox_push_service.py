@@ -140,7 +140,7 @@ def test_an_answer_is_what_the_model_of_the_api_says(
             "MessageConfiguration": {"GCMMessage": {"Title": "Hello"}},
         },
     )
-    metadata = response.pop("ResponseMetadata")  # type: ignore[misc]
+    metadata = response.pop("ResponseMetadata")  # type: ignore[misc]  # a required key
     shape: Any = pinpoint.meta.service_model.operation_model("SendMessages").output_shape
     assert not ParamValidator().validate(response, shape).has_errors()
     answer = response["MessageResponse"]
@@ -458,7 +458,7 @@ def test_a_channel_stays_enabled_through_an_update_that_does_not_say(
     for request in ({"Enabled": True}, {"TokenKey": "made-up"}):
         response = pinpoint.update_apns_channel(
             ApplicationId=application_id,
-            APNSChannelRequest=request,  # type: ignore[arg-type]
+            APNSChannelRequest=request,  # type: ignore[arg-type]  # a plain dict, of two kinds
         )
     state = response["APNSChannelResponse"]
     assert (state["Enabled"], state["HasTokenKey"], state["Version"]) == (True, True, 2)
@@ -471,7 +471,7 @@ def test_a_channel_request_without_what_the_model_requires_is_refused(
     with pytest.raises(pinpoint.exceptions.BadRequestException):
         pinpoint.update_baidu_channel(
             ApplicationId=application_id,
-            BaiduChannelRequest={"Enabled": True},  # type: ignore[typeddict-item]
+            BaiduChannelRequest={"Enabled": True},  # type: ignore[typeddict-item]  # incomplete on purpose
         )
 
 

@@ -45,7 +45,7 @@ def broken(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
 
 def client(service: str, server: Server) -> Any:
     return boto3.client(
-        service,  # type: ignore[call-overload]
+        service,  # type: ignore[call-overload]  # stubs know names as literals only
         endpoint_url=server.url,
         region_name="eu-west-1",
         aws_access_key_id="test",

@@ -11,6 +11,6 @@ task_root, runtime_packages, handler = sys.argv[1:]
 sys.path[:0] = [task_root, runtime_packages]
 sys.argv = ["bootstrap", handler]
 
-from awslambdaric.__main__ import main  # type: ignore[import-untyped]  # noqa: E402
+from awslambdaric.__main__ import main  # type: ignore[import-untyped]  # noqa: E402  untyped; the path is set above
 
 main(sys.argv)

@@ -212,5 +212,5 @@ class _RuntimeRequests(BaseHTTPRequestHandler):
         self.wfile.write(payload)
         self.wfile.flush()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
         """Say nothing: Lambda keeps no log of its Runtime API."""
