@@ -107,6 +107,7 @@ def running_provider() -> Iterator[Provider]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else an answer waits 40 ms for an acknowledgement
 
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
