@@ -68,7 +68,7 @@ class Contestant:
         )
         try:
             reported_at, cpu = self._answer()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nothing is left behind, and it is raised again
             self._process.kill()
             self._process.communicate()
             raise

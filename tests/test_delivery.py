@@ -118,6 +118,8 @@ def test_what_fits_into_no_call_is_refused_before_anything_is_sent(
         push({"recipients": recipients, "message": "m"})
     with pytest.raises(InvalidRequest, match=r"^request: larger than the 7 MB"):
         push(to("small", substitutions=large))
+    with pytest.raises(InvalidRequest, match=r"^recipient: larger than the 7 MB"):
+        push({"recipient": recipients[1], "message": "m"})
     assert provider.calls == []
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from push_sender.audience import Audience
 from push_sender.faults import Fault, InvalidRequest
 from push_sender.messages import MessageWriter
+from push_sender.request import PushRequest
 from push_sender.services import Service
 
 ADDRESSES: Final = 100
@@ -31,7 +32,7 @@ class Batch:
     positions: Sequence[int]
 
 
-def plan(audience: Audience, writer: MessageWriter) -> list[Batch]:
+def plan(request: PushRequest, audience: Audience, writer: MessageWriter) -> list[Batch]:
     """Split an audience into batches, in the order asked within each service.
 
     Raises
@@ -43,12 +44,16 @@ def plan(audience: Audience, writer: MessageWriter) -> list[Batch]:
     return [
         Batch(service, chunk)
         for service, positions in audience.positions.items()
-        for chunk in _chunks(service, positions, audience, writer)
+        for chunk in _chunks(service, positions, request, audience, writer)
     ]
 
 
 def _chunks(
-    service: Service, positions: Sequence[int], audience: Audience, writer: MessageWriter
+    service: Service,
+    positions: Sequence[int],
+    request: PushRequest,
+    audience: Audience,
+    writer: MessageWriter,
 ) -> Iterator[Sequence[int]]:
     shared = _wire_bytes(writer.call(service, ()))
     if shared > CALL_BYTES:
@@ -60,7 +65,7 @@ def _chunks(
         if position in audience.individual:
             own = _wire_bytes(writer.address(service, audience.recipients[position]))
             if shared + own > CALL_BYTES:
-                raise InvalidRequest([Fault(f"recipients[{position}]", _TOO_LARGE)])
+                raise InvalidRequest([Fault(request.place_of(position), _TOO_LARGE)])
         if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
             yield chunk
             chunk, used = [], shared

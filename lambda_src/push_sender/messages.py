@@ -117,7 +117,7 @@ class MessageWriter:
             return None
         if self._is_fcm_v1(service.shape) and "RawContent" not in own:
             context = {**(self._request.context or {}), **(recipient.context or {})}
-            own = {member: own[member] for member in own if member == "Context"}
+            own = {"Context": recipient.context} if recipient.context is not None else {}
             own["RawContent"] = self._fcm_v1(individual_content(content, recipient), context)
         return {"ChannelType": service.name, **own}
 

@@ -204,6 +204,10 @@ class PushRequest(SharedContent):
             return self.recipients
         return [self.recipient] if self.recipient is not None else []
 
+    def place_of(self, position: int) -> str:
+        """Name the place where a recipient was given."""
+        return "recipient" if self.recipients is None else f"recipients[{position}]"
+
     @property
     def is_fcm_v1(self) -> bool:
         """Whether FCM gets a notification built here in place of the API's own fields."""

@@ -184,7 +184,7 @@ def _payloads(
             size = least_bytes(request, shape, content, recipient)
             if size > room:
                 field = "message" if recipient.raw_content is None else "raw_content"
-                yield _too_large(f"{_place(request, position)}.{field}", size, service)
+                yield _too_large(f"{request.place_of(position)}.{field}", size, service)
 
 
 def _too_large(path: str, size: int, service: Service) -> Finding:
@@ -249,7 +249,7 @@ def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -
     ]
     if lacking:
         others = f" (and {len(lacking) - 1:,} more recipients)" if len(lacking) > 1 else ""
-        path = f"{_place(request, lacking[0])}.raw_content"
+        path = f"{request.place_of(lacking[0])}.raw_content"
         yield Warned(path, f"{_CONTENT_AVAILABLE}{others}")
 
 
@@ -285,10 +285,6 @@ def _positions(audience: Audience, shape: MessageShape) -> Sequence[int]:
 
 def _service_names(audience: Audience, shape: MessageShape) -> str:
     return ", ".join(service.name for service in audience.positions if service.shape is shape)
-
-
-def _place(request: PushRequest, position: int) -> str:
-    return "recipient" if request.recipients is None else f"recipients[{position}]"
 
 
 def _finding(path: str, message: str, *judged_by: str) -> Finding:

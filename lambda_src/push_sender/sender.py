@@ -81,10 +81,9 @@ class Sender:
         room = status_message_room(audience.recipients)
         application_id = request.application_id or self._application_ids[0]
         writer = MessageWriter(request, contents, application_id)
-        planned = batches.plan(audience, writer)
+        planned = batches.plan(request, audience, writer)
 
         calls = None
-        verdicts: dict[int, Verdict] = {}
         attempts: dict[int, int] = {}
         if request.dry_run:
             verdicts = dict.fromkeys(range(len(audience.recipients)), _DRY_RUN)
