@@ -7,7 +7,7 @@ the call.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,40 +38,33 @@ def plan(request: PushRequest, audience: Audience, writer: MessageWriter) -> lis
     Raises
     ------
     InvalidRequest
-        If what is the same for everyone, or one recipient's own part beside it, is too
+        If what is the same for everyone, or a recipient's own part beside it, is too
         large for a call.
     """
-    return [
-        Batch(service, chunk)
-        for service, positions in audience.positions.items()
-        for chunk in _chunks(service, positions, request, audience, writer)
-    ]
-
-
-def _chunks(
-    service: Service,
-    positions: Sequence[int],
-    request: PushRequest,
-    audience: Audience,
-    writer: MessageWriter,
-) -> Iterator[Sequence[int]]:
-    shared = _wire_bytes(writer.call(service, ()))
-    if shared > CALL_BYTES:
-        raise InvalidRequest([Fault("request", _TOO_LARGE)])
-    chunk: list[int] = []
-    used = shared
-    for position in positions:
-        own = 0
-        if position in audience.individual:
-            own = _wire_bytes(writer.address(service, audience.recipients[position]))
-            if shared + own > CALL_BYTES:
-                raise InvalidRequest([Fault(request.place_of(position), _TOO_LARGE)])
-        if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
-            yield chunk
-            chunk, used = [], shared
-        chunk.append(position)
-        used += own
-    yield chunk
+    batches: list[Batch] = []
+    too_large: dict[str, None] = {}
+    for service, positions in audience.positions.items():
+        shared = _wire_bytes(writer.call(service, ()))
+        if shared > CALL_BYTES:
+            too_large["request"] = None
+            continue
+        chunk: list[int] = []
+        used = shared
+        for position in positions:
+            own = 0
+            if position in audience.individual:
+                own = _wire_bytes(writer.address(service, audience.recipients[position]))
+                if shared + own > CALL_BYTES:
+                    too_large[request.place_of(position)] = None
+            if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
+                batches.append(Batch(service, chunk))
+                chunk, used = [], shared
+            chunk.append(position)
+            used += own
+        batches.append(Batch(service, chunk))
+    if too_large:
+        raise InvalidRequest([Fault(place, _TOO_LARGE) for place in too_large])
+    return batches
 
 
 def _wire_bytes(value: object) -> int:
