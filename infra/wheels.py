@@ -83,14 +83,19 @@ def platform_tags(system: str, machine: str, version: str) -> tuple[str, ...]:
     return tuple(f"{tag}_{machine}" for tag in numbered + aliases)
 
 
-LAMBDA_ARM64 = Target(
-    name="lambda-arm64",
-    python="3.13",
-    abi="cp313",
-    platforms=platform_tags("Linux", "aarch64", "2.34"),  # Amazon Linux 2023
-    machine="aarch64",
-    soabi="cpython-313-aarch64-linux-gnu",
-)
+def _lambda_target(architecture: str, machine: str) -> Target:
+    return Target(
+        name=f"lambda-{architecture}",
+        python="3.13",
+        abi="cp313",
+        platforms=platform_tags("Linux", machine, "2.34"),  # Amazon Linux 2023
+        machine=machine,
+        soabi=f"cpython-313-{machine}-linux-gnu",
+    )
+
+
+LAMBDA_ARM64 = _lambda_target("arm64", "aarch64")
+LAMBDA_X86_64 = _lambda_target("x86_64", "x86_64")
 
 
 def this_machine() -> Target:

@@ -1,0 +1,35 @@
+"""The queue of requests that could not be sent and wait for somebody to act."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.acknowledgement import acknowledge
+from infra.settings import Settings
+
+
+class DeadLetters(Construct):
+    """A queue that keeps requests for 14 days, encrypted, for TLS only.
+
+    Attributes
+    ----------
+    queue
+        Its name is CloudFormation's: a queue that was retained cannot stand in the way of
+        the next deployment.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:  # noqa: A002  the CDK's name
+        super().__init__(scope, id)
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=cdk.Duration.days(14),  # the most there is
+            removal_policy=cdk.RemovalPolicy.RETAIN
+            if settings.retain_data
+            else cdk.RemovalPolicy.DESTROY,
+        )
+        acknowledge(self.queue, "It is the dead-letter queue.", "AwsSolutions-SQS3")

@@ -1,0 +1,121 @@
+"""The function: its code, its role, its log and the alias that everybody calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.acknowledgement import acknowledge
+from infra.bundle import Bundle
+from infra.settings import Settings
+
+TIMEOUT_SECONDS: Final = 29
+"""Under API Gateway's 30 s and the 60 s that clients wait; what takes longer is queued."""
+
+ALIAS: Final = "live"
+
+_ARCHITECTURES: Final = {
+    "arm64": lambda_.Architecture.ARM_64,
+    "x86_64": lambda_.Architecture.X86_64,
+}
+
+
+class SenderFunction(Construct):
+    """The function ``push_sender``, with exactly the permissions that it uses.
+
+    Attributes
+    ----------
+    function
+        Named like the stack, so that a command line needs no look-up.
+    alias
+        ``live``: what callers name. A deployment moves it to the new version when that is
+        ready; earlier versions stay, to roll back to.
+    log_group
+        Its name is CloudFormation's, for the same reason as the dead-letter queue's.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002  the CDK's name
+        *,
+        settings: Settings,
+        bundle: Bundle,
+        application_ids: Sequence[str],
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, id)
+        self._policy = (
+            cdk.RemovalPolicy.RETAIN if settings.retain_data else cdk.RemovalPolicy.DESTROY
+        )
+        self.log_group = self._log_group(settings.log_retention_days)
+        role = self._role(application_ids)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            function_name=settings.name,
+            description="Sends push notifications; says for every token what happened.",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=_ARCHITECTURES[settings.architecture],
+            code=lambda_.Code.from_asset(str(bundle.path)),
+            handler="push_sender.handler.handler",
+            timeout=cdk.Duration.seconds(TIMEOUT_SECONDS),
+            memory_size=settings.memory_mb,
+            role=role,
+            environment={
+                "APPLICATION_IDS": ",".join(application_ids),
+                "POWERTOOLS_SERVICE_NAME": settings.name,
+                "SEND_CONCURRENCY": str(settings.send_concurrency),
+            },
+            log_group=self.log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            application_log_level_v2=lambda_.ApplicationLogLevel[settings.log_level],
+            tracing=lambda_.Tracing.ACTIVE,
+            dead_letter_queue=dead_letters,
+            retry_attempts=0,
+            current_version_options=lambda_.VersionOptions(removal_policy=cdk.RemovalPolicy.RETAIN),
+        )
+        # A retry of Lambda's would send once more what had been sent before the error.
+        self.alias = lambda_.Alias(
+            self, "Alias", alias_name=ALIAS, version=self.function.current_version, retry_attempts=0
+        )
+        self.log_group.grant_write(role)
+
+    def _log_group(self, days: int) -> logs.LogGroup:
+        group = logs.LogGroup(self, "Log", removal_policy=self._policy)
+        # The CDK knows days by name only.
+        cast(logs.CfnLogGroup, group.node.default_child).retention_in_days = days
+        return group
+
+    def _role(self, application_ids: Sequence[str]) -> iam.Role:
+        role = iam.Role(
+            self,
+            "Role",
+            description="What the push sender may do, and nothing else",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        )
+        stack = cdk.Stack.of(self)
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["mobiletargeting:SendMessages"],
+                resources=[
+                    stack.format_arn(
+                        service="mobiletargeting", resource="apps", resource_name=f"{id_}/messages"
+                    )
+                    for id_ in application_ids
+                ],
+            )
+        )
+        acknowledge(
+            role,
+            "X-Ray's permissions know no resources; a log group's streams are named by Lambda.",
+            "AwsSolutions-IAM5",
+        )
+        return role

@@ -1,0 +1,313 @@
+"""The stack's settings, read from CDK context: ``cdk.json``, or ``-c key=value``.
+
+It knows what may be set and how; what comes of it is the constructs' business. It imports
+no CDK, so that a test or a tool reads settings without starting Node.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PRODUCT: Final = "push-sender"
+
+_CDK_KEYS: Final = ("@aws-cdk/", "aws:")
+"""How the keys begin that are the CDK's own."""
+
+# What CloudWatch Logs takes: PutRetentionPolicy in its API reference.
+_RETENTION_DAYS: Final = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+
+Service = Literal["GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"]
+"""A push service by its name in the API."""
+
+CredentialKind = Literal["service account", "token key", "certificate", "keys"]
+
+_CHANNEL_SETTINGS: Final[Mapping[str, tuple[Service, CredentialKind]]] = {
+    "fcm_secret": ("GCM", "service account"),
+    "apns_secret": ("APNS", "token key"),
+    "apns_certificate_secret": ("APNS", "certificate"),
+    "apns_sandbox_secret": ("APNS_SANDBOX", "token key"),
+    "apns_sandbox_certificate_secret": ("APNS_SANDBOX", "certificate"),
+    "apns_voip_secret": ("APNS_VOIP", "token key"),
+    "apns_voip_certificate_secret": ("APNS_VOIP", "certificate"),
+    "apns_voip_sandbox_secret": ("APNS_VOIP_SANDBOX", "token key"),
+    "apns_voip_sandbox_certificate_secret": ("APNS_VOIP_SANDBOX", "certificate"),
+    "baidu_secret": ("BAIDU", "keys"),
+    "adm_secret": ("ADM", "keys"),
+}
+"""The settings that name a channel's secret, each to its service and what the secret holds."""
+
+
+class SettingsError(ValueError):
+    """The context is not usable; the message has a line for each fault."""
+
+
+class Secret(NamedTuple):
+    """A secret in Secrets Manager, by what names it and never by what it holds.
+
+    Attributes
+    ----------
+    id
+        Its name or ARN.
+    version
+        Its version's id; ``None`` is the version that is current at a deployment.
+    """
+
+    id: str
+    version: str | None
+
+
+class Credential(NamedTuple):
+    """Where a channel's credential lies.
+
+    Attributes
+    ----------
+    service
+        The push service that takes it.
+    kind
+        What it is.
+    secret
+        The secret that holds it.
+    """
+
+    service: Service
+    kind: CredentialKind
+    secret: Secret
+
+
+def _secret(text: str) -> Secret:
+    id_, marker, version = text.partition("#")
+    # Nothing that could end the reference that CloudFormation resolves, or begin another.
+    name = r"[A-Za-z0-9/_+=.@-]{1,512}"
+    arn = rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:{name}"
+    if not re.fullmatch(rf"{name}|{arn}", id_) or (
+        marker and not re.fullmatch(r"[A-Za-z0-9-]{32,64}", version)
+    ):
+        raise ValueError(
+            "must be the name or ARN of a secret in Secrets Manager, if need be followed by # "
+            "and the id of a version; never the secret itself"
+        )
+    return Secret(id_, version or None)
+
+
+def _items(value: object) -> object:
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+
+def _one_of(*allowed: int) -> AfterValidator:
+    def check(value: int) -> int:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(map(str, allowed))}")
+        return value
+
+    return AfterValidator(check)
+
+
+SecretName = Annotated[
+    Secret, BeforeValidator(lambda value: _secret(value) if isinstance(value, str) else value)
+]
+ApplicationId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+ApplicationIds = Annotated[tuple[ApplicationId, ...], BeforeValidator(_items)]
+
+
+def _channel(what: str) -> Any:
+    return Field(default=None, description=f"secret with {what}")
+
+
+_TOKEN: Final = "`token_key`, `key_id`, `team_id`, `bundle_id`"  # noqa: S105  names of keys
+_CERTIFICATE: Final = "`certificate`, `private_key`"
+
+
+class Settings(BaseModel):
+    """What can be set. Every description stands in the table of ``docs/settings.md``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")] | None = Field(
+        default=None,
+        description=(
+            "part of every name (`push-sender-<stage>`), so that several stacks live in one account"
+        ),
+    )
+    application_id: ApplicationId | None = Field(
+        default=None, description="an existing project to send through, in place of a new one"
+    )
+    extra_application_ids: ApplicationIds = Field(
+        default=(), description="further projects that requests may name, separated by commas"
+    )
+    fcm_secret: SecretName | None = _channel("FCM's service-account JSON, as Firebase gives it")
+    apns_secret: SecretName | None = _channel(f"an APNs token key: {_TOKEN}")
+    apns_certificate_secret: SecretName | None = _channel(
+        f"an APNs certificate in place of the key: {_CERTIFICATE}"
+    )
+    apns_sandbox_secret: SecretName | None = _channel(f"APNs' sandbox: {_TOKEN}")
+    apns_sandbox_certificate_secret: SecretName | None = _channel(f"the same: {_CERTIFICATE}")
+    apns_voip_secret: SecretName | None = _channel(f"APNs for VoIP: {_TOKEN}")
+    apns_voip_certificate_secret: SecretName | None = _channel(f"the same: {_CERTIFICATE}")
+    apns_voip_sandbox_secret: SecretName | None = _channel(f"APNs' sandbox for VoIP: {_TOKEN}")
+    apns_voip_sandbox_certificate_secret: SecretName | None = _channel(f"the same: {_CERTIFICATE}")
+    baidu_secret: SecretName | None = _channel("Baidu's keys: `api_key`, `secret_key`")
+    adm_secret: SecretName | None = _channel("ADM's keys: `client_id`, `client_secret`")
+    memory_mb: Annotated[int, Field(ge=256, le=10_240)] = Field(
+        default=512, description="the function's memory, and with it its share of a CPU"
+    )
+    architecture: Literal["arm64", "x86_64"] = Field(
+        default="arm64", description="the function's processor: `arm64` or `x86_64`"
+    )
+    send_concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=16, description="SendMessages calls under way at once in one invocation"
+    )
+    worker_concurrency: Annotated[int, Field(ge=2, le=1_000)] = Field(
+        default=10,
+        description="copies of the function that work off the queue at once (once it has one)",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = Field(
+        default="INFO", description="the function's log: `DEBUG`, `INFO`, `WARN` or `ERROR`"
+    )
+    log_retention_days: Annotated[int, _one_of(*_RETENTION_DAYS)] = Field(
+        default=30, description="how long the log is kept"
+    )
+    alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = Field(
+        default=None, description="who is told of alarms; AWS asks there for confirmation"
+    )
+    alarm_topic_arn: (
+        Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$")]
+        | None
+    ) = Field(default=None, description="an existing SNS topic for alarms, in place of an e-mail")
+    retain_data: bool = Field(
+        default=True,
+        description=(
+            "whether project, channels, log and dead letters stay when they leave the stack"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        faults = list(self._impossible())
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _impossible(self) -> Iterator[str]:
+        given = [name for name in _CHANNEL_SETTINGS if getattr(self, name) is not None]
+        if self.application_id and given:
+            yield (
+                f"{', '.join(given)}: cannot be set beside application_id; the channels of an "
+                "existing project are set up where it is"
+            )
+        services = [credential.service for credential in self.credentials]
+        for service in sorted({name for name in services if services.count(name) > 1}):
+            names = [name for name in given if _CHANNEL_SETTINGS[name][0] == service]
+            yield f"{' and '.join(names)}: choose one; a channel has one credential"
+        if self.alarm_email and self.alarm_topic_arn:
+            yield "alarm_email and alarm_topic_arn: choose one"
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> Settings:
+        """Read the settings from the CDK's context.
+
+        Parameters
+        ----------
+        context
+            As ``node.get_all_context()`` gives it. Values from ``-c`` are text. A key of
+            the CDK's own is let through; a value that is null counts as left out.
+
+        Raises
+        ------
+        SettingsError
+            With every fault at once, a line each, and none of the values. Combinations
+            are looked at where all values are sound.
+        """
+        own = {
+            key: value
+            for key, value in context.items()
+            if value is not None and not key.startswith(_CDK_KEYS)
+        }
+        try:
+            return cls.model_validate(own)
+        except ValidationError as error:
+            told = [line for detail in error.errors() for line in _told(detail)]
+        raise SettingsError(
+            "The settings (the context in cdk.json, or -c) cannot be used:\n"
+            + "\n".join(f"  {fault}" for fault in dict.fromkeys(told))
+        )
+
+    @property
+    def name(self) -> str:
+        """What everything is called: ``push-sender``, or ``push-sender-<stage>``."""
+        return f"{PRODUCT}-{self.stage}" if self.stage else PRODUCT
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """The channels to set up, each with where its credential lies."""
+        return tuple(
+            Credential(service, kind, secret)
+            for name, (service, kind) in _CHANNEL_SETTINGS.items()
+            if (secret := getattr(self, name)) is not None
+        )
+
+
+_FORMS: Final = {
+    "stage": "lower-case letters, digits and hyphens, a letter first, 20 at most",
+    "application_id": "a project's id: 32 hex digits",
+    "extra_application_ids": "projects' ids, each 32 hex digits, separated by commas",
+    "alarm_email": "an e-mail address",
+    "alarm_topic_arn": "the ARN of an SNS topic",
+}
+"""What a text must be, for people."""
+
+
+def _told(detail: ErrorDetails) -> list[str]:
+    """Say what is wrong with a setting and the cure, without its value."""
+    if not detail["loc"]:  # the combinations: each line names its settings
+        return str(detail["ctx"]["error"]).splitlines()
+    name = str(detail["loc"][0])
+    if detail["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        cure = f"did you mean {close[0]}?" if close else "docs/settings.md lists them all"
+        # A name that long is none: perhaps a value, or a secret.
+        return [f"{name if len(name) <= 64 else 'a name that is too long'}: unknown; {cure}"]
+    if detail["type"] == "value_error":
+        return [f"{name}: {detail['ctx']['error']}"]
+    if name in _FORMS:
+        return [f"{name}: must be {_FORMS[name]}"]
+    for kind, form in (("bool", "must be true or false"), ("int", "must be a whole number")):
+        if detail["type"].startswith(f"{kind}_"):
+            return [f"{name}: {form}"]
+    # Of the other kinds pydantic's own words name what is allowed, never what was given.
+    return [f"{name}: {detail['msg'].replace('Input should', 'must')}"]
+
+
+def table() -> str:
+    """Write the table of ``docs/settings.md``, which is checked against it."""
+    rows = ["| key | default | what it sets |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        shown = (
+            str(default).lower() if isinstance(default, bool) else str(default) if default else ""
+        )
+        rows.append(f"| `{name}` | {shown and f'`{shown}`'} | {field.description} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{table()}\n")

@@ -1,0 +1,51 @@
+"""The stack: a home for the push service, with the outputs that a person needs."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from infra.bundle import Bundle
+from infra.push_sender import PushSender
+from infra.settings import Settings
+
+
+class PushSenderStack(cdk.Stack):
+    """Deploys the push service of one stage.
+
+    Parameters
+    ----------
+    scope, id
+        As of every stack.
+    settings
+        What is deployed.
+    bundle
+        The function's archive; left out, it is built for ``settings.architecture``.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002  the CDK's name
+        *,
+        settings: Settings,
+        bundle: Bundle | None = None,
+    ) -> None:
+        super().__init__(scope, id, description="Push Sender: transactional push notifications")
+        sender = PushSender(self, "PushSender", settings=settings, bundle=bundle)
+        function = sender.function
+        outputs = {
+            "ApplicationId": (sender.project.application_ids[0], "the push project"),
+            "FunctionName": (
+                f"{function.function.function_name}:{function.alias.alias_name}",
+                "for aws lambda invoke --function-name",
+            ),
+            "FunctionArn": (function.alias.function_arn, "for rules, schedules and policies"),
+            "LogGroupName": (function.log_group.log_group_name, "the function's log"),
+            "DeadLetterQueueUrl": (
+                sender.dead_letters.queue.queue_url,
+                "requests that wait for somebody to act",
+            ),
+        }
+        for name, (value, description) in outputs.items():
+            cdk.CfnOutput(self, name, value=value, description=description)
