@@ -4,10 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+CDK := node_modules/.bin/cdk
+OUTPUTS := .build/outputs.json
 PORT ?= 4580
+STACK ?= push-sender
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox test format lint types unit bundle bench clean
+.PHONY: help demo sandbox test format lint types unit snapshot bundle bench clean \
+    bootstrap synth diff deploy smoke destroy
+
+# The Node.js and npm that requirements.txt brings, whatever the machine has.
+bootstrap synth diff deploy destroy $(CDK): export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +24,27 @@ demo: $(INSTALLED) ## push AWS's own example through all four services, on this 
 
 sandbox: $(INSTALLED) ## keep the local AWS running (PORT=4580), for aws and boto3 to call
 	@$(BIN)/python -m sandbox up --port $(PORT)
+
+synth: $(CDK) ## what would be deployed, into cdk.out; needs no account
+	@$(CDK) synth --quiet $(ARGS)
+	@echo "The template is in cdk.out."
+
+bootstrap: $(CDK) ## once an account and region: what the CDK needs there
+	@$(CDK) bootstrap $(ARGS)
+
+diff: $(CDK) ## what a deployment would change
+	@$(CDK) diff $(ARGS)
+
+deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
+	@mkdir -p $(dir $(OUTPUTS))
+	@$(CDK) deploy --outputs-file $(OUTPUTS) $(ARGS)
+	@$(BIN)/python -m operations next-steps $(OUTPUTS)
+
+smoke: $(INSTALLED) ## what the deployed stack (STACK=push-sender) and AWS really answer
+	@$(BIN)/python -m operations smoke --stack $(STACK) $(ARGS)
+
+destroy: $(CDK) ## remove the stack; what is data stays, see docs/deploy.md
+	@$(CDK) destroy $(ARGS)
 
 test: lint types unit ## lint, types and all tests: what CI runs
 
@@ -34,6 +62,9 @@ types: $(INSTALLED) ## check the types, strictly
 unit: $(INSTALLED) ## all tests; ARGS="-k name" for some
 	$(BIN)/pytest $(ARGS)
 
+snapshot: $(INSTALLED) ## write the template's snapshot anew, for review
+	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/test_stack_checks.py -k snapshot
+
 bundle: $(INSTALLED) ## build what is deployed to Lambda (arm64, Python 3.13)
 	@$(BIN)/python -m infra.bundle --target lambda
 
@@ -41,7 +72,7 @@ bench: $(INSTALLED) ## measure against bare boto3, side by side
 	@$(BIN)/python -m bench
 
 clean: ## remove what the commands made
-	rm -rf $(VENV) .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules cdk.out .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.txt lambda_src/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -50,4 +81,9 @@ $(INSTALLED): requirements.txt lambda_src/requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { \
 	    echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(CDK): package.json package-lock.json $(INSTALLED)
+	@echo "Installing the CDK's command line into node_modules." >&2
+	@$(BIN)/npm ci --no-fund --no-audit --loglevel=error
 	@touch $@

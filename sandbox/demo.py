@@ -15,7 +15,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.deployment import FUNCTION_NAME, REGION, Deployment, client
+from sandbox.stack.account import REGION, client
+from sandbox.stack.deployment import Deployment
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 FIRST_PUSH: Final = Path("examples/first-push.json")
@@ -102,18 +103,28 @@ def report_table(title: str, report: dict[str, Any]) -> Table:
     return table
 
 
-def commands(url: str) -> str:
-    """Write the command lines to try next against a sandbox, for a shell in the repository."""
+def commands(url: str, deployment: Deployment) -> str:
+    """Write the command lines to try next, for a shell in the repository.
+
+    Parameters
+    ----------
+    url
+        Of a sandbox.
+    deployment
+        The stack, there or in a sandbox like it.
+    """
     beside_python = Path(sys.executable).with_name("aws")
     here = beside_python.is_relative_to(REPOSITORY) and beside_python.exists()
     aws = str(beside_python.relative_to(REPOSITORY)) if here else shutil.which("aws") or "aws"
+    function, stack = deployment.function_name, deployment.stack_name
     return f"""\
 export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
-{aws} lambda invoke --function-name {FUNCTION_NAME} \\
+{aws} lambda invoke --function-name {function} \\
     --payload fileb://{FIRST_PUSH} /dev/stdout
-{aws} lambda invoke --function-name {FUNCTION_NAME} \\
+{aws} lambda invoke --function-name {function} \\
     --payload fileb://examples/invalid.json /dev/stdout
-{aws} logs filter-log-events --log-group-name /aws/lambda/{FUNCTION_NAME}
+{aws} cloudformation describe-stacks --stack-name {stack} \\
+    --query 'Stacks[0].Outputs' --output table    # the names of the log, the queue and more
 curl -s {url}/sandbox/messages    # what the devices were sent
 curl -s {url}/sandbox/tokens      # tokens that behave in a known way"""

@@ -1,26 +1,36 @@
-"""The sandbox from start to end: bundle, runtime, server, function.
+"""The sandbox from start to end: bundle, stack, runtime, server, deployment.
 
-What is slow is done once and kept under ``.build``: the bundle, and AWS's runtime client
-in a folder of its own, so that a function never sees this virtual environment.
+What is slow is done once and kept under ``.build``: the bundle, the synthesized stack, and
+AWS's runtime client in a folder of its own, so that a function never sees this virtual
+environment.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
-from infra.bundle import OUT, BundleError, build
+from infra.bundle import OUT, SOURCE, BundleError, build
 from infra.wheels import install_wheels, this_machine
-from sandbox.deployment import Deployment, deploy
+from sandbox import cloudformation
 from sandbox.functions import service as functions
+from sandbox.functions.dead_letters import dead_letter_sender
+from sandbox.permissions.service import Permissions
+from sandbox.permissions.sessions import role_credentials
 from sandbox.push import inbox
 from sandbox.push import service as push
 from sandbox.server import Server
+from sandbox.stack.account import sandbox_context
+from sandbox.stack.deployment import Deployment, deploy, replace_code
+from sandbox.stack.synthesis import synthesize
+from sandbox.stack.watching import watched
 
 _RUNTIME_PACKAGES: Final = ("awslambdaric", "simplejson", "snapshot-restore-py")
 """What Lambda's runtime brings that the bundle does not."""
@@ -29,16 +39,44 @@ Tell = Callable[[str], None]
 """Is told what is being done, for a person who waits."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A running sandbox.
+
+    Attributes
+    ----------
+    deployment
+        The stack in it.
+    permissions
+        What roles asked for, and whether they may.
+    """
+
+    deployment: Deployment
+    permissions: Permissions
+
+
 @contextmanager
 def running_sandbox(
-    port: int = 0, *, tell: Tell = lambda _: None, echo: Callable[[str, str], None] | None = None
-) -> Iterator[Deployment]:
-    """Run a sandbox with the function deployed, inside a ``with`` block.
+    port: int = 0,
+    *,
+    context: Mapping[str, Any] = MappingProxyType({}),
+    source: Path = SOURCE,
+    watch: bool = False,
+    tell: Tell = lambda _: None,
+    echo: Callable[[str, str], None] | None = None,
+) -> Iterator[Sandbox]:
+    """Run a sandbox with the stack deployed, inside a ``with`` block.
 
     Parameters
     ----------
     port
         On 127.0.0.1; 0 takes a free one.
+    context
+        The stack's settings; without a channel among them, it gets all channels.
+    source
+        The function's.
+    watch
+        Whether a change of ``source`` is deployed as it comes.
     tell
         Is told each step as it begins.
     echo
@@ -48,18 +86,42 @@ def running_sandbox(
     ------
     BundleError
         If the function or its runtime cannot be built.
+    DeploymentError
+        If CloudFormation refuses the stack.
     PortTakenError
         If something else listens on the port.
+    SettingsError
+        If the settings are not usable.
+    SynthesisError
+        If the CDK refuses the stack.
     """
     push.install()
-    with Server(port, mounts={"/sandbox": inbox.inbox_app}) as server:
+    cloudformation.install()
+    permissions = Permissions()
+    context = sandbox_context(context)
+    with ExitStack() as running:
+        mounts = {"/sandbox": inbox.inbox_app}
+        server = running.enter_context(Server(port, mounts=mounts, guard=permissions.guard))
         tell("fetching AWS's Lambda runtime client")
         runtime = runtime_packages()
         tell("building the function's bundle")
-        bundle = build(this_machine())
-        tell("deploying")
-        with functions.install(runtime, server.url, echo=echo):
-            yield deploy(server.url, bundle.path)
+        bundle = build(this_machine(), source=source)
+        tell("synthesizing the stack")
+        assembly = synthesize(context, bundle)
+        tell("deploying it")
+        running.enter_context(
+            functions.install(
+                runtime,
+                server.url,
+                credentials=role_credentials,
+                echo=echo,
+                on_failed_event=dead_letter_sender(server.url, role_credentials),
+            )
+        )
+        deployment = deploy(server.url, assembly)
+        if watch:
+            running.enter_context(watched(source, _redeploying(deployment, source, tell)))
+        yield Sandbox(deployment, permissions)
 
 
 def runtime_packages(out: Path = OUT) -> Path:
@@ -83,3 +145,18 @@ def runtime_packages(out: Path = OUT) -> Path:
     if not folder.is_dir():
         install_wheels(pins, this_machine(), folder)
     return folder
+
+
+def _redeploying(deployment: Deployment, source: Path, tell: Tell) -> Callable[[], None]:
+    """Make what deploys the function anew, and says so."""
+
+    def redeploy() -> None:
+        try:
+            bundle = build(this_machine(), source=source)
+        except BundleError as error:
+            tell(f"the change is not deployed: {error}")
+            return
+        replace_code(deployment, bundle)
+        tell("the change in lambda_src is deployed")
+
+    return redeploy

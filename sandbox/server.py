@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from io import BytesIO
@@ -89,6 +89,9 @@ class Server:
     mounts
         WSGI applications by path prefix (`/sandbox`), asked before moto. They
         see the whole path, prefix included.
+    guard
+        Is put in front of moto and of what is mounted, and may answer in their
+        place. What pages of other sites ask, it does not see.
     request_log
         Where a line for each request goes; left out, nowhere.
 
@@ -108,10 +111,12 @@ class Server:
         port: int = 0,
         *,
         mounts: Mapping[str, WSGIApplication] | None = None,
+        guard: Callable[[WSGIApplication], WSGIApplication] | None = None,
         request_log: TextIO | None = None,
     ) -> None:
         self._wanted_port = port
         self._mounts = dict(mounts or {})
+        self._guard = guard
         self._request_log = request_log
         self._http: _HttpServer | None = None
 
@@ -137,7 +142,10 @@ class Server:
         # moto keeps its resources in the process: without this a second server
         # would begin with those of the first.
         moto_api_backend.reset()
-        self._http.app = _mounted(self._mounts, in_front_of=_Dispatcher(create_backend_app))
+        application = _mounted(self._mounts, in_front_of=_Dispatcher(create_backend_app))
+        if self._guard is not None:
+            application = self._guard(application)
+        self._http.app = _closed_to_foreign_pages(application)
         self._http.start()
         return self
 
@@ -156,13 +164,20 @@ def _mounted(
     mounts: Mapping[str, WSGIApplication], *, in_front_of: WSGIApplication
 ) -> WSGIApplication:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if _comes_from_a_foreign_page(environ):
-            start_response("403 Forbidden", [("Content-Type", "text/plain")])
-            return [b"The sandbox answers no pages of other sites."]
         path = environ["PATH_INFO"]
         fitting = [mount for mount in mounts if path == mount or path.startswith(f"{mount}/")]
         chosen = mounts[max(fitting, key=len)] if fitting else in_front_of
         return chosen(environ, start_response)
+
+    return application
+
+
+def _closed_to_foreign_pages(inside: WSGIApplication) -> WSGIApplication:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if _comes_from_a_foreign_page(environ):
+            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"The sandbox answers no pages of other sites."]
+        return inside(environ, start_response)
 
     return application
 

@@ -13,15 +13,17 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from push_sender.telemetry import token_digest
-from sandbox.deployment import Deployment, client
 from sandbox.push import devices
 from sandbox.running import running_sandbox
+from sandbox.stack.account import client
+from sandbox.stack.deployment import Deployment
 from tests.invocation import log_lines, metric_lines
 
 REPOSITORY = Path(__file__).parent.parent
@@ -31,8 +33,14 @@ SERVICES = ["GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BA
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Deployment]:
-    with running_sandbox() as deployment:
-        yield deployment
+    with running_sandbox() as running:
+        yield running.deployment
+
+
+@pytest.fixture
+def reconfigurable(sandbox: Deployment) -> Deployment:
+    """Name the function itself, which can be changed, in place of the version behind the alias."""
+    return replace(sandbox, outputs={**sandbox.outputs, "FunctionName": "push-sender"})
 
 
 @pytest.fixture(autouse=True)
@@ -155,12 +163,12 @@ def test_the_calls_received_equal_the_attempts_reported(sandbox: Deployment) -> 
     assert inbox(sandbox)["calls"] == {"500": answer["results"][0]["attempts"]}
 
 
-def test_the_report_is_back_before_lambda_ends_the_function(sandbox: Deployment) -> None:
-    functions = client("lambda", sandbox.url)
-    functions.update_function_configuration(FunctionName=sandbox.function_name, Timeout=5)
+def test_the_report_is_back_before_lambda_ends_the_function(reconfigurable: Deployment) -> None:
+    functions = client("lambda", reconfigurable.url)
+    functions.update_function_configuration(FunctionName=reconfigurable.function_name, Timeout=5)
     try:
         answer, error, _ = invoke(
-            sandbox,
+            reconfigurable,
             {
                 "recipients": [
                     {"token": f"sandbox-slow-60-{n}", "service": "GCM"} for n in range(1_700)
@@ -169,7 +177,9 @@ def test_the_report_is_back_before_lambda_ends_the_function(sandbox: Deployment)
             },
         )
     finally:
-        functions.update_function_configuration(FunctionName=sandbox.function_name, Timeout=29)
+        functions.update_function_configuration(
+            FunctionName=reconfigurable.function_name, Timeout=29
+        )
 
     assert error is None
     assert answer["summary"] == {"recipients": 1_700, "unknown": 1_600, "unsent": 100}
@@ -190,43 +200,45 @@ def test_logs_and_metrics_come_out_as_json_lines_without_a_token(sandbox: Deploy
     assert "a text like that" not in log
 
 
-def test_a_cold_start_logs_nothing_of_the_sdks(sandbox: Deployment) -> None:
-    functions = client("lambda", sandbox.url)
-    functions.update_function_configuration(FunctionName=sandbox.function_name, MemorySize=640)
+def test_a_cold_start_logs_nothing_of_the_sdks(reconfigurable: Deployment) -> None:
+    functions = client("lambda", reconfigurable.url)
+    functions.update_function_configuration(
+        FunctionName=reconfigurable.function_name, MemorySize=640
+    )
 
-    _, _, log = invoke(sandbox, example("silent-push"))
+    _, _, log = invoke(reconfigurable, example("silent-push"))
 
     told = [line.get("logger", line.get("service", line.get("type"))) for line in log_lines(log)]
     assert "initDurationMs" in log, "it was no cold start"
     assert not [name for name in map(str, told) if name.startswith(("botocore", "urllib3"))]
 
 
-def test_at_debug_the_real_runtime_logs_no_token_and_no_text(sandbox: Deployment) -> None:
-    functions = client("lambda", sandbox.url)
-    config = functions.get_function_configuration(FunctionName=sandbox.function_name)
+def test_at_debug_the_real_runtime_logs_no_token_and_no_text(reconfigurable: Deployment) -> None:
+    functions = client("lambda", reconfigurable.url)
+    config = functions.get_function_configuration(FunctionName=reconfigurable.function_name)
     before = config["Environment"]["Variables"]
     debug = {**before, "POWERTOOLS_LOG_LEVEL": "DEBUG", "POWERTOOLS_DEBUG": "true"}
     functions.update_function_configuration(
-        FunctionName=sandbox.function_name,
+        FunctionName=reconfigurable.function_name,
         Environment={"Variables": debug},
         LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"},
     )
     secret = "KaNaRy"
     event = {"recipient": {"token": secret, "service": "GCM"}, "message": secret}
     try:
-        report, _, _ = invoke(sandbox, event)
-        refusal, _, _ = invoke(sandbox, {**event, "ttl": secret, "title": [secret]})
+        report, _, _ = invoke(reconfigurable, event)
+        refusal, _, _ = invoke(reconfigurable, {**event, "ttl": secret, "title": [secret]})
     finally:
         functions.update_function_configuration(
-            FunctionName=sandbox.function_name,
+            FunctionName=reconfigurable.function_name,
             Environment={"Variables": before},
             LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"},
         )
 
     assert report["summary"]["accepted"] == 1
     assert refusal["errorType"] == "InvalidRequest"
-    group = f"/aws/lambda/{sandbox.function_name}"
-    events = client("logs", sandbox.url).filter_log_events(logGroupName=group)["events"]
+    group = reconfigurable.outputs["LogGroupName"]
+    events = client("logs", reconfigurable.url).filter_log_events(logGroupName=group)["events"]
     log = "\n".join(event["message"] for event in events)
     assert token_digest(secret) in log
     assert "aws_lambda_powertools" in log, "nothing was logged at DEBUG"
@@ -280,7 +292,7 @@ def test_the_demonstration_shows_both_reports_and_the_commands_to_go_on_with() -
     assert (process.returncode, errors) == (0, "")
     assert "4 accepted" in output
     assert "DeviceTokenNotForTopic" in output
-    assert "aws lambda invoke --function-name push-sender" in output
+    assert "aws lambda invoke --function-name push-sender:live" in output
     assert max(map(len, output.splitlines())) <= 100
 
 
@@ -311,7 +323,9 @@ def test_ctrl_c_ends_everything_and_leaves_nothing_behind(
             url = found[0]
             break
     assert url
-    invoke(Deployment(url, "push-sender", ""), example("first-push"))
+    invoke(
+        Deployment(url, "push-sender", {"FunctionName": "push-sender:live"}), example("first-push")
+    )
     children = _descendants(process.pid)
     assert children, "the function has a process of its own"
 

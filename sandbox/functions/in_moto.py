@@ -1,4 +1,4 @@
-"""The places where moto's Lambda is changed: its Invoke, and a setting it drops.
+"""The places where moto's Lambda is changed: its Invoke, and what it forgets.
 
 Everything that runs a function in moto ends here, be it the HTTP API or another
 service of moto's. How it is run is the Lambda service's business.
@@ -18,6 +18,8 @@ from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClie
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
 
+from sandbox.functions import configuration, event_invoke_configs
+
 if TYPE_CHECKING:
     from sandbox.functions.service import InvocationResult, LambdaService
 
@@ -26,7 +28,7 @@ _HttpAnswer = tuple[int, dict[str, str], bytes | str]
 
 def logging_config(function: LambdaFunction) -> Mapping[str, str]:
     """Give a function's LoggingConfig, which moto itself would have forgotten."""
-    return dict(getattr(function, "logging_config", None) or {})
+    return dict(configuration.kept(function).get("LoggingConfig") or {})
 
 
 def replace(service: LambdaService) -> Callable[[], None]:
@@ -36,7 +38,11 @@ def replace(service: LambdaService) -> Callable[[], None]:
     urls.url_paths.update(dict.fromkeys(paths, door))
     methods = [
         (owner, name, vars(owner)[name], new)
-        for owner, name, new in (*_internal_doors(service), *_logging_memory())
+        for owner, name, new in (
+            *_internal_doors(service),
+            *configuration.corrections(),
+            *event_invoke_configs.corrections(),
+        )
     ]
     for owner, name, _, new in methods:
         setattr(owner, name, new)
@@ -162,43 +168,3 @@ def _told(result: InvocationResult, response_headers: Any) -> bytes:
     if result.failed:
         response_headers["x-amz-function-error"] = "Unhandled"
     return result.payload
-
-
-def _logging_memory() -> list[tuple[type, str, Any]]:
-    """Make moto's functions keep their LoggingConfig, however they were made or changed."""
-    init = LambdaFunction.__init__
-    update = LambdaFunction.update_configuration
-    describe = LambdaFunction.get_configuration
-    create = LambdaFunction.create_from_cloudformation_json
-
-    def init_keeping(
-        self: LambdaFunction, account_id: str, spec: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> None:
-        vars(self)["logging_config"] = spec.get("LoggingConfig")
-        init(self, account_id, spec, *args, **kwargs)
-
-    def update_keeping(self: LambdaFunction, updates: dict[str, Any]) -> dict[str, Any]:
-        if "LoggingConfig" in updates:
-            vars(self)["logging_config"] = updates["LoggingConfig"]
-        return update(self, updates)
-
-    def describe_fully(self: LambdaFunction, on_create: bool = False) -> dict[str, Any]:
-        usual = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.function_name}"}
-        return {
-            **describe(self, on_create),
-            "LoggingConfig": {**usual, **logging_config(self)},
-        }
-
-    def create_keeping(
-        cls: type[LambdaFunction], name: str, resource: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> LambdaFunction:
-        function = create(name, resource, *args, **kwargs)
-        vars(function)["logging_config"] = resource["Properties"].get("LoggingConfig")
-        return function
-
-    return [
-        (LambdaFunction, "__init__", init_keeping),
-        (LambdaFunction, "update_configuration", update_keeping),
-        (LambdaFunction, "get_configuration", describe_fully),
-        (LambdaFunction, "create_from_cloudformation_json", classmethod(create_keeping)),
-    ]

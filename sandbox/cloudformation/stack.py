@@ -1,0 +1,207 @@
+"""A stack as its user sees it: its states, its events and reasons, and the way back.
+
+moto answers a resource's failure with an error of CreateStack and leaves a stack that is
+for ever in progress. Here, as in AWS, CreateStack and UpdateStack refuse only a template that
+cannot work; what fails later is rolled back, and told by DescribeStacks and its events.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.models import CloudFormationBackend, Event, Stack, cloudformation_backends
+from moto.cloudformation.parsing import Export
+
+from sandbox.cloudformation.stack_resources import Deployed, DeploymentFailedError, StackResources
+
+_IN_FORCE: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+"""The states in which a stack has outputs and can be updated."""
+
+
+class SandboxStack(Stack):
+    """moto's stack, with AWS's way to fail."""
+
+    stack_status_reason: str | None = None
+    resource_map: StackResources
+
+    @staticmethod
+    def parse_template(template: str) -> dict[str, Any]:
+        """Read a template; as JSON first, which YAML's reader takes seconds for."""
+        try:
+            parsed: dict[str, Any] = json.loads(template)
+        except ValueError:
+            return Stack.parse_template(template)
+        return parsed
+
+    def create_resources(self) -> None:
+        """Make all resources, or none that need not be retained."""
+        try:
+            super().create_resources()
+        except DeploymentFailedError as failed:
+            self._enter("ROLLBACK_IN_PROGRESS", str(failed))
+            self.resource_map.delete(rolling_back=True)
+            left = self.resource_map.deployed
+            self._enter("ROLLBACK_FAILED" if left else "ROLLBACK_COMPLETE", str(failed))
+        self._publish_exports()
+
+    def update(
+        self,
+        template: str,
+        role_arn: str | None = None,
+        parameters: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        """Bring about another template, or bring back what was.
+
+        Raises
+        ------
+        ValidationError
+            If the template cannot work, changes nothing, or comes at a wrong time.
+        """
+        if self.status not in _IN_FORCE:
+            raise ValidationError(
+                message=f"Stack:{self.stack_id} is in {self.status} state and can not be updated."
+            )
+        current, wanted_template = self.resource_map, self.parse_template(template)
+        wanted = self._resources(wanted_template, parameters or {})
+        if (
+            wanted_template == self.template_dict
+            and wanted.resolved_parameters == current.resolved_parameters
+            and tags in (None, self.tags)
+        ):
+            raise ValidationError(message="No updates are to be performed.")
+        wanted.deployed = current.deployed
+        self._enter("UPDATE_IN_PROGRESS", "User Initiated")
+        self.resource_map = wanted
+        try:
+            wanted.apply()
+        except DeploymentFailedError as failed:
+            self._roll_back_to(current, str(failed))
+            return
+        self.template, self.template_dict = template, wanted_template
+        self.description = wanted_template.get("Description")
+        self.parameters, self.role_arn = parameters or {}, role_arn
+        self.tags = self.tags if tags is None else tags
+        self.output_map = self._create_output_map()
+        self._enter("UPDATE_COMPLETE")
+        self._publish_exports()
+
+    def delete(self) -> None:
+        """Remove what need not be retained; a resource that cannot be removed keeps the stack."""
+        self._enter("DELETE_IN_PROGRESS", "User Initiated")
+        self.resource_map.delete()
+        if left := list(self.resource_map.deployed):
+            reason = f"The following resource(s) failed to delete: [{', '.join(left)}]."
+            self._enter("DELETE_FAILED", reason)
+        else:
+            self._enter("DELETE_COMPLETE")
+
+    def begin(self, template: str, parameters: dict[str, Any]) -> None:
+        """Give a stack that a change set is to create what it is to be created from."""
+        self.template, self.parameters = template, parameters
+        self._parse_template()
+        self.resource_map = self._create_resource_map()
+        self.output_map = self._create_output_map()
+        self._enter("CREATE_IN_PROGRESS", "User Initiated")
+
+    @property
+    def outputs(self) -> list[dict[str, Any]] | None:
+        """The outputs, once there are the resources that they tell of."""
+        return super().outputs if self.status in _IN_FORCE else None
+
+    @property
+    def exports(self) -> list[Export]:
+        """The exports, likewise."""
+        return super().exports if self.status in _IN_FORCE else []
+
+    def _create_resource_map(self) -> StackResources:
+        return self._resources(self.template_dict, self.parameters)
+
+    def _resources(self, template: dict[str, Any], parameters: dict[str, Any]) -> StackResources:
+        resources = StackResources(
+            self.stack_id,
+            self.name,
+            parameters,
+            self.tags,
+            region_name=self.region_name,
+            account_id=self.account_id,
+            template=template,
+            cross_stack_resources=self.cross_stack_resources,
+            told=self._tell,
+        )
+        resources.load()
+        return resources
+
+    def _roll_back_to(self, before: StackResources, reason: str) -> None:
+        self._enter("UPDATE_ROLLBACK_IN_PROGRESS", reason)
+        self.resource_map = before
+        try:
+            before.apply(rolling_back=True)
+        except DeploymentFailedError as failed:
+            self._enter("UPDATE_ROLLBACK_FAILED", f"{reason} The way back failed, too: {failed}")
+            return
+        self.output_map = self._create_output_map()
+        self._enter("UPDATE_ROLLBACK_COMPLETE", reason)
+
+    def _enter(self, status: str, reason: str | None = None) -> None:
+        self.status, self.stack_status_reason = status, reason
+        self._add_stack_event(status, resource_status_reason=reason)
+
+    def _tell(self, logical_id: str, told: Deployed, status: str, reason: str | None) -> None:
+        event = Event(
+            stack_id=self.stack_id,
+            stack_name=self.name,
+            logical_resource_id=logical_id,
+            physical_resource_id=getattr(told.resource, "physical_resource_id", ""),
+            resource_type=told.definition["Type"],
+            resource_status=status,
+            resource_status_reason=reason,
+            resource_properties=None,
+        )
+        event.sendToSns(self.account_id, self.region_name, self.notification_arns)
+        self.events.append(event)
+
+    def _publish_exports(self) -> None:
+        # moto does it before there is anything, and never again.
+        exports = cloudformation_backends[self.account_id][self.region_name].exports
+        for name in [name for name, other in exports.items() if self._owns(other)]:
+            del exports[name]
+        exports.update({export.name: export for export in self.exports})
+
+    def _owns(self, export: Export) -> bool:
+        return bool(export.exporting_stack_id == self.stack_id)
+
+
+def delete_stack(motos: Any) -> Any:
+    """Make a DeleteStack that keeps a stack which could not be deleted."""
+
+    def delete(self: CloudFormationBackend, name_or_stack_id: str) -> None:
+        motos(self, name_or_stack_id)
+        for stack in list(self.deleted_stacks.values()):
+            if stack.status == "DELETE_FAILED":
+                self.stacks[stack.stack_id] = self.deleted_stacks.pop(stack.stack_id)
+
+    return delete
+
+
+def execute_change_set(_motos: Any) -> Any:
+    """Make an ExecuteChangeSet that does what CreateStack and UpdateStack do."""
+
+    def execute(
+        self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None
+    ) -> None:
+        del stack_name  # moto, too, finds the change set by its own name
+        change_set = self.describe_change_set(change_set_name)
+        if change_set is None:
+            raise ValidationError(change_set_name)
+        stack = self.stacks[change_set.stack_id]
+        if change_set.change_set_type == "CREATE" and isinstance(stack, SandboxStack):
+            stack.begin(change_set.template, change_set.parameters)
+            stack.create_resources()
+        else:
+            stack.update(change_set.template, parameters=change_set.parameters)
+        change_set.execution_status = "EXECUTE_COMPLETE"
+
+    return execute

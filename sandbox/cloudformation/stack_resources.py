@@ -1,0 +1,224 @@
+"""How a template becomes resources: made or changed in order, replaced, removed, or retained.
+
+moto makes a resource when another refers to it, and on an update removes first, then adds,
+then changes. So a new version of a function would hold the code from before. Here a template
+is a state to be reached: everything in the order of its references, and what is no longer
+wanted at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.parsing import (
+    NULL_MODELS,
+    ResourceMap,
+    parse_resource_and_generate_name,
+)
+from moto.core.exceptions import ServiceException
+from moto.ssm.models import ssm_backends
+from werkzeug.exceptions import HTTPException
+
+from sandbox.cloudformation import template as templates
+from sandbox.cloudformation.resource import Resource, ResourceFailedError
+from sandbox.cloudformation.secret_references import resolved
+
+_FAILURES: Final = (ResourceFailedError, ServiceException, HTTPException)
+"""What a resource fails with: this package's error, and the two families of moto's."""
+
+_NEVER: Final = object()  # equal to no properties
+
+
+class DeploymentFailedError(Exception):
+    """A resource could not be made or changed."""
+
+    def __init__(self, logical_id: str, action: str, reason: str) -> None:
+        super().__init__(
+            f"The following resource(s) failed to {action.lower()}: [{logical_id}]. {reason}"
+        )
+
+
+@dataclass(slots=True)
+class Deployed:
+    """A resource that is there.
+
+    Attributes
+    ----------
+    definition
+        What the template says of it.
+    properties
+        Its properties with all but references to secrets resolved. AWS, too, looks at a
+        secret again only when something else of the resource has changed.
+    """
+
+    resource: Any
+    definition: dict[str, Any]
+    properties: Any
+
+
+Told = Callable[[str, Deployed, str, str | None], None]
+"""Is told a logical id, its resource, its new status, and why."""
+
+
+class StackResources(ResourceMap):
+    """The resources that a template wants, and those that are there.
+
+    Attributes
+    ----------
+    deployed
+        Those that are there, by logical id, each after what it refers to. The successor that
+        an update brings shares it.
+    told
+        Is told of each resource that was made, changed, removed or retained, or failed.
+    """
+
+    def __init__(self, *args: Any, told: Told, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.deployed: dict[str, Deployed] = {}
+        self.told = told
+        self._order: list[str] = []
+
+    def load(self) -> None:
+        """Read the template, and refuse it where it cannot work."""
+        templates.refuse_unknown_types(self._template)
+        super().load()
+        self._order = templates.in_order(self._template)
+
+    def parse_ssm_parameter(self, value: str, value_type: str) -> str:
+        """Look a parameter up, such as the CDK's BootstrapVersion."""
+        if ssm_backends[self._account_id][self._region_name].get_parameter(value) is None:
+            raise ValidationError(
+                message=f"Unable to fetch parameters [{value}] from parameter store for this"
+                " account."
+            )
+        return super().parse_ssm_parameter(value, value_type)
+
+    # moto reads them as a mapping: for Ref and Fn::GetAtt, and to list what there is.
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self.deployed:
+            return self.deployed[key].resource
+        if key in self._parsed_resources:
+            return self._parsed_resources[key]
+        raise ValidationError(message=f"Unresolved resource dependencies [{key}]")
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.deployed or key in self._parsed_resources
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, there in self.deployed.items() if there.resource is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def create(self, template: dict[str, Any]) -> bool:
+        """Make all, and tell whether all are ready."""
+        del template  # this object was made for it
+        self.apply()
+        return self.creation_complete()
+
+    def creation_complete(self) -> bool:
+        """Tell whether nothing is waited for, as a custom resource's answer is."""
+        return all(resource.is_created() for resource in self.values())
+
+    def apply(self, *, rolling_back: bool = False) -> None:
+        """Bring about what the template wants.
+
+        Raises
+        ------
+        DeploymentFailedError
+            At the first resource that fails; what was done until then stays.
+        """
+        wanted = [name for name in self._order if self._is_wanted(name)]
+        replaced = [(name, old) for name in wanted if (old := self._bring_about(name)) is not None]
+        for name, old in reversed(replaced):
+            if old.definition.get("UpdateReplacePolicy") != "Retain":
+                self._remove(name, old)
+        for name in [name for name in reversed(self.deployed) if name not in wanted]:
+            self._leave(name, rolling_back=rolling_back)
+        for name in wanted:
+            self.deployed[name] = self.deployed.pop(name)
+
+    def delete(self, *, rolling_back: bool = False) -> None:
+        """Remove all that is not to be retained, the last first; what cannot be removed stays."""
+        for name in list(reversed(self.deployed)):
+            self._leave(name, rolling_back=rolling_back)
+
+    def _is_wanted(self, logical_id: str) -> bool:
+        condition = self._resource_json_map[logical_id].get("Condition")
+        return condition is None or bool(self.lazy_condition_map[condition])
+
+    def _bring_about(self, logical_id: str) -> Deployed | None:
+        """Make or change a resource; give the old one if that made another in its place."""
+        definition = self._resource_json_map[logical_id]
+        old = self.deployed.get(logical_id)
+        action = "CREATE" if old is None else "UPDATE"
+        new = Deployed(None, definition, _NEVER)
+        try:
+            new.properties = self._make(logical_id, old, new)
+        except _FAILURES as error:
+            if old is not None:
+                old.properties = _NEVER  # half changed: a rollback must look after it
+            reason = str(getattr(error, "message", error))
+            self.told(logical_id, old or new, f"{action}_FAILED", reason)
+            raise DeploymentFailedError(logical_id, action, reason) from None
+        unchanged = old is not None and old.properties == new.properties
+        self.deployed[logical_id] = new
+        if not unchanged and definition["Type"] not in NULL_MODELS:
+            self.told(logical_id, new, f"{action}_COMPLETE", None)
+        # moto's own types remove what they replace.
+        if old is None or old.resource is new.resource or not isinstance(old.resource, Resource):
+            return None
+        return old
+
+    def _make(self, logical_id: str, old: Deployed | None, new: Deployed) -> Any:
+        """Set the resource of what is new, and give its properties."""
+        if old is not None and old.definition["Type"] != new.definition["Type"]:
+            raise ResourceFailedError("Update of resource type is not permitted.")
+        if new.definition["Type"] in NULL_MODELS:
+            return None
+        model, parsed, name = parse_resource_and_generate_name(logical_id, new.definition, self)
+        properties = parsed["Properties"]
+        if old is not None and old.properties == properties:
+            new.resource = old.resource
+            return properties
+        where = (self._account_id, self._region_name)
+        ready = {**parsed, "Properties": resolved(properties, *where)}
+        if old is None:
+            ids = {"LogicalId": logical_id, "StackId": self.stack_id}
+            new.resource = model.create_from_cloudformation_json(
+                name, ready, *where, ResourceType=parsed["Type"], **ids
+            )
+        elif hasattr(model.update_from_cloudformation_json, "__isabstractmethod__"):
+            raise ResourceFailedError(f"moto cannot update an {parsed['Type']}.")
+        else:
+            new.resource = model.update_from_cloudformation_json(old.resource, name, ready, *where)
+        new.resource.cf_resource_type = parsed["Type"]
+        new.resource.logical_resource_id = logical_id
+        return properties
+
+    def _leave(self, logical_id: str, *, rolling_back: bool) -> None:
+        """Remove a resource, or leave it behind if its policy says so."""
+        there = self.deployed[logical_id]
+        policy = there.definition.get("DeletionPolicy")
+        if policy == "Retain" or (policy == "RetainExceptOnCreate" and not rolling_back):
+            self.told(logical_id, there, "DELETE_SKIPPED", None)
+            del self.deployed[logical_id]
+        elif self._remove(logical_id, there):
+            del self.deployed[logical_id]
+
+    def _remove(self, logical_id: str, there: Deployed) -> bool:
+        try:
+            if isinstance(there.resource, Resource):
+                there.resource.remove()
+            elif there.resource is not None:
+                self._delete_resource(there.resource, there.definition)
+        except _FAILURES as error:
+            reason = str(getattr(error, "message", error))
+            self.told(logical_id, there, "DELETE_FAILED", reason)
+            return False
+        self.told(logical_id, there, "DELETE_COMPLETE", None)
+        return True

@@ -1,0 +1,90 @@
+"""What Lambda does with an asynchronous event whose function failed: its dead-letter queue.
+
+It is sent with the credentials of the function's role, as Lambda does, so that a role that
+may not do so loses the event here, too, and the sandbox says it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import boto3
+from botocore.exceptions import ClientError
+
+from sandbox.functions.service import FailedEvent
+
+_ERROR_MESSAGE_LIMIT: Final = 1024  # bytes, as documented for dead-letter queues
+_ADMINISTRATOR: Final = {
+    "AWS_ACCESS_KEY_ID": "sandbox",
+    "AWS_SECRET_ACCESS_KEY": "sandbox",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+def dead_letter_sender(
+    url: str, credentials: Callable[[str], Mapping[str, str]]
+) -> Callable[[FailedEvent], None]:
+    """Make what takes failed events to their function's dead-letter queue.
+
+    Parameters
+    ----------
+    url
+        Of the sandbox.
+    credentials
+        Gives the variables with the credentials of a role, by its ARN.
+
+    Examples
+    --------
+    >>> install(runtime, url, on_failed_event=dead_letter_sender(url, role_credentials))
+    """
+
+    def send(event: FailedEvent) -> None:
+        region = event.function_arn.split(":")[3]
+        functions = _client("lambda", url, region, _ADMINISTRATOR)
+        function = functions.get_function_configuration(FunctionName=event.function_arn)
+        target = function.get("DeadLetterConfig", {}).get("TargetArn")
+        if target is None:
+            _logger.warning("event %s is lost: no dead-letter queue", event.request_id)
+            return
+        queue = _client("sqs", url, region, _ADMINISTRATOR).get_queue_url(
+            QueueName=target.rpartition(":")[2]
+        )["QueueUrl"]
+        try:
+            _client("sqs", url, region, credentials(function["Role"])).send_message(
+                QueueUrl=queue,
+                MessageBody=event.payload.decode(),
+                MessageAttributes=_attributes(event),
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            _logger.warning("event %s is lost: its queue says %s", event.request_id, code)
+
+    return send
+
+
+def _attributes(event: FailedEvent) -> dict[str, Any]:
+    answer = json.loads(event.answer.payload)
+    message = str(answer.get("errorMessage", "")).encode()[:_ERROR_MESSAGE_LIMIT]
+    values = {
+        "RequestID": ("String", event.request_id),
+        "ErrorCode": ("Number", "200"),
+        "ErrorMessage": ("String", message.decode(errors="ignore") or "-"),
+    }
+    return {
+        name: {"DataType": kind, "StringValue": value} for name, (kind, value) in values.items()
+    }
+
+
+def _client(service: str, url: str, region: str, variables: Mapping[str, str]) -> Any:
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # by name, which stubs know only as literals
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=variables.get("AWS_SESSION_TOKEN"),
+    )

@@ -1,0 +1,151 @@
+"""What a role's policies say to one action on one resource.
+
+Known are Effect, Action and Resource, with their wildcards. Whatever else a statement
+holds (Condition, NotAction, NotResource, policy variables) is not guessed at: such an
+Allow allows nothing, such a Deny denies whatever it may mean, and the answer names it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+_ELEMENTS: Final = ("Sid", "Effect", "Action", "Resource")
+_ACTION: Final = re.compile(r"\*|[\w-]+:[\w*?]+", re.ASCII)
+# The segment of the service takes no wildcard.
+_RESOURCE: Final = re.compile(r"\*|arn:[^:]+:[^:*?]+:.+")
+_VARIABLE: Final = "${"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement, ready to be compared with requests.
+
+    Attributes
+    ----------
+    actions, resources
+        Patterns, of which one must fit; None where nobody here can say what fits.
+    not_understood
+        What in it the check does not know; empty if it knows all.
+    """
+
+    denies: bool
+    actions: tuple[re.Pattern[str], ...] | None
+    resources: tuple[re.Pattern[str], ...] | None
+    not_understood: str
+
+    def may_concern(self, action: str, resource: str) -> bool:
+        """Tell whether it is about this action on this resource, as far as it is known."""
+        return _fits(self.actions, action) and _fits(self.resources, resource)
+
+
+def refusal_reason(policies: Iterable[tuple[str, str]], action: str, resource: str) -> str | None:
+    """Say why policies do not allow an action on a resource; nothing if they do.
+
+    Parameters
+    ----------
+    policies
+        Name and JSON of each.
+    action
+        Such as ``sqs:SendMessage``.
+    resource
+        The ARN, in full.
+
+    Returns
+    -------
+    str or None
+        IAM's own words, with what the check does not know added to them.
+    """
+    allowed = False
+    not_understood = []
+    for name, document in policies:
+        for statement in _statements(document):
+            if not statement.may_concern(action, resource):
+                continue
+            puzzle = f"{statement.not_understood} in the policy {name}"
+            if statement.denies:
+                reason = "with an explicit deny in an identity-based policy"
+                return reason + (_puzzled(puzzle) if statement.not_understood else "")
+            if statement.not_understood:
+                not_understood.append(puzzle)
+            else:
+                allowed = True
+    if allowed:
+        return None
+    reason = f"because no identity-based policy allows the {action} action"
+    return reason + (_puzzled(" and ".join(not_understood)) if not_understood else "")
+
+
+def _puzzled(puzzle: str) -> str:
+    return f" (the sandbox's check does not understand {puzzle})"
+
+
+def _fits(patterns: tuple[re.Pattern[str], ...] | None, text: str) -> bool:
+    return patterns is None or any(pattern.fullmatch(text) for pattern in patterns)
+
+
+# A policy is asked about at every call and seldom changed; its text is the key.
+@lru_cache(maxsize=256)
+def _statements(document: str) -> tuple[Statement, ...]:
+    try:
+        policy = json.loads(document)
+    except (ValueError, RecursionError):
+        policy = None
+    statements = policy.get("Statement") if isinstance(policy, dict) else None
+    if isinstance(statements, dict):
+        statements = [statements]
+    if not isinstance(statements, list):
+        # Nobody knows whom it would have denied what.
+        return (Statement(True, None, None, "anything"),)
+    return tuple(map(_statement, statements))
+
+
+def _statement(statement: Any) -> Statement:
+    if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
+        return Statement(True, None, None, "a statement without Allow or Deny")
+    unknown = [element for element in statement if element not in _ELEMENTS]
+    patterns: list[tuple[re.Pattern[str], ...] | None] = []
+    for element, readable, compiled in (
+        ("Action", _ACTION, _action_pattern),
+        ("Resource", _RESOURCE, _resource_pattern),
+    ):
+        patterns.append(_patterns(statement.get(element), readable, compiled))
+        if patterns[-1] is None and f"Not{element}" not in statement:
+            unknown.append(f"the {element}")
+    actions, resources = patterns
+    return Statement(statement["Effect"] == "Deny", actions, resources, " and ".join(unknown))
+
+
+def _patterns(
+    value: Any, readable: re.Pattern[str], compiled: Callable[[str], re.Pattern[str]]
+) -> tuple[re.Pattern[str], ...] | None:
+    values = value if isinstance(value, list) else [value]
+    if not all(
+        isinstance(each, str) and readable.fullmatch(each) and _VARIABLE not in each
+        for each in values
+    ):
+        return None
+    return tuple(map(compiled, values))
+
+
+def _action_pattern(text: str) -> re.Pattern[str]:
+    return re.compile(_with_wildcards(text, anything=".*", one="."), re.IGNORECASE)
+
+
+def _resource_pattern(text: str) -> re.Pattern[str]:
+    """Translate an ARN: a wildcard stays in its segment, but for a ``*`` at the segment's end."""
+    segments = [
+        _with_wildcards(segment[:-1], anything="[^:]*", one="[^:]") + ".*"
+        if segment.endswith("*")
+        else _with_wildcards(segment, anything="[^:]*", one="[^:]")
+        for segment in text.split(":")
+    ]
+    return re.compile(":".join(segments), re.DOTALL)
+
+
+def _with_wildcards(text: str, *, anything: str, one: str) -> str:
+    return re.escape(text).replace(r"\*", anything).replace(r"\?", one)

@@ -1,0 +1,217 @@
+"""Who signs a request, and which IAM action on which resources it asks for.
+
+A closed table of what the function of a push sender may call. Signatures are not
+checked, and only as much of a request is read as tells what it asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qs
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_CREDENTIAL: Final = re.compile(
+    r"Credential=(?P<key>[^/,\s]+)"
+    r"(?:/[^/,\s]*/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request)?"
+)
+# The older signature, which S3 alone still takes and stock clients still make for it.
+_OLD_CREDENTIAL: Final = re.compile(r"(?:^AWS |^AWSAccessKeyId=|&AWSAccessKeyId=)([^:&]+)")
+_FORM: Final = "application/x-www-form-urlencoded"
+_MESSAGES: Final = re.compile(r"/v1/apps/([^/]+)/messages")
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+# The longest that an ARN can be, of characters that cannot forge a line or markup.
+_ARN: Final = re.compile(r"arn:[!-~]{1,2044}")
+_NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
+_LONGEST_NAME: Final = 100
+
+
+class Credential(NamedTuple):
+    """What a signature says of who signed, and for what; the rest is empty if it is broken."""
+
+    access_key_id: str
+    region: str
+    service: str
+
+
+class Home(NamedTuple):
+    """Where a resource is that is called by its name alone."""
+
+    partition: str
+    region: str
+    account_id: str
+
+
+class Wanted(NamedTuple):
+    """What a request asks for.
+
+    Attributes
+    ----------
+    action
+        As IAM calls it; of a request that is not in the table, what its words say.
+    resources
+        The ARNs, all of which must be allowed; none if they cannot be told.
+    known
+        Whether it is in the table.
+    """
+
+    action: str
+    resources: tuple[str, ...]
+    known: bool
+
+
+def credential_of(environ: WSGIEnvironment) -> Credential | None:
+    """Read who signed a request, in its header or in a presigned address."""
+    header = environ.get("HTTP_AUTHORIZATION", "")
+    query = environ.get("QUERY_STRING", "")
+    # A presigned address says the same in X-Amz-Credential, with its slashes escaped.
+    for text in (header, query.replace("%2F", "/")):
+        if match := _CREDENTIAL.search(text):
+            return Credential(match["key"], match["region"] or "", match["service"] or "")
+        if match := _OLD_CREDENTIAL.search(text):
+            return Credential(match[1], "", "s3")
+    return None
+
+
+def wanted_by(environ: WSGIEnvironment, service: str, home: Home) -> Wanted:
+    """Read what a request asks for; its body stays there to be read.
+
+    Parameters
+    ----------
+    environ
+        The request.
+    service
+        That it is signed for.
+    home
+        Where its caller is.
+    """
+    operation, name, parameters = _operation(environ)
+    row = _TABLE.get(operation)
+    # moto goes by the service that was signed for, so the two must agree.
+    if row is None or row.action.partition(":")[0] != service:
+        words = _NOT_PRINTABLE.sub("?", f"{service}:{name}")
+        return Wanted(words[:_LONGEST_NAME], (), known=False)
+    try:
+        resources = tuple(row.resources(parameters(), home))
+    except (ValueError, RecursionError):
+        resources = ()
+    if not all(map(_ARN.fullmatch, resources)):
+        resources = ()
+    return Wanted(row.action, resources, known=True)
+
+
+def is_json(environ: WSGIEnvironment) -> bool:
+    """Tell whether a request is of one of the JSON protocols, which name their operation."""
+    return "HTTP_X_AMZ_TARGET" in environ
+
+
+def is_xml(environ: WSGIEnvironment, service: str) -> bool:
+    """Tell whether a client waits for XML."""
+    return service == "s3" or environ.get("CONTENT_TYPE", "").startswith(_FORM)
+
+
+def _operation(
+    environ: WSGIEnvironment,
+) -> tuple[str, str, Callable[[], Mapping[str, Any]]]:
+    """Give a request's key in the table, its name, and its parameters for who needs them."""
+    target = environ.get("HTTP_X_AMZ_TARGET")
+    if target is not None:
+        return target, target.rpartition(".")[2], lambda: _json_object(_body(environ))
+    if is_xml(environ, ""):
+        form = parse_qs(_body(environ).decode(errors="replace"))
+        action = form.get("Action", [""])[0]
+        return f"Action={action}", action, lambda: {key: form[key][0] for key in form}
+    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    match = _MESSAGES.fullmatch(path)
+    if match and method == "POST":
+        return "POST messages", "SendMessages", lambda: {"ApplicationId": match[1]}
+    return "", f"{method} {path}", dict
+
+
+def _body(environ: WSGIEnvironment) -> bytes:
+    body: bytes = environ["wsgi.input"].read()
+    environ["wsgi.input"] = BytesIO(body)
+    return body
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    value = json.loads(body)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def _text(parameters: Mapping[str, Any], name: str) -> str:
+    value = parameters.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(name)
+    return value
+
+
+def _project(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    partition, region, account_id = home
+    application_id = _text(parameters, "ApplicationId")
+    return [f"arn:{partition}:mobiletargeting:{region}:{account_id}:apps/{application_id}/messages"]
+
+
+def _queue(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    address, _, name = _text(parameters, "QueueUrl").rpartition("/")
+    # A name alone will do for SQS.
+    account_id = address.rpartition("/")[2] if address else home.account_id
+    if not _ACCOUNT.fullmatch(account_id):
+        raise ValueError("QueueUrl")
+    return [f"arn:{home.partition}:sqs:{home.region}:{account_id}:{name}"]
+
+
+def _table(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    return [_named(_text(parameters, "TableName"), "dynamodb", "table", home)]
+
+
+def _buses(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    entries = parameters.get("Entries")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("Entries")
+    names = [_text({"EventBusName": "default", **entry}, "EventBusName") for entry in entries]
+    # Ten events for one bus are one question.
+    return list(dict.fromkeys(_named(name, "events", "event-bus", home) for name in names))
+
+
+def _topic(parameters: Mapping[str, Any], _: Home) -> Sequence[str]:
+    # No phone number: that is no resource, and nothing to write into a message.
+    return [_text(parameters, "TopicArn" if "TopicArn" in parameters else "TargetArn")]
+
+
+def _named(name: str, service: str, kind: str, home: Home) -> str:
+    if name.startswith("arn:"):
+        return name
+    return f"arn:{home.partition}:{service}:{home.region}:{home.account_id}:{kind}/{name}"
+
+
+class _Row(NamedTuple):
+    action: str
+    resources: Callable[[Mapping[str, Any], Home], Sequence[str]]
+
+
+_TABLE: Final[Mapping[str, _Row]] = {
+    "POST messages": _Row("mobiletargeting:SendMessages", _project),
+    "AmazonSQS.SendMessage": _Row("sqs:SendMessage", _queue),
+    "AmazonSQS.SendMessageBatch": _Row("sqs:SendMessage", _queue),
+    "AmazonSQS.ReceiveMessage": _Row("sqs:ReceiveMessage", _queue),
+    "AmazonSQS.DeleteMessage": _Row("sqs:DeleteMessage", _queue),
+    "AmazonSQS.DeleteMessageBatch": _Row("sqs:DeleteMessage", _queue),
+    "AmazonSQS.ChangeMessageVisibility": _Row("sqs:ChangeMessageVisibility", _queue),
+    "AmazonSQS.ChangeMessageVisibilityBatch": _Row("sqs:ChangeMessageVisibility", _queue),
+    "AmazonSQS.GetQueueAttributes": _Row("sqs:GetQueueAttributes", _queue),
+    "DynamoDB_20120810.GetItem": _Row("dynamodb:GetItem", _table),
+    "DynamoDB_20120810.PutItem": _Row("dynamodb:PutItem", _table),
+    "DynamoDB_20120810.UpdateItem": _Row("dynamodb:UpdateItem", _table),
+    "DynamoDB_20120810.DeleteItem": _Row("dynamodb:DeleteItem", _table),
+    "AWSEvents.PutEvents": _Row("events:PutEvents", _buses),
+    "Action=Publish": _Row("sns:Publish", _topic),
+}
+"""Each request by its operation: the action that IAM asks about, and on which resources."""

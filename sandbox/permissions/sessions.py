@@ -1,0 +1,128 @@
+"""Sessions of roles in moto's STS, and the policies of those roles in moto's IAM.
+
+Everything is moto's own state, read afresh whenever it is asked for: what a test or a
+deployment changes in a role counts from the next call on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NamedTuple
+
+from moto.iam.models import ManagedPolicy, Role, iam_backends
+from moto.sts.models import AssumedRole, sts_backends
+from moto.utilities.utils import PARTITION_NAMES
+
+from sandbox.functions.requests import refusal
+
+# Lambda names a session after its function; who asks for credentials knows only the role.
+SESSION_NAME: Final = "function"
+
+# The longest that STS gives, which is also what Lambda takes. Nothing here makes it end.
+_SESSION_SECONDS: Final = 12 * 60 * 60
+
+_ROLE_ARN: Final = re.compile(r"arn:([\w-]+):iam::(\d{12}):role/\S+", re.ASCII)
+
+
+class NamedPolicy(NamedTuple):
+    """A policy of a role, as JSON."""
+
+    name: str
+    document: str
+
+
+class Rights(NamedTuple):
+    """What allows and denies a session anything.
+
+    Attributes
+    ----------
+    policies
+        Those of its role, inline and attached.
+    other_limit
+        What bounds it besides: the check knows nothing of that but its name.
+    """
+
+    policies: list[NamedPolicy]
+    other_limit: str | None
+
+
+def role_credentials(role_arn: str) -> dict[str, str]:
+    """Assume a role as Lambda does for a new process, and give the process's variables.
+
+    Unlike Lambda, nobody asks the role's trust policy whether it lets Lambda in.
+
+    Parameters
+    ----------
+    role_arn
+        Of a role in moto's IAM.
+
+    Raises
+    ------
+    LambdaClientError
+        What Invoke answers if there is no such role (any more).
+
+    Examples
+    --------
+    >>> install(Path("runtime"), server.url, credentials=role_credentials)
+    """
+    role = _role(role_arn)
+    if role is None:
+        raise refusal(
+            403,
+            "AccessDeniedException",
+            "The role defined for the function cannot be assumed by Lambda.",
+        )
+    session = sts_backends[role.account_id][role.partition].assume_role(
+        region_name=role.partition,  # of which moto wants to know only the partition
+        role_session_name=SESSION_NAME,
+        role_arn=role_arn,
+        policy="",
+        duration=_SESSION_SECONDS,
+        external_id="",
+    )
+    return {
+        "AWS_ACCESS_KEY_ID": session.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
+        "AWS_SESSION_TOKEN": session.session_token,
+    }
+
+
+def session_of(access_key_id: str) -> AssumedRole | None:
+    """Find the session that a key belongs to, in any account and partition."""
+    # Copies, because other threads assume roles meanwhile.
+    for partitions in list(sts_backends.values()):
+        for backend in list(partitions.values()):
+            session = backend.get_assumed_role_from_access_key(access_key_id)
+            if session is not None:
+                return session
+    return None
+
+
+def rights_of(session: AssumedRole) -> Rights:
+    """Give what a session may do; nothing if its role is gone."""
+    role = _role(session.role_arn)
+    if role is None:
+        return Rights([], None)
+    inline = [NamedPolicy(name, _text(text)) for name, text in list(role.policies.items())]
+    attached = [_default_version(policy) for policy in list(role.managed_policies.values())]
+    limit = "a permissions boundary" if role.permissions_boundary_arn else None
+    return Rights(inline + attached, "a session policy" if session.policy else limit)
+
+
+def _role(arn: str) -> Role | None:
+    match = _ROLE_ARN.fullmatch(arn)
+    if match is None or match[1] not in PARTITION_NAMES:
+        return None
+    roles = iam_backends[match[2]][match[1]].roles
+    return next((role for role in list(roles.values()) if role.arn == arn), None)
+
+
+def _default_version(policy: ManagedPolicy) -> NamedPolicy:
+    documents = [version.document for version in policy.versions if version.is_default]
+    return NamedPolicy(policy.name, _text(documents[0] if documents else ""))
+
+
+def _text(document: Any) -> str:
+    """Give a document as text; of a role's own in a template, moto keeps the object."""
+    return document if isinstance(document, str) else json.dumps(document, default=str)

@@ -1,0 +1,124 @@
+"""The account that the stack is deployed into: what it finds there, made up.
+
+What ``cdk bootstrap`` leaves, the channels' secrets, and the projects that exist already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from secrets import token_hex
+from typing import Any, Final
+
+import boto3
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.pinpoint.models import App, pinpoint_backends
+
+from infra.settings import CredentialKind, Settings
+from sandbox.push.devices import CHANNELS
+from sandbox.push.service import update_channel
+from sandbox.stack.synthesis import REPOSITORY
+
+REGION: Final = "us-east-1"
+ACCOUNT_ID: Final = DEFAULT_ACCOUNT_ID
+
+_BOOTSTRAP_QUALIFIER: Final = "hnb659fds"
+_BOOTSTRAP_VERSION: Final = "30"
+
+_KEYS: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
+    "service account": ("type", "project_id", "private_key", "client_email"),
+    "token key": ("token_key", "key_id", "team_id", "bundle_id"),
+    "certificate": ("certificate", "private_key"),
+    "keys": ("api_key", "secret_key", "client_id", "client_secret"),
+}
+"""What a secret holds; of keys those of all services, of which each reads its own."""
+
+_EVERY_CHANNEL: Final = {
+    f"{name}_secret": f"sandbox/{name}"
+    for name in ("fcm", "apns", "apns_sandbox", "apns_voip", "apns_voip_sandbox", "baidu", "adm")
+}
+
+
+def client(service: str, url: str, **credentials: str) -> Any:
+    """Make a stock client of a service of the sandbox: the account's administrator's.
+
+    Parameters
+    ----------
+    service
+        By boto3's name.
+    url
+        Of the sandbox.
+    credentials
+        Somebody else's, as boto3 takes them.
+    """
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # by name, which stubs know only as literals
+        endpoint_url=url,
+        region_name=REGION,
+        **credentials or {"aws_access_key_id": "sandbox", "aws_secret_access_key": "sandbox"},
+    )
+
+
+def committed_context() -> dict[str, Any]:
+    """Read the settings of ``cdk.json``, which are what would be deployed to AWS."""
+    context: dict[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text()).get("context", {})
+    return context
+
+
+def sandbox_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a context for the sandbox.
+
+    Where it configures no channel and names no existing project, as in a fresh clone, every
+    channel is set up, with made-up credentials. A secret's ARN is shortened to its name,
+    because nobody can choose the end of an ARN.
+    """
+    settings = Settings.from_context(context)
+    if not settings.credentials and settings.application_id is None:
+        return {**context, **_EVERY_CHANNEL}
+    return {
+        key: value.rpartition(":secret:")[2] if key.endswith("_secret") and value else value
+        for key, value in context.items()
+    }
+
+
+def furnish(url: str, settings: Settings) -> None:
+    """Make what the stack relies on, with stock clients where there are such.
+
+    Parameters
+    ----------
+    url
+        Of a running sandbox.
+    settings
+        Of the stack.
+    """
+    client("s3", url).create_bucket(Bucket=_asset_bucket())
+    client("ssm", url).put_parameter(
+        Name=f"/cdk-bootstrap/{_BOOTSTRAP_QUALIFIER}/version",
+        Value=_BOOTSTRAP_VERSION,
+        Type="String",
+    )
+    secrets = client("secretsmanager", url)
+    for credential in settings.credentials:
+        secret = credential.secret
+        version = {"ClientRequestToken": secret.version} if secret.version else {}
+        # Made up anew each time, so that a value that turns up anywhere is known to be out.
+        made_up = {key: f"made-up-{token_hex(8)}" for key in _KEYS[credential.kind]}
+        content = json.dumps(made_up)
+        secrets.create_secret(Name=secret.id, SecretString=content, **version)
+    for application_id in {settings.application_id, *settings.extra_application_ids} - {None}:
+        _add_project(str(application_id))
+
+
+def _asset_bucket() -> str:
+    return f"cdk-{_BOOTSTRAP_QUALIFIER}-assets-{ACCOUNT_ID}-{REGION}"
+
+
+def _add_project(application_id: str) -> None:
+    """Add a project with an id that is known already, which no API can."""
+    backend = pinpoint_backends[ACCOUNT_ID][REGION]
+    app = App(ACCOUNT_ID, REGION, f"existing-{application_id}")
+    app.application_id = application_id
+    app.arn = f"{app.arn.rpartition('/')[0]}/{application_id}"
+    backend.apps[application_id] = app
+    for channel in CHANNELS:
+        update_channel(app, channel, {"Enabled": True})

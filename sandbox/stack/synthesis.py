@@ -1,0 +1,166 @@
+"""What ``cdk deploy`` would send, made for this machine and kept until its input changes.
+
+The CDK needs seconds to start and brings a Node.js process along, so it runs in a process
+of its own, and only when the stack, its settings or the function have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from infra.bundle import OUT, Bundle
+from infra.settings import Settings
+from infra.wheels import UNFINISHED
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+
+_CHILD: Final = Path(__file__).with_name("synthesize.py")
+_KEPT: Final = 4
+
+# By how each processor is called elsewhere.
+_ARCHITECTURES: Final = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64"}
+
+
+class SynthesisError(Exception):
+    """The stack cannot be made; the message says why, with all faults of the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that the template refers to in S3, or the template itself.
+
+    Attributes
+    ----------
+    source
+        The file.
+    bucket, key
+        Where it goes; the bucket's name has CloudFormation's ``${AWS::…}`` in it.
+    """
+
+    source: Path
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A synthesized stack.
+
+    Attributes
+    ----------
+    folder
+        The CDK's output.
+    stack_name
+        Its name.
+    settings
+        What it was made from.
+    """
+
+    folder: Path
+    stack_name: str
+    settings: Settings
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """The template, as it is sent."""
+        text = (self.folder / f"{self.stack_name}.template.json").read_text()
+        template: dict[str, Any] = json.loads(text)
+        return template
+
+    def assets(self) -> Iterator[Asset]:
+        """List what must lie in S3 before the template is sent."""
+        manifest = json.loads((self.folder / f"{self.stack_name}.assets.json").read_text())
+        for file in manifest["files"].values():
+            for destination in file["destinations"].values():
+                yield Asset(
+                    self.folder / file["source"]["path"],
+                    destination["bucketName"],
+                    destination["objectKey"],
+                )
+
+
+def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -> Assembly:
+    """Synthesize the stack for this machine's processor, or find it done before.
+
+    Parameters
+    ----------
+    context
+        The settings, as the CDK reads them. The architecture is this machine's.
+    bundle
+        The function's archive for this machine.
+    out
+        The folder of what is kept.
+
+    Raises
+    ------
+    SettingsError
+        If the settings are not usable.
+    SynthesisError
+        If the CDK refuses.
+    """
+    machine = platform.machine().lower()
+    context = {**context, "architecture": _ARCHITECTURES.get(machine, "arm64")}
+    settings = Settings.from_context(context)
+    folder = out / f"stack-{_key(context, bundle)}"
+    if not folder.is_dir():
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=UNFINISHED) as scratch:
+            made = Path(scratch) / "cdk.out"
+            sent = {**asdict(bundle), "path": str(bundle.path)}
+            _run_cdk({"context": context, "bundle": sent, "out": str(made)})
+            try:
+                made.rename(folder)
+            except OSError:
+                # Another process was as fast; its result is the same.
+                if not folder.is_dir():
+                    raise
+        _tidy(out, folder)
+    return Assembly(folder, settings.name, settings)
+
+
+def _run_cdk(order: Mapping[str, Any]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "sandbox.stack.synthesize"],
+        input=json.dumps(order),
+        cwd=REPOSITORY,
+        # The CDK's own validation takes 5 s; deploying and the tests do it.
+        env={**os.environ, "CDK_VALIDATION": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        said = result.stderr.strip().splitlines() or ["it gave no reason"]
+        raise SynthesisError("The stack cannot be synthesized: " + "\n".join(said[-5:]))
+
+
+def _key(context: Mapping[str, Any], bundle: Bundle) -> str:
+    """Stand for everything that the result depends on."""
+    digest = hashlib.sha256()
+    for source in (*sorted((REPOSITORY / "infra").rglob("*.py")), Path(__file__), _CHILD):
+        digest.update(source.read_bytes())
+    versions = {name: version(name) for name in ("aws-cdk-lib", "constructs")}
+    digest.update(json.dumps([dict(context), versions, bundle.digest], sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def _tidy(out: Path, in_use: Path) -> None:
+    """Remove the oldest results."""
+    folders = [path for path in out.iterdir() if re.fullmatch(r"stack-[0-9a-f]{16}", path.name)]
+    folders.sort(key=lambda path: path.stat().st_mtime)
+    for folder in folders[:-_KEPT]:
+        if folder != in_use:
+            shutil.rmtree(folder, ignore_errors=True)
