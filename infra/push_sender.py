@@ -5,7 +5,9 @@ from __future__ import annotations
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.alarms import Alarms
 from infra.bundle import Bundle, build
+from infra.dashboard import Dashboard
 from infra.dead_letters import DeadLetters
 from infra.function import SenderFunction
 from infra.project import Project
@@ -27,7 +29,7 @@ class PushSender(Construct):
 
     Attributes
     ----------
-    project, function, dead_letters
+    project, function, dead_letters, alarms, dashboard
         The parts.
 
     Raises
@@ -60,6 +62,22 @@ class PushSender(Construct):
             bundle=bundle or build(target),
             application_ids=self.project.application_ids,
             dead_letters=self.dead_letters.queue,
+        )
+        self.alarms = Alarms(
+            self,
+            "Alarms",
+            settings=settings,
+            function=self.function.function,
+            dead_letters=self.dead_letters.queue,
+        )
+        self.dashboard = Dashboard(
+            self,
+            "Dashboard",
+            settings=settings,
+            services=self.project.services,
+            function=self.function.function,
+            dead_letters=self.dead_letters.queue,
+            alarms=self.alarms.alarms,
         )
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:

@@ -46,6 +46,10 @@ class PushSenderStack(cdk.Stack):
                 sender.dead_letters.queue.queue_url,
                 "requests that wait for somebody to act",
             ),
+            "DashboardName": (
+                sender.dashboard.dashboard.dashboard_name,
+                "what to look at in CloudWatch",
+            ),
         }
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(self, name, value=value, description=description)

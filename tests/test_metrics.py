@@ -1,4 +1,4 @@
-"""The metrics of an invocation: one record (EMF) for each service that was sent to."""
+"""The metrics of an invocation: one record (EMF) for each push service that was sent to."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from tests.invocation import Push, metric_lines
-from tests.provider import Json, Provider, accepted, refused
+from tests.provider import Json, Provider, Reply, accepted, refused, results
 
 
 def values(record: Json) -> Json:
     """Give a record's values by metric name."""
     (directive,) = record["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "PushSender"
-    assert [set(names) for names in directive["Dimensions"]] == [{"service", "push_service"}]
+    # Counted by push service, and once more for the sum of all.
+    assert list(map(sorted, directive["Dimensions"])) == [["push_service", "service"], ["service"]]
+    assert record["service"] == "push-sender"
     return {metric["Name"]: record[metric["Name"]] for metric in directive["Metrics"]}
 
 
@@ -86,3 +88,34 @@ def test_what_sends_nothing_counts_nothing(
 
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_exactly_100_calls_of_a_service_count_once_and_nothing_of_the_next_service(
+    push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given 50 batches that are refused once each: Powertools writes a record at the 100th value
+    seen: set[str] = set()
+
+    def refuse_once(call: Json) -> Reply:
+        first = min(call["Addresses"])
+        if first not in seen:
+            seen.add(first)
+            return refused(429, "TooManyRequestsException")
+        return results({token: accepted(token) for token in call["Addresses"]})
+
+    provider.answer = refuse_once
+    recipients = [{"token": f"t{n:04}", "service": "GCM"} for n in range(5_000)]
+
+    push({"recipients": recipients, "message": "m"})
+    provider.reset()
+    push({"recipient": {"token": "a", "service": "APNS"}, "message": "m"})
+
+    *of_gcm, of_apns = metric_lines(capsys.readouterr().out)
+    assert {record["push_service"] for record in of_gcm} == {"GCM"}
+    told = [values(record) for record in of_gcm]
+    assert [record["accepted"] for record in told if "accepted" in record] == [[5_000]]
+    assert [record["SendMessagesCalls"] for record in told if "SendMessagesCalls" in record] == [
+        [100]
+    ]
+    assert sum(len(record.get("SendMessagesLatency", ())) for record in told) == 100
+    assert values(of_apns)["SendMessagesCalls"] == [1]

@@ -1,8 +1,9 @@
 """What is logged and counted, and what never is.
 
-One log record a batch, one metric record a service. Tokens appear as the first 12 hex
-digits of their SHA-256, so that a caller who has a token finds its lines; texts and the
-providers' messages, which may repeat texts, never appear.
+One log record a batch, one metric record a push service, which counts for that service and
+for the sum of all: alarms cannot search for the services there are. Tokens appear as the
+first 12 hex digits of their SHA-256, so that a caller who has a token finds its lines; texts
+and the providers' messages, which may repeat texts, never appear.
 """
 
 from __future__ import annotations
@@ -51,10 +52,12 @@ class Telemetry:
     """
 
     def __init__(self) -> None:
-        service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
+        self._service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
         namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
-        self._logger = Logger(service=service, use_rfc3339=True, logger_handler=_StandardOutput())
-        self._metrics = Metrics(namespace=namespace, service=service)
+        self._logger = Logger(
+            service=self._service, use_rfc3339=True, logger_handler=_StandardOutput()
+        )
+        self._metrics = Metrics(namespace=namespace, service=self._service)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._done: list[Delivered] = []
@@ -84,27 +87,30 @@ class Telemetry:
         )
 
     def flush(self) -> None:
-        """Write the invocation's metrics, one record for each service that was sent to."""
+        """Write the invocation's metrics, one record for each push service that was sent to."""
         by_service: defaultdict[str, list[Delivered]] = defaultdict(list)
         for delivered in self._done:
             by_service[delivered.batch.service.name].append(delivered)
-        for service, batches in by_service.items():
-            self._count(service, batches)
+        for push_service, batches in by_service.items():
+            self._count(push_service, batches)
         self._done.clear()
 
-    def _count(self, service: str, batches: Sequence[Delivered]) -> None:
+    def _count(self, push_service: str, batches: Sequence[Delivered]) -> None:
         add = self._metrics.add_metric
-        self._metrics.add_dimension("push_service", service)
+        self._metrics.add_dimension("push_service", push_service)
+        self._metrics.add_dimensions(service=self._service)
         outcomes = Counter(
             verdict.outcome for delivered in batches for verdict in delivered.verdicts.values()
         )
         for outcome, pushes in outcomes.items():
             add(outcome.value, MetricUnit.Count, pushes)
+        for delivered in batches:
+            for seconds in delivered.call_seconds:
+                add("SendMessagesLatency", MetricUnit.Milliseconds, round(seconds * 1_000, 1))
+        # Last: Powertools writes a record by itself at every 100 values, and a flush that
+        # finds nothing more to write would leave the dimensions to the next record.
         calls = sum(delivered.calls for delivered in batches)
         add("SendMessagesCalls", MetricUnit.Count, calls)
         retries = sum(max(delivered.calls - 1, 0) for delivered in batches)
         add("SendMessagesRetries", MetricUnit.Count, retries)
-        for delivered in batches:
-            for seconds in delivered.call_seconds:
-                add("SendMessagesLatency", MetricUnit.Milliseconds, round(seconds * 1_000, 1))
         self._metrics.flush_metrics()

@@ -1,0 +1,208 @@
+"""The dashboard: how many pushes, how fast, what is stuck, what must somebody mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, get_args
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.alarms import RUNBOOK
+from infra.metrics import Outcome, PushMetrics
+from infra.settings import Service, Settings
+
+_WIDTH: Final = 24  # columns of every dashboard
+_PER_ROW: Final = 3
+
+# Good, nothing to do, about the token, ours or the caller's to mend, perhaps later.
+_COLORS: Final[Mapping[Outcome, str]] = {
+    "accepted": "#2ca02c",
+    "duplicate": "#c7c7c7",
+    "opted_out": "#7f7f7f",
+    "dead_token": "#1f77b4",
+    "invalid_token": "#aec7e8",
+    "misconfigured": "#d62728",
+    "rejected": "#ff9896",
+    "transient": "#ff7f0e",
+    "unknown": "#9467bd",
+    "unsent": "#8c564b",
+}
+
+
+class Dashboard(Construct):
+    """The dashboard of one deployment.
+
+    Parameters
+    ----------
+    scope, id
+        As of every construct.
+    settings
+        What is deployed.
+    services
+        The push services with a channel; ``None`` where nobody knows.
+    function, dead_letters, alarms
+        What is shown beside the pushes.
+
+    Attributes
+    ----------
+    dashboard
+        Named like the stack.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002  the CDK's name
+        *,
+        settings: Settings,
+        services: Sequence[Service] | None,
+        function: lambda_.IFunction,
+        dead_letters: sqs.IQueue,
+        alarms: Sequence[cloudwatch.IAlarm],
+    ) -> None:
+        super().__init__(scope, id)
+        pushes = PushMetrics(settings.name)
+        # Where the stack set up no channel, somebody else does: nobody knows which.
+        shown: Sequence[Service] = services or get_args(Service)
+        self.dashboard = cloudwatch.Dashboard(
+            self,
+            "Dashboard",
+            dashboard_name=settings.name,
+            default_interval=cdk.Duration.hours(12),
+            widgets=[
+                [_heading(settings)],
+                [_states(alarms)],
+                [_to_mend(pushes, shown), _stuck(dead_letters), _retries(pushes)],
+                *_in_rows(_outcomes(pushes, service) for service in shown),
+                [_calls(pushes, shown), _durations(function), _invocations(function)],
+            ],
+        )
+
+
+def _heading(settings: Settings) -> cloudwatch.TextWidget:
+    return cloudwatch.TextWidget(
+        markdown=(
+            f"**{settings.name}** sends push notifications. `{RUNBOOK}` in its repository says "
+            "what each alarm means, what to look at and what to do."
+        ),
+        width=_WIDTH,
+        height=1,
+        background=cloudwatch.TextWidgetBackground.TRANSPARENT,
+    )
+
+
+def _states(alarms: Sequence[cloudwatch.IAlarm]) -> cloudwatch.AlarmStatusWidget:
+    return cloudwatch.AlarmStatusWidget(
+        title="What must somebody mend?", alarms=alarms, width=_WIDTH, height=3
+    )
+
+
+def _to_mend(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.GraphWidget:
+    outcomes: Sequence[Outcome] = ("misconfigured", "rejected")
+    return _graph(
+        "To mend: misconfigured and rejected pushes",
+        (
+            pushes.metric(outcome, service, label=f"{service} {outcome}")
+            for outcome in outcomes
+            for service in services
+        ),
+    )
+
+
+def _stuck(dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
+    return _graph(
+        "Stuck: dead letters, and the age of the oldest",
+        [dead_letters.metric_approximate_number_of_messages_visible(label="number")],
+        right=[dead_letters.metric_approximate_age_of_oldest_message(label="age, s")],
+    )
+
+
+def _retries(pushes: PushMetrics) -> cloudwatch.GraphWidget:
+    share = cloudwatch.MathExpression(
+        expression="100 * retries / calls",
+        using_metrics={
+            "retries": pushes.metric("SendMessagesRetries"),
+            "calls": pushes.metric("SendMessagesCalls"),
+        },
+        label="retries",
+    )
+    return _graph("Retries, % of calls", [share])
+
+
+def _outcomes(pushes: PushMetrics, service: Service) -> cloudwatch.GraphWidget:
+    return _graph(
+        f"Pushes: {service}",
+        (
+            pushes.metric(outcome, service, label=outcome, color=color)
+            for outcome, color in _COLORS.items()
+        ),
+        stacked=True,
+    )
+
+
+def _calls(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.GraphWidget:
+    return _graph(
+        "How fast: SendMessages, ms",
+        (
+            pushes.metric(
+                "SendMessagesLatency",
+                service,
+                statistic=percentile,
+                label=f"{service} {percentile}",
+            )
+            for service in services
+            for percentile in ("p50", "p99")
+        ),
+    )
+
+
+def _durations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
+    return _graph(
+        "How fast: the whole function, ms",
+        (
+            function.metric_duration(statistic=statistic, label=statistic)
+            for statistic in ("p50", "p99", "Maximum")
+        ),
+    )
+
+
+def _invocations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
+    return _graph(
+        "Invocations, and those that failed or were turned away",
+        [
+            function.metric_invocations(label="invocations"),
+            function.metric_errors(label="errors"),
+            function.metric_throttles(label="throttles"),
+        ],
+    )
+
+
+def _graph(
+    title: str,
+    left: Iterable[cloudwatch.IMetric],
+    *,
+    right: Sequence[cloudwatch.IMetric] = (),
+    stacked: bool = False,
+) -> cloudwatch.GraphWidget:
+    from_zero = cloudwatch.YAxisProps(min=0, show_units=False)
+    return cloudwatch.GraphWidget(
+        title=title,
+        left=list(left),
+        right=list(right),
+        left_y_axis=from_zero,
+        right_y_axis=from_zero,
+        stacked=stacked,
+        width=_WIDTH // _PER_ROW,
+        height=6,
+    )
+
+
+def _in_rows(widgets: Iterable[cloudwatch.IWidget]) -> Iterator[Sequence[cloudwatch.IWidget]]:
+    remaining = iter(widgets)
+    while row := list(islice(remaining, _PER_ROW)):
+        yield row

@@ -1,0 +1,370 @@
+"""Alarms and dashboard: what they watch exists, what they say helps, and somebody is told."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from infra.metrics import FAILED, LOST_TOKENS
+from infra.settings import Service
+from push_sender.outcomes import Outcome
+from tests import watched
+from tests.invocation import PROJECT, metric_lines
+from tests.provider import Json, Provider, accepted, running_provider
+from tests.stack import add_stack, new_app, read, stub_bundle
+
+REPOSITORY = Path(__file__).parent.parent
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:on-call"
+
+STACKS: Mapping[str, dict[str, str]] = {
+    # channels of our own, and somebody to tell by e-mail
+    "email": {
+        "stage": "email",
+        "fcm_secret": "fcm",
+        "apns_secret": "apns",
+        "alarm_email": "ops@example.com",
+    },
+    "topic": {"stage": "topic", "application_id": PROJECT, "alarm_topic_arn": TOPIC},
+    "nobody": {"application_id": PROJECT},
+}
+
+COMPARED = ("email", "nobody")
+"""With services of its own, and with those of a project that is somebody else's."""
+
+# An answer for each outcome that an answer can have.
+ANSWERS: Mapping[str, Json] = {
+    "dead_token": {"DeliveryStatus": "PERMANENT_FAILURE", "StatusMessage": "Unregistered"},
+    "invalid_token": {"DeliveryStatus": "PERMANENT_FAILURE", "StatusMessage": "BadDeviceToken"},
+    "misconfigured": {"DeliveryStatus": "PERMANENT_FAILURE", "StatusMessage": "BadTopic"},
+    "rejected": {"DeliveryStatus": "PERMANENT_FAILURE", "StatusMessage": "PayloadTooLarge"},
+    "opted_out": {"DeliveryStatus": "OPT_OUT"},
+    "duplicate": {"DeliveryStatus": "DUPLICATE"},
+    "transient": {"DeliveryStatus": "THROTTLED"},
+    "unknown": {"DeliveryStatus": "UNKNOWN_FAILURE"},
+}
+
+FUNCTION = """
+import json, sys
+from push_sender.handler import handler
+from tests.invocation import Invocation
+for event, seconds in json.load(sys.stdin):
+    handler(event, Invocation(seconds))
+"""
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Json]:
+    folder = tmp_path_factory.mktemp("monitoring")
+    app, bundle = new_app(folder), stub_bundle(folder)
+    names = {key: add_stack(app, bundle, given).stack_name for key, given in STACKS.items()}
+    assembly = Path(app.synth().directory)
+    return {key: read(assembly, name).template for key, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def _provider() -> Iterator[Provider]:
+    with running_provider() as provider:
+        provider.answer_each(
+            lambda token, _: {"StatusCode": 400, **ANSWERS.get(token, accepted(token))}
+        )
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def emitted(
+    templates: Mapping[str, Json], _provider: Provider
+) -> Mapping[str, set[watched.Metric]]:
+    """Run the function with the environment that each stack gives it, to every outcome."""
+    recipients = [
+        {"token": token, "service": service}
+        for service in get_args(Service)
+        for token in ("accepted", *ANSWERS)
+    ]
+    sent = {"recipients": recipients, "message": "m"}
+    too_late = {**sent, "message": "late"}
+
+    def run(template: Json) -> set[watched.Metric]:
+        (function,) = watched.resources(template, "AWS::Lambda::Function").values()
+        process = subprocess.run(
+            [sys.executable, "-c", FUNCTION],
+            input=json.dumps([(sent, 29), (too_late, 0.2)]),
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": f"{REPOSITORY / 'lambda_src'}:{REPOSITORY}",
+                "AWS_ENDPOINT_URL_PINPOINT": _provider.url,
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_ACCESS_KEY_ID": "made-up",
+                "AWS_SECRET_ACCESS_KEY": "made-up",
+                **function["Environment"]["Variables"],
+                "APPLICATION_IDS": PROJECT,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return watched.written(metric_lines(process.stdout))
+
+    return {key: run(templates[key]) for key in COMPARED}
+
+
+def alarms_of(template: Json) -> dict[str, Json]:
+    return watched.resources(template, "AWS::CloudWatch::Alarm")
+
+
+def named(template: Json, name: str) -> Json:
+    (alarm,) = (a for a in alarms_of(template).values() if a["AlarmName"].endswith(name))
+    return alarm
+
+
+# --------------------------------------------------------------------------- what is watched
+
+
+@pytest.mark.parametrize("stack", COMPARED)
+def test_every_metric_watched_is_one_that_the_function_or_aws_writes(
+    stack: str, templates: Mapping[str, Json], emitted: Mapping[str, set[watched.Metric]]
+) -> None:
+    assert watched.faults(templates[stack], emitted[stack]) == []
+
+
+@pytest.mark.parametrize("stack", COMPARED)
+def test_the_dashboard_shows_all_that_the_function_counts_for_the_services_that_it_has(
+    stack: str, templates: Mapping[str, Json], emitted: Mapping[str, set[watched.Metric]]
+) -> None:
+    shown = {m for _, metrics, _ in watched.graphs(templates[stack]) for m in metrics.values()}
+    services = {"GCM", "APNS"} if stack == "email" else set(get_args(Service))
+    counted = {
+        metric
+        for metric in emitted[stack]
+        if dict(metric.dimensions).get("push_service") in services
+        and not metric.name.startswith("SendMessages")
+    }
+
+    assert {metric.name for metric in counted} == set(Outcome) - {"requeued"}
+    assert counted <= shown
+    assert {
+        value for metric in shown for name, value in metric.dimensions if name == "push_service"
+    } == services
+
+
+def misspell(template: Json) -> None:
+    named(template, "-misconfigured")["MetricName"] = "Misconfigured"
+
+
+def watch_another_stack(template: Json) -> None:
+    named(template, "-misconfigured")["Dimensions"][0]["Value"] = "push-sender"
+
+
+def add_a_dimension(template: Json) -> None:
+    extra = {"Name": "push_service", "Value": "FCM"}
+    named(template, "-misconfigured")["Dimensions"].append(extra)
+
+
+def misspell_within_mathematics(template: Json) -> None:
+    metrics = named(template, "-failed-pushes")["Metrics"]
+    metrics[-1]["MetricStat"]["Metric"]["MetricName"] = "failed"
+
+
+def compute_with_what_is_not_there(template: Json) -> None:
+    expression = named(template, "-failed-pushes")["Metrics"][0]
+    expression["Expression"] = expression["Expression"].replace("transient", "throttled")
+
+
+def watch_eleven_metrics(template: Json) -> None:
+    metrics = named(template, "-failed-pushes")["Metrics"]
+    for number in range(3):
+        metrics.append({**metrics[-1], "Id": f"more_{number}"})
+        metrics[0]["Expression"] += f" + more_{number}"
+
+
+def misspell_what_lambda_counts(template: Json) -> None:
+    named(template, "-function-errors")["MetricName"] = "Error"
+
+
+def watch_another_queue(template: Json) -> None:
+    named(template, "-dead-letters")["Dimensions"][0]["Value"] = "dead-letters"
+
+
+def watch_a_queue_by_its_function(template: Json) -> None:
+    errors = named(template, "-function-errors")
+    named(template, "-dead-letters")["Dimensions"] = errors["Dimensions"]
+
+
+def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
+    def change(template: Json) -> None:
+        (dashboard,) = watched.resources(template, "AWS::CloudWatch::Dashboard").values()
+        text = json.dumps(dashboard["DashboardBody"])
+        changed = text.replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1])
+        assert changed != text
+        dashboard["DashboardBody"] = json.loads(changed)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (misspell, "writes no PushSender Misconfigured"),
+        (watch_another_stack, r"writes no .*\[service=push-sender\]"),
+        (add_a_dimension, "writes no .*push_service=FCM"),
+        (misspell_within_mathematics, "writes no PushSender failed"),
+        (compute_with_what_is_not_there, "throttled in an expression is no metric"),
+        (watch_eleven_metrics, "11 metrics are too many"),
+        (misspell_what_lambda_counts, "AWS documents no AWS/Lambda Error"),
+        (watch_another_queue, "no such dimensions: .*QueueName=dead-letters"),
+        (watch_a_queue_by_its_function, "no such dimensions: .*FunctionName="),
+        (on_the_dashboard('"unsent"', '"unset"'), "writes no PushSender unset"),
+        (on_the_dashboard('"push_service"', '"channel"'), "writes no .*channel=GCM"),
+        (on_the_dashboard('"GCM"', '"FCM"'), "writes no .*push_service=FCM"),
+        (on_the_dashboard('"Duration"', '"Time"'), "AWS documents no AWS/Lambda Time"),
+        (on_the_dashboard("retries / calls", "retries / call"), "call in an expression is no"),
+        (on_the_dashboard("retries / calls", "SEARCH('x')"), "nobody can compare"),
+    ],
+)
+def test_a_metric_that_nobody_writes_is_found_out(
+    spoil: Callable[[Json], None],
+    told: str,
+    templates: Mapping[str, Json],
+    emitted: Mapping[str, set[watched.Metric]],
+) -> None:
+    template = copy.deepcopy(templates["email"])
+
+    spoil(template)
+
+    assert re.search(told, "\n".join(watched.faults(template, emitted["email"])))
+
+
+# --------------------------------------------------------------------------- when they go off
+
+
+def value(alarm: Json, **pushes: int) -> float:
+    """Compute an alarm's expression as CloudWatch documents it."""
+    metrics = {query["Id"]: pushes.get(query["Id"]) for query in alarm["Metrics"][1:]}
+    functions = {
+        "FILL": lambda series, missing: missing if series is None else series,
+        "IF": lambda condition, then, otherwise: then if condition else otherwise,
+    }
+    expression = alarm["Metrics"][0]["Expression"]
+    result: float = eval(expression, functions, metrics)  # noqa: S307  our own expression
+    return result
+
+
+@pytest.mark.parametrize(
+    ("alarm", "pushes", "goes_off"),
+    [
+        ("failed-pushes", {"accepted": 27, "transient": 3}, True),
+        ("failed-pushes", {"accepted": 28, "transient": 2}, False),
+        ("failed-pushes", {"transient": 29}, False),
+        ("failed-pushes", {"dead_token": 27, "unsent": 1, "unknown": 1, "rejected": 1}, True),
+        ("failed-pushes", {"accepted": 100, "dead_token": 900}, False),
+        ("lost-tokens", {"accepted": 40, "dead_token": 5, "invalid_token": 5}, True),
+        ("lost-tokens", {"accepted": 41, "invalid_token": 9}, False),
+        ("lost-tokens", {"invalid_token": 49}, False),
+        ("lost-tokens", {"accepted": 50, "transient": 500}, False),
+    ],
+)
+def test_a_share_counts_from_enough_pushes_on(
+    alarm: str, pushes: dict[str, int], goes_off: bool, templates: Mapping[str, Json]
+) -> None:
+    properties = named(templates["email"], alarm)
+
+    assert properties["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    assert (value(properties, **pushes) >= properties["Threshold"]) is goes_off
+
+
+def test_every_outcome_has_its_place_in_the_shares() -> None:
+    no_fault = {"accepted", "opted_out", "duplicate", "requeued"}
+
+    assert sorted((*no_fault, *LOST_TOKENS, *FAILED)) == sorted(Outcome)
+
+
+def test_missing_data_sets_off_nothing_and_does_not_end_the_alarm_of_dead_letters(
+    templates: Mapping[str, Json],
+) -> None:
+    missing = {
+        a["AlarmName"]: a["TreatMissingData"] for a in alarms_of(templates["nobody"]).values()
+    }
+
+    assert missing.pop("push-sender-dead-letters") == "ignore"
+    assert set(missing.values()) == {"notBreaching"}
+
+
+# --------------------------------------------------------------------------- what they say
+
+
+def test_every_alarm_says_what_to_do_and_has_its_section_in_the_runbook(
+    templates: Mapping[str, Json],
+) -> None:
+    text = (REPOSITORY / "docs/runbook.md").read_text()
+    sections = {
+        re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-")
+        for h in re.findall(r"^## (.+)", text, re.M)
+    }
+
+    for alarm in alarms_of(templates["nobody"]).values():
+        described = re.search(r"docs/runbook\.md#([\w-]+)", alarm["AlarmDescription"])
+        assert described
+        assert described[1] in sections
+        assert alarm["AlarmName"] == f"push-sender-{described[1]}"
+        assert len(alarm["AlarmDescription"]) <= 1_024  # CloudWatch's limit
+
+
+def test_every_alarm_and_its_end_are_told_by_e_mail(templates: Mapping[str, Json]) -> None:
+    (topic,) = watched.resources(templates["email"], "AWS::SNS::Topic")
+    (subscription,) = watched.resources(templates["email"], "AWS::SNS::Subscription").values()
+
+    told = [{"Ref": topic}]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
+    assert subscription["TopicArn"] == {"Ref": topic}
+    for alarm in alarms_of(templates["email"]).values():
+        assert (alarm["AlarmActions"], alarm["OKActions"]) == (told, told)
+
+
+def test_alarms_may_publish_to_the_topic_and_nobody_without_tls(
+    templates: Mapping[str, Json],
+) -> None:
+    # A topic with a policy has no longer the default one, which lets the account's alarms in.
+    (policy,) = watched.resources(templates["email"], "AWS::SNS::TopicPolicy").values()
+    statements = {s["Effect"]: s for s in policy["PolicyDocument"]["Statement"]}
+
+    assert statements["Allow"]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert statements["Allow"]["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    }
+    assert statements["Deny"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    (topic,) = watched.resources(templates["email"], "AWS::SNS::Topic").values()
+    assert "KmsMasterKeyId" not in topic, "CloudWatch cannot use alias/aws/sns"
+
+
+def test_an_existing_topic_is_told_and_none_is_made(templates: Mapping[str, Json]) -> None:
+    assert not watched.resources(templates["topic"], "AWS::SNS::Topic")
+    for alarm in alarms_of(templates["topic"]).values():
+        assert (alarm["AlarmActions"], alarm["OKActions"]) == ([TOPIC], [TOPIC])
+
+
+def test_without_anybody_to_tell_alarms_only_show(templates: Mapping[str, Json]) -> None:
+    assert not watched.resources(templates["nobody"], "AWS::SNS::Topic")
+    for alarm in alarms_of(templates["nobody"]).values():
+        assert not {"AlarmActions", "OKActions", "InsufficientDataActions"} & set(alarm)
+
+
+def test_the_dashboard_is_named_in_the_outputs_and_shows_every_alarm(
+    templates: Mapping[str, Json],
+) -> None:
+    template = templates["email"]
+    ((name, dashboard),) = watched.resources(template, "AWS::CloudWatch::Dashboard").items()
+
+    assert dashboard["DashboardName"] == "push-sender-email"
+    assert template["Outputs"]["DashboardName"]["Value"] == {"Ref": name}
+    body = json.dumps(dashboard["DashboardBody"])
+    assert all(alarm in body for alarm in alarms_of(template))
+    assert "docs/runbook.md" in body
