@@ -63,8 +63,7 @@ class Function(_OfLambda):
 
     def create(self) -> None:
         """Make the function."""
-        with suppress(UnknownFunctionException):
-            self._backend.get_function(self.name)
+        if self.name in [other.function_name for other in self._backend.list_functions()]:
             raise ResourceFailedError(f"Function already exist: {self.name}")
         self._check_code()
         function = LambdaFunction.create_from_cloudformation_json(

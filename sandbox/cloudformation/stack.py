@@ -78,7 +78,7 @@ class SandboxStack(Stack):
         try:
             wanted.apply()
         except DeploymentFailedError as failed:
-            self._roll_back_to(current, str(failed))
+            self._roll_back_to(current, failed)
             return
         self.template, self.template_dict = template, wanted_template
         self.description = wanted_template.get("Description")
@@ -134,15 +134,15 @@ class SandboxStack(Stack):
         resources.load()
         return resources
 
-    def _roll_back_to(self, before: StackResources, reason: str) -> None:
+    def _roll_back_to(self, before: StackResources, failed: DeploymentFailedError) -> None:
+        reason = str(failed)
         self._enter("UPDATE_ROLLBACK_IN_PROGRESS", reason)
         self.resource_map = before
         try:
-            before.apply(rolling_back=True)
-        except DeploymentFailedError as failed:
-            self._enter("UPDATE_ROLLBACK_FAILED", f"{reason} The way back failed, too: {failed}")
+            before.roll_back(failed)
+        except DeploymentFailedError as again:
+            self._enter("UPDATE_ROLLBACK_FAILED", f"{reason} The way back failed, too: {again}")
             return
-        self.output_map = self._create_output_map()
         self._enter("UPDATE_ROLLBACK_COMPLETE", reason)
 
     def _enter(self, status: str, reason: str | None = None) -> None:

@@ -33,12 +33,20 @@ _NEVER: Final = object()  # equal to no properties
 
 
 class DeploymentFailedError(Exception):
-    """A resource could not be made or changed."""
+    """A resource could not be made or changed.
+
+    Attributes
+    ----------
+    abandoned
+        What was made until then in the place of something that is still there: to be removed
+        once nothing refers to it any more.
+    """
 
     def __init__(self, logical_id: str, action: str, reason: str) -> None:
         super().__init__(
             f"The following resource(s) failed to {action.lower()}: [{logical_id}]. {reason}"
         )
+        self.abandoned: list[tuple[str, Deployed]] = []
 
 
 @dataclass(slots=True)
@@ -84,6 +92,7 @@ class StackResources(ResourceMap):
     def load(self) -> None:
         """Read the template, and refuse it where it cannot work."""
         templates.refuse_unknown_types(self._template)
+        templates.refuse_unknown_references(self._template)
         super().load()
         self._order = templates.in_order(self._template)
 
@@ -124,7 +133,7 @@ class StackResources(ResourceMap):
         """Tell whether nothing is waited for, as a custom resource's answer is."""
         return all(resource.is_created() for resource in self.values())
 
-    def apply(self, *, rolling_back: bool = False) -> None:
+    def apply(self) -> None:
         """Bring about what the template wants.
 
         Raises
@@ -132,24 +141,57 @@ class StackResources(ResourceMap):
         DeploymentFailedError
             At the first resource that fails; what was done until then stays.
         """
-        wanted = [name for name in self._order if self._is_wanted(name)]
-        replaced = [(name, old) for name in wanted if (old := self._bring_about(name)) is not None]
+        wanted = self._wanted()
+        replaced: list[tuple[str, Deployed]] = []
+        try:
+            for name in wanted:
+                if (old := self._bring_about(name)) is not None:
+                    replaced.append((name, old))
+        except DeploymentFailedError as failed:
+            for name, old in replaced:
+                failed.abandoned.append((name, self.deployed[name]))
+                self.deployed[name] = old
+            raise
         for name, old in reversed(replaced):
             if old.definition.get("UpdateReplacePolicy") != "Retain":
                 self._remove(name, old)
-        for name in [name for name in reversed(self.deployed) if name not in wanted]:
-            self._leave(name, rolling_back=rolling_back)
+        self._leave_all_but(wanted)
+
+    def roll_back(self, failed: DeploymentFailedError) -> None:
+        """Bring back what this template wanted, after its successor has failed.
+
+        Raises
+        ------
+        DeploymentFailedError
+            At the first resource that fails.
+        """
+        wanted = self._wanted()
         for name in wanted:
-            self.deployed[name] = self.deployed.pop(name)
+            self._bring_about(name)
+        for name, new in reversed(failed.abandoned):
+            self._remove(name, new)
+        self._leave_all_but(wanted, rolling_back=True)
 
     def delete(self, *, rolling_back: bool = False) -> None:
         """Remove all that is not to be retained, the last first; what cannot be removed stays."""
         for name in list(reversed(self.deployed)):
             self._leave(name, rolling_back=rolling_back)
 
-    def _is_wanted(self, logical_id: str) -> bool:
-        condition = self._resource_json_map[logical_id].get("Condition")
-        return condition is None or bool(self.lazy_condition_map[condition])
+    def _wanted(self) -> list[str]:
+        """List the logical ids in order, but for those whose condition is false."""
+        conditions = {name: self._resource_json_map[name].get("Condition") for name in self._order}
+        return [
+            name
+            for name, condition in conditions.items()
+            if condition is None or self.lazy_condition_map[condition]
+        ]
+
+    def _leave_all_but(self, wanted: list[str], *, rolling_back: bool = False) -> None:
+        for name in [name for name in reversed(self.deployed) if name not in wanted]:
+            self._leave(name, rolling_back=rolling_back)
+        # Into this template's order, which is that in which to delete.
+        for name in wanted:
+            self.deployed[name] = self.deployed.pop(name)
 
     def _bring_about(self, logical_id: str) -> Deployed | None:
         """Make or change a resource; give the old one if that made another in its place."""

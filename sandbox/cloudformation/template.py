@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, NamedTuple
 
-from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.parsing import NULL_MODELS, get_model_map
+from moto.cloudformation.exceptions import UnsupportedAttribute, ValidationError
+from moto.cloudformation.parsing import NULL_MODELS, get_model_map, resource_class_from_type
 from moto.cloudformation.utils import get_stack_from_s3_url
 from moto.s3.exceptions import MissingBucket
 
 from sandbox.loopback import ADDRESS
 
-_SUBSTITUTED = re.compile(r"\$\{([^!][^}.]*)[^}]*\}")
+_SUBSTITUTED = re.compile(r"\$\{([^!}.][^}.]*)(?:\.([^}]*))?\}")
 
 
 def from_s3(template_url: str, account_id: str, partition: str) -> str:
@@ -53,29 +53,47 @@ def refuse_unknown_types(template: Mapping[str, Any]) -> None:
         )
 
 
+def refuse_unknown_references(template: Mapping[str, Any]) -> None:
+    """Refuse a reference to what is not in the template, or to what it does not tell.
+
+    Raises
+    ------
+    ValidationError
+        As AWS answers.
+    """
+    resources = template.get("Resources", {})
+    known = {*resources, *template.get("Parameters", {})}
+    depends_on = [Reference(name) for made in resources.values() for name in _depends_on(made)]
+    blocks = {
+        "Resources": [*depends_on, *references(_properties(template))],
+        "Outputs": list(references(template.get("Outputs", {}))),
+    }
+    for block, found in blocks.items():
+        unknown = {name for name, _ in found if name not in known and not name.startswith("AWS::")}
+        if unknown:
+            raise ValidationError(
+                message="Template format error: Unresolved resource dependencies "
+                f"[{', '.join(sorted(unknown))}] in the {block} block of the template"
+            )
+        for name, attribute in found:
+            model = resource_class_from_type(resources.get(name, {}).get("Type", NULL_MODELS[0]))
+            if attribute and model is not None and not model.has_cfn_attr(attribute):
+                raise UnsupportedAttribute(resource=name, attr=attribute)
+
+
 def in_order(template: Mapping[str, Any]) -> list[str]:
     """List the logical ids, each after all that it refers to or depends on.
 
     Raises
     ------
     ValidationError
-        If it refers to what is not in the template, or they refer to each other in a circle.
+        If they refer to each other in a circle.
     """
     resources: Mapping[str, Any] = template.get("Resources", {})
-    graph: dict[str, set[str]] = {}
-    for logical_id, resource in resources.items():
-        depends_on = resource.get("DependsOn", [])
-        explicit = [depends_on] if isinstance(depends_on, str) else depends_on
-        graph[logical_id] = {*explicit, *references(resource.get("Properties", {}))}
-    known = {*resources, *template.get("Parameters", {})}
-    unknown = sorted(
-        name for name in set().union(*graph.values()) - known if not name.startswith("AWS::")
-    )
-    if unknown:
-        raise ValidationError(
-            message="Template format error: Unresolved resource dependencies "
-            f"[{', '.join(unknown)}] in the Resources block of the template"
-        )
+    graph = {
+        name: {*_depends_on(resources[name]), *(to.name for to in references(properties))}
+        for name, properties in _properties(template).items()
+    }
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -86,20 +104,38 @@ def in_order(template: Mapping[str, Any]) -> list[str]:
     return [name for name in order if name in resources]
 
 
-def references(node: object) -> Iterator[str]:
-    """Give the name in each Ref, Fn::GetAtt and Fn::Sub."""
+class Reference(NamedTuple):
+    """What a Ref, Fn::GetAtt or Fn::Sub names."""
+
+    name: str
+    attribute: str = ""
+
+
+def references(node: object) -> Iterator[Reference]:
+    """Find the references in a part of a template."""
     if isinstance(node, list):
         for item in node:
             yield from references(item)
     elif isinstance(node, dict):
         for key, value in node.items():
             if key == "Ref" and isinstance(value, str):
-                yield value
+                yield Reference(value)
             elif key == "Fn::GetAtt":
-                yield value.partition(".")[0] if isinstance(value, str) else value[0]
+                yield Reference(*(value.split(".", 1) if isinstance(value, str) else value))
             elif key == "Fn::Sub":
                 text, own = value if isinstance(value, list) else (value, {})
-                yield from (name for name in _SUBSTITUTED.findall(text) if name not in own)
+                found = (Reference(*names) for names in _SUBSTITUTED.findall(text))
+                yield from (reference for reference in found if reference.name not in own)
                 yield from references(own)
             else:
                 yield from references(value)
+
+
+def _properties(template: Mapping[str, Any]) -> dict[str, Any]:
+    resources = template.get("Resources", {})
+    return {name: declared.get("Properties", {}) for name, declared in resources.items()}
+
+
+def _depends_on(resource: Mapping[str, Any]) -> list[str]:
+    named = resource.get("DependsOn", [])
+    return [named] if isinstance(named, str) else named

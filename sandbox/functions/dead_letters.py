@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import boto3
 from botocore.exceptions import ClientError
+from moto.awslambda.exceptions import LambdaClientError
 
 from sandbox.functions.service import FailedEvent
 
@@ -62,6 +63,8 @@ def dead_letter_sender(
         except ClientError as error:
             code = error.response["Error"]["Code"]
             _logger.warning("event %s is lost: its queue says %s", event.request_id, code)
+        except LambdaClientError as error:  # of a role that is gone
+            _logger.warning("event %s is lost: %s", event.request_id, error.error_type)
 
     return send
 

@@ -344,13 +344,15 @@ class LambdaService:
             )
 
     def _start(self, settings: FunctionSettings, archive: bytes) -> ExecutionEnvironment:
+        # First, because it may fail, and what is taken below has to be given back.
+        credentials = self._credentials(settings.role)
         bundle = self._bundles.take(settings.code_sha256, archive)
         return ExecutionEnvironment(
             settings,
             task_root=bundle,
             runtime_packages=self._runtime_packages,
             variables={
-                **self._credentials(settings.role),
+                **credentials,
                 "AWS_ENDPOINT_URL": self._endpoint_url,
             },
             log=self._logs.add,

@@ -80,6 +80,19 @@ def refusal_reason(policies: Iterable[tuple[str, str]], action: str, resource: s
     return reason + (_puzzled(" and ".join(not_understood)) if not_understood else "")
 
 
+def allow_everything(policies: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether policies make an administrator: all is allowed, and nothing denied."""
+    statements = [each for _, document in policies for each in _statements(document)]
+    return any(map(_allows_everything, statements)) and not any(each.denies for each in statements)
+
+
+def _allows_everything(statement: Statement) -> bool:
+    return not (statement.denies or statement.not_understood) and all(
+        any(pattern.pattern == ".*" for pattern in patterns or ())
+        for patterns in (statement.actions, statement.resources)
+    )
+
+
 def _puzzled(puzzle: str) -> str:
     return f" (the sandbox's check does not understand {puzzle})"
 

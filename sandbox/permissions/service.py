@@ -1,7 +1,8 @@
 """The check of a role's permissions, in front of everything the sandbox answers.
 
 It is there to find a mistake in a policy, and is no wall: who leaves the signature out,
-or signs with a key that no role has, is the account's administrator. Policies of the
+or signs with a key that no role has, is the account's administrator, and so is a role that
+may do everything. Policies of the
 resources themselves (a queue's, a bus's) are not read.
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moto.sts.models import AssumedRole
 
-from sandbox.permissions.policy import refusal_reason
+from sandbox.permissions.policy import allow_everything, refusal_reason
 from sandbox.permissions.requests import Home, Wanted, credential_of, is_json, is_xml, wanted_by
 from sandbox.permissions.sessions import Rights, rights_of, session_of
 
@@ -81,9 +82,12 @@ class Permissions:
             session = credential and session_of(credential.access_key_id)
             if not credential or not session:
                 return application(environ, start_response)
+            rights = rights_of(session)
+            if not rights.other_limit and allow_everything(rights.policies):
+                return application(environ, start_response)
             home = Home(session.partition, credential.region, session.account_id)
             wanted = wanted_by(environ, credential.service, home)
-            reason = self._judge(session, wanted)
+            reason = self._judge(session, rights, wanted)
             if reason is None:
                 return application(environ, start_response)
             refusal = _refusal(environ, credential.service, reason)
@@ -92,9 +96,8 @@ class Permissions:
 
         return guarded
 
-    def _judge(self, session: AssumedRole, wanted: Wanted) -> str | None:
+    def _judge(self, session: AssumedRole, rights: Rights, wanted: Wanted) -> str | None:
         """Say why a role may not have what it wants; nothing if it may."""
-        rights = rights_of(session)
         first = None
         for resource in wanted.resources or (_NO_RESOURCE,):
             reason = _reason(rights, wanted, resource)

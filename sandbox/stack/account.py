@@ -25,6 +25,13 @@ ACCOUNT_ID: Final = DEFAULT_ACCOUNT_ID
 _BOOTSTRAP_QUALIFIER: Final = "hnb659fds"
 _BOOTSTRAP_VERSION: Final = "30"
 
+_BOOTSTRAP_ROLES: Final = ("deploy", "file-publishing", "lookup", "cfn-exec")
+
+_EVERYTHING: Final = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+
 _KEYS: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
     "service account": ("type", "project_id", "private_key", "client_email"),
     "token key": ("token_key", "key_id", "team_id", "bundle_id"),
@@ -91,12 +98,7 @@ def furnish(url: str, settings: Settings) -> None:
     settings
         Of the stack.
     """
-    client("s3", url).create_bucket(Bucket=_asset_bucket())
-    client("ssm", url).put_parameter(
-        Name=f"/cdk-bootstrap/{_BOOTSTRAP_QUALIFIER}/version",
-        Value=_BOOTSTRAP_VERSION,
-        Type="String",
-    )
+    _bootstrap(url)
     secrets = client("secretsmanager", url)
     for credential in settings.credentials:
         secret = credential.secret
@@ -109,8 +111,21 @@ def furnish(url: str, settings: Settings) -> None:
         _add_project(str(application_id))
 
 
-def _asset_bucket() -> str:
-    return f"cdk-{_BOOTSTRAP_QUALIFIER}-assets-{ACCOUNT_ID}-{REGION}"
+def _bootstrap(url: str) -> None:
+    """Leave what ``cdk bootstrap`` does, so that ``cdk deploy`` works against the sandbox."""
+    prefix, place = f"cdk-{_BOOTSTRAP_QUALIFIER}", f"{ACCOUNT_ID}-{REGION}"
+    client("s3", url).create_bucket(Bucket=f"{prefix}-assets-{place}")
+    client("ssm", url).put_parameter(
+        Name=f"/cdk-bootstrap/{_BOOTSTRAP_QUALIFIER}/version",
+        Value=_BOOTSTRAP_VERSION,
+        Type="String",
+    )
+    iam = client("iam", url)
+    for name in (f"{prefix}-{role}-role-{place}" for role in _BOOTSTRAP_ROLES):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(_EVERYTHING))
+        iam.put_role_policy(
+            RoleName=name, PolicyName="everything", PolicyDocument=json.dumps(_EVERYTHING)
+        )
 
 
 def _add_project(application_id: str) -> None:

@@ -1,0 +1,132 @@
+"""The commands of the Makefile with the CDK's own command line, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.wheels import LAMBDA_X86_64
+from sandbox.running import Sandbox, running_sandbox
+from sandbox.stack.account import REGION, client
+
+REPOSITORY = Path(__file__).parent.parent
+STACK = "push-sender-commands"
+ARCHITECTURE = "x86_64" if platform.machine().lower() in ("x86_64", "amd64") else "arm64"
+SETTINGS = f"-c stage=commands -c architecture={ARCHITECTURE} -c fcm_secret=sandbox/fcm"
+
+Make = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def make(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Give a function that runs a target as somebody whose AWS is the sandbox."""
+    inherited = ("PATH", "LANG", "SSL_CERT_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL")
+    environment = {name: os.environ[name] for name in inherited if name in os.environ} | {
+        "HOME": str(tmp_path_factory.mktemp("home")),
+        "AWS_ENDPOINT_URL": sandbox.deployment.url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "CDK_VALIDATION": "false",  # 5 s a run; the checks of the template do it once
+    }
+
+    def run(target: str, *variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [shutil.which("make") or "make", "--no-print-directory", target, *variables],
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def deployed(make: Make) -> subprocess.CompletedProcess[str]:
+    return make("deploy", f"ARGS={SETTINGS} --require-approval never")
+
+
+def test_deploy_ends_with_what_a_person_needs_next(
+    sandbox: Sandbox, deployed: subprocess.CompletedProcess[str]
+) -> None:
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    (stack,) = client("cloudformation", sandbox.deployment.url).describe_stacks(StackName=STACK)[
+        "Stacks"
+    ]
+
+    end = deployed.stdout.rpartition(f"{STACK} is deployed.")[2]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    assert all(output["OutputValue"] in end for output in stack["Outputs"])
+    assert f"lambda invoke --region {REGION} --function-name {STACK}:live" in end
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_second_deployment_finds_nothing_to_change(make: Make) -> None:
+    changes = make("diff", f"ARGS={SETTINGS}")
+
+    assert changes.returncode == 0, changes.stderr
+    assert "Number of stacks with differences: 0" in changes.stdout + changes.stderr
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.skipif(
+    f"{sys.version_info[0]}.{sys.version_info[1]}" != LAMBDA_X86_64.python,
+    reason=f"what is deployed needs Python {LAMBDA_X86_64.python}, as Lambda has it",
+)
+def test_the_smoke_test_passes_at_what_was_deployed(make: Make) -> None:
+    smoke = make("smoke", f"STACK={STACK}")
+
+    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+    assert "Every door answered as the contract says." in smoke.stdout
+
+
+@pytest.mark.usefixtures("deployed")
+def test_destroy_removes_the_stack_and_leaves_the_data(make: Make, sandbox: Sandbox) -> None:
+    destroyed = make("destroy", f"ARGS={SETTINGS} --force")
+
+    assert destroyed.returncode == 0, destroyed.stderr
+    url = sandbox.deployment.url
+    stacks = client("cloudformation", url).describe_stacks()["Stacks"]
+    projects = client("pinpoint", url).get_apps()["ApplicationsResponse"]["Item"]
+    assert STACK not in [stack["StackName"] for stack in stacks]
+    assert STACK in [project["Name"] for project in projects]
+
+
+def test_synth_writes_a_template_with_the_settings(make: Make, tmp_path: Path) -> None:
+    made = make("synth", f"ARGS=-c log_retention_days=7 --output {tmp_path}")
+
+    assert made.returncode == 0, made.stderr
+    template = json.loads((tmp_path / "push-sender.template.json").read_text())
+    groups = [
+        resource["Properties"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    ]
+    assert groups == [{"RetentionInDays": 7}]
+
+
+def test_a_bad_setting_stops_a_deployment_with_its_fault_alone(make: Make) -> None:
+    refused = make("deploy", "ARGS=-c retain=false")
+
+    assert refused.returncode != 0
+    assert "retain: unknown; did you mean retain_data?" in refused.stderr
+    assert "Traceback" not in refused.stderr
