@@ -1,7 +1,8 @@
 """A finding of a checker that is right as it stands, acknowledged where it stands.
 
-One place for the reason, in the form that each checker reads: the CDK's own validation and
-cdk-nag read construct metadata, cfn-lint reads the resource's ``Metadata`` in the template.
+The reason stands beside it, in the form that each checker reads: the CDK's own validation
+and cdk-nag read construct metadata, cfn-lint the resource's ``Metadata`` in the template.
+Tests see that none covers more than one resource, and none has outlived its finding.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from constructs import IConstruct
 
 
 def acknowledge(construct: IConstruct, reason: str, *findings: str) -> None:
-    """Acknowledge findings of cdk-nag or the CDK on one construct.
+    """Acknowledge findings of cdk-nag or the CDK's own validation on one construct.
 
     Parameters
     ----------
@@ -20,14 +21,15 @@ def acknowledge(construct: IConstruct, reason: str, *findings: str) -> None:
     reason
         Why it is right as it stands.
     findings
-        Their ids, such as ``AwsSolutions-SQS3``.
+        Their ids, as exact as the checker tells them: ``AwsSolutions-L1``,
+        ``AwsSolutions-IAM5[Resource::*]``, ``CloudFormation-Validate::W3696``.
     """
     validations = cdk.Validations.of(construct)
     validations.acknowledge(*(cdk.Acknowledgment(id=id_, reason=reason) for id_ in findings))
 
 
 def acknowledge_lint(resource: cdk.CfnResource, reason: str, *checks: str) -> None:
-    """Acknowledge checks of cfn-lint on one resource, and with them the CDK's, which are its kin.
+    """Acknowledge checks of cfn-lint on one resource.
 
     Parameters
     ----------
@@ -38,5 +40,6 @@ def acknowledge_lint(resource: cdk.CfnResource, reason: str, *checks: str) -> No
     checks
         Their ids, such as ``W3696``.
     """
-    acknowledge(resource, reason, *(f"CloudFormation-Validate::{check}" for check in checks))
-    resource.add_metadata("cfn-lint", {"config": {"ignore_checks": list(checks)}})
+    resource.add_metadata(
+        "cfn-lint", {"config": {"ignore_checks": list(checks)}, "reason": reason}
+    )

@@ -6,7 +6,6 @@ import aws_cdk as cdk
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.acknowledgement import acknowledge
 from infra.settings import Settings
 
 
@@ -32,4 +31,3 @@ class DeadLetters(Construct):
             if settings.retain_data
             else cdk.RemovalPolicy.DESTROY,
         )
-        acknowledge(self.queue, "It is the dead-letter queue.", "AwsSolutions-SQS3")

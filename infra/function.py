@@ -12,7 +12,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.acknowledgement import acknowledge
+from infra.acknowledgement import acknowledge, acknowledge_lint
 from infra.bundle import Bundle
 from infra.settings import Settings
 
@@ -82,6 +82,16 @@ class SenderFunction(Construct):
             retry_attempts=0,
             current_version_options=lambda_.VersionOptions(removal_policy=cdk.RemovalPolicy.RETAIN),
         )
+        acknowledge(
+            self.function,
+            "The bundle's bytecode and compiled wheels are made for Python 3.13.",
+            "AwsSolutions-L1",
+        )
+        acknowledge_lint(
+            cast(lambda_.CfnFunction, self.function.node.default_child),
+            "The CDK waits for the role's policy, and names the role itself along with it.",
+            "W3005",
+        )
         # A retry of Lambda's would send once more what had been sent before the error.
         self.alias = lambda_.Alias(
             self, "Alias", alias_name=ALIAS, version=self.function.current_version, retry_attempts=0
@@ -115,7 +125,7 @@ class SenderFunction(Construct):
         )
         acknowledge(
             role,
-            "X-Ray's permissions know no resources; a log group's streams are named by Lambda.",
-            "AwsSolutions-IAM5",
+            "The tracing that Lambda does by itself: X-Ray's actions know no resources.",
+            "AwsSolutions-IAM5[Resource::*]",
         )
         return role

@@ -9,7 +9,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_pinpoint as pinpoint
 from constructs import Construct
 
-from infra.acknowledgement import acknowledge_lint
+from infra.acknowledgement import acknowledge, acknowledge_lint
 from infra.settings import Credential, CredentialKind, Secret, Service, Settings
 
 _RESOURCES: Final[Mapping[Service, Callable[..., cdk.CfnResource]]] = {
@@ -99,6 +99,7 @@ class Project(Construct):
         The stack then goes on with ``application_id`` set to the same project.
         """
         resource.apply_removal_policy(self._policy)
+        acknowledge(resource, _NOT_SHUT_DOWN, "CloudFormation-Validate::W3696")
         acknowledge_lint(resource, _NOT_SHUT_DOWN, "W3696")
 
 

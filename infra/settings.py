@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 PRODUCT: Final = "push-sender"
 
-_CDK_KEYS: Final = ("@aws-cdk/", "aws:")
-"""How the keys begin that are the CDK's own."""
+_CDK_KEYS: Final = ("@aws-cdk/", "@aws-cdk-containers/", "aws:", "acknowledged-issue-numbers")
+"""How the keys begin that are the CDK's own: flags, and what `cdk acknowledge` leaves."""
 
 # What CloudWatch Logs takes: PutRetentionPolicy in its API reference.
 _RETENTION_DAYS: Final = (
@@ -94,11 +94,13 @@ class Credential(NamedTuple):
     secret: Secret
 
 
-def _secret(text: str) -> Secret:
-    id_, marker, version = text.partition("#")
+def _secret(value: object) -> Secret:
+    if isinstance(value, Secret):
+        value = value.id if value.version is None else f"{value.id}#{value.version}"
+    id_, marker, version = (value if isinstance(value, str) else "").partition("#")
     # Nothing that could end the reference that CloudFormation resolves, or begin another.
     name = r"[A-Za-z0-9/_+=.@-]{1,512}"
-    arn = rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:{name}"
+    arn = rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{{12}}:secret:{name}"
     if not re.fullmatch(rf"{name}|{arn}", id_) or (
         marker and not re.fullmatch(r"[A-Za-z0-9-]{32,64}", version)
     ):
@@ -122,9 +124,14 @@ def _one_of(*allowed: int) -> AfterValidator:
     return AfterValidator(check)
 
 
-SecretName = Annotated[
-    Secret, BeforeValidator(lambda value: _secret(value) if isinstance(value, str) else value)
-]
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):  # a kind of int in Python
+        raise ValueError("must be a whole number")
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_no_bool)]
+SecretName = Annotated[Secret, BeforeValidator(_secret)]
 ApplicationId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 ApplicationIds = Annotated[tuple[ApplicationId, ...], BeforeValidator(_items)]
 
@@ -140,7 +147,7 @@ _CERTIFICATE: Final = "`certificate`, `private_key`"
 class Settings(BaseModel):
     """What can be set. Every description stands in the table of ``docs/settings.md``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     stage: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")] | None = Field(
         default=None,
@@ -157,40 +164,48 @@ class Settings(BaseModel):
     fcm_secret: SecretName | None = _channel("FCM's service-account JSON, as Firebase gives it")
     apns_secret: SecretName | None = _channel(f"an APNs token key: {_TOKEN}")
     apns_certificate_secret: SecretName | None = _channel(
-        f"an APNs certificate in place of the key: {_CERTIFICATE}"
+        f"an APNs certificate in place of the token key: {_CERTIFICATE}"
     )
-    apns_sandbox_secret: SecretName | None = _channel(f"APNs' sandbox: {_TOKEN}")
-    apns_sandbox_certificate_secret: SecretName | None = _channel(f"the same: {_CERTIFICATE}")
-    apns_voip_secret: SecretName | None = _channel(f"APNs for VoIP: {_TOKEN}")
-    apns_voip_certificate_secret: SecretName | None = _channel(f"the same: {_CERTIFICATE}")
-    apns_voip_sandbox_secret: SecretName | None = _channel(f"APNs' sandbox for VoIP: {_TOKEN}")
-    apns_voip_sandbox_certificate_secret: SecretName | None = _channel(f"the same: {_CERTIFICATE}")
+    apns_sandbox_secret: SecretName | None = _channel(f"a token key for APNs' sandbox: {_TOKEN}")
+    apns_sandbox_certificate_secret: SecretName | None = _channel(
+        f"a certificate for APNs' sandbox: {_CERTIFICATE}"
+    )
+    apns_voip_secret: SecretName | None = _channel(f"a token key for VoIP: {_TOKEN}")
+    apns_voip_certificate_secret: SecretName | None = _channel(
+        f"a certificate for VoIP: {_CERTIFICATE}"
+    )
+    apns_voip_sandbox_secret: SecretName | None = _channel(
+        f"a token key for VoIP's sandbox: {_TOKEN}"
+    )
+    apns_voip_sandbox_certificate_secret: SecretName | None = _channel(
+        f"a certificate for VoIP's sandbox: {_CERTIFICATE}"
+    )
     baidu_secret: SecretName | None = _channel("Baidu's keys: `api_key`, `secret_key`")
     adm_secret: SecretName | None = _channel("ADM's keys: `client_id`, `client_secret`")
-    memory_mb: Annotated[int, Field(ge=256, le=10_240)] = Field(
+    memory_mb: Annotated[WholeNumber, Field(ge=256, le=10_240)] = Field(
         default=512, description="the function's memory, and with it its share of a CPU"
     )
     architecture: Literal["arm64", "x86_64"] = Field(
         default="arm64", description="the function's processor: `arm64` or `x86_64`"
     )
-    send_concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
+    send_concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = Field(
         default=16, description="SendMessages calls under way at once in one invocation"
     )
-    worker_concurrency: Annotated[int, Field(ge=2, le=1_000)] = Field(
+    worker_concurrency: Annotated[WholeNumber, Field(ge=2, le=1_000)] = Field(
         default=10,
         description="copies of the function that work off the queue at once (once it has one)",
     )
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = Field(
         default="INFO", description="the function's log: `DEBUG`, `INFO`, `WARN` or `ERROR`"
     )
-    log_retention_days: Annotated[int, _one_of(*_RETENTION_DAYS)] = Field(
+    log_retention_days: Annotated[WholeNumber, _one_of(*_RETENTION_DAYS)] = Field(
         default=30, description="how long the log is kept"
     )
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = Field(
         default=None, description="who is told of alarms; AWS asks there for confirmation"
     )
     alarm_topic_arn: (
-        Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$")]
+        Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$")]
         | None
     ) = Field(default=None, description="an existing SNS topic for alarms, in place of an e-mail")
     retain_data: bool = Field(

@@ -1,0 +1,323 @@
+"""The settings: what may be set, what is refused, and that no value is ever repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from infra.bundle import REPOSITORY
+from infra.settings import Credential, Secret, Settings, SettingsError, table
+
+PROJECT = "0123456789abcdef0123456789abcdef"
+OTHER_PROJECT = "f" * 32
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:alarms"
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-app/fcm-AbCdEf"
+VERSION = "12345678-90ab-cdef-1234-567890abcdef"
+CANARY = "canary-b7f1"
+
+SECRETS = [name for name in Settings.model_fields if name.endswith("_secret")]
+
+# What somebody might paste in place of a secret's name.
+PASTED = {
+    "fcm_secret": json.dumps({"type": "service_account", "private_key": CANARY}),
+    "apns_secret": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----",
+    "apns_certificate_secret": f"-----BEGIN CERTIFICATE-----\\n{CANARY}",
+    "baidu_secret": {"api_key": CANARY, "secret_key": CANARY},
+    "adm_secret": [CANARY, None],
+}
+
+# A bad value for every setting, each with the canary in it where a text fits.
+BAD: dict[str, Any] = {
+    "stage": f"UPPER{CANARY}",
+    "application_id": CANARY,
+    "extra_application_ids": f"{PROJECT},{CANARY}",
+    **dict.fromkeys(SECRETS, f"{CANARY}}}}}"),
+    **PASTED,
+    "memory_mb": CANARY,
+    "architecture": CANARY,
+    "send_concurrency": f"{CANARY}1",
+    "worker_concurrency": CANARY,
+    "log_level": CANARY,
+    "log_retention_days": CANARY,
+    "alarm_email": CANARY,
+    "alarm_topic_arn": CANARY,
+    "retain_data": CANARY,
+    "unheard_of": CANARY,
+}
+
+
+def faults(**context: Any) -> list[str]:
+    """Have settings refused, and give the faults that the message told, a line each."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_context(context)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "The settings (the context in cdk.json, or -c) cannot be used:"
+    assert all(line.startswith("  ") for line in lines)
+    return [line.strip() for line in lines]
+
+
+# ------------------------------------------------------------------ what is taken
+
+
+def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
+    settings = Settings.from_context({})
+    assert settings == Settings()
+    assert settings.name == "push-sender"
+    assert settings.retain_data is True
+    assert settings.credentials == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("retain_data", "false", False),
+        ("retain_data", "False", False),
+        ("retain_data", "true", True),
+        ("memory_mb", "1024", 1024),
+        ("send_concurrency", "1", 1),
+        ("worker_concurrency", "1000", 1000),
+        ("log_retention_days", "3653", 3653),
+        ("log_level", "WARN", "WARN"),
+        ("architecture", "x86_64", "x86_64"),
+        ("stage", "dev-2", "dev-2"),
+        ("application_id", PROJECT, PROJECT),
+        ("extra_application_ids", PROJECT, (PROJECT,)),
+        ("extra_application_ids", f"{PROJECT}, {OTHER_PROJECT}", (PROJECT, OTHER_PROJECT)),
+        ("alarm_email", "on-call@example.com", "on-call@example.com"),
+        ("alarm_topic_arn", TOPIC, TOPIC),
+    ],
+)
+def test_the_text_that_comes_from_the_command_line_is_understood(
+    name: str, text: str, value: object
+) -> None:
+    assert getattr(Settings.from_context({name: text}), name) == value
+
+
+def test_cdk_json_may_hold_numbers_lists_and_nulls() -> None:
+    context = {
+        "memory_mb": 1024,
+        "retain_data": False,
+        "extra_application_ids": [PROJECT],
+        "stage": None,
+        "log_level": None,
+    }
+    settings = Settings.from_context(context)
+    assert settings == Settings(memory_mb=1024, retain_data=False, extra_application_ids=(PROJECT,))
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("fcm", Secret("fcm", None)),
+        ("my-app/prod/fcm_1+2=3.4@5", Secret("my-app/prod/fcm_1+2=3.4@5", None)),
+        (ARN, Secret(ARN, None)),
+        (
+            ARN.replace("arn:aws:", "arn:aws-us-gov:"),
+            Secret(ARN.replace("aws:", "aws-us-gov:", 1), None),
+        ),
+        (f"fcm#{VERSION}", Secret("fcm", VERSION)),
+        (f"{ARN}#{VERSION}", Secret(ARN, VERSION)),
+    ],
+)
+def test_a_secret_is_named_by_its_name_or_arn_and_perhaps_a_version(
+    text: str, secret: Secret
+) -> None:
+    settings = Settings.from_context({"fcm_secret": text})
+    assert settings.credentials == (Credential("GCM", "service account", secret),)
+    assert Settings(fcm_secret=secret) == settings
+
+
+def test_every_secret_is_of_one_service_and_kind() -> None:
+    found = [Settings.from_context({name: "x"}).credentials for name in SECRETS]
+    assert len(SECRETS) == 11
+    assert all(len(credentials) == 1 for credentials in found)
+    assert len({(only.service, only.kind) for (only,) in found}) == 11
+
+
+def test_the_cdks_own_keys_pass() -> None:
+    context = {
+        "@aws-cdk/aws-iam:minimizePolicies": True,
+        # `cdk flags --set --recommended` writes one that is not like the others.
+        "@aws-cdk-containers/ecs-service-extensions:enableDefaultLogDriver": True,
+        "aws:cdk:enable-path-metadata": True,
+        "aws:cdk:bundling-stacks": ["**"],
+        # `cdk acknowledge` leaves it in cdk.context.json.
+        "acknowledged-issue-numbers": [19836],
+    }
+    assert Settings.from_context(context) == Settings()
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def test_every_fault_is_told_at_once_and_none_with_its_value() -> None:
+    lines = faults(**BAD)
+    assert sorted(line.split(":")[0] for line in lines) == sorted(BAD)
+    assert set(Settings.model_fields) <= set(BAD)
+    assert CANARY not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_no_value_is_repeated_to_whoever_uses_the_settings_in_a_program(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**{name: BAD[name]})
+    assert CANARY not in str(caught.value)
+    assert CANARY not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a:SecretString:b}}",
+        "a}}{{resolve:ssm:/other",
+        "a:SecretString:key::",
+        "{{resolve:secretsmanager:a}}",
+        f"{ARN}:SecretString:key",
+        "arn:aws:s3:::bucket",
+        "arn:aws:secretsmanager:eu-west-1:١٢٣٤٥٦٧٨٩٠١٢:secret:a",
+        "${AWS::AccountId}",
+        "name with spaces",
+        "name\n",
+        "",
+        "#" + VERSION,
+        "fcm#",
+        "fcm#AWSCURRENT",
+        f"fcm#{VERSION}}}}}",
+        f"fcm#{VERSION}#{VERSION}",
+        "x" * 513,
+        5,
+        True,
+        ["a:SecretString:b}}", None],
+        {"id": "a:SecretString:b}}", "version": None},
+        Secret("a:SecretString:b}}", None),
+        Secret("a", "1"),
+    ],
+)
+def test_what_could_break_out_of_a_reference_is_no_secrets_name(hostile: object) -> None:
+    (line,) = faults(fcm_secret=hostile)
+    assert line == (
+        "fcm_secret: must be the name or ARN of a secret in Secrets Manager, if need be followed "
+        "by # and the id of a version; never the secret itself"
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "line"),
+    [
+        ({"fmc_secret": "x"}, "fmc_secret: unknown; did you mean fcm_secret?"),
+        ({"retain-data": "false"}, "retain-data: unknown; did you mean retain_data?"),
+        ({"Stage": "dev"}, "Stage: unknown; did you mean stage?"),
+        ({"zzz": "x"}, "zzz: unknown; docs/settings.md lists them all"),
+        ({"@aws-cdkk/x": "x"}, "@aws-cdkk/x: unknown; docs/settings.md lists them all"),
+        (
+            {"x" * 65: "x"},
+            "a name that is too long: unknown; docs/settings.md lists them all",
+        ),
+    ],
+)
+def test_an_unknown_key_is_told_with_what_was_perhaps_meant(
+    context: dict[str, str], line: str
+) -> None:
+    assert faults(**context) == [line]
+
+
+@pytest.mark.parametrize(
+    ("context", "line"),
+    [
+        ({"retain_data": "maybe"}, "retain_data: must be true or false"),
+        ({"retain_data": ""}, "retain_data: must be true or false"),
+        ({"retain_data": 2}, "retain_data: must be true or false"),
+        ({"memory_mb": "128"}, "memory_mb: must be greater than or equal to 256"),
+        ({"memory_mb": "10241"}, "memory_mb: must be less than or equal to 10240"),
+        ({"memory_mb": "1 GB"}, "memory_mb: must be a whole number"),
+        ({"memory_mb": 512.5}, "memory_mb: must be a whole number"),
+        ({"send_concurrency": True}, "send_concurrency: must be a whole number"),
+        ({"log_retention_days": True}, "log_retention_days: must be a whole number"),
+        ({"worker_concurrency": "1"}, "worker_concurrency: must be greater than or equal to 2"),
+        ({"log_level": "info"}, "log_level: must be 'DEBUG', 'INFO', 'WARN' or 'ERROR'"),
+        ({"architecture": "arm"}, "architecture: must be 'arm64' or 'x86_64'"),
+        ({"application_id": "my app"}, "application_id: must be a project's id: 32 hex digits"),
+        (
+            {"extra_application_ids": {"a": "b"}},
+            "extra_application_ids: must be projects' ids, each 32 hex digits, separated by commas",
+        ),
+        (
+            {"extra_application_ids": "a,b"},
+            "extra_application_ids: must be projects' ids, each 32 hex digits, separated by commas",
+        ),
+        ({"alarm_email": "a@b"}, "alarm_email: must be an e-mail address"),
+        ({"alarm_topic_arn": "alarms"}, "alarm_topic_arn: must be the ARN of an SNS topic"),
+        *(
+            (
+                {"stage": stage},
+                "stage: must be lower-case letters, digits and hyphens, a letter first, 20 at most",
+            )
+            for stage in ("", "Dev", "1dev", "dev_1", "dev\n", "x" * 21, 5)
+        ),
+    ],
+)
+def test_a_bad_value_is_told_with_what_it_must_be(context: dict[str, Any], line: str) -> None:
+    assert faults(**context) == [line]
+
+
+def test_a_retention_that_cloudwatch_does_not_have_is_refused_with_those_that_it_has() -> None:
+    (line,) = faults(log_retention_days="31")
+    assert line.startswith("log_retention_days: must be one of 1, 3, 5, 7, 14, 30, 60, ")
+
+
+def test_impossible_combinations_are_told_at_once() -> None:
+    context = {
+        "application_id": PROJECT,
+        "fcm_secret": "a",
+        "apns_secret": "b",
+        "apns_certificate_secret": "c",
+        "alarm_email": "on-call@example.com",
+        "alarm_topic_arn": TOPIC,
+    }
+    assert faults(**context) == [
+        "fcm_secret, apns_secret, apns_certificate_secret: cannot be set beside application_id; "
+        "the channels of an existing project are set up where it is",
+        "apns_secret and apns_certificate_secret: choose one; a channel has one credential",
+        "alarm_email and alarm_topic_arn: choose one",
+    ]
+
+
+# ------------------------------------------------------------------ where they are told
+
+
+def test_the_table_in_the_docs_is_that_of_the_code() -> None:
+    page = (REPOSITORY / "docs" / "settings.md").read_text()
+    assert table() in page, "put what `python -m infra.settings` prints into docs/settings.md"
+    for name in Settings.model_fields:
+        assert f"| `{name}` |" in table()
+
+
+def test_the_app_ends_with_the_faults_alone(tmp_path: Path) -> None:
+    # Given settings with pasted secrets, as the CDK's command line passes them on
+    context = {**PASTED, "memmory_mb": CANARY}
+    given = {"CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": str(tmp_path / "cdk.out")}
+    # When the app runs
+    result = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=REPOSITORY,
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # Then it says all that is wrong, and nothing else
+    assert result.returncode == 1
+    assert result.stdout == ""
+    first, *lines = result.stderr.splitlines()
+    assert first == "The settings (the context in cdk.json, or -c) cannot be used:"
+    assert {line.split(":")[0].strip() for line in lines} == set(context)
+    # And no secret is anywhere
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert CANARY not in result.stderr + "".join(path.read_text() for path in written)

@@ -1,0 +1,464 @@
+"""What the stack is meant to be, whatever its template looks like.
+
+The template as a whole lies in ``snapshots/``, and ``test_stack_checks.py`` has what the
+checkers of others say about it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stack import (
+    CERTIFICATES,
+    FULL,
+    LAMBDA_ITSELF,
+    OTHER_PROJECT,
+    PROJECT,
+    VERSION,
+    Synthesis,
+    add_stack,
+    new_app,
+    read,
+    stub_bundle,
+    synthesize,
+)
+
+# isort: split
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from infra.push_sender import PushSender
+from infra.settings import Settings
+
+PINPOINT = "AWS::Pinpoint::"
+
+# The key of the secret's JSON that each credential is; an empty one is the whole secret.
+TOKEN_KEY = {
+    "TokenKey": "token_key",
+    "TokenKeyId": "key_id",
+    "TeamId": "team_id",
+    "BundleId": "bundle_id",
+}
+CERTIFICATE = {"Certificate": "certificate", "PrivateKey": "private_key"}
+CHANNELS: dict[str, tuple[str, str | None, dict[str, str]]] = {
+    "fcm_secret": ("GCMChannel", "TOKEN", {"ServiceJson": ""}),
+    "apns_secret": ("APNSChannel", "TOKEN", TOKEN_KEY),
+    "apns_sandbox_secret": ("APNSSandboxChannel", "TOKEN", TOKEN_KEY),
+    "apns_voip_secret": ("APNSVoipChannel", "TOKEN", TOKEN_KEY),
+    "apns_voip_sandbox_secret": ("APNSVoipSandboxChannel", "TOKEN", TOKEN_KEY),
+    "apns_certificate_secret": ("APNSChannel", "CERTIFICATE", CERTIFICATE),
+    "apns_sandbox_certificate_secret": ("APNSSandboxChannel", "CERTIFICATE", CERTIFICATE),
+    "apns_voip_certificate_secret": ("APNSVoipChannel", "CERTIFICATE", CERTIFICATE),
+    "apns_voip_sandbox_certificate_secret": (
+        "APNSVoipSandboxChannel",
+        "CERTIFICATE",
+        CERTIFICATE,
+    ),
+    "baidu_secret": ("BaiduChannel", None, {"ApiKey": "api_key", "SecretKey": "secret_key"}),
+    "adm_secret": (
+        "ADMChannel",
+        None,
+        {"ClientId": "client_id", "ClientSecret": "client_secret"},
+    ),
+}
+
+# What holds data, or what is lost with its identity: a project's id, a channel's set-up.
+HOLDS_DATA = (PINPOINT, "AWS::Logs::LogGroup", "AWS::SQS::Queue")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """Everything there is, with token keys."""
+    return synthesize(tmp_path_factory.mktemp("full"), FULL)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """APNs by certificate, and as little kept as can be."""
+    settings = {**CERTIFICATES, "retain_data": "false", "stage": "dev"}
+    return synthesize(tmp_path_factory.mktemp("certificates"), settings)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """No setting at all."""
+    return synthesize(tmp_path_factory.mktemp("bare"), {})
+
+
+@pytest.fixture(scope="module")
+def existing(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """Take a project that there is already, and one more."""
+    settings = {
+        "application_id": PROJECT,
+        "extra_application_ids": f"{OTHER_PROJECT},{PROJECT}",
+        "alarm_topic_arn": "arn:aws:sns:eu-west-1:123456789012:on-call",
+        "architecture": "x86_64",
+        "memory_mb": "1024",
+        "log_level": "DEBUG",
+        "log_retention_days": "731",
+        "send_concurrency": "8",
+    }
+    return synthesize(tmp_path_factory.mktemp("existing"), settings)
+
+
+def properties(of: Synthesis, type_: str) -> dict[str, Any]:
+    found: dict[str, Any] = of.only(type_)["Properties"]
+    return found
+
+
+def reference(secret: str, key: str, version: str = "") -> str:
+    return f"{{{{resolve:secretsmanager:{secret}:SecretString:{key}::{version}}}}}"
+
+
+def in_words(value: Any) -> Any:
+    """Read what CloudFormation would join: ``{a}`` is a reference, ``{a.b}`` an attribute."""
+    match value:
+        case {"Ref": str(name)}:
+            return f"{{{name}}}"
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            return f"{{{name}.{attribute}}}"
+        case {"Fn::Join": [str(separator), list(parts)]}:
+            return separator.join(map(in_words, parts))
+    return value
+
+
+def statements(of: Synthesis) -> Iterator[dict[str, Any]]:
+    for policy in of.of_type("AWS::IAM::Policy").values():
+        yield from policy["Properties"]["PolicyDocument"]["Statement"]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def allowed(of: Synthesis) -> dict[str, list[str]]:
+    """Give every action that the role allows, with its resources."""
+    return {
+        action: [in_words(resource) for resource in as_list(statement["Resource"])]
+        for statement in statements(of)
+        for action in as_list(statement["Action"])
+    }
+
+
+def the_id(of: Synthesis, type_: str) -> str:
+    (found,) = (id_ for id_, made in of.of_type(type_).items() if made["Type"] == type_)
+    return found
+
+
+# ------------------------------------------------------------------ the project and its channels
+
+
+def test_the_table_of_channels_here_has_all_settings() -> None:
+    assert set(CHANNELS) == {name for name in Settings.model_fields if name.endswith("_secret")}
+
+
+@pytest.mark.parametrize("setting", CHANNELS)
+def test_a_channel_is_made_with_references_to_its_secret_alone(
+    setting: str, full: Synthesis, certificates: Synthesis
+) -> None:
+    made = full if setting in FULL else certificates
+    type_, method, credentials = CHANNELS[setting]
+    expected: dict[str, Any] = {
+        "ApplicationId": {"Ref": the_id(made, f"{PINPOINT}App")},
+        "Enabled": True,
+        **{name: reference(f"my-app/{setting}", key) for name, key in credentials.items()},
+    }
+    if method is not None:
+        expected["DefaultAuthenticationMethod"] = method
+    assert properties(made, PINPOINT + type_) == expected
+
+
+def test_no_other_channel_is_made_than_those_that_are_configured(
+    full: Synthesis, certificates: Synthesis, bare: Synthesis
+) -> None:
+    def made(of: Synthesis) -> set[str]:
+        types = [found["Type"].removeprefix(PINPOINT) for found in of.of_type(PINPOINT).values()]
+        assert len(types) == len(set(types))
+        return set(types)
+
+    assert made(bare) == {"App"}
+    assert made(full) == {"App", *(CHANNELS[name][0] for name in FULL if name in CHANNELS)}
+    assert made(certificates) == {"App", *(CHANNELS[name][0] for name in CERTIFICATES)}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["my-app/fcm", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-app/fcm-AbCdEf"],
+)
+def test_a_secret_may_be_an_arn_and_have_a_version(secret: str, tmp_path: Path) -> None:
+    made = synthesize(tmp_path, {"fcm_secret": f"{secret}#{VERSION}"})
+    channel = properties(made, f"{PINPOINT}GCMChannel")
+    assert channel["ServiceJson"] == reference(secret, "", VERSION)
+
+
+def test_nothing_that_a_synth_writes_names_a_secret_but_in_a_reference(full: Synthesis) -> None:
+    secrets = [value for name, value in FULL.items() if name in CHANNELS]
+    named = re.compile("|".join(map(re.escape, secrets)))
+    referred = re.compile(
+        rf"\{{\{{resolve:secretsmanager:({named.pattern}):SecretString:[a-z_]*::\}}\}}"
+    )
+    written = dict(contents(full.folder))
+    assert {"manifest.json", "push-sender.template.json", "stub.txt"} <= set(written)
+    assert len(referred.findall(written["push-sender.template.json"])) == 1 + 4 * 4 + 2 + 2
+    for name, content in written.items():
+        assert len(named.findall(content)) == len(referred.findall(content)), name
+
+
+def contents(folder: Path) -> Iterator[tuple[str, str]]:
+    """Read every file under a folder, and every file in its archives."""
+    for path in folder.rglob("*"):
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    yield name, archive.read(name).decode(errors="replace")
+        elif path.is_file():
+            yield path.name, path.read_text()
+
+
+def test_the_end_of_support_is_acknowledged_on_the_projects_resources_alone(
+    full: Synthesis,
+) -> None:
+    acknowledged = {
+        id_: found["Metadata"]["cfn-lint"]
+        for id_, found in full.template["Resources"].items()
+        if "W3696" in json.dumps(found.get("Metadata", {}))
+    }
+    assert set(acknowledged) == set(full.of_type(PINPOINT))
+    for found in acknowledged.values():
+        assert found["config"] == {"ignore_checks": ["W3696"]}
+        assert "go on as AWS End User Messaging Push" in found["reason"]
+
+
+def test_an_existing_project_leaves_nothing_of_pinpoint_in_the_template(
+    existing: Synthesis,
+) -> None:
+    assert not existing.of_type(PINPOINT)
+    assert PINPOINT not in json.dumps(existing.template)
+    assert existing.template["Outputs"]["ApplicationId"]["Value"] == PROJECT
+
+
+def test_the_role_and_the_function_know_the_same_projects(
+    full: Synthesis, existing: Synthesis
+) -> None:
+    arn = "arn:{AWS::Partition}:mobiletargeting:{AWS::Region}:{AWS::AccountId}:apps/%s/messages"
+    app = f"{{{the_id(full, f'{PINPOINT}App')}}}"
+    expected = [(full, [app, PROJECT, OTHER_PROJECT]), (existing, [PROJECT, OTHER_PROJECT])]
+    for made, projects in expected:
+        function = properties(made, "AWS::Lambda::Function")
+        environment = function["Environment"]["Variables"]
+        assert in_words(environment["APPLICATION_IDS"]) == ",".join(projects)
+        assert sorted(allowed(made)["mobiletargeting:SendMessages"]) == sorted(
+            arn % project for project in projects
+        )
+
+
+# ------------------------------------------------------------------ the function
+
+
+def test_the_function_is_what_the_settings_make_it_by_default(full: Synthesis) -> None:
+    function = properties(full, "AWS::Lambda::Function")
+    assert function["Runtime"] == "python3.13"
+    assert function["Architectures"] == ["arm64"]
+    assert function["Handler"] == "push_sender.handler.handler"
+    assert function["Timeout"] == 29
+    assert function["MemorySize"] == 512
+    assert function["TracingConfig"] == {"Mode": "Active"}
+    assert function["LoggingConfig"] == {
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": "INFO",
+        "LogGroup": {"Ref": the_id(full, "AWS::Logs::LogGroup")},
+    }
+    assert function["Environment"]["Variables"]["SEND_CONCURRENCY"] == "16"
+    assert properties(full, "AWS::Logs::LogGroup")["RetentionInDays"] == 30
+
+
+def test_the_function_follows_its_settings(existing: Synthesis) -> None:
+    function = properties(existing, "AWS::Lambda::Function")
+    assert function["Architectures"] == ["x86_64"]
+    assert function["MemorySize"] == 1024
+    assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
+    assert function["Environment"]["Variables"]["SEND_CONCURRENCY"] == "8"
+    assert properties(existing, "AWS::Logs::LogGroup")["RetentionInDays"] == 731
+
+
+def test_the_alias_is_the_version_of_this_deployment(full: Synthesis) -> None:
+    alias = properties(full, "AWS::Lambda::Alias")
+    assert alias["Name"] == "live"
+    version = the_id(full, "AWS::Lambda::Version")
+    assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
+
+
+def test_lambda_never_sends_an_asynchronous_event_twice(full: Synthesis) -> None:
+    configured = [
+        found["Properties"] for found in full.of_type("AWS::Lambda::EventInvokeConfig").values()
+    ]
+    assert [found["MaximumRetryAttempts"] for found in configured] == [0, 0]
+    assert not any("DestinationConfig" in found for found in configured)
+    alias = {"Fn::Split": [":", {"Ref": the_id(full, "AWS::Lambda::Alias")}]}
+    qualifiers = [found["Qualifier"] for found in configured]
+    assert "$LATEST" in qualifiers
+    assert {"Fn::Select": [7, alias]} in qualifiers
+
+
+def test_what_failed_goes_to_an_encrypted_queue_that_takes_tls_only(full: Synthesis) -> None:
+    queue = the_id(full, "AWS::SQS::Queue")
+    arn = {"Fn::GetAtt": [queue, "Arn"]}
+    function = properties(full, "AWS::Lambda::Function")
+    assert function["DeadLetterConfig"] == {"TargetArn": arn}
+    assert properties(full, "AWS::SQS::Queue") == {
+        "MessageRetentionPeriod": 14 * 24 * 3600,
+        "SqsManagedSseEnabled": True,
+    }
+    policy = properties(full, "AWS::SQS::QueuePolicy")
+    assert policy["Queues"] == [{"Ref": queue}]
+    assert policy["PolicyDocument"]["Statement"] == [
+        {
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": "sqs:*",
+            "Resource": arn,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    ]
+
+
+def test_data_stays_unless_told_otherwise(full: Synthesis, certificates: Synthesis) -> None:
+    for made, holding in ((full, "Retain"), (certificates, "Delete")):
+        for id_, found in made.template["Resources"].items():
+            type_ = found["Type"]
+            expected: str | None = None
+            if type_.startswith(HOLDS_DATA) and type_ != "AWS::SQS::QueuePolicy":
+                expected = holding
+            elif type_ == "AWS::Lambda::Version":  # to roll back to
+                expected = "Retain"
+            policies = {found.get("DeletionPolicy"), found.get("UpdateReplacePolicy")}
+            assert policies == {expected}, id_
+
+
+# ------------------------------------------------------------------ the role
+
+
+def test_the_role_allows_the_one_call_of_the_code_and_what_lambda_needs_itself(
+    full: Synthesis,
+) -> None:
+    assert set(allowed(full)) == {"mobiletargeting:SendMessages", *LAMBDA_ITSELF}
+    assert all(statement["Effect"] == "Allow" for statement in statements(full))
+
+
+def test_the_roles_resources_are_named_but_for_tracing(full: Synthesis) -> None:
+    queue, log = the_id(full, "AWS::SQS::Queue"), the_id(full, "AWS::Logs::LogGroup")
+    actions = allowed(full)
+    assert {action for action, resources in actions.items() if resources == ["*"]} == {
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    }
+    for resources in actions.values():
+        assert resources == ["*"] or "*" not in "".join(resources)
+    assert actions["sqs:SendMessage"] == [f"{{{queue}.Arn}}"]
+    assert actions["logs:PutLogEvents"] == [f"{{{log}.Arn}}"]
+    assert not [action for action in actions if "*" in action]
+
+
+def test_the_role_is_lambdas_alone_and_has_no_policy_of_others(full: Synthesis) -> None:
+    role = properties(full, "AWS::IAM::Role")
+    assert role.keys() == {"AssumeRolePolicyDocument", "Description"}
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust == {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"Service": "lambda.amazonaws.com"},
+    }
+    assert "AWS::IAM::ManagedPolicy" not in json.dumps(full.template)
+    (policy,) = full.of_type("AWS::IAM::Policy").values()
+    assert policy["Properties"]["Roles"] == [{"Ref": the_id(full, "AWS::IAM::Role")}]
+
+
+# ------------------------------------------------------------------ the stack as a whole
+
+
+def test_nothing_is_told_to_the_makers_of_the_cdk(full: Synthesis) -> None:
+    assert not full.of_type("AWS::CDK::Metadata")
+
+
+# Names that are no resource's own: of a part of a function or role, of what an alarm watches.
+WITHIN = {
+    ("AWS::Lambda::Alias", "Name"),
+    ("AWS::IAM::Policy", "PolicyName"),
+    ("AWS::CloudWatch::Alarm", "MetricName"),
+}
+
+
+def names(of: Synthesis) -> set[str]:
+    """Find the names that are fixed, and so could collide with another stack's."""
+    return {
+        value
+        for found in of.template["Resources"].values()
+        for key, value in found["Properties"].items()
+        if key.endswith("Name") and isinstance(value, str) and (found["Type"], key) not in WITHIN
+    }
+
+
+def test_two_stages_in_one_app_share_no_name(tmp_path: Path) -> None:
+    app = new_app(tmp_path)
+    bundle = stub_bundle(tmp_path)
+    for stage in ("blue", "green"):
+        add_stack(app, bundle, {**FULL, "stage": stage})
+    app.synth()
+    blue, green = (
+        names(read(tmp_path / "cdk.out", f"push-sender-{stage}")) for stage in ("blue", "green")
+    )
+    assert len(blue) >= 2
+    assert all("blue" in name for name in blue)
+    assert {name.replace("blue", "green") for name in blue} == green
+
+
+def test_the_stage_is_part_of_every_name(certificates: Synthesis, bare: Synthesis) -> None:
+    assert {name.replace("push-sender", "push-sender-dev") for name in names(bare)} == names(
+        certificates
+    )
+    function = properties(certificates, "AWS::Lambda::Function")
+    assert function["FunctionName"] == "push-sender-dev"
+    assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == "push-sender-dev"
+
+
+def test_another_teams_stack_takes_the_construct_and_may_only_invoke_the_alias(
+    tmp_path: Path,
+) -> None:
+    # Given the stack of another team, in an app with none of our settings and flags
+    app = cdk.App(
+        analytics_reporting=False,
+        builtin_cloud_formation_validation=False,
+        outdir=str(tmp_path / "cdk.out"),
+    )
+    stack = cdk.Stack(app, "Orders")
+    caller = iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
+    # When it has push senders of its own, and lets its service send
+    bundle = stub_bundle(tmp_path)
+    settings = Settings.from_context({"fcm_secret": "orders/fcm", "stage": "orders"})
+    sender = PushSender(stack, "PushSender", settings=settings, bundle=bundle)
+    other = Settings.from_context({"stage": "returns"})
+    PushSender(stack, "Returns", settings=other, bundle=bundle)
+    sender.grant_invoke(caller)
+    app.synth()
+    # Then all stands in that stack, and the service may invoke the one alias
+    made = read(tmp_path / "cdk.out", "Orders")
+    assert {found["Properties"]["Name"] for found in made.of_type(f"{PINPOINT}App").values()} == {
+        "push-sender-orders",
+        "push-sender-returns",
+    }
+    (granted,) = (
+        found["Properties"]["PolicyDocument"]["Statement"]
+        for id_, found in made.of_type("AWS::IAM::Policy").items()
+        if id_.startswith("Caller")
+    )
+    (alias,) = (id_ for id_ in made.of_type("AWS::Lambda::Alias") if id_.startswith("PushSender"))
+    assert granted == [
+        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": {"Ref": alias}}
+    ]
