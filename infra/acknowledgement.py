@@ -40,6 +40,4 @@ def acknowledge_lint(resource: cdk.CfnResource, reason: str, *checks: str) -> No
     checks
         Their ids, such as ``W3696``.
     """
-    resource.add_metadata(
-        "cfn-lint", {"config": {"ignore_checks": list(checks)}, "reason": reason}
-    )
+    resource.add_metadata("cfn-lint", {"config": {"ignore_checks": list(checks)}, "reason": reason})

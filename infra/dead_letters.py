@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.removal import removal_policy
 from infra.settings import Settings
 
 
@@ -27,7 +28,5 @@ class DeadLetters(Construct):
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),  # the most there is
-            removal_policy=cdk.RemovalPolicy.RETAIN
-            if settings.retain_data
-            else cdk.RemovalPolicy.DESTROY,
+            removal_policy=removal_policy(settings),
         )

@@ -10,6 +10,7 @@ from aws_cdk import aws_pinpoint as pinpoint
 from constructs import Construct
 
 from infra.acknowledgement import acknowledge, acknowledge_lint
+from infra.removal import removal_policy
 from infra.settings import Credential, CredentialKind, Secret, Service, Settings
 
 _RESOURCES: Final[Mapping[Service, Callable[..., cdk.CfnResource]]] = {
@@ -67,9 +68,7 @@ class Project(Construct):
         self.services: tuple[Service, ...] | None = None
         application_id = settings.application_id
         if application_id is None:
-            self._policy = (
-                cdk.RemovalPolicy.RETAIN if settings.retain_data else cdk.RemovalPolicy.DESTROY
-            )
+            self._policy = removal_policy(settings)
             # A change of the name would make another project, with another id.
             app = pinpoint.CfnApp(self, "App", name=settings.name)
             self._keep(app)

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from infra.bundle import Bundle
+from infra.project import Project
 from infra.push_sender import PushSender
 from infra.settings import Settings
 
@@ -36,6 +37,7 @@ class PushSenderStack(cdk.Stack):
         function = sender.function
         outputs = {
             "ApplicationId": (sender.project.application_ids[0], "the push project"),
+            "Channels": (_channels(sender.project), "what it can push to"),
             "FunctionName": (
                 f"{function.function.function_name}:{function.alias.alias_name}",
                 "for aws lambda invoke --function-name",
@@ -53,3 +55,9 @@ class PushSenderStack(cdk.Stack):
         }
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(self, name, value=value, description=description)
+
+
+def _channels(project: Project) -> str:
+    if project.services is None:
+        return "those of the existing project"
+    return ", ".join(project.services) or "none"

@@ -14,17 +14,10 @@ from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.deployed import invoke, push, within
+from tests.stack import LAMBDA_ITSELF
 
 REPOSITORY = Path(__file__).parent.parent
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.json"))
-
-LAMBDA_ITSELF = {
-    "logs:CreateLogStream",
-    "logs:PutLogEvents",
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
-}
-"""What Lambda does in the role's name and the sandbox does without calls: logs and traces."""
 
 
 @pytest.fixture(scope="module")
@@ -163,16 +156,10 @@ def test_the_role_may_do_what_the_code_does_and_nothing_else(sandbox: Sandbox) -
         for statement in statements(deployment)
         for action in statement["Action"]
         for resource in statement["Resource"]
-        if action not in LAMBDA_ITSELF
     }
-    assert made == allowed
+    assert made <= allowed
+    assert {action for _, action, _ in allowed - made} <= LAMBDA_ITSELF.keys()
     assert all(call.allowed for call in sandbox.permissions.calls())
-
-
-def test_the_exceptions_are_all_in_the_policy(deployment: Deployment) -> None:
-    actions = {action for statement in statements(deployment) for action in statement["Action"]}
-
-    assert actions > LAMBDA_ITSELF
 
 
 def test_an_action_that_is_taken_out_is_denied(deployment: Deployment) -> None:
@@ -181,7 +168,7 @@ def test_an_action_that_is_taken_out_is_denied(deployment: Deployment) -> None:
         "sqs:SendMessage": lambda: bool(fail_later(deployment)),
     }
     actions = {action for statement in statements(deployment) for action in statement["Action"]}
-    assert works.keys() == actions - LAMBDA_ITSELF
+    assert works.keys() >= actions - LAMBDA_ITSELF.keys()
 
     for action, works_still in works.items():
 

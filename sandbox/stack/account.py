@@ -76,9 +76,12 @@ def sandbox_context(context: Mapping[str, Any]) -> dict[str, Any]:
     """Complete a context for the sandbox.
 
     Where it configures no channel and names no existing project, as in a fresh clone, every
-    channel is set up, with made-up credentials. A secret's ARN is shortened to its name,
+    channel is set up, with made-up credentials. The CDK's flags are those of ``cdk.json``. A
+    secret's ARN is shortened to its name,
     because nobody can choose the end of an ARN.
     """
+    flags = {key: value for key, value in committed_context().items() if key.startswith("@")}
+    context = {**flags, **context}
     settings = Settings.from_context(context)
     if not settings.credentials and settings.application_id is None:
         return {**context, **_EVERY_CHANNEL}
