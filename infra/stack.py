@@ -53,6 +53,8 @@ class PushSenderStack(cdk.Stack):
                 "what to look at in CloudWatch",
             ),
         }
+        if settings.alarm_email and sender.alarms.topic is not None:
+            outputs["AlarmTopicArn"] = (sender.alarms.topic.topic_arn, "who is told of alarms")
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(self, name, value=value, description=description)
 
