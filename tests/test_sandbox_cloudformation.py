@@ -68,40 +68,78 @@ def test_a_handle_that_does_nothing_is_let_through(sandbox: Sandbox) -> None:
     assert sandbox.topics() == ["topic"]
 
 
+def test_a_custom_resource_is_left_to_its_function(sandbox: Sandbox) -> None:
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:nobodys"
+    custom = {"Type": "Custom::Thing", "Properties": {"ServiceToken": function}}
+
+    stack = sandbox.create({"Custom": custom})
+
+    assert "[Custom]. Function not found" in stack["StackStatusReason"]
+
+
+def test_types_of_moto_itself_are_made_replaced_and_deleted(sandbox: Sandbox) -> None:
+    def buckets() -> list[str]:
+        return [bucket["Name"] for bucket in sandbox.client("s3").list_buckets()["Buckets"]]
+
+    stack = sandbox.create({"Bucket": resource("S3::Bucket", BucketName="first")})
+    sandbox.update({"Bucket": resource("S3::Bucket", BucketName="second")})
+    after_update = buckets()
+    sandbox.delete()
+
+    assert (after_update, buckets()) == (["second"], [])
+    assert ("Bucket", "DELETE_FAILED") not in sandbox.events(stack["StackId"])
+
+
 @pytest.mark.parametrize(
-    ("resources", "reason"),
+    ("resources", "told", "reason"),
     [
-        ({"Topic": topic(DisplayName={"Ref": "Nobody"})}, "dependencies [Nobody]"),
-        ({"Topic": topic(DisplayName={"Fn::Sub": "x ${Nobody.Arn}"})}, "dependencies [Nobody]"),
-        ({"Topic": {**topic(), "DependsOn": "Nobody"}}, "dependencies [Nobody]"),
+        ({"T": topic(DisplayName={"Ref": "X"})}, {}, "[X] in the Resources block"),
+        ({"T": topic(DisplayName={"Fn::Sub": "a ${X.Arn}"})}, {}, "[X] in the Resources block"),
+        ({"T": {**topic(), "DependsOn": "X"}}, {}, "[X] in the Resources block"),
+        ({"T": topic()}, joined("a", {"Ref": "X"}), "[X] in the Outputs block"),
+        (
+            {"T": topic()},
+            joined("a", {"Fn::GetAtt": ["T", "Height"]}),
+            "resource T does not support attribute type Height",
+        ),
+        (
+            {"T": topic(), "U": topic("u", DisplayName={"Fn::Sub": "${T.Height}"})},
+            {},
+            "resource T does not support attribute type Height",
+        ),
         (
             {
                 "A": topic("a", DisplayName={"Ref": "B"}),
-                "B": topic("b", DisplayName={"Fn::GetAtt": ["A", "TopicName"]}),
+                "B": topic("b", DisplayName={"Fn::GetAtt": "A.TopicName"}),
             },
+            {},
             "Circular dependency between resources: [A, B]",
         ),
     ],
 )
 def test_a_template_that_cannot_work_is_refused(
-    sandbox: Sandbox, resources: Template, reason: str
+    sandbox: Sandbox, resources: Template, told: Template, reason: str
 ) -> None:
-    assert reason in refusal(sandbox.create, resources)
+    assert reason in refusal(sandbox.create, resources, Outputs=output(Told=told))
     assert sandbox.topics() == []
+    assert "does not exist" in refusal(sandbox.stack)
 
 
 def test_resources_are_made_after_what_they_refer_to_or_depend_on(sandbox: Sandbox) -> None:
     sandbox.create(
         {
-            "Last": topic("last", DisplayName={"Fn::Sub": ["${A}-${Second}", {"A": "a"}]}),
+            "Last": topic(
+                "last", DisplayName={"Fn::Sub": ["${Own} ${Second}", {"Own": {"Ref": "Third"}}]}
+            ),
             "Second": {**topic("second"), "DependsOn": ["First"]},
             "First": topic("first"),
+            "Third": {**topic("third"), "DependsOn": "Second"},
         }
     )
 
     made = [name for name, status in sandbox.events() if status == "CREATE_COMPLETE"]
-    assert made == ["First", "Second", "Last", "stack"]
-    assert sandbox.display_name("last") == f"a-{sandbox.id_of('Second')}"
+    assert made == ["First", "Second", "Third", "Last", "stack"]
+    assert sandbox.display_name("last") == f"{sandbox.id_of('Third')} {sandbox.id_of('Second')}"
 
 
 def test_parameters_conditions_and_rules_do_not_disturb(sandbox: Sandbox) -> None:
@@ -257,6 +295,16 @@ def test_a_reference_to_a_secret_becomes_its_value(
 
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     assert sandbox.display_name() == resolved
+
+
+@pytest.mark.usefixtures("secret_arn")
+def test_a_reference_may_be_deep_in_a_property(sandbox: Sandbox) -> None:
+    tags = [{"Key": "tag", "Value": "{{resolve:secretsmanager:app/plain}}"}]
+
+    sandbox.create({"Topic": topic(Tags=tags)})
+
+    told = sandbox.client("sns").list_tags_for_resource(ResourceArn=sandbox.id_of("Topic"))
+    assert told["Tags"] == [{"Key": "tag", "Value": CANARY}]
 
 
 @pytest.mark.usefixtures("secret_arn")
@@ -422,7 +470,7 @@ def test_a_failed_update_brings_back_what_was(sandbox: Sandbox) -> None:
     after = {
         "Changed": topic(DisplayName="after"),
         "Renamed": topic("new"),
-        "Added": topic("added"),
+        "Added": {**topic("added"), "DeletionPolicy": "RetainExceptOnCreate"},
         "Faulty": {**FAULTY, "DependsOn": ["Changed", "Renamed", "Added"]},
     }
 
@@ -433,11 +481,57 @@ def test_a_failed_update_brings_back_what_was(sandbox: Sandbox) -> None:
     assert sandbox.display_name() == "before"
     assert sorted(sandbox.topics()) == ["old", "topic"]
     assert outputs(stack)["Renamed"].endswith(":old")
-    body = sandbox.client("cloudformation").get_template(StackName="stack")["TemplateBody"]
-    assert body["Resources"] == before
+    shown = sandbox.client("cloudformation").get_template
+    assert shown(StackName="stack")["TemplateBody"]["Resources"] == before
     del after["Faulty"]
-    assert sandbox.update(after)["StackStatus"] == "UPDATE_COMPLETE"
+    stack = sandbox.update(after, Outputs=told)
+    assert stack["StackStatus"] == "UPDATE_COMPLETE"
+    assert outputs(stack)["Renamed"].endswith(":new")
     assert sorted(sandbox.topics()) == ["added", "new", "topic"]
+    assert shown(StackName="stack")["TemplateBody"]["Resources"] == after
+
+
+def test_a_failed_update_keeps_what_it_was_about_to_replace(sandbox: Sandbox) -> None:
+    project = output(Id={"Ref": "App"})
+    before = outputs(sandbox.create({"App": PROJECT}, Outputs=project))["Id"]
+    renamed = resource("Pinpoint::App", Name="renamed")
+
+    stack = sandbox.update(
+        {"App": renamed, "Faulty": {**FAULTY, "DependsOn": "App"}}, Outputs=project
+    )
+
+    apps = sandbox.client("pinpoint").get_apps()["ApplicationsResponse"]["Item"]
+    assert [(app["Id"], app["Name"]) for app in apps] == [(before, "demo")]
+    assert outputs(stack)["Id"] == before
+
+
+def test_a_resource_that_failed_half_way_is_brought_back_too(sandbox: Sandbox) -> None:
+    def resources(sid: str, *queues: Any) -> Template:
+        own = {"Statement": [{"Sid": sid}]}
+        policy = resource("SQS::QueuePolicy", Queues=list(queues), PolicyDocument=own)
+        return {"Queue": resource("SQS::Queue"), "Policy": policy}
+
+    sandbox.create(resources("before", {"Ref": "Queue"}))
+
+    stack = sandbox.update(resources("after", {"Ref": "Queue"}, "https://nowhere/1/nobodys"))
+
+    assert "failed to update: [Policy]" in stack["StackStatusReason"]
+    attributes = sandbox.client("sqs").get_queue_attributes(
+        QueueUrl=sandbox.id_of("Queue"), AttributeNames=["Policy"]
+    )["Attributes"]
+    assert json.loads(attributes["Policy"])["Statement"] == [{"Sid": "before"}]
+
+
+def test_resources_are_deleted_before_what_they_came_to_refer_to(sandbox: Sandbox) -> None:
+    sandbox.create({"First": topic("first")})
+    stack = sandbox.update(
+        {"First": topic("first", DisplayName={"Ref": "Later"}), "Later": topic("later")}
+    )
+
+    sandbox.delete()
+
+    deleted = [name for name, status in sandbox.events(stack["StackId"]) if "DELETE_C" in status]
+    assert deleted == ["First", "Later", "stack"]
 
 
 def test_a_resource_cannot_become_one_of_another_type(sandbox: Sandbox) -> None:
@@ -464,10 +558,12 @@ def test_a_stack_that_cannot_be_deleted_stays_and_says_why(sandbox: Sandbox) -> 
 
     sandbox.delete()
     stack = sandbox.stack()
+    refused = refusal(sandbox.update, {"Topic": topic()})
     iam.remove_role_from_instance_profile(InstanceProfileName="p", RoleName=role)
     sandbox.delete()
 
     assert stack["StackStatus"] == "DELETE_FAILED"
+    assert "is in DELETE_FAILED state and can not be updated" in refused
     assert stack["StackStatusReason"] == "The following resource(s) failed to delete: [Role]."
     assert sandbox.topics() == []
     assert "does not exist" in refusal(sandbox.stack)
@@ -512,9 +608,13 @@ def test_a_stack_can_use_what_another_exports(sandbox: Sandbox) -> None:
     sandbox.create(imported, name="other")
 
     assert sandbox.display_name("other").endswith(":topic")
-    sandbox.delete("other")
+    exports = sandbox.client("cloudformation").list_exports
+    assert [export["Name"] for export in exports()["Exports"]] == ["the-topic"]
+    sandbox.update({"Topic": topic()})
+    assert exports()["Exports"] == []
+    sandbox.update({"Topic": topic()}, Outputs=exported)
     sandbox.delete()
-    assert sandbox.client("cloudformation").list_exports()["Exports"] == []
+    assert exports()["Exports"] == []
 
 
 def test_change_sets_deploy_and_fail_as_stacks_do(sandbox: Sandbox) -> None:

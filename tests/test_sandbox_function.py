@@ -216,12 +216,12 @@ def test_a_cold_start_logs_nothing_of_the_sdks(reconfigurable: Deployment) -> No
 def test_at_debug_the_real_runtime_logs_no_token_and_no_text(reconfigurable: Deployment) -> None:
     functions = client("lambda", reconfigurable.url)
     config = functions.get_function_configuration(FunctionName=reconfigurable.function_name)
-    before = config["Environment"]["Variables"]
+    before, logging = config["Environment"]["Variables"], config["LoggingConfig"]
     debug = {**before, "POWERTOOLS_LOG_LEVEL": "DEBUG", "POWERTOOLS_DEBUG": "true"}
     functions.update_function_configuration(
         FunctionName=reconfigurable.function_name,
         Environment={"Variables": debug},
-        LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"},
+        LoggingConfig={**logging, "ApplicationLogLevel": "DEBUG"},
     )
     secret = "KaNaRy"
     event = {"recipient": {"token": secret, "service": "GCM"}, "message": secret}
@@ -232,7 +232,7 @@ def test_at_debug_the_real_runtime_logs_no_token_and_no_text(reconfigurable: Dep
         functions.update_function_configuration(
             FunctionName=reconfigurable.function_name,
             Environment={"Variables": before},
-            LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"},
+            LoggingConfig=logging,
         )
 
     assert report["summary"]["accepted"] == 1

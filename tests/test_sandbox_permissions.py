@@ -122,6 +122,10 @@ def policy(*statements: Mapping[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
+NEARLY_EVERYTHING = (statement("*", "*"), statement("iam:CreateUser", "*", effect="Deny"))
+"""What is no administrator's, and allows all that is asked for here."""
+
+
 def client(
     service: str,
     url: str,
@@ -496,6 +500,18 @@ def test_limits_that_the_check_does_not_know_are_named_and_allow_nothing(account
             client("sqs", account.url, credentials).receive_message(QueueUrl=account.queue_url)
 
 
+def test_a_role_that_may_do_everything_is_an_administrator(account: Account) -> None:
+    account.allow(statement("*", "*"))
+    buckets = account.as_role("s3").list_buckets()["Buckets"]
+
+    account.allow(*NEARLY_EVERYTHING)
+    with pytest.raises(ClientError, match=f"{UNKNOWN}$"):
+        account.as_role("s3").list_buckets()
+
+    assert buckets == []
+    assert [call.allowed for call in account.permissions.calls()] == [False]
+
+
 # How policies are read.
 
 QUEUE = ALLOWED["sqs:SendMessage"]
@@ -653,7 +669,7 @@ def test_a_call_that_the_check_does_not_know_is_denied_and_named(
     action: str,
     answer: tuple[str, int] | None,
 ) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
 
     with pytest.raises(ClientError) as refused:
         getattr(account.as_role(service), method)(**parameters)
@@ -666,7 +682,7 @@ def test_a_call_that_the_check_does_not_know_is_denied_and_named(
 
 
 def test_a_call_that_is_signed_for_another_service_is_not_known(account: Account) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
     body = json.dumps({"QueueUrl": account.queue_url, "TableName": "sends"}).encode()
 
     status, answer = post(
@@ -688,7 +704,7 @@ def test_a_call_that_is_signed_for_another_service_is_not_known(account: Account
 def test_only_send_messages_itself_is_known_of_pinpoint(
     account: Account, method: str, path: str
 ) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
     asked = http.client.HTTPConnection(account.url.removeprefix("http://"), timeout=10)
     asked.request(method, path, headers={"Authorization": signed(account, "mobiletargeting")})
 
@@ -727,7 +743,7 @@ def test_what_is_not_known_is_named_in_few_and_harmless_letters(
 def test_a_presigned_address_is_judged_as_the_role_that_signed_it(
     account: Account, version: str, credential: str
 ) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
     address = client("s3", account.url, account.credentials, version).generate_presigned_url(
         "get_object", Params={"Bucket": "b", "Key": "k"}
     )
@@ -742,7 +758,7 @@ def test_a_presigned_address_is_judged_as_the_role_that_signed_it(
 
 
 def test_the_older_signature_of_s3_is_judged(account: Account) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
 
     with pytest.raises(ClientError) as refused:
         client("s3", account.url, account.credentials, "s3").list_buckets()
@@ -751,7 +767,7 @@ def test_the_older_signature_of_s3_is_judged(account: Account) -> None:
 
 
 def test_a_phone_number_is_no_resource_and_is_not_repeated(account: Account) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
 
     with pytest.raises(ClientError, match="cannot tell from the request which") as refused:
         account.as_role("sns").publish(PhoneNumber="+491700000000", Message="hello")
@@ -774,7 +790,7 @@ def test_a_phone_number_is_no_resource_and_is_not_repeated(account: Account) -> 
     ids=range(15),
 )
 def test_a_resource_that_cannot_be_told_is_denied(account: Account, body: bytes) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
 
     status, answer = post(account.url, body, signed(account), target="AmazonSQS.SendMessage")
 
@@ -787,7 +803,7 @@ def test_a_resource_that_cannot_be_told_is_denied(account: Account, body: bytes)
 
 @pytest.mark.parametrize("entries", [None, [], {}, [1], [{"EventBusName": None}]])
 def test_events_without_a_bus_that_can_be_told_are_denied(account: Account, entries: Any) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
     body = json.dumps({"Entries": entries}).encode()
 
     status, answer = post(
@@ -857,7 +873,7 @@ def test_a_request_without_a_signature_is_not_judged(account: Account) -> None:
 def test_no_broken_signature_breaks_the_sandbox_or_frees_a_role_from_the_check(
     account: Account, authorization: str, judged: bool
 ) -> None:
-    account.allow(statement("*", "*"))
+    account.allow(*NEARLY_EVERYTHING)
     header = authorization.replace("{key}", account.credentials["AWS_ACCESS_KEY_ID"])
 
     status, answer = ask_mounted(account, Authorization=header)

@@ -47,7 +47,7 @@ CREDENTIALS: dict[str, dict[str, str]] = {
     "GCM": {"DefaultAuthenticationMethod": "TOKEN", "ServiceJson": '{"type": "made up"}'},
     "APNS": {"DefaultAuthenticationMethod": "TOKEN", **TOKEN},
     "APNSSandbox": {"DefaultAuthenticationMethod": "KEY", **TOKEN},
-    "APNSVoip": {"DefaultAuthenticationMethod": "CERTIFICATE", **CERTIFICATE},
+    "APNSVoip": {"DefaultAuthenticationMethod": "certificate", **CERTIFICATE},
     "APNSVoipSandbox": CERTIFICATE,
     "Baidu": {"ApiKey": "k", "SecretKey": "s"},
     "ADM": {"ClientId": "i", "ClientSecret": "s"},
@@ -130,21 +130,43 @@ def test_a_channel_of_no_project_fails_the_stack(sandbox: Sandbox) -> None:
 
 
 def test_a_channel_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) -> None:
-    adm = CREDENTIALS["ADM"]
-    states: list[dict[str, bool]] = []
-    for made in (channel("ADM", **adm), channel("ADM", Enabled="true", **adm), None):
-        resources = {"App": PROJECT, "T": topic(DisplayName=str(len(states)))}
-        if made is not None:
-            resources["Adm"] = made
-        if not states:
-            sandbox.create(resources)
-        else:
-            sandbox.update(resources)
-        answer = sandbox.client("pinpoint").get_channels(ApplicationId=sandbox.id_of("App"))
-        channels = answer["ChannelsResponse"]["Channels"]
-        states.append({name: one["Enabled"] for name, one in channels.items()})
+    def sent() -> str:
+        project = sandbox.id_of("App")
+        answer = sandbox.client("pinpoint").send_messages(
+            ApplicationId=project,
+            MessageRequest={
+                "Addresses": {"t": {"ChannelType": "ADM"}},
+                "MessageConfiguration": {"ADMMessage": {"Body": "hello"}},
+            },
+        )
+        return str(answer["MessageResponse"]["Result"]["t"]["DeliveryStatus"])
 
-    assert states == [{"ADM": False}, {"ADM": True}, {}]
+    adm = CREDENTIALS["ADM"]
+    sandbox.create({"App": PROJECT, "Adm": channel("ADM", **adm)})
+    statuses = [sent()]
+    for enabled in (True, "false", "true"):
+        sandbox.update({"App": PROJECT, "Adm": channel("ADM", Enabled=enabled, **adm)})
+        statuses.append(sent())
+    sandbox.update({"App": PROJECT})
+
+    no, yes = "PERMANENT_FAILURE", "SUCCESSFUL"
+    assert [*statuses, sent()] == [no, yes, no, yes, no]
+
+
+def test_a_project_changes_its_tags_and_stays_itself(sandbox: Sandbox) -> None:
+    project = outputs(sandbox.create({"App": PROJECT}, Outputs=output(Id={"Ref": "App"})))["Id"]
+    tags = [{"Key": "stage", "Value": "test"}]
+
+    arn = outputs(
+        sandbox.update(
+            {"App": resource("Pinpoint::App", Name="demo", Tags=tags)},
+            Outputs=output(Arn={"Fn::GetAtt": ["App", "Arn"]}),
+        )
+    )["Arn"]
+
+    assert arn.endswith(f"apps/{project}")
+    told = sandbox.client("pinpoint").list_tags_for_resource(ResourceArn=arn)["TagsModel"]
+    assert told["tags"] == {"stage": "test"}
 
 
 def test_a_new_name_makes_a_new_project_and_its_channels_move(sandbox: Sandbox) -> None:
@@ -242,10 +264,10 @@ def test_the_retries_of_events_are_those_of_the_alias_alone(sandbox: Sandbox) ->
         FunctionName="push-sender", Qualifier="live", MaximumRetryAttempts=1
     )
     listed = functions.list_function_event_invoke_configs(FunctionName="push-sender")
-    assert {
-        config["FunctionArn"].rpartition(":")[2]: config["MaximumRetryAttempts"]
+    assert sorted(
+        (config["FunctionArn"].rpartition(":")[2], config["MaximumRetryAttempts"])
         for config in listed["FunctionEventInvokeConfigs"]
-    } == {"$LATEST": 2, "live": 1}
+    ) == [("$LATEST", 2), ("live", 1)]
     functions.delete_function_event_invoke_config(FunctionName="push-sender", Qualifier="live")
     (left,) = functions.list_function_event_invoke_configs(FunctionName="push-sender")[
         "FunctionEventInvokeConfigs"
@@ -270,6 +292,11 @@ def test_new_code_becomes_a_new_version_that_the_alias_points_to(sandbox: Sandbo
     ]
     versions = sandbox.client("lambda").list_versions_by_function(FunctionName="push-sender")
     assert [version["Version"] for version in versions["Versions"]] == ["$LATEST", "3"]
+    kept = cdk_template(version="Version3", key="third.zip")
+    kept["Version3"]["DeletionPolicy"] = "Retain"
+    sandbox.update(kept)
+    sandbox.delete()
+    assert sandbox.client("lambda").list_functions()["Functions"] == []
 
 
 @pytest.mark.usefixtures("code")
@@ -330,6 +357,94 @@ def test_code_that_is_not_there_fails_the_stack(sandbox: Sandbox) -> None:
     stack = sandbox.create(cdk_template(key="nowhere.zip"))
 
     assert "[Function]. Error occurred while GetObject" in stack["StackStatusReason"]
+
+
+@pytest.mark.usefixtures("code")
+def test_code_that_is_no_longer_there_changes_nothing(sandbox: Sandbox) -> None:
+    sandbox.create(cdk_template())
+
+    stack = sandbox.update(cdk_template(version="Version2", key="nowhere.zip"))
+
+    assert "[Function]. Error occurred while GetObject" in stack["StackStatusReason"]
+    assert sandbox.invoke("push-sender")["answer"] == "first"
+
+
+@pytest.mark.usefixtures("code")
+def test_a_function_is_not_taken_over_from_another_stack(sandbox: Sandbox) -> None:
+    sandbox.create(cdk_template())
+
+    stack = sandbox.create(cdk_template(key="second.zip"), name="other")
+
+    assert "[Function]. Function already exist: push-sender" in stack["StackStatusReason"]
+    assert sandbox.invoke("push-sender:live")["answer"] == "first"
+
+
+@pytest.mark.usefixtures("code")
+def test_a_version_tells_its_own_code_and_description(sandbox: Sandbox) -> None:
+    functions = sandbox.client("lambda")
+    resources = cdk_template()
+    resources["Version1a2b"]["Properties"]["Description"] = "the first"
+    resources["Version1a2b"]["DeletionPolicy"] = "Retain"
+    sandbox.create(resources)
+    sandbox.update(cdk_template(version="Version2", key="second.zip"))
+
+    first, second = (
+        functions.get_function(FunctionName=f"push-sender:{number}") for number in (1, 2)
+    )
+
+    assert first["Configuration"]["Description"] == "the first"
+    assert first["Code"]["Location"].endswith("first.zip")
+    assert second["Code"]["Location"].endswith("second.zip")
+
+
+@pytest.mark.usefixtures("code")
+def test_layers_tags_and_reserved_concurrency_follow_the_template(sandbox: Sandbox) -> None:
+    functions = sandbox.client("lambda")
+    layer = functions.publish_layer_version(LayerName="l", Content={"ZipFile": b"PK"})
+    arn = layer["LayerVersionArn"]
+
+    def told() -> tuple[Any, ...]:
+        function = functions.get_function(FunctionName="push-sender")
+        layers = [layer["Arn"] for layer in function["Configuration"]["Layers"]]
+        reserved = function.get("Concurrency", {}).get("ReservedConcurrentExecutions")
+        return layers, reserved, function["Tags"]
+
+    sandbox.create(cdk_template(Layers=[arn], ReservedConcurrentExecutions=5))
+    before = told()
+    tagged = cdk_template(ReservedConcurrentExecutions=7)
+    tagged["Function"]["Properties"]["Tags"] = [{"Key": "stage", "Value": "test"}]
+    sandbox.update(tagged)
+
+    assert before == ([arn], 5, {"team": "push"})
+    assert told() == ([], 7, {"stage": "test"})
+
+
+@pytest.mark.usefixtures("code")
+def test_an_alias_and_its_retries_leave_with_the_template(sandbox: Sandbox) -> None:
+    functions = sandbox.client("lambda")
+    sandbox.create(cdk_template())
+    less = cdk_template()
+    del less["AliasEventInvokeConfig"]
+    sandbox.update(less)
+    configs = functions.list_function_event_invoke_configs(FunctionName="push-sender")
+    del less["Alias"]
+    sandbox.update(less)
+
+    assert configs["FunctionEventInvokeConfigs"] == []
+    assert functions.list_aliases(FunctionName="push-sender")["Aliases"] == []
+
+
+@pytest.mark.usefixtures("code")
+def test_the_limits_of_retries_may_be_text(sandbox: Sandbox) -> None:
+    resources = cdk_template()
+    resources["AliasEventInvokeConfig"]["Properties"]["MaximumRetryAttempts"] = "1"
+    sandbox.create(resources)
+
+    config = sandbox.client("lambda").get_function_event_invoke_config(
+        FunctionName="push-sender", Qualifier="live"
+    )
+
+    assert config["MaximumRetryAttempts"] == 1
 
 
 def test_inline_code_can_be_changed(sandbox: Sandbox) -> None:
@@ -425,6 +540,53 @@ def test_a_role_has_what_its_template_and_its_policies_say(sandbox: Sandbox) -> 
     assert before == (trust("lambda"), "for lambda", {"inside": first, "beside": first})
     assert told() == (trust("events"), "for events", {"within": second, "beside": second})
     assert sandbox.id_of("Role") == name
+
+
+def test_a_role_changes_what_is_attached_to_it_and_keeps_what_others_did(sandbox: Sandbox) -> None:
+    iam = sandbox.client("iam")
+    allow = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}],
+        }
+    )
+    first, second, hands = (
+        iam.create_policy(PolicyName=name, PolicyDocument=allow)["Policy"]["Arn"]
+        for name in ("first", "second", "hands")
+    )
+
+    def resources(arn: str) -> Template:
+        role = cdk_template()["Role"]["Properties"]
+        tags = [{"Key": arn.rpartition("/")[2], "Value": "x"}]
+        managed = {"ManagedPolicyArns": [arn], "PermissionsBoundary": arn, "Tags": tags}
+        return {"Role": resource("IAM::Role", **role, **managed)}
+
+    def told() -> tuple[Any, ...]:
+        role = iam.get_role(RoleName=name)["Role"]
+        attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+        return (
+            sorted(policy["PolicyName"] for policy in attached),
+            role["PermissionsBoundary"]["PermissionsBoundaryArn"],
+            [tag["Key"] for tag in role["Tags"]],
+        )
+
+    sandbox.create(resources(first))
+    name = sandbox.id_of("Role")
+    before = told()
+    iam.attach_role_policy(RoleName=name, PolicyArn=hands)
+    iam.put_role_policy(RoleName=name, PolicyName="by hand", PolicyDocument=allow)
+    sandbox.update(resources(second))
+
+    assert before == (["first"], first, ["first"])
+    assert told() == (["hands", "second"], second, ["second"])
+    assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["by hand"]
+    sandbox.delete()
+    assert iam.list_roles()["Roles"] == []
+    missing = sandbox.create(resources("arn:aws:iam::aws:policy/Nobodys"))
+    assert (
+        "[Role]. Policy arn:aws:iam::aws:policy/Nobodys does not exist"
+        in (missing["StackStatusReason"])
+    )
 
 
 # Queues and topics.
@@ -524,9 +686,113 @@ def test_what_is_published_reaches_a_subscribed_queue(sandbox: Sandbox) -> None:
     (wrapped,) = arrived(sandbox.update(resources("after", False, "second")))
     assert json.loads(wrapped)["Message"] == "of the second"
     assert sandbox.display_name() == "after"
-    only_topic = {name: made for name, made in resources("x", False, "y").items() if name != "Sub"}
-    del only_topic["Subscription"]
-    assert arrived(sandbox.update(only_topic)) == []
+    unfiltered = resources("after", True, "any")
+    del unfiltered["Subscription"]["Properties"]["FilterPolicy"]
+    assert arrived(sandbox.update(unfiltered)) == ["of the first", "of the second"]
+    del unfiltered["Subscription"]
+    assert arrived(sandbox.update(unfiltered)) == []
+
+
+def test_a_subscription_can_look_into_messages(sandbox: Sandbox) -> None:
+    sandbox.create(
+        {
+            "Topic": topic(),
+            "Queue": resource("SQS::Queue"),
+            "Subscription": resource(
+                "SNS::Subscription",
+                TopicArn={"Ref": "Topic"},
+                Protocol="sqs",
+                Endpoint={"Fn::GetAtt": ["Queue", "Arn"]},
+                # Nested as this, it is legal in that scope alone.
+                FilterPolicy={"kind": {"of": ["push"]}},
+                FilterPolicyScope="MessageBody",
+            ),
+        }
+    )
+
+    told = sandbox.client("sns").get_subscription_attributes(
+        SubscriptionArn=sandbox.id_of("Subscription")
+    )["Attributes"]
+    assert json.loads(told["FilterPolicy"]) == {"kind": {"of": ["push"]}}
+    assert told["FilterPolicyScope"] == "MessageBody"
+
+
+def test_queues_and_topics_have_tags_and_may_be_in_order(sandbox: Sandbox) -> None:
+    def resources(tag: str) -> Template:
+        tags = [{"Key": tag, "Value": "x"}]
+        return {
+            "Queue": resource(
+                "SQS::Queue",
+                QueueName="q.fifo",
+                FifoQueue=True,
+                ContentBasedDeduplication=True,
+                Tags=tags,
+            ),
+            "Topic": resource(
+                "SNS::Topic",
+                TopicName="t.fifo",
+                FifoTopic=True,
+                ContentBasedDeduplication=True,
+                Tags=tags,
+                Subscription=[{"Protocol": "sqs", "Endpoint": {"Fn::GetAtt": ["Queue", "Arn"]}}],
+            ),
+        }
+
+    def told() -> list[list[str]]:
+        topic_tags = sns.list_tags_for_resource(ResourceArn=sandbox.id_of("Topic"))["Tags"]
+        queue_tags = sqs.list_queue_tags(QueueUrl=sandbox.id_of("Queue"))["Tags"]
+        return [[tag["Key"] for tag in topic_tags], list(queue_tags)]
+
+    sns, sqs = sandbox.client("sns"), sandbox.client("sqs")
+    sandbox.create(resources("before"))
+    before = told()
+    sandbox.update(resources("after"))
+
+    assert (before, told()) == ([["before"], ["before"]], [["after"], ["after"]])
+    attributes = sqs.get_queue_attributes(
+        QueueUrl=sandbox.id_of("Queue"), AttributeNames=["FifoQueue"]
+    )
+    assert attributes["Attributes"] == {"FifoQueue": "true"}
+    sns.publish(TopicArn=sandbox.id_of("Topic"), Message="in order", MessageGroupId="g")
+    (message,) = sqs.receive_message(QueueUrl=sandbox.id_of("Queue"))["Messages"]
+    assert json.loads(message["Body"])["Message"] == "in order"
+
+
+def test_a_policy_moves_to_another_queue_or_topic(sandbox: Sandbox) -> None:
+    def resources(holder: str) -> Template:
+        own = {"Statement": [{"Sid": "own"}]}
+        return {
+            **{f"Queue{name}": resource("SQS::Queue") for name in "AB"},
+            **{f"Topic{name}": topic(name) for name in "AB"},
+            "QueuePolicy": resource(
+                "SQS::QueuePolicy", Queues=[{"Ref": f"Queue{holder}"}], PolicyDocument=own
+            ),
+            "TopicPolicy": resource(
+                "SNS::TopicPolicy", Topics=[{"Ref": f"Topic{holder}"}], PolicyDocument=own
+            ),
+        }
+
+    def holders() -> list[str]:
+        sns, sqs = sandbox.client("sns"), sandbox.client("sqs")
+        policies = {}
+        for name in "AB":
+            policies[f"Queue{name}"] = sqs.get_queue_attributes(
+                QueueUrl=sandbox.id_of(f"Queue{name}"), AttributeNames=["All"]
+            )
+            policies[f"Topic{name}"] = sns.get_topic_attributes(
+                TopicArn=sandbox.id_of(f"Topic{name}")
+            )
+        return [
+            name
+            for name, answer in policies.items()
+            if '"own"' in answer["Attributes"].get("Policy", "")
+        ]
+
+    sandbox.create(resources("A"))
+    before = holders()
+    sandbox.update(resources("B"))
+
+    assert (before, holders()) == (["QueueA", "TopicA"], ["QueueB", "TopicB"])
 
 
 def test_the_policy_of_a_topic_is_the_usual_one_before_and_after(sandbox: Sandbox) -> None:
@@ -623,6 +889,37 @@ def test_an_alarm_watches_a_metric_or_what_is_reckoned_from_several(sandbox: San
     assert cloudwatch.describe_alarms()["MetricAlarms"] == []
 
 
+def test_an_alarm_can_be_silent_but_not_watch_two_things(sandbox: Sandbox) -> None:
+    alarm = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1, "Threshold": 1}
+    metric = {"MetricName": "m", "Namespace": "n", "Period": 60, "Statistic": "Sum"}
+    silent = resource("CloudWatch::Alarm", AlarmName="a", ActionsEnabled="false", **alarm, **metric)
+    sandbox.create({"Silent": silent})
+
+    (told,) = sandbox.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert told["ActionsEnabled"] is False
+    for what in ({}, {**metric, "Metrics": []}):
+        faulty = {"Faulty": resource("CloudWatch::Alarm", **alarm, **what)}
+        stack = sandbox.create(faulty, name=f"faulty-{len(what)}")
+        assert "[Faulty]. An alarm has either MetricName or Metrics." in stack["StackStatusReason"]
+
+
+def test_a_metric_of_an_alarm_is_what_it_watches_unless_told_otherwise(sandbox: Sandbox) -> None:
+    sandbox.create(
+        {
+            "Alarm": resource(
+                "CloudWatch::Alarm",
+                AlarmName="a",
+                ComparisonOperator="GreaterThanThreshold",
+                EvaluationPeriods=1,
+                Metrics=[{"Id": "one", "Expression": "1"}],
+            )
+        }
+    )
+
+    (alarm,) = sandbox.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert alarm["Metrics"] == [{"Id": "one", "Expression": "1", "ReturnData": True}]
+
+
 def test_a_dashboard_keeps_its_generated_name_when_its_body_changes(sandbox: Sandbox) -> None:
     def board(title: str) -> Template:
         body = joined('{"title": "', title, " in ", ARN[1], '"}')
@@ -640,6 +937,8 @@ def test_a_dashboard_keeps_its_generated_name_when_its_body_changes(sandbox: San
     assert "[Board]. DashboardBody is not JSON" in broken["StackStatusReason"]
     body = cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]
     assert json.loads(body) == {"title": f"second in {REGION}"}
+    sandbox.delete()
+    assert cloudwatch.list_dashboards()["DashboardEntries"] == []
 
 
 def test_a_log_group_changes_how_long_it_keeps_lines(sandbox: Sandbox) -> None:
@@ -649,8 +948,13 @@ def test_a_log_group_changes_how_long_it_keeps_lines(sandbox: Sandbox) -> None:
         return days
 
     arn = output(Arn={"Fn::GetAtt": ["Log", "Arn"]})
-    stack = sandbox.create({"Log": resource("Logs::LogGroup", RetentionInDays=7)}, Outputs=arn)
+    tags = [{"Value": "push", "Key": "team"}]
+    tagged = resource("Logs::LogGroup", RetentionInDays=7, Tags=tags)
+    stack = sandbox.create({"Log": tagged}, Outputs=arn)
     kept = [retention()]
+    group = outputs(stack)["Arn"].removesuffix(":*")
+    told = sandbox.client("logs").list_tags_for_resource(resourceArn=group)
+    assert told["tags"] == {"team": "push"}
     sandbox.update({"Log": resource("Logs::LogGroup", RetentionInDays=30)}, Outputs=arn)
     kept.append(retention())
     sandbox.update({"Log": resource("Logs::LogGroup")}, Outputs=arn)

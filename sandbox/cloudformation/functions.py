@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from contextlib import suppress
-from copy import deepcopy
 from typing import Any, Final
 
 from moto.awslambda.exceptions import (
@@ -67,11 +66,7 @@ class Function(_OfLambda):
             raise ResourceFailedError(f"Function already exist: {self.name}")
         self._check_code()
         function = LambdaFunction.create_from_cloudformation_json(
-            # A copy, because moto packs inline code into it.
-            self.name,
-            {"Properties": deepcopy(self.properties)},
-            self.account_id,
-            self.region,
+            self.name, {"Properties": self.properties}, self.account_id, self.region
         )
         function.update_configuration({"Layers": self.properties.get("Layers", [])})
         function.tags = self.tags

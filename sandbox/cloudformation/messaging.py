@@ -104,7 +104,6 @@ class Queue(Resource):
 
     def _settings(self) -> dict[str, Any]:
         settings = {name: self.properties.get(name, unset) for name, unset in _QUEUE_UNSET.items()}
-        settings["SqsManagedSseEnabled"] = is_true(settings["SqsManagedSseEnabled"])
         if settings["RedriveAllowPolicy"] is not None:
             settings["RedriveAllowPolicy"] = self.text("RedriveAllowPolicy")
         return settings
