@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import WaiterError
+from botocore.exceptions import ClientError, WaiterError
 from moto.cloudformation import models, parsing
 from moto.cloudformation.models import CloudFormationBackend
 from moto.sqs.models import Queue
@@ -657,3 +657,17 @@ def test_installing_twice_does_no_more_than_once() -> None:
     assert installed() == once
     types = [model.cloudformation_type() for model in parsing.get_model_list()]
     assert {types.count(name) for name in cloudformation.RESOURCE_TYPES} == {1}
+
+
+def test_a_change_set_is_deleted_and_one_that_is_not_there_is_no_error(sandbox: Sandbox) -> None:
+    stacks = sandbox.client("cloudformation")
+    sandbox.create({"Topic": topic()})
+    named = {"StackName": "stack", "ChangeSetName": "later"}
+    changed = template({"Topic": topic(DisplayName="changed")})
+    stacks.create_change_set(**named, ChangeSetType="UPDATE", TemplateBody=changed)
+
+    for _ in range(2):
+        stacks.delete_change_set(**named)
+
+    with pytest.raises(ClientError, match="later"):
+        stacks.describe_change_set(**named)

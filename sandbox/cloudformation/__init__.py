@@ -13,7 +13,12 @@ from moto.core.common_models import CloudFormationModel
 
 from sandbox.cloudformation import functions, identity, messaging, monitoring, pinpoint, template
 from sandbox.cloudformation.resource import Resource
-from sandbox.cloudformation.stack import SandboxStack, delete_stack, execute_change_set
+from sandbox.cloudformation.stack import (
+    SandboxStack,
+    delete_change_set,
+    delete_stack,
+    execute_change_set,
+)
 
 RESOURCE_TYPES: dict[str, type[Resource]] = {
     model.type_name: model
@@ -37,7 +42,11 @@ def install() -> None:
     vars(responses)["get_stack_from_s3_url"] = template.from_s3
     parsing.get_model_map.cache_clear()
     parsing.get_name_type_map.cache_clear()
-    backend = {"delete_stack": delete_stack, "execute_change_set": execute_change_set}
+    backend = {
+        "delete_change_set": delete_change_set,
+        "delete_stack": delete_stack,
+        "execute_change_set": execute_change_set,
+    }
     for name, method in backend.items():
         setattr(CloudFormationBackend, name, method(getattr(CloudFormationBackend, name)))
 

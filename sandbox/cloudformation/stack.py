@@ -205,3 +205,14 @@ def execute_change_set(_motos: Any) -> Any:
         change_set.execution_status = "EXECUTE_COMPLETE"
 
     return execute
+
+
+def delete_change_set(motos: Any) -> Any:
+    """Make a DeleteChangeSet that takes it well when there is none, as the CDK relies on."""
+
+    def delete(self: CloudFormationBackend, change_set_name: str) -> None:
+        names = {change_set.change_set_name for change_set in self.change_sets.values()}
+        if change_set_name in names or change_set_name in self.change_sets:
+            motos(self, change_set_name)
+
+    return delete
