@@ -1,0 +1,66 @@
+"""The command line: ``python -m operations smoke`` and ``python -m operations next-steps``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from operations.account import OperationsError
+from operations.next_steps import next_steps
+from operations.smoke import smoke
+from operations.smoke_page import Page
+
+WIDTH: Final = 100
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command, and give the process's exit status."""
+    options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Into a pipe or a file, too; and what a terminal cannot write is no reason to end.
+        sys.stdout.reconfigure(line_buffering=True, errors="replace")
+    console = Console(highlight=False)
+    if not console.is_terminal or console.width > WIDTH:
+        console.width = WIDTH
+    try:
+        if options.command == "smoke":
+            return 0 if smoke(options.stack, Page(console), options.json) else 1
+        console.print(next_steps(options.outputs), markup=False, soft_wrap=True)
+    except OperationsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m operations",
+        description="For whoever has deployed Push Sender, with their own AWS credentials.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    steps = commands.add_parser(
+        "next-steps", help="say what a person needs after a deployment: names, ids, a first push"
+    )
+    steps.add_argument("outputs", type=Path, help="what cdk deploy --outputs-file wrote")
+    test = commands.add_parser(
+        "smoke",
+        help="push to made-up tokens through each door of a deployed stack, and compare",
+        description="Pushes to made-up tokens only. Exit status 0: every door answered as the "
+        "contract says; 1: one did not, or nothing could be asked.",
+    )
+    test.add_argument("--stack", default="push-sender", help="its name (default: %(default)s)")
+    test.add_argument(
+        "--json", type=Path, metavar="FILE", help="write everything to a file, for a bug report"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The ways into the function, each asked as its callers do, and held against the contract.
+
+A new door is a function of a ``Visit`` and a row of ``DOORS``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from botocore.exceptions import BotoCoreError
+
+from operations import contract
+from operations.account import Account, Refusal, call
+from operations.deployed import DeployedStack
+from operations.foreign import items, members, one_line
+from operations.made_up import Device, request
+from operations.raw import RawAnswers, read_json
+
+_NO_SERVICE: Final = "PIGEON"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a door is asked with.
+
+    Attributes
+    ----------
+    account, stack
+        Whose function.
+    devices
+        Who is pushed to.
+    raw
+        What the service itself answered for them.
+    """
+
+    account: Account
+    stack: DeployedStack
+    devices: Sequence[Device]
+    raw: RawAnswers
+
+
+@dataclass(frozen=True, slots=True)
+class DoorAnswer:
+    """What came of asking a door.
+
+    Attributes
+    ----------
+    said
+        What it answered, in a line.
+    faults
+        What is not as the contract has it; none if all is well.
+    answer
+        The whole of it, as JSON.
+    """
+
+    said: str
+    faults: tuple[str, ...] = ()
+    answer: Any = None
+
+
+class Door(NamedTuple):
+    """A way in.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    expected
+        What the contract has it answer, in a line.
+    ask
+        Asks it.
+    """
+
+    name: str
+    expected: str
+    ask: Callable[[Visit], DoorAnswer]
+
+
+class _Invocation(NamedTuple):
+    status: object
+    error: str | None
+    payload: Any
+
+
+def _direct(visit: Visit) -> DoorAnswer:
+    invoked = _invoke(visit, request(*visit.devices))
+    if isinstance(invoked, DoorAnswer):
+        return invoked
+    report = invoked.payload
+    faults = [
+        *contract.report_faults(report, visit.devices, visit.stack.application_id),
+        *contract.differences(report, visit.raw),
+    ]
+    return DoorAnswer(f"a report: {_summary(report)}", tuple(faults), report)
+
+
+def _dry_run(visit: Visit) -> DoorAnswer:
+    invoked = _invoke(visit, request(*visit.devices, dry_run=True))
+    if isinstance(invoked, DoorAnswer):
+        return invoked
+    report, application_id = invoked.payload, visit.stack.application_id
+    faults = list(contract.report_faults(report, visit.devices, application_id, dry_run=True))
+    if any(
+        (result.get("outcome"), result.get("reason")) != ("unsent", "dry_run")
+        for result in contract.results_by_service(report).values()
+    ):
+        faults.append("not every outcome is unsent, by reason of dry_run")
+    calls = items(members(report).get("requests"))
+    # They are the calls that were sent raw: what was compared there was the same push.
+    if sorted(map(_text, calls)) != sorted(
+        _text(device.call(application_id)) for device in visit.devices
+    ):
+        faults.append("the calls that it shows are not those that the request asks for")
+    return DoorAnswer(f"{len(calls)} calls shown: {_summary(report)}", tuple(faults), report)
+
+
+def _refusal(visit: Visit) -> DoorAnswer:
+    recipient = {"token": visit.devices[0].token, "service": _NO_SERVICE}
+    event = request(recipients=[recipient], ttl="30")
+    invoked = _invoke(visit, event, error_expected=True)
+    if isinstance(invoked, DoorAnswer):
+        return invoked
+    error = members(invoked.payload)
+    message = str(error.get("errorMessage"))
+    faults = []
+    if invoked.error is None:
+        faults.append("the invocation carries no function error")
+    if error.get("errorType") != "InvalidRequest":
+        faults.append(f"the error is {one_line(error.get('errorType'), 60)}, not InvalidRequest")
+    for path in ("recipients[0].service", "ttl"):
+        if not any(line.startswith(f"{path}: ") for line in message.splitlines()):
+            faults.append(f"the fault at {path} is not named")
+    if _NO_SERVICE in message or visit.devices[0].token in message:
+        faults.append("the message repeats what the request held")
+    said = f"{error.get('errorType')}: {'; '.join(message.splitlines())}"
+    return DoorAnswer(one_line(said, 400), tuple(faults), invoked.payload)
+
+
+def _asynchronous(visit: Visit) -> DoorAnswer:
+    invoked = _invoke(visit, request(visit.devices[0]), kind="Event")
+    if isinstance(invoked, DoorAnswer):
+        return invoked
+    faults = () if invoked.status == 202 else (f"Lambda answered {one_line(invoked.status, 60)}",)
+    return DoorAnswer(f"{one_line(invoked.status, 60)}: taken; what fails later lies in the "
+                      "dead-letter queue", faults, {"StatusCode": invoked.status})  # fmt: skip
+
+
+DOORS: Final = (
+    Door("direct", "a report that agrees with the raw answers", _direct),
+    Door("dry run", "directly: the exact calls, and nothing sent", _dry_run),
+    Door("bad request", "directly: a function error that names every fault", _refusal),
+    Door("asynchronous", "202", _asynchronous),
+)
+"""Every door; the first one's report is what the rest of a smoke test looks at."""
+
+
+def _invoke(
+    visit: Visit,
+    event: Mapping[str, Any],
+    *,
+    kind: str = "RequestResponse",
+    error_expected: bool = False,
+) -> _Invocation | DoorAnswer:
+    """Invoke the function; where that fails, or the function does, give that as the answer."""
+    answer = call(
+        visit.account.client("lambda"),
+        "invoke",
+        FunctionName=visit.stack.function_name,
+        InvocationType=kind,
+        Payload=json.dumps(event),
+    )
+    if isinstance(answer, Refusal):
+        return _unasked(answer)
+    try:
+        payload = read_json(answer["Payload"].read())
+    except BotoCoreError as error:
+        return _unasked(Refusal.of(error))
+    invocation = _Invocation(answer.get("StatusCode"), answer.get("FunctionError"), payload)
+    if invocation.error is None or error_expected:
+        return invocation
+    told = members(payload)
+    fault = f"the function failed: {told.get('errorType')}: {told.get('errorMessage')}"
+    return DoorAnswer("a function error", (one_line(fault, 600),), payload)
+
+
+def _unasked(refusal: Refusal) -> DoorAnswer:
+    return DoorAnswer("no answer", (f"it cannot be asked: {refusal}",), {"error": str(refusal)})
+
+
+def _summary(report: object) -> str:
+    counts = members(members(report).get("summary"))
+    told = [f"{count} {outcome}" for outcome, count in counts.items() if outcome != "recipients"]
+    return one_line(", ".join(told) or "nothing that can be counted", 200)
+
+
+def _text(call: object) -> str:
+    return json.dumps(call, sort_keys=True)

@@ -1,0 +1,116 @@
+"""The smoke test of a deployed stack: raw answers, doors, unsure facts, verdict.
+
+It pushes to made-up tokens alone and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from operations.account import Account, OperationsError
+from operations.contract import results_by_service
+from operations.deployed import find_channels, find_stack
+from operations.doors import DOORS, DoorAnswer, Visit
+from operations.evidence import Evidence, FactAnswer
+from operations.facts import FACTS
+from operations.foreign import discreet
+from operations.made_up import devices
+from operations.raw import RawAnswer, ask
+from operations.smoke_page import Page
+
+RECORD_VERSION: Final = 1
+
+
+def smoke(stack_name: str, page: Page, record_to: Path | None) -> bool:
+    """Test a stack, and show it as it goes.
+
+    Parameters
+    ----------
+    stack_name
+        CloudFormation's.
+    page
+        Shows it.
+    record_to
+        A file for everything, for a bug report.
+
+    Returns
+    -------
+    bool
+        Whether every door answered as the contract says.
+
+    Raises
+    ------
+    OperationsError
+        If there is nothing to test, or the file cannot be written.
+    """
+    page.announce(stack_name)
+    account = Account()
+    stack = find_stack(account, stack_name)
+    channels = find_channels(account, stack.application_id)
+    page.begin(account, stack, channels)
+
+    raw: dict[str, RawAnswer] = {}
+    for device in devices(sandbox=account.is_sandbox):
+        raw[device.service] = ask(account, device, stack.application_id)
+        page.show_raw(raw[device.service], is_set_up=channels.is_set_up(device.service))
+
+    page.begin_doors(stack)
+    visit = Visit(account, stack, [answer.device for answer in raw.values()], raw)
+    doors: dict[str, DoorAnswer] = {}
+    for door in DOORS:
+        doors[door.name] = door.ask(visit)
+        page.show_door(door, doors[door.name])
+    results = results_by_service(doors[DOORS[0].name].answer)
+    page.show_results(results, raw, channels)
+
+    page.begin_facts(account)
+    evidence = Evidence(account, stack, channels, raw, results)
+    facts: dict[str, FactAnswer] = {}
+    for fact in FACTS:
+        facts[fact.name] = fact.look(evidence)
+        page.show_fact(fact, facts[fact.name])
+
+    passed = not any(answer.faults for answer in doors.values())
+    if record_to is not None:
+        record = {
+            "version": RECORD_VERSION,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "passed": passed,
+            "region": account.region,
+            "sandbox": account.is_sandbox,
+            "stack": stack.name,
+            "channels": str(channels.refusal) if channels.refusal else dict(channels.enabled),
+            "raw": {service: _raw(answer) for service, answer in raw.items()},
+            "doors": {name: _door(answer) for name, answer in doors.items()},
+            "facts": {
+                fact.name: {"sure": fact.sure, "claim": fact.claim, **facts[fact.name]._asdict()}
+                for fact in FACTS
+            },
+        }
+        _write(record_to, record)
+    page.conclude({name: answer.faults for name, answer in doors.items()}, record_to)
+    return passed
+
+
+def _raw(answer: RawAnswer) -> dict[str, Any]:
+    refusal = answer.refusal
+    return {
+        "token": answer.device.token,
+        "answer": answer.body,
+        "error": refusal and {"code": refusal.code, "message": refusal.message},
+        "http_status": refusal.http_status if refusal else 200,
+    }
+
+
+def _door(answer: DoorAnswer) -> dict[str, Any]:
+    return {"faults": answer.faults, "said": answer.said, "answer": answer.answer}
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(discreet(record), indent=2) + "\n")
+    except OSError as error:
+        raise OperationsError(f"{path} cannot be written: {error.strerror}") from error
