@@ -15,6 +15,8 @@ STACK ?= push-sender
 
 # The Node.js and npm that requirements.txt brings, whatever the machine has.
 bootstrap synth diff deploy destroy $(CDK): export PATH := $(CURDIR)/$(BIN):$(PATH)
+# It trusts whom the machine trusts, as pip and curl do: a company's own authority, too.
+bootstrap synth diff deploy destroy $(CDK): export NODE_USE_SYSTEM_CA := 1
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

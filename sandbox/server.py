@@ -284,13 +284,14 @@ class _RequestHandler(MotoRequestHandler):
                     answer.close()
             status, headers = begun[-1]
             return int(status.split()[0]), headers, b"".join(written)
+        except NotImplementedError as lacking:
+            _logger.warning("%s %s: not in the sandbox: %s", self.command, self.path, lacking)
+            return _refused(HTTPStatus.NOT_IMPLEMENTED, "The sandbox does not have this.")
         except Exception:
             # A fault in the sandbox, not of the caller: shown where the sandbox runs.
             _logger.exception("%s %s failed in the sandbox", self.command, self.path)
-            # HTML, because SDKs of every protocol take that for an error of the service.
-            message = b"<html>The sandbox itself failed; its output says how.</html>"
-            kind = [("Content-Type", "text/html")]
-            return HTTPStatus.INTERNAL_SERVER_ERROR, kind, message
+            message = "The sandbox itself failed; its output says how."
+            return _refused(HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
     def _send(self, status: int, headers: list[tuple[str, str]], payload: bytes) -> None:
         self.send_response(status)
@@ -316,3 +317,8 @@ class _RequestHandler(MotoRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's name
         """Drop what http.server has to say about broken requests: the client is told."""
+
+
+def _refused(status: HTTPStatus, message: str) -> tuple[HTTPStatus, list[tuple[str, str]], bytes]:
+    # HTML, because SDKs of every protocol take that for an error of the service.
+    return status, [("Content-Type", "text/html")], f"<html>{message}</html>".encode()

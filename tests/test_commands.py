@@ -34,14 +34,17 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def make(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Give a function that runs a target as somebody whose AWS is the sandbox."""
-    inherited = ("PATH", "LANG", "SSL_CERT_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL")
-    environment = {name: os.environ[name] for name in inherited if name in os.environ} | {
-        "HOME": str(tmp_path_factory.mktemp("home")),
+    nowhere = str(tmp_path_factory.mktemp("home") / "none")
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {
+        **others,
         "AWS_ENDPOINT_URL": sandbox.deployment.url,
         "AWS_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "sandbox",
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": nowhere,
+        "AWS_SHARED_CREDENTIALS_FILE": nowhere,
         "CDK_VALIDATION": "false",  # 5 s a run; the checks of the template do it once
     }
 

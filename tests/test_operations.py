@@ -641,6 +641,15 @@ def test_words_that_the_function_did_not_know_are_pointed_out() -> None:
     assert "GCM: “no” IS NEW TO US, taken for rejected" in said
 
 
+def test_a_report_that_differs_settles_nothing_about_the_providers() -> None:
+    report = sound_report()
+    for result in report["results"]:
+        result |= {"delivery_status": None, "status_code": 403}
+    known = replace(evidence(), results=contract.results_by_service(report))
+
+    assert look("providers-words", known).verdict == "not settled"
+
+
 def test_an_updated_token_is_told_and_never_shown() -> None:
     result = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200, "UpdatedToken": "somebody's"}
     body = {"Result": {DEVICES[0].token: result}}

@@ -29,7 +29,8 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=a/20260101/eu-west-1/lambda/aws4_request, 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(mounts={"/sandbox": echo_path, "/sandbox/broken": broken}) as server:
+    mounts = {"/sandbox": echo_path, "/sandbox/broken": broken, "/sandbox/lacking": lacking}
+    with Server(mounts=mounts) as server:
         yield server
 
 
@@ -41,6 +42,10 @@ def echo_path(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
 
 def broken(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     raise RuntimeError("this application is broken")
+
+
+def lacking(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    raise NotImplementedError("as moto says of what it does not have")
 
 
 def client(service: str, server: Server) -> Any:
@@ -115,6 +120,7 @@ def test_one_connection_serves_many_requests(server: Server) -> None:
         ("GET", "/no-such-bucket/key", 404),
         ("POST", "/2015-03-31/functions/none/invocations", 404),
         ("GET", "/sandbox/broken", 500),
+        ("GET", "/sandbox/lacking", 501),
     ],
 )
 def test_the_connection_stays_open_after_every_kind_of_answer(
