@@ -1,7 +1,6 @@
 """What nobody is sure of about the service: what is assumed, how sure that was, who finds out.
 
-The same facts as in the project's notes, as far as a smoke test touches them. No answer to
-one decides whether the smoke test passes.
+No answer to one decides whether the smoke test passes.
 """
 
 from __future__ import annotations
