@@ -444,7 +444,14 @@ def test_a_managed_policy_counts_while_it_is_attached_in_its_default_version(
 
 def test_a_policy_that_a_template_gives_to_a_role_counts(account: Account) -> None:
     document = json.loads(policy(statement("sqs:SendMessage", account.arn("sqs:SendMessage"))))
-    trust = {"Version": "2012-10-17", "Statement": []}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        },
+    }
     template = {
         "Resources": {
             "Role": {

@@ -542,6 +542,18 @@ def test_a_role_has_what_its_template_and_its_policies_say(sandbox: Sandbox) -> 
     assert sandbox.id_of("Role") == name
 
 
+def test_a_role_with_a_faulty_policy_is_not_left_behind(sandbox: Sandbox) -> None:
+    trust = cdk_template()["Role"]["Properties"]["AssumeRolePolicyDocument"]
+    faulty = {"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": []}}
+
+    sandbox.create(
+        {"Role": resource("IAM::Role", AssumeRolePolicyDocument=trust, Policies=[faulty])}
+    )
+
+    assert sandbox.stack()["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert sandbox.client("iam").list_roles()["Roles"] == []
+
+
 def test_a_role_changes_what_is_attached_to_it_and_keeps_what_others_did(sandbox: Sandbox) -> None:
     iam = sandbox.client("iam")
     allow = json.dumps(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from moto.iam.exceptions import NotFoundException
@@ -39,7 +39,10 @@ class Role(Resource):
             tags=[],
             max_session_duration=None,
         )
-        self.change({})
+        with ExitStack() as undo:
+            undo.callback(self.remove)  # a role with a faulty policy is none
+            self.change({})
+            undo.pop_all()
 
     def change(self, before: Mapping[str, Any]) -> None:
         """Change all but its name and path."""
