@@ -51,7 +51,8 @@ SOURCE = REPOSITORY / "lambda_src"
 OUT = REPOSITORY / ".build"
 PACKAGE = "push_sender"
 
-SERVICE_MODELS = ("pinpoint",)  # the services the function calls, by botocore's names
+SERVICE_MODELS = ("dynamodb", "events", "pinpoint", "sqs")
+"""The services the function calls, by botocore's names."""
 
 ENDPOINTS = "botocore/data/endpoints.json"
 """Every endpoint of every service: reading its 1.25 MB is a tenth of a cold start."""

@@ -126,6 +126,9 @@ class _Nobody:
     def delivered(self, *_: object) -> None:
         pass
 
+    def not_remembered(self, reason: str) -> None:
+        pass
+
 
 def send(event: Any) -> tuple[Any, PickyClient]:
     client = PickyClient()

@@ -6,6 +6,7 @@ tokens and texts must not reach a log through an error.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -66,6 +67,50 @@ class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers mat
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__(_lines(self.faults))
+
+
+class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; callers match on it
+    """The key stands for another request already. Nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "idempotency_key: was used for another request within the last 24 hours; "
+            "give this request a key of its own"
+        )
+
+
+class IdempotencyInProgress(Exception):  # noqa: N818  the contract's name; callers match on it
+    """Another invocation is sending under the key. This one sent nothing.
+
+    Attributes
+    ----------
+    seconds
+        After so long the other has answered or was ended, and the request may be repeated.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            "idempotency_key: a request with this key is being sent right now; "
+            f"repeat this one in {math.ceil(seconds)} seconds"
+        )
+
+
+class IdempotencyStoreUnavailable(Exception):  # noqa: N818  the contract's name; callers match on it
+    """The key could not be taken, so nothing was sent.
+
+    Attributes
+    ----------
+    reason
+        The service's code or the exception's name, for logs.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"idempotency_key: nothing was sent, the table of keys is out of reach ({reason}); "
+            "repeat the request with the same key"
+        )
 
 
 def _lines(faults: Sequence[Fault]) -> str:

@@ -105,13 +105,34 @@ def report(
     results: list[Result],
     warnings: Sequence[Warned],
     requests: Sequence[SendMessagesRequestTypeDef] | None = None,
+    *,
+    key: str | None = None,
+    replayed: bool = False,
 ) -> Report:
-    """Put the report together."""
+    """Put the report together.
+
+    Parameters
+    ----------
+    request
+        The request.
+    application_id
+        The project that it went through.
+    results
+        One for each recipient, in the order asked.
+    warnings
+        Whatever the caller should know.
+    requests
+        The calls to show, for a dry run.
+    key
+        The idempotency key that it was sent under, its own or its door's.
+    replayed
+        Whether all the results are those of an earlier invocation.
+    """
     counts = Counter(result["outcome"] for result in results)
     whole: Report = {
         "application_id": application_id,
-        "idempotency_key": request.idempotency_key,
-        "replayed": False,
+        "idempotency_key": key,
+        "replayed": replayed,
         "dry_run": bool(request.dry_run),
         "summary": {
             "recipients": len(results),

@@ -6,19 +6,27 @@ It knows no door, no Lambda and no environment; clock, client and projects are p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from push_sender import batches
 from push_sender.delivery import Delivered, Delivery, Order
 from push_sender.messages import MessageWriter
 from push_sender.outcomes import Outcome, Verdict
 from push_sender.report import Report, report, result, status_message_room
-from push_sender.request import Recipient
-from push_sender.rules import warnings
+from push_sender.request import PushRequest, Recipient
+from push_sender.rules import Warned, warnings
 from push_sender.validation import check
+
+if TYPE_CHECKING:
+    from push_sender.idempotency import Claim, Idempotency
 
 _DUPLICATE = Verdict(Outcome.DUPLICATE)
 _DRY_RUN = Verdict(Outcome.UNSENT, reason="dry_run")
+_NO_TABLE = Warned(
+    "idempotency_key",
+    "no effect: this function has no table of keys (IDEMPOTENCY_TABLE), so the request is sent "
+    "each time it comes",
+)
 
 
 class Observer(Protocol):
@@ -26,6 +34,9 @@ class Observer(Protocol):
 
     def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
         """Take note of a batch that is done."""
+
+    def not_remembered(self, reason: str) -> None:
+        """Take note that what became of a request with a key was not written down."""
 
 
 class Sender:
@@ -41,6 +52,9 @@ class Sender:
         The delivery's clock.
     observer
         Is told of every batch.
+    idempotency
+        Gives what remembers keys, and is asked only for a request that has one. None where
+        there is no table.
     """
 
     def __init__(
@@ -50,13 +64,22 @@ class Sender:
         application_ids: Sequence[str],
         clock: Callable[[], float],
         observer: Observer,
+        idempotency: Callable[[], Idempotency] | None = None,
     ) -> None:
         self._delivery = delivery
         self._application_ids = application_ids
         self._clock = clock
         self._observer = observer
+        self._idempotency = idempotency
 
-    def send(self, event: object, *, deadline: float) -> Report:
+    def send(
+        self,
+        event: object,
+        *,
+        deadline: float,
+        default_key: str | None = None,
+        age: float = 0.0,
+    ) -> Report:
         """Send a request.
 
         Parameters
@@ -65,6 +88,10 @@ class Sender:
             The request as it came: parsed JSON of any kind.
         deadline
             On the clock: when delivery ends at the latest. The report follows at once.
+        default_key
+            The idempotency key of a request that has none of its own.
+        age
+            Seconds for which the time to live has been running when this call begins.
 
         Returns
         -------
@@ -75,32 +102,64 @@ class Sender:
         ------
         InvalidRequest
             With every fault. Nothing was sent.
+        IdempotencyConflict
+            If the key was used for another request within the day. Nothing was sent.
+        IdempotencyInProgress
+            If another invocation is sending under the key. Nothing was sent by this one.
+        IdempotencyStoreUnavailable
+            If the key could not be taken. Nothing was sent.
         """
-        accepted_at = self._clock()
+        accepted_at = self._clock() - age
         request, audience, contents = check(event, self._application_ids)
         room = status_message_room(audience.recipients)
         application_id = request.application_id or self._application_ids[0]
         writer = MessageWriter(request, contents, application_id)
         planned = batches.plan(request, audience, writer)
 
-        calls = None
-        attempts: dict[int, int] = {}
-        if request.dry_run:
-            verdicts = dict.fromkeys(range(len(audience.recipients)), _DRY_RUN)
+        advice = warnings(request, audience, contents)
+        key = request.idempotency_key or default_key
+        if request.dry_run:  # sends nothing, so it neither takes a key nor asks what it stands for
             calls = [
                 writer.call(batch.service, map(audience.recipients.__getitem__, batch.positions))
                 for batch in planned
             ]
+            results = [result(recipient, _DRY_RUN, 0, room) for recipient in audience.recipients]
+            return report(request, application_id, results, advice, calls, key=key)
+
+        verdicts = dict.fromkeys(audience.repeated, _DUPLICATE)
+        attempts: dict[int, int] = {}
+        order = Order(planned, audience.recipients, writer, deadline, accepted_at)
+        claim = self._claim(key, request, application_id, order) if key is not None else None
+        if claim is None:
+            deliveries = self._delivery.deliver(order)
         else:
-            verdicts = dict.fromkeys(audience.repeated, _DUPLICATE)
-            order = Order(planned, audience.recipients, writer, deadline, accepted_at)
-            for delivered in self._delivery.deliver(order):
-                verdicts.update(delivered.verdicts)
-                attempts.update(delivered.attempts)
-                self._observer.delivered(delivered, audience.recipients)
+            verdicts.update(claim.verdicts)
+            attempts.update(claim.attempts)
+            deliveries = claim.deliver(self._delivery)
+        for delivered in deliveries:
+            verdicts.update(delivered.verdicts)
+            attempts.update(delivered.attempts)
+            self._observer.delivered(delivered, audience.recipients)
         results = [
             result(recipient, verdicts[position], attempts.get(position, 0), room)
             for position, recipient in enumerate(audience.recipients)
         ]
-        advice = warnings(request, audience, contents)
-        return report(request, application_id, results, advice, calls)
+        if claim is not None:
+            advice += claim.warnings()
+            if claim.lost is not None:
+                self._observer.not_remembered(claim.lost)
+        elif request.idempotency_key is not None:
+            advice.append(_NO_TABLE)
+        replayed = claim is not None and claim.replays
+        return report(request, application_id, results, advice, key=key, replayed=replayed)
+
+    def _claim(
+        self, key: str, request: PushRequest, application_id: str, order: Order
+    ) -> Claim | None:
+        if self._idempotency is None:
+            return None
+        from push_sender.fingerprint import fingerprint, record_id  # only for a request with a key
+
+        return self._idempotency().claim(
+            record_id(application_id, key), fingerprint(request, order.recipients), order
+        )
