@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push
+from sandbox.server import Server
+from tests.account import Account, running_account
+from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
 from tests.provider import Provider, running_provider
+from tests.table import Table, dynamodb_client, running_table
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,41 @@ def push(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Push:
         return copy
 
     return invoke
+
+
+@pytest.fixture
+def account(push: Push, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """Give ``push`` queues, a bus and a table of keys, all empty."""
+    with running_account() as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def work_off(account: Account, push: Push) -> WorkOff:
+    """Do Lambda's part of the queue door: receive, invoke, delete what did not fail."""
+
+    def once(seconds: float = 29) -> dict[str, Any]:
+        event = account.receive()
+        answer = push(event, seconds)
+        account.delete(event, answer)
+        return answer
+
+    return once
+
+
+@pytest.fixture(scope="module")
+def _dynamodb() -> Iterator[Any]:
+    # Not for the whole session: the next of the sandbox's servers empties moto's account.
+    with Server(port=0) as server:
+        yield dynamodb_client(server.url)
+
+
+@pytest.fixture
+def table(push: Push, _dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
+    """Give ``push`` a table of keys, new and empty."""
+    with running_table(_dynamodb, f"keys-{uuid.uuid4().hex}") as running:
+        monkeypatch.setenv("IDEMPOTENCY_TABLE", running.name)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", running.url)
+        yield running

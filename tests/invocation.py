@@ -30,6 +30,12 @@ class Push(Protocol):
     def __call__(self, event: Any, seconds: float = 29) -> dict[str, Any]: ...
 
 
+class WorkOff(Protocol):
+    """Lets the handler work off what the queue holds, as Lambda does, and gives its answer."""
+
+    def __call__(self, seconds: float = 29) -> dict[str, Any]: ...
+
+
 def log_lines(output: str) -> list[dict[str, Any]]:
     """Read the log records from what was printed, metrics left out."""
     return [line for line in _json_lines(output) if "_aws" not in line]

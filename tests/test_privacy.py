@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from push_sender.fingerprint import record_id
 from push_sender.telemetry import token_digest
 from tests.invocation import PROJECT, Push, log_lines
-from tests.provider import Json, Provider, refused, results
+from tests.provider import Json, Provider, Reply, accepted, refused, results
+from tests.table import Forward, Table, refusing
 
 CANARY = "KaNaRy"
 LONG_NAME = CANARY * 8  # a name as short as a field's is shown, or nobody could find it
@@ -47,7 +49,9 @@ with open(sys.argv[1], "w") as file:
 """
 
 
-def run(events: list[Any], provider: Provider, tmp_path: Path) -> tuple[list[Any], str]:
+def run(
+    events: list[Any], provider: Provider, tmp_path: Path, **environment: str
+) -> tuple[list[Any], str]:
     """Handle events in a process at DEBUG; give what became of each, and all it printed."""
     told = tmp_path / "outcomes.json"
     process = subprocess.run(
@@ -64,6 +68,7 @@ def run(events: list[Any], provider: Provider, tmp_path: Path) -> tuple[list[Any
             "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
             "POWERTOOLS_LOG_LEVEL": "DEBUG",
             "POWERTOOLS_DEBUG": "true",
+            **environment,
         },
         capture_output=True,
         text=True,
@@ -179,6 +184,52 @@ def test_tokens_and_texts_of_valid_requests_reach_no_log(
 
     assert [outcome["recipients"] for outcome in outcomes] == [3, 3, 3]
     assert token_digest(f"{CANARY}-token") in printed
+    assert CANARY not in printed
+
+
+def test_keys_and_what_is_sent_under_them_reach_no_log(
+    provider: Provider, table: Table, tmp_path: Path
+) -> None:
+    key = FULL["idempotency_key"]
+    events = [
+        FULL,  # the last word on it fails
+        FULL,
+        {**FULL, "title": CANARY},
+        {**FULL, "idempotency_key": f"{key}-2"},  # the claim fails
+        {**FULL, "idempotency_key": f"{key}-3"},
+        {**FULL, "idempotency_key": f"{key}-3"},
+    ]
+    done: list[Json] = []
+
+    def answer(_: str, call: Json, forward: Forward) -> Reply:
+        if "done" in call["Item"]:
+            done.append(call)
+        failing = len(done) == 1 and "done" in call["Item"]
+        second = record_id(PROJECT, f"{key}-2")
+        if failing or call["Item"]["id"]["S"] == second:
+            return refusing(400, "AccessDeniedException")
+        return forward()
+
+    table.answer = answer
+    provider.answer_each(lambda token, _: {**accepted(token), "StatusMessage": CANARY})
+
+    outcomes, printed = run(
+        events,
+        provider,
+        tmp_path,
+        IDEMPOTENCY_TABLE=table.name,
+        AWS_ENDPOINT_URL_DYNAMODB=table.url,
+    )
+
+    assert outcomes == [
+        {"recipients": 3, "accepted": 3},
+        "IdempotencyInProgress",
+        "IdempotencyConflict",
+        "IdempotencyStoreUnavailable",
+        {"recipients": 3, "accepted": 3},
+        {"recipients": 3, "accepted": 3},
+    ]
+    assert "send not remembered" in printed
     assert CANARY not in printed
 
 

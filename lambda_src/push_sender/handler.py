@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -19,6 +20,12 @@ from push_sender.report import Report
 from push_sender.sender import Sender
 from push_sender.settings import Settings
 from push_sender.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+
+    from push_sender.follow_up import FollowUp
+    from push_sender.idempotency import Idempotency
 
 
 @lru_cache(maxsize=1)
@@ -39,30 +46,93 @@ def _sender(settings: Settings) -> Sender:
         application_ids=settings.application_ids,
         clock=time.monotonic,
         observer=telemetry,
+        idempotency=partial(_idempotency, settings) if settings.idempotency_table else None,
     )
 
 
-def handler(event: object, context: LambdaContext) -> Report:
+@lru_cache(maxsize=1)
+def _idempotency(settings: Settings) -> Idempotency:
+    """Make what remembers keys, for the first request that has one."""
+    from push_sender.idempotency import Idempotency
+    from push_sender.store import Store, dynamodb_client
+
+    store = Store(partial(dynamodb_client, settings.region), settings.idempotency_table or "")
+    return Idempotency(store, clock=time.monotonic)
+
+
+@lru_cache(maxsize=1)
+def _follow_up(settings: Settings) -> FollowUp:
+    """Make what follows a send that nobody waits for, with a client for what there is."""
+    from push_sender.clients import client
+    from push_sender.events import EventBus
+    from push_sender.follow_up import FollowUp
+    from push_sender.letters import Queue
+
+    telemetry = _telemetry()
+    queue = dead_letters = bus = None
+    if settings.queue_url or settings.dead_letter_queue_url:
+        sqs = client("sqs", settings.region)
+        queue = Queue(sqs, settings.queue_url) if settings.queue_url else None
+        if settings.dead_letter_queue_url:
+            dead_letters = Queue(sqs, settings.dead_letter_queue_url)
+    if settings.event_bus_name:
+        bus = EventBus(client("events", settings.region), settings.event_bus_name)
+    return FollowUp(queue=queue, dead_letters=dead_letters, bus=bus, telemetry=telemetry)
+
+
+def handler(event: object, context: LambdaContext) -> Report | PartialItemFailureResponse | None:
     """Answer one invocation.
 
     Parameters
     ----------
     event
-        A request.
+        A request, messages of a queue that hold requests, or an EventBridge event that
+        holds one.
     context
         Lambda's; its remaining time is the deadline of the delivery.
+
+    Returns
+    -------
+    dict or None
+        For a request its report; for messages those that failed; for an event its report,
+        or nothing where none was sent.
 
     Raises
     ------
     InvalidRequest
         If the request cannot be sent as it stands. Nothing was sent.
+    IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
+        If its key keeps it from being sent. Nothing was sent.
     """
     telemetry = _telemetry()
     telemetry.invoked(context.aws_request_id)
     try:
-        return direct.push(event, context, _sender(Settings.from_environment()))
+        return _show_to_its_door(event, context)
     finally:
         telemetry.flush()
+
+
+def _show_to_its_door(
+    event: Any, context: LambdaContext
+) -> Report | PartialItemFailureResponse | None:
+    """Choose a door by the event's shape. Only the direct one is there from the start."""
+    settings = Settings.from_environment()
+    sender = _sender(settings)
+    match event:
+        case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
+            from push_sender.doors import queue
+
+            return queue.push(event, context, sender, _follow_up(settings), _telemetry())
+        case {"detail-type": _, "detail": _}:
+            from push_sender.doors import event_bridge
+
+            return event_bridge.push(event, context, sender, _follow_up(settings))
+        case {"requeue": True}:
+            from push_sender.doors import requeueing
+
+            return requeueing.push(event, context, sender, _follow_up(settings))
+        case _:
+            return direct.push(event, context, sender)
 
 
 if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:

@@ -205,10 +205,6 @@ def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> I
         yield from _shape_warnings(request, shape, content)
     if APNS_MESSAGE in contents:
         yield from _apns_warnings(request, audience, contents[APNS_MESSAGE])
-    if request.idempotency_key is not None:
-        yield Warned("idempotency_key", "no effect yet: the request is sent each time it comes")
-    if request.requeue:
-        yield Warned("requeue", "no effect yet: what cannot be sent now is only reported")
 
 
 def _shape_warnings(

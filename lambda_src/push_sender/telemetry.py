@@ -25,8 +25,8 @@ from push_sender.request import Recipient
 NAMESPACE: Final = "PushSender"
 SERVICE: Final = "push-sender"
 
-_TALKATIVE: Final = ("botocore", "urllib3")
-"""Loggers that write whole requests at DEBUG, tokens and texts among them."""
+_TALKATIVE: Final = ("botocore", "urllib3", "aws_lambda_powertools.utilities.batch")
+"""Loggers that write whole requests at DEBUG, or errors that hold a part of one."""
 
 
 def token_digest(token: str) -> str:
@@ -61,6 +61,7 @@ class Telemetry:
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._done: list[Delivered] = []
+        self._counts: Counter[str] = Counter()
 
     def invoked(self, request_id: str) -> None:
         """Begin an invocation: every log record will name it."""
@@ -86,14 +87,39 @@ class Telemetry:
             results=results,
         )
 
+    def not_remembered(self, reason: str) -> None:
+        """Log and count that what became of a request with a key was not written down."""
+        self.count("SendsNotRemembered", 1)
+        self.warn("send not remembered", reason=reason)
+
+    def tell(self, message: str, **fields: object) -> None:
+        """Log what a door did. The fields hold ids, names and numbers only."""
+        self._logger.info(message, extra=fields, stacklevel=3)
+
+    def warn(self, message: str, **fields: object) -> None:
+        """Log what a door could not do, or what somebody should look at."""
+        self._logger.warning(message, extra=fields, stacklevel=3)
+
+    def count(self, name: str, number: int) -> None:
+        """Add to a metric that is of no one push service."""
+        self._counts[name] += number
+
     def flush(self) -> None:
-        """Write the invocation's metrics, one record for each push service that was sent to."""
+        """Write the invocation's metrics.
+
+        One record for each push service that was sent to, and one for what the doors did.
+        """
         by_service: defaultdict[str, list[Delivered]] = defaultdict(list)
         for delivered in self._done:
             by_service[delivered.batch.service.name].append(delivered)
         for push_service, batches in by_service.items():
             self._count(push_service, batches)
         self._done.clear()
+        for name, number in self._counts.items():
+            self._metrics.add_metric(name, MetricUnit.Count, number)
+        if self._counts:
+            self._metrics.flush_metrics()
+        self._counts.clear()
 
     def _count(self, push_service: str, batches: Sequence[Delivered]) -> None:
         add = self._metrics.add_metric

@@ -29,7 +29,13 @@ def push(event: object, context: LambdaContext, sender: Sender) -> Report:
     ------
     InvalidRequest
         With every fault. Nothing was sent.
+    IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
+        As ``Sender.send``. Nothing was sent.
     """
+    return sender.send(event, deadline=end_of(context))
+
+
+def end_of(context: LambdaContext) -> float:
+    """Tell, on ``time.monotonic``, when an invocation's work must be done."""
     left = context.get_remaining_time_in_millis() / 1_000
-    reserve = min(RESERVE_SECONDS, left * RESERVE_SHARE)
-    return sender.send(event, deadline=time.monotonic() + left - reserve)
+    return time.monotonic() + left - min(RESERVE_SECONDS, left * RESERVE_SHARE)

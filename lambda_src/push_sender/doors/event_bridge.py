@@ -1,0 +1,115 @@
+"""The EventBridge door: a request in the detail of an event.
+
+The stack's rule puts events on the queue, whose door opens them here. Somebody's own rule
+may target the function itself; nobody waits for that answer either, so it ends as at the
+queue, with one difference: what cannot be put away safely fails the invocation, and Lambda
+puts the event into the dead-letter queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, TypeGuard
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from push_sender.doors.timing import Timing
+from push_sender.events import SOURCE
+from push_sender.faults import Fault, IdempotencyConflict, InvalidRequest
+from push_sender.follow_up import FollowUp
+from push_sender.letters import message_body
+from push_sender.report import Report
+from push_sender.requeue import Submission
+from push_sender.sender import Sender
+
+_ID_CHARACTERS: Final = 200
+
+
+def is_event(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Tell an event from a request, which has no such fields."""
+    return isinstance(value, dict) and "detail-type" in value and "detail" in value
+
+
+def is_our_own(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event comes from this function, by a rule that is too wide.
+
+    An answer to it would be a further event, and so on for ever.
+    """
+    return event.get("source") == SOURCE
+
+
+def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -> Submission:
+    """Open an event. What it says of itself comes before what its carrier says.
+
+    Parameters
+    ----------
+    event
+        The event.
+    request_id, accepted_at
+        Its carrier's id, and when that was sent, in milliseconds of the epoch.
+    """
+    return Submission(
+        event["detail"],
+        usable_id(event.get("id")) or request_id,
+        _milliseconds(event.get("time")) or accepted_at,
+    )
+
+
+def usable_id(value: object) -> str | None:
+    """Take an id that can be a key and stand in a log, or nothing."""
+    if isinstance(value, str) and 0 < len(value) <= _ID_CHARACTERS:
+        return value if value.isascii() and value.isprintable() and " " not in value else None
+    return None
+
+
+def push(
+    event: Mapping[str, Any], context: LambdaContext, sender: Sender, follow_up: FollowUp
+) -> Report | None:
+    """Send the request in an event. There is no report of what was put away or passed over.
+
+    Raises
+    ------
+    InvalidRequest
+        With every fault, where there is no queue of dead letters to keep the event.
+    IdempotencyInProgress, IdempotencyStoreUnavailable
+        As ``Sender.send``. Nothing was sent.
+    QueueUnavailable
+        If what could not be sent did not reach its queue.
+    """
+    timing = Timing.of(context)
+    now = round(time.time() * 1_000)
+    submission = submission_in(event, context.aws_request_id, now)
+    if is_our_own(event):
+        follow_up.pass_over(submission)
+        return None
+    try:
+        report = sender.send(
+            submission.request,
+            deadline=timing.deadline,
+            default_key=submission.request_id,
+            age=max(now - submission.accepted_at, 0) / 1_000,
+        )
+    except (InvalidRequest, IdempotencyConflict) as error:
+        follow_up.refuse(
+            submission, message_body(event), as_refusal(error), last_start=timing.last_start
+        )
+        return None
+    follow_up.settle(submission, report, last_start=timing.last_start)
+    return report
+
+
+def as_refusal(error: InvalidRequest | IdempotencyConflict) -> InvalidRequest:
+    """Tell as faults why a request can never be sent."""
+    if isinstance(error, InvalidRequest):
+        return error
+    path, _, message = str(error).partition(": ")
+    return InvalidRequest([Fault(path, message)])
+
+
+def _milliseconds(value: object) -> int | None:
+    try:
+        return round(datetime.fromisoformat(str(value)).timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        return None
