@@ -19,6 +19,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.event_bus import EventBus
 from infra.metrics import FAILED, LOST_TOKENS, PushMetrics
 from infra.settings import Settings
 
@@ -55,7 +56,11 @@ class Watch(NamedTuple):
 
 
 def watches(
-    settings: Settings, function: lambda_.IFunction, dead_letters: sqs.IQueue
+    settings: Settings,
+    function: lambda_.IFunction,
+    requests: sqs.IQueue,
+    dead_letters: sqs.IQueue,
+    event_bus: EventBus,
 ) -> Sequence[Watch]:
     """List what is watched. A further door adds its rows here."""
     pushes = PushMetrics(settings.name)
@@ -80,11 +85,14 @@ def watches(
         ),
         Watch(
             "lost-events",
-            function.metric("DeadLetterErrors", period=_SOON, statistic="Sum"),
+            _total(
+                invocations=function.metric("DeadLetterErrors", period=_SOON, statistic="Sum"),
+                events=event_bus.metric_lost(period=_SOON),
+            ),
             1,
-            "An asynchronous request failed and could not be put into the dead-letter queue "
-            "either, so it is lost. Look at the role and the queue, and have its sender send it "
-            "again.",
+            "A request failed, as an asynchronous invocation or on its way from the bus to the "
+            "queue, and could not be put into the dead-letter queue either, so it is lost. Look "
+            "at the role, the queues and their policies, and have its sender send it again.",
         ),
         Watch(
             "failed-pushes",
@@ -122,16 +130,43 @@ def watches(
             "anybody deletes tokens.",
         ),
         Watch(
+            "events-not-sent",
+            pushes.metric("EventsNotSent", period=_SOON),
+            1,
+            "Events about pushes, such as dead tokens and reports, could not be put on the bus "
+            "and are lost; the pushes are not affected. Look at the bus and the role.",
+        ),
+        Watch(
+            "old-requests",
+            requests.metric_approximate_age_of_oldest_message(period=_SOON, statistic="Maximum"),
+            # A requeued request rests 900 s at most, and is a dead letter when it was received
+            # 5 times for 174 s: what is older than both waits for a free copy, or for somebody.
+            1_800,
+            "A request has been in the queue for half an hour: more come in than the function "
+            "works off, it fails, or somebody has stopped it.",
+            missing=cloudwatch.TreatMissingData.IGNORE,  # as below
+        ),
+        Watch(
             "dead-letters",
             dead_letters.metric_approximate_number_of_messages_visible(
                 period=_SOON, statistic="Maximum"
             ),
             1,
             "Requests that were not sent lie in the dead-letter queue, which keeps them for 14 "
-            "days. Mend what stopped them, then send them again.",
+            "days. Their attribute `reason` tells why: mend that, then send them again.",
             # SQS counts nothing in a queue that nobody has used for hours, full or empty.
             missing=cloudwatch.TreatMissingData.IGNORE,
         ),
+    )
+
+
+def _total(**metrics: cloudwatch.IMetric) -> cloudwatch.MathExpression:
+    """Add metrics of which each may have no data."""
+    return cloudwatch.MathExpression(
+        expression=" + ".join(f"FILL({name}, 0)" for name in metrics),
+        using_metrics=metrics,
+        period=_SOON,
+        label=", ".join(metrics),
     )
 
 
@@ -153,12 +188,15 @@ class Alarms(Construct):
         *,
         settings: Settings,
         function: lambda_.IFunction,
+        requests: sqs.IQueue,
         dead_letters: sqs.IQueue,
+        event_bus: EventBus,
     ) -> None:
         super().__init__(scope, id)
         self.topic = self._topic(settings)
         self.alarms: Sequence[cloudwatch.Alarm] = [
-            self._alarm(settings, watch) for watch in watches(settings, function, dead_letters)
+            self._alarm(settings, watch)
+            for watch in watches(settings, function, requests, dead_letters, event_bus)
         ]
 
     def _alarm(self, settings: Settings, watch: Watch) -> cloudwatch.Alarm:

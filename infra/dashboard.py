@@ -45,7 +45,7 @@ class Dashboard(Construct):
         What is deployed.
     services
         The push services with a channel; ``None`` where nobody knows.
-    function, dead_letters, alarms
+    function, requests, dead_letters, alarms
         What is shown beside the pushes.
 
     Attributes
@@ -62,6 +62,7 @@ class Dashboard(Construct):
         settings: Settings,
         services: Sequence[Service] | None,
         function: lambda_.IFunction,
+        requests: sqs.IQueue,
         dead_letters: sqs.IQueue,
         alarms: Sequence[cloudwatch.IAlarm],
     ) -> None:
@@ -77,9 +78,10 @@ class Dashboard(Construct):
             widgets=[
                 [_heading(settings)],
                 [_states(alarms)],
-                [_to_mend(pushes, shown), _stuck(dead_letters), _retries(pushes)],
+                [_to_mend(pushes, shown), _stuck(dead_letters), _waiting(requests)],
                 *_in_rows(_outcomes(pushes, service) for service in shown),
                 [_calls(pushes, shown), _durations(function), _invocations(function)],
+                [_retries(pushes), _followed_up(pushes)],
             ],
         )
 
@@ -122,6 +124,18 @@ def _stuck(dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
     )
 
 
+def _waiting(requests: sqs.IQueue) -> cloudwatch.GraphWidget:
+    return _graph(
+        "Waiting: requests in the queue, and the age of the oldest",
+        [
+            requests.metric_approximate_number_of_messages_visible(label="ready"),
+            requests.metric_approximate_number_of_messages_delayed(label="requeued, not due yet"),
+            requests.metric_approximate_number_of_messages_not_visible(label="being sent"),
+        ],
+        right=[requests.metric_approximate_age_of_oldest_message(label="age, s")],
+    )
+
+
 def _retries(pushes: PushMetrics) -> cloudwatch.GraphWidget:
     share = cloudwatch.MathExpression(
         expression="100 * retries / calls",
@@ -132,6 +146,19 @@ def _retries(pushes: PushMetrics) -> cloudwatch.GraphWidget:
         label="retries",
     )
     return _graph("Retries, % of calls", [share])
+
+
+def _followed_up(pushes: PushMetrics) -> cloudwatch.GraphWidget:
+    return _graph(
+        "Where nobody waits: put off, given up, refused",
+        [
+            pushes.metric("PushesRequeued", label="pushes requeued"),
+            pushes.metric("PushesDeadLettered", label="pushes dead-lettered"),
+            pushes.metric("RequestsRefused", label="requests refused"),
+            pushes.metric("MessagesReturned", label="messages returned"),
+            pushes.metric("EventsNotSent", label="events not sent"),
+        ],
+    )
 
 
 def _outcomes(pushes: PushMetrics, service: Service) -> cloudwatch.GraphWidget:

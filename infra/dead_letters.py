@@ -13,6 +13,11 @@ from infra.settings import Settings
 class DeadLetters(Construct):
     """A queue that keeps requests for 14 days, encrypted, for TLS only.
 
+    What comes here: from the function, requests with a `reason` (transient, misconfigured,
+    invalid); from Lambda, asynchronous events that failed; from SQS, messages received too
+    often; from EventBridge, events that it could not put on the queue. Each is a request, or
+    an event that holds one, so that a redrive into the queue sends it.
+
     Attributes
     ----------
     queue

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -22,6 +24,11 @@ TIMEOUT_SECONDS: Final = 29
 
 ALIAS: Final = "live"
 
+_REMEMBERS: Final = ("dynamodb:BatchGetItem", "dynamodb:PutItem")
+
+_WORKS_OFF: Final = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+"""What Lambda does in the function's name to hand it the queue's messages."""
+
 _ARCHITECTURES: Final = {
     "arm64": lambda_.Architecture.ARM_64,
     "x86_64": lambda_.Architecture.X86_64,
@@ -35,6 +42,8 @@ class SenderFunction(Construct):
     ----------
     function
         Named like the stack, so that a command line needs no look-up.
+    role
+        What it acts as.
     alias
         ``live``: what callers name. A deployment moves it to the new version when that is
         ready; earlier versions stay, to roll back to.
@@ -50,11 +59,19 @@ class SenderFunction(Construct):
         settings: Settings,
         bundle: Bundle,
         application_ids: Sequence[str],
+        idempotency: dynamodb.ITable,
+        requests: sqs.IQueue,
         dead_letters: sqs.IQueue,
+        event_bus: events.IEventBus,
     ) -> None:
         super().__init__(scope, id)
         self.log_group = self._log_group(settings)
-        role = self._role(application_ids)
+        self.role = self._role(application_ids)
+        # Exactly what is used: the CDK's grants of these parts allow more.
+        self._allow(_REMEMBERS, idempotency.table_arn)
+        self._allow(("sqs:SendMessage",), requests.queue_arn, dead_letters.queue_arn)
+        self._allow(_WORKS_OFF, requests.queue_arn)
+        self._allow(("events:PutEvents",), event_bus.event_bus_arn)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -67,10 +84,14 @@ class SenderFunction(Construct):
             timeout=cdk.Duration.seconds(TIMEOUT_SECONDS),
             # 5,000 recipients take under 80 MB: what memory buys here is a share of a CPU.
             memory_size=settings.memory_mb,
-            role=role,
+            role=self.role,
             environment={
                 "APPLICATION_IDS": ",".join(application_ids),
+                "DEAD_LETTER_QUEUE_URL": dead_letters.queue_url,
+                "EVENT_BUS_NAME": event_bus.event_bus_name,
+                "IDEMPOTENCY_TABLE": idempotency.table_name,
                 "POWERTOOLS_SERVICE_NAME": settings.name,
+                "QUEUE_URL": requests.queue_url,
                 "SEND_CONCURRENCY": str(settings.send_concurrency),
             },
             log_group=self.log_group,
@@ -95,7 +116,7 @@ class SenderFunction(Construct):
         self.alias = lambda_.Alias(
             self, "Alias", alias_name=ALIAS, version=self.function.current_version, retry_attempts=0
         )
-        self.log_group.grant_write(role)
+        self.log_group.grant_write(self.role)
 
     def _log_group(self, settings: Settings) -> logs.LogGroup:
         group = logs.LogGroup(self, "Log", removal_policy=removal_policy(settings))
@@ -130,3 +151,8 @@ class SenderFunction(Construct):
             "AwsSolutions-IAM5[Resource::*]",
         )
         return role
+
+    def _allow(self, actions: Sequence[str], *resources: str) -> None:
+        self.role.add_to_policy(
+            iam.PolicyStatement(actions=list(actions), resources=list(resources))
+        )

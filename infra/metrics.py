@@ -32,6 +32,15 @@ Outcome = Literal[
 
 Call = Literal["SendMessagesCalls", "SendMessagesRetries", "SendMessagesLatency"]
 
+FollowUp = Literal[
+    "EventsNotSent",
+    "MessagesReturned",
+    "PushesDeadLettered",
+    "PushesRequeued",
+    "RequestsRefused",
+]
+"""What was done at the doors that nobody waits at, each the name of a metric that counts it."""
+
 LOST_TOKENS: Final[Sequence[Outcome]] = ("dead_token", "invalid_token")
 """The provider's word on a token that did not work."""
 
@@ -53,7 +62,7 @@ class PushMetrics:
 
     def metric(
         self,
-        name: Outcome | Call,
+        name: Outcome | Call | FollowUp,
         push_service: Service | None = None,
         *,
         statistic: str = "Sum",

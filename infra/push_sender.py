@@ -9,14 +9,17 @@ from infra.alarms import Alarms
 from infra.bundle import Bundle, build
 from infra.dashboard import Dashboard
 from infra.dead_letters import DeadLetters
+from infra.event_bus import EventBus
 from infra.function import SenderFunction
+from infra.idempotency import IdempotencyTable
 from infra.project import Project
+from infra.request_queue import RequestQueue
 from infra.settings import Settings
 from infra.wheels import LAMBDA_ARM64, LAMBDA_X86_64
 
 
 class PushSender(Construct):
-    """Sends push notifications: a project with its channels, and the function in front of it.
+    """Sends push notifications: a project with its channels, a function in front of it, its doors.
 
     Parameters
     ----------
@@ -29,7 +32,7 @@ class PushSender(Construct):
 
     Attributes
     ----------
-    project, function, dead_letters, alarms, dashboard
+    project, idempotency, dead_letters, requests, event_bus, function, alarms, dashboard
         The parts.
 
     Raises
@@ -54,21 +57,38 @@ class PushSender(Construct):
         super().__init__(scope, id)
         target = LAMBDA_ARM64 if settings.architecture == "arm64" else LAMBDA_X86_64
         self.project = Project(self, "Project", settings=settings)
+        self.idempotency = IdempotencyTable(self, "Idempotency")
         self.dead_letters = DeadLetters(self, "DeadLetters", settings=settings)
+        self.requests = RequestQueue(
+            self, "Requests", settings=settings, dead_letters=self.dead_letters.queue
+        )
+        self.event_bus = EventBus(
+            self,
+            "EventBus",
+            settings=settings,
+            requests=self.requests.queue,
+            dead_letters=self.dead_letters.queue,
+        )
         self.function = SenderFunction(
             self,
             "Sender",
             settings=settings,
             bundle=bundle or build(target),
             application_ids=self.project.application_ids,
+            idempotency=self.idempotency.table,
+            requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
+            event_bus=self.event_bus.bus,
         )
+        self.requests.feed(self.function, concurrency=settings.worker_concurrency)
         self.alarms = Alarms(
             self,
             "Alarms",
             settings=settings,
             function=self.function.function,
+            requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
+            event_bus=self.event_bus,
         )
         self.dashboard = Dashboard(
             self,
@@ -76,10 +96,23 @@ class PushSender(Construct):
             settings=settings,
             services=self.project.services,
             function=self.function.function,
+            requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
             alarms=self.alarms.alarms,
         )
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody send pushes, by the alias and nothing else."""
+        """Let somebody send pushes and wait for the report, by the alias and nothing else."""
         return self.function.alias.grant_invoke(grantee)
+
+    def grant_send_messages(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody put requests on the queue, and nothing else."""
+        return iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["sqs:SendMessage"],
+            resource_arns=[self.requests.queue.queue_arn],
+        )
+
+    def grant_put_events(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody put events on the bus: requests, and any other."""
+        return self.event_bus.bus.grant_put_events_to(grantee)

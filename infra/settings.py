@@ -197,7 +197,15 @@ class Settings(BaseModel):
     )
     worker_concurrency: Annotated[WholeNumber, Field(ge=2, le=1_000)] = Field(
         default=10,
-        description="copies of the function that work off the queue at once (once it has one)",
+        description="copies of the function that work off the queue at once",
+    )
+    event_bus_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,256}$")] | None = Field(
+        default=None,
+        description=(
+            "an existing event bus for requests and reports; left out, the account's `default`, "
+            "or with `stage` a bus of its own, called like the stack: of two stacks on one bus "
+            "each sends every push"
+        ),
     )
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = Field(
         default="INFO", description="the function's log: `DEBUG`, `INFO`, `WARN` or `ERROR`"
@@ -215,7 +223,7 @@ class Settings(BaseModel):
     retain_data: bool = Field(
         default=True,
         description=(
-            "whether project, channels, log and dead letters stay when they leave the stack"
+            "whether project, channels, log, queue and dead letters stay when they leave the stack"
         ),
     )
 
@@ -289,6 +297,7 @@ _FORMS: Final = {
     "stage": "lower-case letters, digits and hyphens, a letter first, 20 at most",
     "application_id": "a project's id: 32 hex digits",
     "extra_application_ids": "projects' ids, each 32 hex digits, separated by commas",
+    "event_bus_name": "the name of an event bus: letters, digits, dots, hyphens, underscores",
     "alarm_email": "an e-mail address",
     "alarm_topic_arn": "the ARN of an SNS topic",
 }

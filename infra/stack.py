@@ -43,10 +43,24 @@ class PushSenderStack(cdk.Stack):
                 "for aws lambda invoke --function-name",
             ),
             "FunctionArn": (function.alias.function_arn, "for rules, schedules and policies"),
+            "QueueUrl": (sender.requests.queue.queue_url, "for aws sqs send-message"),
+            "QueueArn": (
+                sender.requests.queue.queue_arn,
+                "for policies, and where dead letters are sent again",
+            ),
+            "EventBusName": (
+                sender.event_bus.bus.event_bus_name,
+                "where requests are listened for, and reports told",
+            ),
+            "TableName": (sender.idempotency.table.table_name, "which keys were used today"),
             "LogGroupName": (function.log_group.log_group_name, "the function's log"),
             "DeadLetterQueueUrl": (
                 sender.dead_letters.queue.queue_url,
                 "requests that wait for somebody to act",
+            ),
+            "DeadLetterQueueArn": (
+                sender.dead_letters.queue.queue_arn,
+                "to send them again",
             ),
             "DashboardName": (
                 sender.dashboard.dashboard.dashboard_name,

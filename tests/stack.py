@@ -52,12 +52,14 @@ FULL: Mapping[str, str] = {
         "adm_secret",
     )
 } | {"alarm_email": "on-call@example.com", "extra_application_ids": f"{PROJECT},{OTHER_PROJECT}"}
-"""Settings that make every resource there is."""
+"""Settings that make every resource there is, but for a stage's own event bus."""
 
 LAMBDA_ITSELF: Mapping[str, str] = {
     "logs:CreateLogStream": "the function's log",
     "logs:PutLogEvents": "the function's log",
-    "sqs:SendMessage": "asynchronous events that failed, put into the dead-letter queue",
+    "sqs:DeleteMessage": "the queue's messages, once they are done",
+    "sqs:GetQueueAttributes": "the queue, when the mapping is made",
+    "sqs:ReceiveMessage": "the queue's messages, to hand them to the function",
     "xray:PutTelemetryRecords": "active tracing",
     "xray:PutTraceSegments": "active tracing",
 }

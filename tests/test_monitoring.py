@@ -8,16 +8,17 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from infra.metrics import FAILED, LOST_TOKENS
+from infra.metrics import FAILED, LOST_TOKENS, FollowUp
 from infra.settings import Service
 from push_sender.outcomes import Outcome
-from tests import watched
+from tests import account, watched
 from tests.invocation import PROJECT, metric_lines
 from tests.provider import Json, Provider, accepted, running_provider
 from tests.stack import add_stack, new_app, read, stub_bundle
@@ -79,9 +80,34 @@ def _provider() -> Iterator[Provider]:
         yield provider
 
 
+def _take_few(operation: str, call: Json) -> tuple[int, Json]:
+    """Answer as a queue that takes all but one message, and as a bus that takes nothing."""
+    if operation == "SendMessage" and "never put away" not in call["MessageBody"]:
+        return 200, {"MessageId": "id"}
+    return 400, {"__type": "AccessDeniedException", "message": "refused"}
+
+
+@pytest.fixture(scope="module")
+def _queues_and_bus() -> Iterator[account.Service]:
+    with account.running_service(_take_few) as service:
+        yield service
+
+
+def message(body: str) -> Json:
+    """Make what Lambda hands over of a message in the queue."""
+    return {
+        "messageId": "6f1f2d3c-0000-4000-8000-000000000002",
+        "receiptHandle": "handle",
+        "body": body,
+        "attributes": {"SentTimestamp": str(round(time.time() * 1_000))},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+    }
+
+
 @pytest.fixture(scope="module")
 def emitted(
-    templates: Mapping[str, Json], _provider: Provider
+    templates: Mapping[str, Json], _provider: Provider, _queues_and_bus: account.Service
 ) -> Mapping[str, set[watched.Metric]]:
     """Run the function with the environment that each stack gives it, to every outcome."""
     recipients = [
@@ -91,12 +117,16 @@ def emitted(
     ]
     sent = {"recipients": recipients, "message": "m"}
     too_late = {**sent, "message": "late"}
+    requeued = {**sent, "recipients": [{"token": "transient", "service": "GCM"}]}
+    buried = {**sent, "recipients": [{"token": "misconfigured", "service": "GCM"}]}
+    bodies = (json.dumps(requeued), json.dumps(buried), "not JSON", "never put away")
+    from_the_queue = {"Records": [message(body) for body in bodies]}
 
     def run(template: Json) -> set[watched.Metric]:
         (function,) = watched.resources(template, "AWS::Lambda::Function").values()
         process = subprocess.run(
             [sys.executable, "-c", FUNCTION],
-            input=json.dumps([(sent, 29), (too_late, 0.2)]),
+            input=json.dumps([(sent, 29), (too_late, 0.2), (from_the_queue, 29)]),
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": f"{REPOSITORY / 'lambda_src'}:{REPOSITORY}",
@@ -104,8 +134,15 @@ def emitted(
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ACCESS_KEY_ID": "made-up",
                 "AWS_SECRET_ACCESS_KEY": "made-up",
+                "AWS_ENDPOINT_URL_SQS": _queues_and_bus.url,
+                "AWS_ENDPOINT_URL_EVENTBRIDGE": _queues_and_bus.url,
                 **function["Environment"]["Variables"],
+                # In place of what comes at deployment. No table: nothing is counted of one.
                 "APPLICATION_IDS": PROJECT,
+                "IDEMPOTENCY_TABLE": "",
+                "QUEUE_URL": _queues_and_bus.url,
+                "DEAD_LETTER_QUEUE_URL": _queues_and_bus.url,
+                "EVENT_BUS_NAME": "default",
             },
             capture_output=True,
             text=True,
@@ -156,6 +193,17 @@ def test_the_dashboard_shows_all_that_the_function_counts_for_the_services_that_
     } == services
 
 
+@pytest.mark.parametrize("stack", COMPARED)
+def test_the_dashboard_shows_all_that_is_counted_where_nobody_waits(
+    stack: str, templates: Mapping[str, Json], emitted: Mapping[str, set[watched.Metric]]
+) -> None:
+    shown = {m for _, metrics, _ in watched.graphs(templates[stack]) for m in metrics.values()}
+    counted = {m for m in emitted[stack] if m.name in get_args(FollowUp)}
+
+    assert {metric.name for metric in counted} == set(get_args(FollowUp))
+    assert counted <= shown
+
+
 def misspell(template: Json) -> None:
     named(template, "-misconfigured")["MetricName"] = "Misconfigured"
 
@@ -199,6 +247,18 @@ def watch_a_queue_by_its_function(template: Json) -> None:
     named(template, "-dead-letters")["Dimensions"] = errors["Dimensions"]
 
 
+def watch_a_rule_as_if_on_the_default_bus(template: Json) -> None:
+    metrics = named(template, "-lost-events")["Metrics"]
+    (events,) = (query["MetricStat"]["Metric"] for query in metrics if query["Id"] == "events")
+    events["Dimensions"] = [{"Name": "RuleName", "Value": "push-sender-email"}]
+
+
+def misspell_what_eventbridge_counts(template: Json) -> None:
+    metrics = named(template, "-lost-events")["Metrics"]
+    (events,) = (query["MetricStat"]["Metric"] for query in metrics if query["Id"] == "events")
+    events["MetricName"] = "InvocationsFailedToBeSentToDLQ"
+
+
 def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
     def change(template: Json) -> None:
         (dashboard,) = watched.resources(template, "AWS::CloudWatch::Dashboard").values()
@@ -220,6 +280,11 @@ def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
         (compute_with_what_is_not_there, "throttled in an expression is no metric"),
         (watch_eleven_metrics, "11 metrics are too many"),
         (misspell_what_lambda_counts, "AWS documents no AWS/Lambda Error"),
+        (watch_a_rule_as_if_on_the_default_bus, "no such dimensions: .*RuleName=push-sender-email"),
+        (
+            misspell_what_eventbridge_counts,
+            "documents no AWS/Events InvocationsFailedToBeSentToDLQ",
+        ),
         (watch_another_queue, "no such dimensions: .*QueueName=dead-letters"),
         (watch_a_queue_by_its_function, "no such dimensions: .*FunctionName="),
         (on_the_dashboard('"unsent"', '"unset"'), "writes no PushSender unset"),
@@ -281,20 +346,51 @@ def test_a_share_counts_from_enough_pushes_on(
     assert (value(properties, **pushes) >= properties["Threshold"]) is goes_off
 
 
+@pytest.mark.parametrize(
+    ("lost", "goes_off"),
+    [({}, False), ({"invocations": 1}, True), ({"events": 1}, True), ({"events": 0}, False)],
+)
+def test_one_lost_event_is_enough_whoever_lost_it(
+    lost: dict[str, int], goes_off: bool, templates: Mapping[str, Json]
+) -> None:
+    properties = named(templates["email"], "lost-events")
+
+    assert (value(properties, **lost) >= properties["Threshold"]) is goes_off
+
+
+def test_a_request_is_old_when_it_is_older_than_the_stack_ever_lets_it_rest(
+    templates: Mapping[str, Json],
+) -> None:
+    template = templates["email"]
+    (queue,) = (
+        queue
+        for queue in watched.resources(template, "AWS::SQS::Queue").values()
+        if "RedrivePolicy" in queue
+    )
+    received_too_often = queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"]
+    longest_delay = 900  # SQS's
+
+    alarm = named(template, "-old-requests")
+
+    assert alarm["Threshold"] > received_too_often + longest_delay
+    assert (alarm["Statistic"], alarm["Period"]) == ("Maximum", 300)
+
+
 def test_every_outcome_has_its_place_in_the_shares() -> None:
     no_fault = {"accepted", "opted_out", "duplicate", "requeued"}
 
     assert sorted((*no_fault, *LOST_TOKENS, *FAILED)) == sorted(Outcome)
 
 
-def test_missing_data_sets_off_nothing_and_does_not_end_the_alarm_of_dead_letters(
+def test_missing_data_sets_off_nothing_and_does_not_end_the_alarms_of_the_queues(
     templates: Mapping[str, Json],
 ) -> None:
     missing = {
         a["AlarmName"]: a["TreatMissingData"] for a in alarms_of(templates["nobody"]).values()
     }
 
-    assert missing.pop("push-sender-dead-letters") == "ignore"
+    for queue in ("dead-letters", "old-requests"):
+        assert missing.pop(f"push-sender-{queue}") == "ignore"
     assert set(missing.values()) == {"notBreaching"}
 
 

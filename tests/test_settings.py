@@ -44,6 +44,7 @@ BAD: dict[str, Any] = {
     "architecture": CANARY,
     "send_concurrency": f"{CANARY}1",
     "worker_concurrency": CANARY,
+    "event_bus_name": f"arn:{CANARY}",
     "log_level": CANARY,
     "log_retention_days": CANARY,
     "alarm_email": CANARY,

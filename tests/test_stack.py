@@ -71,6 +71,25 @@ CHANNELS: dict[str, tuple[str, str | None, dict[str, str]]] = {
 
 # What holds data, or what is lost with its identity: a project's id, a channel's set-up.
 HOLDS_DATA = (PINPOINT, "AWS::Logs::LogGroup", "AWS::SQS::Queue")
+HOLDS_A_DAYS_MEMORY = ("AWS::DynamoDB::Table",)
+
+OUTPUTS = (
+    "QueueUrl",
+    "QueueArn",
+    "DeadLetterQueueUrl",
+    "DeadLetterQueueArn",
+    "EventBusName",
+    "TableName",
+)
+
+# What the function's code calls.
+CALLED = {
+    "dynamodb:BatchGetItem",
+    "dynamodb:PutItem",
+    "events:PutEvents",
+    "mobiletargeting:SendMessages",
+    "sqs:SendMessage",
+}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +123,8 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "log_level": "DEBUG",
         "log_retention_days": "731",
         "send_concurrency": "8",
+        "worker_concurrency": "3",
+        "event_bus_name": "orders",
     }
     return synthesize(tmp_path_factory.mktemp("existing"), settings)
 
@@ -132,6 +153,29 @@ def in_words(value: Any) -> Any:
 def statements(of: Synthesis) -> Iterator[dict[str, Any]]:
     for policy in of.of_type("AWS::IAM::Policy").values():
         yield from policy["Properties"]["PolicyDocument"]["Statement"]
+
+
+def queues(of: Synthesis) -> tuple[str, str]:
+    """Find the queue of requests and that of dead letters, which the first names."""
+    found = of.of_type("AWS::SQS::Queue")
+    (requests,) = (
+        id_ for id_, made in found.items() if "RedrivePolicy" in made.get("Properties", {})
+    )
+    policy = found[requests]["Properties"]["RedrivePolicy"]
+    dead_letters: str = policy["deadLetterTargetArn"]["Fn::GetAtt"][0]
+    assert found.keys() >= {requests, dead_letters}
+    return requests, dead_letters
+
+
+def queue_policy(of: Synthesis, queue: str) -> list[dict[str, Any]]:
+    """Give the statements of a queue's policy; there is one policy for each queue."""
+    (policy,) = (
+        made["Properties"]
+        for made in of.of_type("AWS::SQS::QueuePolicy").values()
+        if made["Properties"]["Queues"] == [{"Ref": queue}]
+    )
+    found: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
+    return found
 
 
 def as_list(value: Any) -> list[Any]:
@@ -307,26 +351,14 @@ def test_lambda_never_sends_an_asynchronous_event_twice(full: Synthesis) -> None
     assert {"Fn::Select": [7, alias]} in qualifiers
 
 
-def test_what_failed_goes_to_an_encrypted_queue_that_takes_tls_only(full: Synthesis) -> None:
-    queue = the_id(full, "AWS::SQS::Queue")
-    arn = {"Fn::GetAtt": [queue, "Arn"]}
+def test_what_failed_goes_to_an_encrypted_queue(full: Synthesis) -> None:
+    _, dead_letters = queues(full)
     function = properties(full, "AWS::Lambda::Function")
-    assert function["DeadLetterConfig"] == {"TargetArn": arn}
-    assert properties(full, "AWS::SQS::Queue") == {
+    assert function["DeadLetterConfig"] == {"TargetArn": {"Fn::GetAtt": [dead_letters, "Arn"]}}
+    assert full.template["Resources"][dead_letters]["Properties"] == {
         "MessageRetentionPeriod": 14 * 24 * 3600,
         "SqsManagedSseEnabled": True,
     }
-    policy = properties(full, "AWS::SQS::QueuePolicy")
-    assert policy["Queues"] == [{"Ref": queue}]
-    assert policy["PolicyDocument"]["Statement"] == [
-        {
-            "Effect": "Deny",
-            "Principal": {"AWS": "*"},
-            "Action": "sqs:*",
-            "Resource": arn,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        }
-    ]
 
 
 def test_data_stays_unless_told_otherwise(full: Synthesis, certificates: Synthesis) -> None:
@@ -338,34 +370,194 @@ def test_data_stays_unless_told_otherwise(full: Synthesis, certificates: Synthes
             expected: tuple[str | None, str | None] = (None, None)
             if type_.startswith(HOLDS_DATA) and type_ != "AWS::SQS::QueuePolicy":
                 expected = holding
+            elif type_ in HOLDS_A_DAYS_MEMORY:
+                expected = removed
             elif type_ == "AWS::Lambda::Version":  # to roll back to
                 expected = ("Retain", "Retain")
             policies = (found.get("DeletionPolicy"), found.get("UpdateReplacePolicy"))
             assert policies == expected, id_
 
 
+# ------------------------------------------------------------------ the doors
+
+
+def test_the_function_is_told_of_its_table_queues_and_bus(
+    full: Synthesis, existing: Synthesis, certificates: Synthesis
+) -> None:
+    bus = {
+        "push-sender": "default",
+        "push-sender-dev": f"{{{the_id(certificates, 'AWS::Events::EventBus')}}}",
+        "existing": "orders",
+    }
+    for name, made in (
+        ("push-sender", full),
+        ("push-sender-dev", certificates),
+        ("existing", existing),
+    ):
+        requests, dead_letters = queues(made)
+        environment = properties(made, "AWS::Lambda::Function")["Environment"]["Variables"]
+        assert {key: in_words(value) for key, value in environment.items()}.items() >= {
+            "IDEMPOTENCY_TABLE": f"{{{the_id(made, 'AWS::DynamoDB::Table')}}}",
+            "QUEUE_URL": f"{{{requests}}}",
+            "DEAD_LETTER_QUEUE_URL": f"{{{dead_letters}}}",
+            "EVENT_BUS_NAME": bus[name],
+        }.items()
+        outputs = made.template["Outputs"]
+        assert {key: in_words(outputs[key]["Value"]) for key in OUTPUTS} == {
+            "QueueUrl": f"{{{requests}}}",
+            "QueueArn": f"{{{requests}.Arn}}",
+            "DeadLetterQueueUrl": f"{{{dead_letters}}}",
+            "DeadLetterQueueArn": f"{{{dead_letters}.Arn}}",
+            "EventBusName": bus[name],
+            "TableName": f"{{{the_id(made, 'AWS::DynamoDB::Table')}}}",
+        }
+
+
+def test_the_table_is_paid_by_use_and_forgets(full: Synthesis) -> None:
+    # No key of KMS, no stream, no index: nothing that costs while nobody sends.
+    assert properties(full, "AWS::DynamoDB::Table") == {
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+        "TimeToLiveSpecification": {"AttributeName": "expiration", "Enabled": True},
+    }
+
+
+def test_a_request_is_hidden_for_six_timeouts_and_ends_as_a_dead_letter(full: Synthesis) -> None:
+    requests, dead_letters = queues(full)
+    function = properties(full, "AWS::Lambda::Function")
+    assert full.template["Resources"][requests]["Properties"] == {
+        "SqsManagedSseEnabled": True,
+        "VisibilityTimeout": 6 * function["Timeout"],
+        "MessageRetentionPeriod": 14 * 24 * 3600,
+        "RedrivePolicy": {
+            "deadLetterTargetArn": {"Fn::GetAtt": [dead_letters, "Arn"]},
+            "maxReceiveCount": 5,
+        },
+    }
+
+
+def test_the_alias_works_off_the_queue_and_says_which_messages_failed(
+    full: Synthesis, existing: Synthesis
+) -> None:
+    for made, copies in ((full, 10), (existing, 3)):
+        requests, _ = queues(made)
+        mapping = properties(made, "AWS::Lambda::EventSourceMapping")
+        alias = {"Ref": the_id(made, "AWS::Lambda::Alias")}
+        name = {"Fn::Select": [6, {"Fn::Split": [":", alias]}]}
+        assert mapping == {
+            "EventSourceArn": {"Fn::GetAtt": [requests, "Arn"]},
+            "FunctionName": {"Fn::Join": ["", [name, ":live"]]},
+            "BatchSize": 2,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "ScalingConfig": {"MaximumConcurrency": copies},
+        }
+
+
+def test_the_mapping_is_made_once_the_role_may_receive(full: Synthesis) -> None:
+    # Lambda tries it at once, and would fail the deployment.
+    mapping = full.only("AWS::Lambda::EventSourceMapping")
+    assert the_id(full, "AWS::IAM::Policy") in mapping["DependsOn"]
+
+
+def test_the_rule_takes_requests_of_anybody_but_the_function_itself(
+    full: Synthesis, existing: Synthesis, certificates: Synthesis
+) -> None:
+    own = {"Ref": the_id(certificates, "AWS::Events::EventBus")}
+    for made, bus in ((full, "default"), (existing, "orders"), (certificates, own)):
+        requests, dead_letters = queues(made)
+        rule = properties(made, "AWS::Events::Rule")
+        assert rule["EventBusName"] == bus
+        assert rule["EventPattern"] == {
+            "detail-type": ["Push Notification Requested"],
+            "source": [{"anything-but": ["push-sender"]}],
+        }
+        (target,) = rule["Targets"]
+        # No InputPath, no transformer: the queue has the event as it was, with id and time.
+        assert target == {
+            "Id": "Requests",
+            "Arn": {"Fn::GetAtt": [requests, "Arn"]},
+            "DeadLetterConfig": {"Arn": {"Fn::GetAtt": [dead_letters, "Arn"]}},
+        }
+        assert rule.get("State", "ENABLED") == "ENABLED"
+
+
+def test_both_queues_take_tls_only_and_of_services_the_one_rule_alone(full: Synthesis) -> None:
+    rule = the_id(full, "AWS::Events::Rule")
+    for queue in queues(full):
+        arn = {"Fn::GetAtt": [queue, "Arn"]}
+        statements = queue_policy(full, queue)
+        assert statements == [
+            {
+                "Effect": "Deny",
+                "Principal": {"AWS": "*"},
+                "Action": "sqs:*",
+                "Resource": arn,
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            },
+            {
+                "Sid": "EventsOfTheRule",
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule, "Arn"]}}},
+            },
+        ]
+
+
+def test_a_stage_has_a_bus_of_its_own_so_that_two_stacks_never_send_the_same_push(
+    full: Synthesis, certificates: Synthesis, existing: Synthesis, tmp_path: Path
+) -> None:
+    assert properties(certificates, "AWS::Events::EventBus") == {"Name": "push-sender-dev"}
+    shared = synthesize(tmp_path, {"stage": "prod", "event_bus_name": "default"})
+    for made in (full, existing, shared):
+        assert not made.of_type("AWS::Events::EventBus")
+    assert properties(shared, "AWS::Events::Rule")["EventBusName"] == "default"
+
+
 # ------------------------------------------------------------------ the role
 
 
-def test_the_role_allows_the_one_call_of_the_code_and_what_lambda_needs_itself(
+def test_the_role_allows_the_calls_of_the_code_and_what_lambda_needs_itself(
     full: Synthesis,
 ) -> None:
-    assert set(allowed(full)) == {"mobiletargeting:SendMessages", *LAMBDA_ITSELF}
+    assert set(allowed(full)) == {*CALLED, *LAMBDA_ITSELF}
     assert all(statement["Effect"] == "Allow" for statement in statements(full))
 
 
 def test_the_roles_resources_are_named_but_for_tracing(full: Synthesis) -> None:
-    queue, log = the_id(full, "AWS::SQS::Queue"), the_id(full, "AWS::Logs::LogGroup")
+    requests, dead_letters = queues(full)
+    log, table = the_id(full, "AWS::Logs::LogGroup"), the_id(full, "AWS::DynamoDB::Table")
     actions = allowed(full)
     assert {action for action, resources in actions.items() if resources == ["*"]} == {
         "xray:PutTelemetryRecords",
         "xray:PutTraceSegments",
     }
-    for resources in actions.values():
+    for action, resources in actions.items():
         assert resources == ["*"] or "*" not in "".join(resources)
-    assert actions["sqs:SendMessage"] == [f"{{{queue}.Arn}}"]
-    assert actions["logs:PutLogEvents"] == [f"{{{log}.Arn}}"]
+        match action.split(":"):
+            case ["dynamodb", _]:
+                assert resources == [f"{{{table}.Arn}}"]
+            case ["sqs", "SendMessage"]:
+                assert sorted(resources) == sorted(
+                    [f"{{{dead_letters}.Arn}}", f"{{{requests}.Arn}}"]
+                )
+            case ["sqs", _]:
+                assert resources == [f"{{{requests}.Arn}}"]
+            case ["logs", _]:
+                assert resources == [f"{{{log}.Arn}}"]
     assert not [action for action in actions if "*" in action]
+
+
+def test_the_role_may_put_events_on_the_one_bus(
+    full: Synthesis, existing: Synthesis, certificates: Synthesis
+) -> None:
+    arn = "arn:{AWS::Partition}:events:{AWS::Region}:{AWS::AccountId}:event-bus/%s"
+    own = f"{{{the_id(certificates, 'AWS::Events::EventBus')}.Arn}}"
+    expected = [(full, arn % "default"), (existing, arn % "orders"), (certificates, own)]
+    for made, bus in expected:
+        assert allowed(made)["events:PutEvents"] == [bus]
 
 
 def test_the_role_is_lambdas_alone_and_has_no_policy_of_others(full: Synthesis) -> None:
@@ -389,11 +581,13 @@ def test_nothing_is_told_to_the_makers_of_the_cdk(full: Synthesis) -> None:
     assert not full.of_type("AWS::CDK::Metadata")
 
 
-# Names that are no resource's own: of a part of a function or role, of what an alarm watches.
+# Names that are no resource's own: of a part of a function or role, of what an alarm watches,
+# of the bus that a rule is on.
 WITHIN = {
     ("AWS::Lambda::Alias", "Name"),
     ("AWS::IAM::Policy", "PolicyName"),
     ("AWS::CloudWatch::Alarm", "MetricName"),
+    ("AWS::Events::Rule", "EventBusName"),
 }
 
 
@@ -463,4 +657,32 @@ def test_another_teams_stack_takes_the_construct_and_may_only_invoke_the_alias(
     (alias,) = (id_ for id_ in made.of_type("AWS::Lambda::Alias") if id_.startswith("PushSender"))
     assert granted == [
         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": {"Ref": alias}}
+    ]
+
+
+def test_another_team_may_be_let_to_the_queue_or_the_bus_and_to_nothing_else(
+    tmp_path: Path,
+) -> None:
+    app = new_app(tmp_path)
+    stack = cdk.Stack(app, "Orders")
+    settings = Settings.from_context({"stage": "orders"})
+    sender = PushSender(stack, "PushSender", settings=settings, bundle=stub_bundle(tmp_path))
+    for id_, grant in (("Queue", sender.grant_send_messages), ("Bus", sender.grant_put_events)):
+        grant(iam.Role(stack, id_, assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")))
+    app.synth()
+
+    made = read(tmp_path / "cdk.out", "Orders")
+    requests, _ = queues(made)
+
+    def granted(role: str) -> Any:
+        (policy,) = (
+            found["Properties"]["PolicyDocument"]["Statement"]
+            for id_, found in made.of_type("AWS::IAM::Policy").items()
+            if id_.startswith(role)
+        )
+        return [(one["Action"], in_words(one["Resource"])) for one in policy]
+
+    assert granted("Queue") == [("sqs:SendMessage", f"{{{requests}.Arn}}")]
+    assert granted("Bus") == [
+        ("events:PutEvents", f"{{{the_id(made, 'AWS::Events::EventBus')}.Arn}}")
     ]

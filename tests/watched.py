@@ -27,8 +27,16 @@ DOCUMENTED: Mapping[str, tuple[str, str, Set[str]]] = {
     "AWS/SQS": (
         "QueueName",
         r"\{(\w+)\.QueueName\}",
-        {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+        {
+            "ApproximateAgeOfOldestMessage",
+            "ApproximateNumberOfMessagesDelayed",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesVisible",
+        },
     ),
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html: by RuleName
+    # on the default bus, by EventBusName and RuleName on another (see _of_a_rule).
+    "AWS/Events": ("RuleName", "", {"InvocationsFailedToBeSentToDlq"}),
 }
 """Of a namespace: its dimension, how that refers to a resource, and metrics that AWS writes."""
 
@@ -141,6 +149,11 @@ def _faults_by_documentation(template: Json, metric: Metric) -> Iterator[str]:
     dimension, reference, names = DOCUMENTED[metric.namespace]
     if metric.name not in names:
         yield f"AWS documents no {_shown(metric)}"
+    if metric.namespace == "AWS/Events":
+        rules = resources(template, "AWS::Events::Rule").values()
+        if metric.dimensions not in map(_of_a_rule, rules):
+            yield f"AWS documents no such dimensions: {_shown(metric)}"
+        return
     found = [re.fullmatch(reference, value) for _, value in metric.dimensions]
     targets = [match[1] for match in found if match]
     if (
@@ -149,6 +162,12 @@ def _faults_by_documentation(template: Json, metric: Metric) -> Iterator[str]:
         or targets[0] not in resources(template, _RESOURCES[metric.namespace])
     ):
         yield f"AWS documents no such dimensions: {_shown(metric)}"
+
+
+def _of_a_rule(rule: Json) -> frozenset[tuple[str, str]]:
+    bus = {} if rule["EventBusName"] == "default" else {"EventBusName": rule["EventBusName"]}
+    named = {**bus, "RuleName": rule["Name"]}
+    return frozenset((name, _text(value)) for name, value in named.items())
 
 
 def _shown(metric: Metric) -> str:

@@ -1,0 +1,103 @@
+"""The EventBridge door: the bus, and the rule that puts what is asked for on the queue."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.settings import Settings
+
+DETAIL_TYPE: Final = "Push Notification Requested"
+
+_DEFAULT: Final = "default"  # what EventBridge calls the bus that every account has
+
+SOURCE: Final = "push-sender"
+"""Where the events come from that the function itself puts on the bus."""
+
+
+class EventBus(Construct):
+    """The bus on which requests come in and reports go out, and the rule for the requests.
+
+    It is the account's default bus. A stage makes one of its own, unless the settings name
+    another: of two stacks on one bus each would send every push.
+
+    Attributes
+    ----------
+    bus
+        The bus, ours or not.
+    rule
+        Named like the stack: CloudWatch counts by that name, and of a rule on another bus
+        than the default CloudFormation tells it only along with the bus's.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002  the CDK's name
+        *,
+        settings: Settings,
+        requests: sqs.IQueue,
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, id)
+        self._rule_name = settings.name
+        self.bus = self._bus(settings)
+        # Not the CDK's own target: that lets the rule read the queue's attributes, too.
+        self.rule = events.CfnRule(
+            self,
+            "Rule",
+            name=self._rule_name,
+            description="Puts requests for push notifications on the queue",
+            event_bus_name=self.bus.event_bus_name,
+            event_pattern={
+                "detail-type": [DETAIL_TYPE],
+                # Whatever the function tells the bus can never come back as a request.
+                "source": [{"anything-but": [SOURCE]}],
+            },
+            targets=[
+                events.CfnRule.TargetProperty(
+                    id="Requests",
+                    arn=requests.queue_arn,
+                    # What cannot be delivered within a day, EventBridge's own tries. It lies
+                    # there as the event it was, which the queue door understands.
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(
+                        arn=dead_letters.queue_arn
+                    ),
+                )
+            ],
+        )
+        for queue in (requests, dead_letters):
+            queue.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="EventsOfTheRule",
+                    principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                    actions=["sqs:SendMessage"],
+                    resources=[queue.queue_arn],
+                    conditions={"ArnEquals": {"aws:SourceArn": self.rule.attr_arn}},
+                )
+            )
+
+    def metric_lost(self, *, period: cdk.Duration) -> cloudwatch.Metric:
+        """Count the events that reached neither the queue nor the dead-letter queue."""
+        # Of a rule on the default bus CloudWatch counts by the rule alone.
+        name = self.bus.event_bus_name
+        dimensions = {} if name == _DEFAULT else {"EventBusName": name}
+        return cloudwatch.Metric(
+            namespace="AWS/Events",
+            metric_name="InvocationsFailedToBeSentToDlq",
+            dimensions_map={**dimensions, "RuleName": self._rule_name},
+            statistic="Sum",
+            period=period,
+        )
+
+    def _bus(self, settings: Settings) -> events.IEventBus:
+        if settings.stage and not settings.event_bus_name:
+            return events.EventBus(self, "Bus", event_bus_name=settings.name)
+        name = settings.event_bus_name or _DEFAULT
+        return events.EventBus.from_event_bus_name(self, "Bus", name)
