@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from infra.bundle import OUT, SOURCE, BundleError, build
 from infra.wheels import install_wheels, this_machine
-from sandbox import cloudformation
+from sandbox import cloudformation, queues
 from sandbox.functions import service as functions
 from sandbox.functions.dead_letters import dead_letter_sender
 from sandbox.permissions.service import Permissions
@@ -96,6 +96,7 @@ def running_sandbox(
         If the CDK refuses the stack.
     """
     push.install()
+    queues.install()
     cloudformation.install()
     permissions = Permissions()
     context = sandbox_context(context)
@@ -116,6 +117,7 @@ def running_sandbox(
                 credentials=role_credentials,
                 echo=echo,
                 on_failed_event=dead_letter_sender(server.url, role_credentials),
+                may=permissions.allow,
             )
         )
         deployment = deploy(server.url, assembly)

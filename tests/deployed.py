@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sandbox.stack.account import client
@@ -34,3 +35,57 @@ def within(seconds: float, done: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def dead_letters(deployment: Deployment) -> list[dict[str, Any]]:
+    """Take what lies in the dead-letter queue."""
+    queue = {"QueueUrl": deployment.outputs["DeadLetterQueueUrl"]}
+    sqs = client("sqs", deployment.url)
+    messages: list[dict[str, Any]] = sqs.receive_message(
+        **queue, MessageAttributeNames=["All"], MaxNumberOfMessages=10
+    ).get("Messages", [])
+    for message in messages:
+        sqs.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
+    return messages
+
+
+def statements(deployment: Deployment) -> list[dict[str, Any]]:
+    """Read what the function's role may do, from IAM."""
+    _, policy = _role_policy(deployment)
+    found: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
+    for statement in found:
+        for part in ("Action", "Resource"):
+            if isinstance(statement[part], str):
+                statement[part] = [statement[part]]
+    return found
+
+
+@contextmanager
+def changed_policy(
+    deployment: Deployment, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+) -> Iterator[None]:
+    """Change what the function's role may do, inside a ``with`` block."""
+    iam = client("iam", deployment.url)
+    names, policy = _role_policy(deployment)
+    document = policy["PolicyDocument"]
+    changed = {**document, "Statement": change(statements(deployment))}
+    iam.put_role_policy(**names, PolicyDocument=json.dumps(changed))
+    try:
+        yield
+    finally:
+        iam.put_role_policy(**names, PolicyDocument=json.dumps(document))
+
+
+def _role_policy(deployment: Deployment) -> tuple[dict[str, str], Any]:
+    iam = client("iam", deployment.url)
+    role = configuration(deployment)["Role"].rpartition("/")[2]
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    names = {"RoleName": role, "PolicyName": name}
+    return names, iam.get_role_policy(**names)
+
+
+def configuration(deployment: Deployment) -> Any:
+    """Describe the function as it is deployed."""
+    return client("lambda", deployment.url).get_function_configuration(
+        FunctionName=deployment.function_name
+    )

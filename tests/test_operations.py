@@ -75,7 +75,7 @@ class Commands:
         self, deployment: Deployment, *arguments: object, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return self.run(
-            "smoke",
+            *("smoke", "--wait", 5),
             *arguments,
             **{
                 "AWS_ENDPOINT_URL": deployment.url,
@@ -108,7 +108,7 @@ def test_a_sound_stack_passes_and_everything_is_shown(
     for service in SERVICES:
         assert f"{service} · set up" in shown
     assert "The registration token is not a valid FCM registration token" in shown
-    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 4
+    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 6
     for fact in facts.FACTS:
         assert re.search(
             rf"{re.escape(f'{fact.sure} {fact.claim}')} (as assumed|otherwise|not \w+) · \S", shown
@@ -223,7 +223,7 @@ def test_a_function_that_is_not_ours_fails_and_says_how(
 
     assert (result.returncode, result.stderr) == (1, "")
     assert told in " ".join(result.stdout.split())
-    assert "FAILED: 3 of 4 doors" in result.stdout.splitlines()[-1]
+    assert "FAILED: 5 of 6 doors" in result.stdout.splitlines()[-1]
     assert "M Event streams" in result.stdout, "the facts are asked all the same"
     assert json.loads(record.read_text())["passed"] is False
     assert ACCOUNT_ID not in record.read_text()
@@ -249,7 +249,7 @@ def test_a_function_without_permission_differs_from_the_raw_answers(
         "APNS: the service answered PERMANENT_FAILURE 410, the function reports 403, "
         "misconfigured (AccessDeniedException)"
     ) in " ".join(result.stdout.split())
-    assert result.stdout.splitlines()[-1].startswith("FAILED: 1 of 4 doors")
+    assert result.stdout.splitlines()[-1].startswith("FAILED: 3 of 6 doors")
 
 
 def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands: Commands) -> None:
@@ -264,7 +264,7 @@ def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands:
 
     assert result.returncode == 1
     assert "it cannot be asked: ResourceNotFoundException" in " ".join(result.stdout.split())
-    assert "FAILED: 4 of 4 doors" in result.stdout
+    assert "FAILED: 6 of 6 doors" in result.stdout
 
 
 # --- smoke: nothing to ask
@@ -490,7 +490,7 @@ def ask_door(name: str, payload: Any, *, failed: bool = False, status: int = 200
     }
     stack = DeployedStack("s", {"ApplicationId": PROJECT, "FunctionName": "f:live"})
     (door,) = (door for door in DOORS if door.name == name)
-    visit = Visit(OddAccount(lambda _: answer), stack, DEVICES, RAW)
+    visit = Visit(OddAccount(lambda _: answer), stack, DEVICES, RAW, 0)
     return "\n".join(door.ask(visit).faults)
 
 

@@ -108,6 +108,12 @@ def leave_a_file(event, context):
 '''
 
 
+FROM_A_QUEUE = """
+def from_a_queue(event, context):
+    return handler(json.loads(event["Records"][0]["body"]), context)
+"""
+
+
 @pytest.fixture(scope="session")
 def runtime_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runtime")
@@ -886,6 +892,32 @@ def test_the_end_leaves_no_process_no_thread_and_no_file(
     assert not is_running(busy)
     eventually(lambda: not is_running(child))
     assert list((tmp_path / "temporary").iterdir()) == []
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_batch_that_is_worked_off_at_the_end_stays_in_its_queue(
+    runtime_packages: Path, tmp_path: Path
+) -> None:
+    before = set(threading.enumerate())
+    pids = tmp_path / "pids"
+
+    with Server() as server, install(runtime_packages, server.url) as functions:
+        sandbox = Sandbox(server.url, functions)
+        sandbox.create(code=FUNCTION + FROM_A_QUEUE, Handler="app.from_a_queue")
+        queues = sandbox.client("sqs")
+        url = queues.create_queue(QueueName="queue")["QueueUrl"]
+        arn = f"arn:aws:sqs:{REGION}:123456789012:queue"
+        sandbox.client("lambda").create_event_source_mapping(FunctionName="f", EventSourceArn=arn)
+        queues.send_message(
+            QueueUrl=url, MessageBody=json.dumps({"do": "sleep", "pids": str(pids)})
+        )
+        eventually(lambda: pids.exists() and pids.read_text())
+        functions.close()
+        told = queues.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+        )
+        assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "1"}
+
     assert set(threading.enumerate()) <= before
 
 

@@ -53,6 +53,9 @@ ALLOWED = {
     "dynamodb:PutItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
     "dynamodb:UpdateItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
     "dynamodb:DeleteItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
+    "dynamodb:Query": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
+    "dynamodb:BatchGetItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
+    "dynamodb:BatchWriteItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
     "events:PutEvents": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/pushes",
     "sns:Publish": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
 }
@@ -97,6 +100,22 @@ OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"TableName": "sends", "Key": KEY, "AttributeUpdates": {}},
     ),
     "dynamodb.delete_item": ("dynamodb:DeleteItem", {"TableName": "sends", "Key": KEY}),
+    "dynamodb.query": (
+        "dynamodb:Query",
+        {
+            "TableName": "sends",
+            "KeyConditionExpression": "k = :k",
+            "ExpressionAttributeValues": {":k": {"S": "1"}},
+        },
+    ),
+    "dynamodb.batch_get_item": (
+        "dynamodb:BatchGetItem",
+        {"RequestItems": {"sends": {"Keys": [KEY]}}},
+    ),
+    "dynamodb.batch_write_item": (
+        "dynamodb:BatchWriteItem",
+        {"RequestItems": {"sends": [{"PutRequest": {"Item": KEY}}]}},
+    ),
     "events.put_events": (
         "events:PutEvents",
         {"Entries": [{"EventBusName": "pushes", "Source": "s", "DetailType": "t", "Detail": "{}"}]},
@@ -405,6 +424,42 @@ def test_every_bus_of_a_call_must_be_allowed(account: Account) -> None:
     other = {**event, "EventBusName": "other"}
     words = account.denied("events.put_events", Entries=[other, default])
     assert f"on resource: {buses}/other because" in words
+
+
+def test_every_table_of_a_batch_must_be_allowed(account: Account) -> None:
+    account.allow_all_but()
+
+    words = account.denied(
+        "dynamodb.batch_get_item",
+        RequestItems={"sends": {"Keys": [KEY]}, "others": {"Keys": [KEY]}},
+    )
+
+    assert f"on resource: arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/others because" in words
+
+
+def test_a_query_of_an_index_needs_a_right_to_the_index(account: Account) -> None:
+    account.allow_all_but()
+
+    words = account.denied("dynamodb.query", IndexName="by-time")
+
+    assert f"on resource: {account.arn('dynamodb:Query')}/index/by-time because" in words
+
+
+def test_what_a_service_does_in_a_roles_name_is_judged_and_counted(account: Account) -> None:
+    account.allow_all_but("sqs:DeleteMessage")
+    role, queue = f"arn:aws:iam::{ACCOUNT}:role/sender", account.arn("sqs:DeleteMessage")
+
+    told = [
+        account.permissions.allow(role, "sqs:ReceiveMessage", queue),
+        account.permissions.allow(role, "sqs:DeleteMessage", queue),
+        account.permissions.allow(f"{role}-that-is-gone", "sqs:ReceiveMessage", queue),
+    ]
+
+    assert told == [True, False, False]
+    assert [call.allowed for call in account.permissions.calls()] == told
+    account.allow(statement("*", "*"))
+    assert account.permissions.allow(role, "sqs:DeleteMessage", queue)
+    assert len(account.permissions.calls()) == len(told)
 
 
 def test_an_explicit_deny_wins_wherever_it_stands(account: Account) -> None:

@@ -693,6 +693,7 @@ def test_the_inbox_lists_what_a_device_would_get_and_what_it_answered(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry.pop("time"))
     assert entry.pop("request_id")
     assert entry == {
+        "door": None,
         "application_id": project,
         "service": "APNS",
         "token": "one",

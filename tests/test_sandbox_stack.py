@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,15 @@ import pytest
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
-from tests.deployed import invoke, push, within
+from tests.deployed import (
+    changed_policy,
+    configuration,
+    dead_letters,
+    invoke,
+    push,
+    statements,
+    within,
+)
 from tests.stack import LAMBDA_ITSELF
 
 REPOSITORY = Path(__file__).parent.parent
@@ -29,18 +37,6 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def deployment(sandbox: Sandbox) -> Deployment:
     return sandbox.deployment
-
-
-def dead_letters(deployment: Deployment) -> list[dict[str, Any]]:
-    """Take what lies in the dead-letter queue."""
-    queue = {"QueueUrl": deployment.outputs["DeadLetterQueueUrl"]}
-    sqs = client("sqs", deployment.url)
-    messages: list[dict[str, Any]] = sqs.receive_message(
-        **queue, MessageAttributeNames=["All"], MaxNumberOfMessages=10
-    ).get("Messages", [])
-    for message in messages:
-        sqs.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
-    return messages
 
 
 def fail_later(deployment: Deployment) -> list[dict[str, Any]]:
@@ -60,45 +56,50 @@ def fail_later(deployment: Deployment) -> list[dict[str, Any]]:
     return found
 
 
-def statements(deployment: Deployment) -> list[dict[str, Any]]:
-    """Read what the function's role may do, from IAM."""
-    _, policy = _role_policy(deployment)
-    found: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
-    for statement in found:
-        for part in ("Action", "Resource"):
-            if isinstance(statement[part], str):
-                statement[part] = [statement[part]]
-    return found
+def send_twice_under_a_key(deployment: Deployment) -> bool:
+    """Send to two services under a new key, twice; tell whether the second is a replay.
+
+    One of them is slow, so that the other's batch has a record of its own by then.
+    """
+    recipients = [
+        {"token": "any-device", "service": "GCM"},
+        {"token": "sandbox-slow-1", "service": "ADM"},
+    ]
+    event = {"recipients": recipients, "message": "m", "idempotency_key": uuid.uuid4().hex}
+    invoke(deployment, event)
+    return bool(invoke(deployment, event).get("replayed"))
 
 
-@contextmanager
-def changed_policy(
-    deployment: Deployment, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
-) -> Iterator[None]:
-    """Change what the function's role may do, inside a ``with`` block."""
-    iam = client("iam", deployment.url)
-    names, policy = _role_policy(deployment)
-    document = policy["PolicyDocument"]
-    changed = {**document, "Statement": change(statements(deployment))}
-    iam.put_role_policy(**names, PolicyDocument=json.dumps(changed))
-    try:
-        yield
-    finally:
-        iam.put_role_policy(**names, PolicyDocument=json.dumps(document))
-
-
-def _role_policy(deployment: Deployment) -> tuple[dict[str, str], Any]:
-    iam = client("iam", deployment.url)
-    role = _configuration(deployment)["Role"].rpartition("/")[2]
-    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    names = {"RoleName": role, "PolicyName": name}
-    return names, iam.get_role_policy(**names)
-
-
-def _configuration(deployment: Deployment) -> Any:
-    return client("lambda", deployment.url).get_function_configuration(
-        FunctionName=deployment.function_name
+def tell_of_a_dead_token(deployment: Deployment) -> bool:
+    """Put a push to a dead token on the queue; tell whether the bus is told of it."""
+    sqs, bus = client("sqs", deployment.url), client("events", deployment.url)
+    spy = sqs.create_queue(QueueName=f"spy-{uuid.uuid4().hex}")["QueueUrl"]
+    named = {"QueueUrl": spy, "AttributeNames": ["QueueArn"]}
+    arn = sqs.get_queue_attributes(**named)["Attributes"]["QueueArn"]
+    rule = {"Name": spy.rpartition("/")[2], "EventBusName": deployment.outputs["EventBusName"]}
+    pattern = {"source": ["push-sender"], "detail-type": ["Push Token Update"]}
+    bus.put_rule(**rule, EventPattern=json.dumps(pattern))
+    bus.put_targets(
+        Rule=rule["Name"],
+        EventBusName=rule["EventBusName"],
+        Targets=[{"Id": "spy", "Arn": arn}],
     )
+    recipient = {"token": "sandbox-unregistered", "service": "GCM"}
+    sqs.send_message(
+        QueueUrl=deployment.outputs["QueueUrl"],
+        MessageBody=json.dumps({"recipient": recipient, "message": "m"}),
+    )
+    told = within(4, lambda: "Messages" in sqs.receive_message(QueueUrl=spy))
+    bus.remove_targets(Rule=rule["Name"], EventBusName=rule["EventBusName"], Ids=["spy"])
+    bus.delete_rule(**rule)
+    return told
+
+
+def requeue(deployment: Deployment) -> bool:
+    """Send what is throttled with requeue; tell whether it is in the queue then."""
+    recipient = {"token": "sandbox-throttled", "service": "GCM"}
+    report = invoke(deployment, {"recipient": recipient, "message": "m", "requeue": True})
+    return bool(report["summary"].get("requeued"))
 
 
 def test_the_outputs_are_what_cloudformation_describes(deployment: Deployment) -> None:
@@ -114,15 +115,19 @@ def test_the_outputs_are_what_cloudformation_describes(deployment: Deployment) -
 
 
 def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> None:
-    configuration = _configuration(deployment)
+    told = configuration(deployment)
 
-    assert configuration["Timeout"] == 29
-    assert configuration["Handler"] == "push_sender.handler.handler"
-    assert configuration["LoggingConfig"]["LogGroup"] == deployment.outputs["LogGroupName"]
-    assert configuration["TracingConfig"] == {"Mode": "Active"}
-    assert configuration["Environment"]["Variables"] == {
+    assert told["Timeout"] == 29
+    assert told["Handler"] == "push_sender.handler.handler"
+    assert told["LoggingConfig"]["LogGroup"] == deployment.outputs["LogGroupName"]
+    assert told["TracingConfig"] == {"Mode": "Active"}
+    assert told["Environment"]["Variables"] == {
         "APPLICATION_IDS": deployment.application_id,
+        "DEAD_LETTER_QUEUE_URL": deployment.outputs["DeadLetterQueueUrl"],
+        "EVENT_BUS_NAME": deployment.outputs["EventBusName"],
+        "IDEMPOTENCY_TABLE": deployment.outputs["TableName"],
         "POWERTOOLS_SERVICE_NAME": "push-sender",
+        "QUEUE_URL": deployment.outputs["QueueUrl"],
         "SEND_CONCURRENCY": "16",
     }
     assert push(deployment)["outcome"] == "accepted"
@@ -148,8 +153,11 @@ def test_the_role_may_do_what_the_code_does_and_nothing_else(sandbox: Sandbox) -
     for example in EXAMPLES:
         invoke(deployment, json.loads(example.read_text()))
     assert fail_later(deployment)
+    assert send_twice_under_a_key(deployment)
+    assert tell_of_a_dead_token(deployment)
+    assert requeue(deployment)
 
-    role = _configuration(deployment)["Role"]
+    role = configuration(deployment)["Role"]
     made = {(call.role_arn, call.action, call.resource) for call in sandbox.permissions.calls()}
     allowed = {
         (role, action, resource)
@@ -165,6 +173,10 @@ def test_the_role_may_do_what_the_code_does_and_nothing_else(sandbox: Sandbox) -
 def test_an_action_that_is_taken_out_is_denied(deployment: Deployment) -> None:
     works: dict[str, Callable[[], bool]] = {
         "mobiletargeting:SendMessages": lambda: push(deployment)["outcome"] == "accepted",
+        "dynamodb:PutItem": lambda: send_twice_under_a_key(deployment),
+        "dynamodb:BatchGetItem": lambda: send_twice_under_a_key(deployment),
+        "events:PutEvents": lambda: tell_of_a_dead_token(deployment),
+        "sqs:ReceiveMessage": lambda: tell_of_a_dead_token(deployment),
         "sqs:SendMessage": lambda: bool(fail_later(deployment)),
     }
     actions = {action for statement in statements(deployment) for action in statement["Action"]}

@@ -11,7 +11,17 @@ from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.models import CloudFormationBackend
 from moto.core.common_models import CloudFormationModel
 
-from sandbox.cloudformation import functions, identity, messaging, monitoring, pinpoint, template
+from sandbox.cloudformation import (
+    databases,
+    event_sources,
+    eventing,
+    functions,
+    identity,
+    messaging,
+    monitoring,
+    pinpoint,
+    template,
+)
 from sandbox.cloudformation.resource import Resource
 from sandbox.cloudformation.stack import (
     SandboxStack,
@@ -22,7 +32,10 @@ from sandbox.cloudformation.stack import (
 
 RESOURCE_TYPES: dict[str, type[Resource]] = {
     model.type_name: model
-    for module in (functions, identity, messaging, monitoring, pinpoint)
+    for module in (
+        *(databases, event_sources, eventing, functions),
+        *(identity, messaging, monitoring, pinpoint),
+    )
     for model in module.RESOURCE_TYPES
 }
 

@@ -92,6 +92,7 @@ class ExecutionEnvironment:
         released: Callable[[], None] | None = None,
     ) -> None:
         self.settings = settings
+        self.access_key_id = variables.get("AWS_ACCESS_KEY_ID", "")
         today = datetime.now(UTC).strftime("%Y/%m/%d")
         self.log_stream = f"{today}/[{settings.version}]{uuid.uuid4().hex}"
         self.idle_since = time.monotonic()

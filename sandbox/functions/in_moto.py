@@ -18,7 +18,9 @@ from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClie
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
 
-from sandbox.functions import configuration, event_invoke_configs
+from sandbox.doors import EVENTBRIDGE
+from sandbox.events import delivery
+from sandbox.functions import configuration, event_invoke_configs, event_source_mappings
 
 if TYPE_CHECKING:
     from sandbox.functions.service import InvocationResult, LambdaService
@@ -31,7 +33,7 @@ def logging_config(function: LambdaFunction) -> Mapping[str, str]:
     return dict(configuration.kept(function).get("LoggingConfig") or {})
 
 
-def replace(service: LambdaService) -> Callable[[], None]:
+def replace(service: LambdaService, may: event_source_mappings.May) -> Callable[[], None]:
     """Put the service in the place of moto's own Invoke; the result undoes it."""
     door = _invoke_door(service)
     paths = {path: old for path, old in urls.url_paths.items() if "/invocations" in path}
@@ -42,6 +44,8 @@ def replace(service: LambdaService) -> Callable[[], None]:
             *_internal_doors(service),
             *configuration.corrections(),
             *event_invoke_configs.corrections(),
+            *event_source_mappings.corrections(may),
+            *delivery.corrections(_event_door(service)),
         )
     ]
     for owner, name, _, new in methods:
@@ -127,6 +131,18 @@ def _client_context(header: str | None) -> str | None:
             "InvalidRequestContentException",
             "Client context must be a valid Base64-encoded JSON object.",
         ) from None
+
+
+def _event_door(service: LambdaService) -> delivery.InvokeLater:
+    """Make what hands an event of EventBridge to a function."""
+
+    def invoke_later(arn: str, event: bytes) -> str:
+        _, _, _, region, account_id, *_ = arn.split(":")
+        return service.invoke_later(
+            arn, event, account_id=account_id, region=region, door=EVENTBRIDGE
+        )
+
+    return invoke_later
 
 
 def _internal_doors(service: LambdaService) -> list[tuple[type, str, Any]]:

@@ -18,7 +18,12 @@ EVENT_LIMIT = 1024 * 1024
 
 
 def new_invocation(
-    arn: str, payload: bytes, limit: int, client_context: str | None, trace_id: str | None
+    arn: str,
+    payload: bytes,
+    limit: int,
+    client_context: str | None,
+    trace_id: str | None,
+    door: str,
 ) -> Invocation:
     """Make an invocation of a payload within a limit.
 
@@ -41,6 +46,7 @@ def new_invocation(
         or f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};"
         f"Parent={secrets.token_hex(8)};Sampled=0",
         client_context=client_context,
+        door=door,
     )
 
 

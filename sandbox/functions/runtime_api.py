@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from threading import Condition
 
+from sandbox.doors import DIRECT
 from sandbox.loopback import ADDRESS, LoopbackServer
 
 # "6 MB" to the byte, as Lambda's own error message gives it.
@@ -31,6 +32,8 @@ class Invocation:
     trace_id: str
     client_context: str | None = None
     """JSON text, in ASCII."""
+    door: str = DIRECT
+    """By which it came, in the words of ``sandbox.doors``; the function is not told."""
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,15 @@ from types import TracebackType
 from typing import Self
 
 from moto.awslambda.exceptions import LambdaClientError
-from moto.awslambda.models import LambdaFunction, lambda_backends
+from moto.awslambda.models import EventSourceMapping, LambdaFunction, lambda_backends
 from moto.awslambda.utils import make_function_arn
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
+from sandbox import queues
+from sandbox.doors import ASYNCHRONOUS, DIRECT, came_by
 from sandbox.functions import in_moto
+from sandbox.functions.event_source_mappings import May
+from sandbox.functions.event_sources import EventSources
 from sandbox.functions.execution_environment import (
     EnvironmentClosedError,
     ExecutionEnvironment,
@@ -94,6 +98,12 @@ def made_up_credentials(role: str) -> Mapping[str, str]:
     }
 
 
+def may_do_all(role: str, action: str, resource: str) -> bool:
+    """Let every role do everything."""
+    del role, action, resource
+    return True
+
+
 def install(
     runtime_packages: Path,
     endpoint_url: str,
@@ -103,6 +113,7 @@ def install(
     credentials: Callable[[str], Mapping[str, str]] = made_up_credentials,
     echo: Callable[[str, str], None] | None = None,
     on_failed_event: Callable[[FailedEvent], None] | None = None,
+    may: May = may_do_all,
 ) -> LambdaService:
     """Let moto's Lambda run functions, until the service that is returned is closed.
 
@@ -126,6 +137,9 @@ def install(
     on_failed_event
         Called with an asynchronous event whose function failed: the place for
         retries and a dead-letter queue.
+    may
+        Tells whether a role may do an action on a resource: asked for what Lambda
+        does with a queue in the name of a function's role.
 
     Examples
     --------
@@ -146,6 +160,7 @@ def install(
         credentials=credentials,
         echo=echo,
         on_failed_event=on_failed_event,
+        may=may,
     )
 
 
@@ -162,6 +177,7 @@ class LambdaService:
         credentials: Callable[[str], Mapping[str, str]],
         echo: Callable[[str, str], None] | None,
         on_failed_event: Callable[[FailedEvent], None] | None,
+        may: May,
     ) -> None:
         self._runtime_packages = runtime_packages
         self._endpoint_url = endpoint_url
@@ -176,7 +192,9 @@ class LambdaService:
         self._event_workers: dict[str, ThreadPoolExecutor] = {}
         self._logs = FunctionLogs(echo)
         self._closing = Event()
-        self._undo = in_moto.replace(self)
+        queues.install()
+        self._undo = in_moto.replace(self, may)
+        self._event_sources = EventSources(self._run_batch, may, max_environments)
         self._tidying = Thread(target=self._tidy, daemon=True)
         self._tidying.start()
 
@@ -198,11 +216,13 @@ class LambdaService:
         with self._lock:
             self._closing.set()
             fleets, workers = list(self._fleets.values()), list(self._event_workers.values())
+        self._event_sources.stop()
         self._undo()
         for fleet in fleets:
             fleet.close()
         for pool in workers:
             pool.shutdown(cancel_futures=True)
+        self._event_sources.join()
         self._tidying.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -231,6 +251,8 @@ class LambdaService:
         region: str = "us-east-1",
         client_context: str | None = None,
         trace_id: str | None = None,
+        door: str = DIRECT,
+        wait: bool = False,
     ) -> InvocationResult:
         """Run a function and wait for its answer.
 
@@ -248,6 +270,10 @@ class LambdaService:
             JSON text for the function's context.
         trace_id
             The X-Ray header to pass on; left out, a new one.
+        door
+            By which the event came, see ``sandbox.doors``.
+        wait
+            Wait for a free place instead of refusing.
 
         Raises
         ------
@@ -256,8 +282,8 @@ class LambdaService:
             is too large or not JSON, too many invocations at a time.
         """
         function, arn = _find(function_name, qualifier, account_id, region)
-        invocation = new_invocation(arn, payload, REQUEST_LIMIT, client_context, trace_id)
-        return self._run(function, invocation)
+        invocation = new_invocation(arn, payload, REQUEST_LIMIT, client_context, trace_id, door)
+        return self._run(function, invocation, wait=wait)
 
     def invoke_later(
         self,
@@ -269,6 +295,7 @@ class LambdaService:
         region: str = "us-east-1",
         client_context: str | None = None,
         trace_id: str | None = None,
+        door: str = ASYNCHRONOUS,
     ) -> str:
         """Take an event to run it in the background, and give its request id.
 
@@ -276,7 +303,7 @@ class LambdaService:
         turn where that is refused.
         """
         function, arn = _find(function_name, qualifier, account_id, region)
-        invocation = new_invocation(arn, payload, EVENT_LIMIT, client_context, trace_id)
+        invocation = new_invocation(arn, payload, EVENT_LIMIT, client_context, trace_id, door)
         with self._lock:
             if self._closing.is_set():
                 refuse_stopping()
@@ -311,7 +338,8 @@ class LambdaService:
                 502, "InvalidZipFileException", "Lambda could not unzip the deployment package."
             ) from None
         try:
-            completion = environment.invoke(invocation)
+            with came_by(invocation.door, environment.access_key_id):
+                completion = environment.invoke(invocation)
         except EnvironmentClosedError:
             refuse_stopping()
         finally:
@@ -322,6 +350,18 @@ class LambdaService:
             payload=completion.answer.payload,
             failed=completion.answer.failed,
             log_tail=completion.log_tail,
+        )
+
+    def _run_batch(
+        self, mapping: EventSourceMapping, payload: bytes, door: str
+    ) -> InvocationResult:
+        return self.invoke(
+            mapping.function_arn,
+            payload,
+            account_id=mapping.account_id,
+            region=mapping.region,
+            door=door,
+            wait=True,
         )
 
     def _run_event(self, function: LambdaFunction, invocation: Invocation) -> None:

@@ -172,6 +172,20 @@ def _table(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     return [_named(_text(parameters, "TableName"), "dynamodb", "table", home)]
 
 
+def _table_or_index(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    (table,) = _table(parameters, home)
+    return [
+        f"{table}/index/{_text(parameters, 'IndexName')}" if "IndexName" in parameters else table
+    ]
+
+
+def _tables(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    items = parameters.get("RequestItems")
+    if not isinstance(items, dict) or not items:
+        raise ValueError("RequestItems")
+    return [_named(name, "dynamodb", "table", home) for name in items]
+
+
 def _buses(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     entries = parameters.get("Entries")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -211,6 +225,9 @@ _TABLE: Final[Mapping[str, _Row]] = {
     "DynamoDB_20120810.PutItem": _Row("dynamodb:PutItem", _table),
     "DynamoDB_20120810.UpdateItem": _Row("dynamodb:UpdateItem", _table),
     "DynamoDB_20120810.DeleteItem": _Row("dynamodb:DeleteItem", _table),
+    "DynamoDB_20120810.Query": _Row("dynamodb:Query", _table_or_index),
+    "DynamoDB_20120810.BatchGetItem": _Row("dynamodb:BatchGetItem", _tables),
+    "DynamoDB_20120810.BatchWriteItem": _Row("dynamodb:BatchWriteItem", _tables),
     "AWSEvents.PutEvents": _Row("events:PutEvents", _buses),
     "Action=Publish": _Row("sns:Publish", _topic),
 }

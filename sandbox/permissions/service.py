@@ -22,7 +22,7 @@ from moto.sts.models import AssumedRole
 
 from sandbox.permissions.policy import allow_everything, refusal_reason
 from sandbox.permissions.requests import Home, Wanted, credential_of, is_json, is_xml, wanted_by
-from sandbox.permissions.sessions import Rights, rights_of, session_of
+from sandbox.permissions.sessions import Rights, rights_of, rights_of_role, session_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -74,6 +74,25 @@ class Permissions:
         with self._lock:
             self._calls.clear()
 
+    def allow(self, role_arn: str, action: str, resource: str) -> bool:
+        """Tell whether a role may do what a service does in its name, and count it.
+
+        Parameters
+        ----------
+        role_arn
+            The role; one that is gone may do nothing.
+        action
+            Such as ``sqs:ReceiveMessage``.
+        resource
+            The ARN.
+        """
+        rights = rights_of_role(role_arn)
+        if _are_an_administrators(rights):
+            return True
+        reason = _reason(rights, Wanted(action, (resource,), known=True), resource)
+        self._remember(Call(role_arn, action, resource, reason is None))
+        return reason is None
+
     def guard(self, application: WSGIApplication) -> WSGIApplication:
         """Put the check in front of an application."""
 
@@ -83,7 +102,7 @@ class Permissions:
             if not credential or not session:
                 return application(environ, start_response)
             rights = rights_of(session)
-            if not rights.other_limit and allow_everything(rights.policies):
+            if _are_an_administrators(rights):
                 return application(environ, start_response)
             home = Home(session.partition, credential.region, session.account_id)
             wanted = wanted_by(environ, credential.service, home)
@@ -116,6 +135,10 @@ class Permissions:
                 self._calls[call] += 1
         if not kept:
             _logger.warning("over %d different calls of roles: one was not counted", _MOST_CALLS)
+
+
+def _are_an_administrators(rights: Rights) -> bool:
+    return not rights.other_limit and allow_everything(rights.policies)
 
 
 def _reason(rights: Rights, wanted: Wanted, resource: str) -> str | None:

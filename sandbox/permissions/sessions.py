@@ -101,13 +101,19 @@ def session_of(access_key_id: str) -> AssumedRole | None:
 
 def rights_of(session: AssumedRole) -> Rights:
     """Give what a session may do; nothing if its role is gone."""
-    role = _role(session.role_arn)
+    rights = rights_of_role(session.role_arn)
+    return rights._replace(other_limit="a session policy") if session.policy else rights
+
+
+def rights_of_role(role_arn: str) -> Rights:
+    """Give what a role may do whoever has it; nothing if it is gone."""
+    role = _role(role_arn)
     if role is None:
         return Rights([], None)
     inline = [NamedPolicy(name, _text(text)) for name, text in list(role.policies.items())]
     attached = [_default_version(policy) for policy in list(role.managed_policies.values())]
     limit = "a permissions boundary" if role.permissions_boundary_arn else None
-    return Rights(inline + attached, "a session policy" if session.policy else limit)
+    return Rights(inline + attached, limit)
 
 
 def _role(arn: str) -> Role | None:

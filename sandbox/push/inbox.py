@@ -33,6 +33,7 @@ class Push:
     """One address of one SendMessages call that the API accepted."""
 
     time: str
+    door: str | None  # by which the event came that it was sent for, see sandbox.doors
     application_id: str
     request_id: str
     service: str
@@ -48,6 +49,7 @@ class Push:
         request["MessageConfiguration"] = self.request["MessageConfiguration"]
         return {
             "time": self.time,
+            "door": self.door,
             "application_id": self.application_id,
             "request_id": self.request_id,
             "service": self.service,
@@ -118,7 +120,7 @@ class BadQueryError(ValueError):
 
 
 def _listing(query: Mapping[str, str]) -> dict[str, Any]:
-    filters = ("token", "service", "application_id")
+    filters = ("token", "service", "application_id", "door")
     unknown = set(query) - {*filters, "limit"}
     limit = query.get("limit", "all")
     if unknown or not re.fullmatch(r"all|[0-9]{1,9}", limit):

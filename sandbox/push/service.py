@@ -23,6 +23,7 @@ from moto.pinpoint.exceptions import ApplicationNotFound
 from moto.pinpoint.models import App, pinpoint_backends
 from moto.pinpoint.responses import PinpointResponse
 
+from sandbox.doors import door_of
 from sandbox.push import devices
 from sandbox.push.devices import CHANNELS, CallRefused
 from sandbox.push.inbox import Inbox, Push, inbox_of
@@ -215,6 +216,7 @@ class PushResponse(PinpointResponse):
         enabled = {channel for channel, state in channels.items() if state["Enabled"]}
         sizes = {channel: least_bytes(channel, message) for channel, message in messages.items()}
         now = _now()
+        door = door_of(self.get_access_key())
         pushes: list[Push] = []
         for token, address in addresses.items():
             channel = address["ChannelType"]
@@ -235,6 +237,7 @@ class PushResponse(PinpointResponse):
             pushes.append(
                 Push(
                     time=now,
+                    door=door,
                     application_id=app.application_id,
                     request_id=self.request_id,
                     service=channel,

@@ -1,0 +1,1 @@
+"""EventBridge: from an event on a bus to the targets of the rules that it fits."""

@@ -1,0 +1,166 @@
+"""What Lambda makes of an event source mapping of a queue, and moto does not.
+
+moto forgets the alias of the function, so that a mapping would go on with a version for ever,
+and takes settings that Lambda refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import EventSourceMapping, LambdaBackend, LambdaFunction
+from moto.awslambda.utils import make_function_arn
+from moto.sqs.models import Queue
+
+from sandbox.functions.requests import refusal
+from sandbox.queues.in_moto import queue_of
+
+NEEDED: Final = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+"""What Lambda does with a queue in the name of the function's role."""
+
+_MOST_AT_ONCE: Final = 10  # messages of one ReceiveMessage
+_CONCURRENCY: Final = range(2, 1001)
+
+May = Callable[[str, str, str], bool]
+"""Tells whether a role, by its ARN, may do an action on a resource."""
+
+
+def corrections(may: May) -> list[tuple[type, str, Any]]:
+    """Make the methods that put this right: the class of moto's, the name, the new one."""
+    return [
+        (LambdaBackend, "create_event_source_mapping", _creating(may)),
+        (LambdaBackend, "update_event_source_mapping", _updating()),
+        (LambdaBackend, "delete_event_source_mapping", _deleting()),
+        (LambdaBackend, "list_event_source_mappings", _list),
+    ]
+
+
+def found(backend: LambdaBackend, name: str) -> tuple[LambdaFunction, str]:
+    """Find a function by any of its names; give it and its ARN, qualified as the name is.
+
+    Raises
+    ------
+    LambdaClientError
+        ResourceNotFoundException.
+    """
+    name, _, qualifier = name.split(":function:")[-1].partition(":")
+    function = backend.get_function(name, qualifier or None)
+    arn = make_function_arn(function.region, function.account_id, function.function_name)
+    return function, f"{arn}:{qualifier}" if qualifier else arn
+
+
+def _creating(may: May) -> Any:
+    motos = LambdaBackend.create_event_source_mapping
+
+    def create(self: LambdaBackend, spec: dict[str, Any]) -> EventSourceMapping:
+        queue = queue_of(str(spec.get("EventSourceArn", "")))
+        if queue is None or not spec.get("FunctionName"):
+            return motos(self, spec)
+        function, arn = found(self, spec["FunctionName"])
+        _check(spec, queue, function)
+        for other in list(self._event_source_mappings.values()):
+            if (other.event_source_arn, other.function_arn) == (queue.queue_arn, arn):
+                raise refusal(
+                    409,
+                    "ResourceConflictException",
+                    f'An event source mapping with SQS arn (" {queue.queue_arn} ") and function'
+                    f' (" {arn} ") already exists. Please update or delete the existing mapping'
+                    f" with UUID {other.uuid}",
+                )
+        for action in NEEDED:
+            if not may(function.role, f"sqs:{action}", queue.queue_arn):
+                raise _invalid(
+                    f"The provided execution role does not have permissions to call {action} on SQS"
+                )
+        mapping = motos(self, {**spec, "FunctionName": arn})
+        mapping.function_arn = arn
+        # moto would run the function in the thread of whoever sends a message.
+        queue.lambda_event_source_mappings.clear()
+        return mapping
+
+    return create
+
+
+def _updating() -> Any:
+    motos = LambdaBackend.update_event_source_mapping
+
+    def update(self: LambdaBackend, uuid: str, spec: dict[str, Any]) -> EventSourceMapping | None:
+        mapping = _known(self, uuid)
+        queue = queue_of(mapping.event_source_arn)
+        if queue is None:
+            return motos(self, uuid, spec)
+        function, arn = found(self, spec.get("FunctionName") or mapping.function_arn)
+        before = {
+            "BatchSize": mapping.batch_size,
+            "MaximumBatchingWindowInSeconds": mapping.max_batch_window,
+            "ScalingConfig": mapping.scaling_config,
+        }
+        _check({**before, **spec}, queue, function)
+        changed = motos(self, uuid, {**spec, "FunctionName": arn})
+        mapping.function_arn = mapping.function_name = arn
+        return changed
+
+    return update
+
+
+def _deleting() -> Any:
+    motos = LambdaBackend.delete_event_source_mapping
+
+    def delete(self: LambdaBackend, uuid: str) -> EventSourceMapping | None:
+        _known(self, uuid)
+        return motos(self, uuid)
+
+    return delete
+
+
+def _list(
+    self: LambdaBackend, event_source_arn: str | None, function_name: str | None
+) -> list[EventSourceMapping]:
+    mappings = list(self._event_source_mappings.values())
+    if event_source_arn:
+        mappings = [each for each in mappings if each.event_source_arn == event_source_arn]
+    if function_name:
+        try:
+            _, arn = found(self, function_name)
+        except LambdaClientError:
+            return []
+        mappings = [each for each in mappings if each.function_arn == arn]
+    return mappings
+
+
+def _known(backend: LambdaBackend, uuid: str) -> EventSourceMapping:
+    mapping = backend.get_event_source_mapping(uuid)
+    if mapping is None:
+        raise refusal(
+            404, "ResourceNotFoundException", "The resource you requested does not exist."
+        )
+    return mapping
+
+
+def _check(spec: dict[str, Any], queue: Queue, function: LambdaFunction) -> None:
+    """Refuse what Lambda refuses."""
+    hidden: int = queue.visibility_timeout  # type: ignore[attr-defined]  # set where moto reads attributes
+    if hidden < int(function.timeout):
+        raise _invalid(
+            f"Queue visibility timeout: {hidden} seconds is less than Function timeout:"
+            f" {int(function.timeout)} seconds"
+        )
+    if (spec.get("FilterCriteria") or {}).get("Filters"):
+        raise _invalid("The sandbox does not know FilterCriteria.")
+    size = spec.get("BatchSize")
+    if size is not None and size < 1:
+        raise _invalid("Batch size must be at least 1.")
+    if size is not None and size > _MOST_AT_ONCE and not spec.get("MaximumBatchingWindowInSeconds"):
+        raise _invalid(
+            "Maximum batch window in seconds must be greater than 0 if maximum batch size is"
+            f" greater than {_MOST_AT_ONCE}"
+        )
+    concurrency = (spec.get("ScalingConfig") or {}).get("MaximumConcurrency")
+    if concurrency is not None and concurrency not in _CONCURRENCY:
+        raise _invalid("MaximumConcurrency must be between 2 and 1000.")
+
+
+def _invalid(message: str) -> LambdaClientError:
+    return refusal(400, "InvalidParameterValueException", message)

@@ -1,0 +1,219 @@
+"""Lambda's pollers: what lies in a queue goes to the functions that are mapped to it.
+
+One thread looks after all mappings, twenty times a second, and reads them from moto each
+time: so a mapping counts from the moment that it is made, changed, disabled, deleted, or
+forgotten by moto's reset. Each batch is worked off in a thread of its own.
+
+Messages are received and deleted in moto itself and not through its server, but only if the
+function's role may do so, which is asked (and noted) as for a request of the role's own. It
+is asked only while there is something to receive.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import EventSourceMapping, LambdaBackend, lambda_backends
+from moto.core.base_backend import backend_lock
+from moto.sqs.exceptions import SQSException
+from moto.sqs.models import Message, Queue
+
+from sandbox.doors import QUEUE
+from sandbox.functions import queue_batches
+from sandbox.functions.event_source_mappings import May, found
+from sandbox.functions.requests import REQUEST_LIMIT
+from sandbox.queues import moves
+from sandbox.queues.in_moto import backend_of, door_of, queue_of
+
+if TYPE_CHECKING:
+    from sandbox.functions.service import InvocationResult
+
+_LOOK_SECONDS: Final = 0.05
+_REST_SECONDS: Final = 1.0  # after something that would fail again at once
+
+Invoke = Callable[[EventSourceMapping, bytes, str], "InvocationResult"]
+"""Runs a mapping's function with an event that came by a door, and waits for its turn."""
+
+_logger = logging.getLogger(__name__)
+
+
+class EventSources:
+    """The pollers of all mappings.
+
+    Parameters
+    ----------
+    invoke
+        Runs a function.
+    may
+        Tells what a function's role may do.
+    most
+        How many batches of one mapping are worked off at a time, unless its
+        MaximumConcurrency is less.
+    """
+
+    def __init__(self, invoke: Invoke, may: May, most: int) -> None:
+        self._invoke = invoke
+        self._may = may
+        self._most = most
+        self._lock = Lock()
+        self._busy: Counter[str] = Counter()
+        self._workers: set[Thread] = set()
+        self._resting: dict[str, float] = {}
+        self._gathering: dict[str, float] = {}
+        self._stopping = Event()
+        self._looking = Thread(target=self._look, name="event-sources", daemon=True)
+        self._looking.start()
+
+    def stop(self) -> None:
+        """Receive nothing more; batches that are being worked off go on."""
+        self._stopping.set()
+        self._looking.join()
+
+    def join(self) -> None:
+        """Wait for those batches: what is not deleted then stays in its queue."""
+        with self._lock:
+            workers = list(self._workers)
+        for worker in workers:
+            worker.join()
+
+    def _look(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            moves.advance_all()
+            for backend, mapping in _mappings():
+                if mapping.enabled and not self._stopping.is_set():
+                    self._look_after(backend, mapping)
+
+    def _look_after(self, backend: LambdaBackend, mapping: EventSourceMapping) -> None:
+        queue = queue_of(mapping.event_source_arn)
+        if queue is None or self._resting.get(mapping.uuid, 0.0) > time.monotonic():
+            return
+        while self._is_worth_it(mapping, queue) and self._has_place(mapping):
+            messages = self._receive(backend, mapping, queue)
+            if not messages:
+                return
+            self._begin(backend, mapping, queue, messages)
+
+    def _is_worth_it(self, mapping: EventSourceMapping, queue: Queue) -> bool:
+        """Tell whether a batch is full, or has been waited for long enough."""
+        waiting = len(queue.messages)
+        if not waiting:
+            self._gathering.pop(mapping.uuid, None)
+            return False
+        window = float(mapping.max_batch_window or 0)
+        since = self._gathering.setdefault(mapping.uuid, time.monotonic())
+        if waiting < mapping.batch_size and time.monotonic() - since < window:
+            return False
+        self._gathering.pop(mapping.uuid)
+        return True
+
+    def _has_place(self, mapping: EventSourceMapping) -> bool:
+        most = (mapping.scaling_config or {}).get("MaximumConcurrency", self._most)
+        with self._lock:
+            return self._busy[mapping.uuid] < min(int(most), self._most)
+
+    def _receive(
+        self, backend: LambdaBackend, mapping: EventSourceMapping, queue: Queue
+    ) -> list[Message]:
+        if not self._is_allowed(backend, mapping, queue, "sqs:ReceiveMessage"):
+            return []
+        hidden: int = queue.visibility_timeout  # type: ignore[attr-defined]  # set where moto reads attributes
+        with suppress(SQSException):  # the queue was deleted a moment ago
+            # This also takes what was received too often to the dead-letter queue.
+            return backend_of(queue).receive_message(
+                queue.name, mapping.batch_size, 0, hidden, ["All"]
+            )
+        return []
+
+    def _is_allowed(
+        self, backend: LambdaBackend, mapping: EventSourceMapping, queue: Queue, action: str
+    ) -> bool:
+        try:
+            role = found(backend, mapping.function_arn)[0].role
+        except LambdaClientError:
+            self._rest(mapping, f"there is no function {mapping.function_arn}")
+            return False
+        if not self._may(role, action, queue.queue_arn):
+            self._rest(mapping, f"{role} may not do {action}")
+            return False
+        return True
+
+    def _rest(self, mapping: EventSourceMapping, why: str) -> None:
+        if mapping.uuid not in self._resting:  # which is told once
+            _logger.warning("%s is not worked off: %s", mapping.event_source_arn, why)
+        self._resting[mapping.uuid] = time.monotonic() + _REST_SECONDS
+
+    def _begin(
+        self,
+        backend: LambdaBackend,
+        mapping: EventSourceMapping,
+        queue: Queue,
+        messages: list[Message],
+    ) -> None:
+        worker = Thread(
+            target=self._work_off,
+            args=(backend, mapping, queue, messages),
+            name="event-source-batch",
+            daemon=True,
+        )
+        with self._lock:
+            self._busy[mapping.uuid] += 1
+            self._workers = {other for other in self._workers if other.is_alive()} | {worker}
+            worker.start()
+
+    def _work_off(
+        self,
+        backend: LambdaBackend,
+        mapping: EventSourceMapping,
+        queue: Queue,
+        messages: list[Message],
+    ) -> None:
+        try:
+            for batch in queue_batches.events(messages, queue, REQUEST_LIMIT):
+                finished = self._run(mapping, queue, batch)
+                if finished and self._is_allowed(backend, mapping, queue, "sqs:DeleteMessage"):
+                    _delete(queue, finished)
+        finally:
+            with self._lock:
+                self._busy[mapping.uuid] -= 1
+
+    def _run(
+        self, mapping: EventSourceMapping, queue: Queue, batch: list[Message]
+    ) -> list[Message]:
+        """Run the function with a batch, and give what it has dealt with."""
+        try:
+            result = self._invoke(mapping, queue_batches.event(batch, queue), _doors(batch))
+        except LambdaClientError as error:
+            if not self._stopping.is_set():
+                _logger.warning("a batch of %s was not run: %s", queue.name, error.error_type)
+            return []
+        if result.failed:
+            _logger.warning("%s failed with a batch of %s", mapping.function_arn, queue.name)
+            return []
+        reports = "ReportBatchItemFailures" in (mapping.function_response_types or [])
+        return queue_batches.done(batch, result.payload, reports=reports)
+
+
+def _mappings() -> Iterator[tuple[LambdaBackend, EventSourceMapping]]:
+    with backend_lock:
+        backends: list[Any] = [backend for _, _, backend in lambda_backends.iter_backends()]
+    for backend in backends:
+        # The vars of a backend that is being reset are empty for a moment.
+        for mapping in list(vars(backend).get("_event_source_mappings", {}).values()):
+            yield backend, mapping
+
+
+def _doors(batch: list[Message]) -> str:
+    return ", ".join(sorted({door_of(message) or QUEUE for message in batch}))
+
+
+def _delete(queue: Queue, messages: list[Message]) -> None:
+    for message in messages:
+        with suppress(SQSException):  # gone already, with its queue or without
+            backend_of(queue).delete_message(queue.name, str(message.receipt_handle))
