@@ -11,7 +11,7 @@ STACK ?= push-sender
 
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox test format lint types unit snapshot bundle bench clean \
-    bootstrap synth diff deploy smoke destroy
+    bootstrap synth diff deploy smoke redrive destroy
 
 # The Node.js and npm that requirements.txt brings, whatever the machine has.
 bootstrap synth diff deploy destroy $(CDK): export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -44,6 +44,9 @@ deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
 
 smoke: $(INSTALLED) ## what the deployed stack (STACK=push-sender) and AWS really answer
 	@$(BIN)/python -m operations smoke --stack $(STACK) $(ARGS)
+
+redrive: $(INSTALLED) ## send the dead letters of the deployed stack (STACK=push-sender) again
+	@$(BIN)/python -m operations redrive --stack $(STACK)
 
 destroy: $(CDK) ## remove the stack; what is data stays, see docs/deploy.md
 	@$(CDK) destroy $(ARGS)

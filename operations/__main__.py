@@ -1,9 +1,10 @@
-"""The command line: ``python -m operations smoke`` and ``python -m operations next-steps``."""
+"""The command line: ``python -m operations next-steps``, ``smoke`` and ``redrive``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from operations.account import OperationsError
 from operations.next_steps import next_steps
+from operations.redrive import redrive
 from operations.smoke import smoke
 from operations.smoke_page import Page
 
@@ -29,7 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
         console.width = WIDTH
     try:
         if options.command == "smoke":
-            return 0 if smoke(options.stack, Page(console), options.json) else 1
+            passed = smoke(options.stack, Page(console), options.json, options.wait)
+            return 0 if passed else 1
+        if options.command == "redrive":
+            return 0 if redrive(options.stack, _teller(console)) else 1
         console.print(next_steps(options.outputs), markup=False, soft_wrap=True)
     except OperationsError as error:
         print(error, file=sys.stderr)
@@ -37,6 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, markup=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +64,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Pushes to made-up tokens only. Exit status 0: every door answered as the "
         "contract says; 1: one did not, or nothing could be asked.",
     )
-    test.add_argument("--stack", default="push-sender", help="its name (default: %(default)s)")
+    test.add_argument(
+        "--wait",
+        type=float,
+        default=60,
+        metavar="SECONDS",
+        help="how long a queued request may take to be seen in the log (default: %(default)s)",
+    )
+    again = commands.add_parser(
+        "redrive", help="send the dead letters of a deployed stack again, after the fix"
+    )
+    for command in (test, again):
+        command.add_argument(
+            "--stack", default="push-sender", help="its name (default: %(default)s)"
+        )
     test.add_argument(
         "--json", type=Path, metavar="FILE", help="write everything to a file, for a bug report"
     )

@@ -6,6 +6,7 @@ A new door is a function of a ``Visit`` and a row of ``DOORS``.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,8 @@ from operations.raw import RawAnswers, read_json
 
 _NO_SERVICE: Final = "PIGEON"
 
+_LOOK_SECONDS: Final = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -34,12 +37,15 @@ class Visit:
         Who is pushed to.
     raw
         What the service itself answered for them.
+    wait_seconds
+        How long the function's word on a queued request may take to be found in its log.
     """
 
     account: Account
     stack: DeployedStack
     devices: Sequence[Device]
     raw: RawAnswers
+    wait_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +154,66 @@ def _asynchronous(visit: Visit) -> DoorAnswer:
                       "dead-letter queue", faults, {"StatusCode": invoked.status})  # fmt: skip
 
 
+def _queue(visit: Visit) -> DoorAnswer:
+    answer = call(
+        visit.account.client("sqs"),
+        "send_message",
+        QueueUrl=visit.stack.outputs.get("QueueUrl"),
+        MessageBody=json.dumps(request(visit.devices[0])),
+    )
+    if isinstance(answer, Refusal):
+        return _unasked(answer)
+    return _worked_off(visit, str(answer.get("MessageId")))
+
+
+def _event_bus(visit: Visit) -> DoorAnswer:
+    entry = {
+        "EventBusName": visit.stack.outputs.get("EventBusName"),
+        "Source": "smoke-test",
+        "DetailType": "Push Notification Requested",
+        "Detail": json.dumps(request(visit.devices[0])),
+    }
+    answer = call(visit.account.client("events"), "put_events", Entries=[entry])
+    if isinstance(answer, Refusal):
+        return _unasked(answer)
+    taken = members(next(iter(items(answer.get("Entries"))), None))
+    if not (event_id := taken.get("EventId")):
+        return DoorAnswer("no answer", (f"the bus refused: {one_line(taken, 200)}",), answer)
+    return _worked_off(visit, str(event_id))
+
+
+def _worked_off(visit: Visit, request_id: str) -> DoorAnswer:
+    """Wait for the function's word on a request that was handed in, in its log."""
+    logs = visit.account.client("logs")
+    until = time.monotonic() + visit.wait_seconds
+    while True:
+        found = call(
+            logs,
+            "filter_log_events",
+            logGroupName=visit.stack.outputs.get("LogGroupName"),
+            filterPattern=f'"{request_id}"',
+        )
+        if isinstance(found, Refusal):
+            said = f"taken; what became of it cannot be seen: {found.code}"
+            return DoorAnswer(said, (), {"id": request_id})
+        lines = (read_json(str(members(event).get("message")).encode()) for event in
+                 items(found.get("events")))  # fmt: skip
+        for line in map(members, lines):
+            if line.get("request_id") == request_id:
+                return DoorAnswer(f"taken, and worked off: {_summary(line)}", (), line)
+        if time.monotonic() > until:
+            fault = f"not worked off within {visit.wait_seconds:g} s, as far as the log tells"
+            return DoorAnswer("taken", (fault,), {"id": request_id})
+        time.sleep(_LOOK_SECONDS)
+
+
 DOORS: Final = (
     Door("direct", "a report that agrees with the raw answers", _direct),
     Door("dry run", "directly: the exact calls, and nothing sent", _dry_run),
     Door("bad request", "directly: a function error that names every fault", _refusal),
     Door("asynchronous", "202", _asynchronous),
+    Door("queue", "taken, and worked off", _queue),
+    Door("event bus", "taken, and worked off", _event_bus),
 )
 """Every door; the first one's report is what the rest of a smoke test looks at."""
 

@@ -24,7 +24,7 @@ from operations.smoke_page import Page
 RECORD_VERSION: Final = 1
 
 
-def smoke(stack_name: str, page: Page, record_to: Path | None) -> bool:
+def smoke(stack_name: str, page: Page, record_to: Path | None, wait_seconds: float) -> bool:
     """Test a stack, and show it as it goes.
 
     Parameters
@@ -35,6 +35,8 @@ def smoke(stack_name: str, page: Page, record_to: Path | None) -> bool:
         Shows it.
     record_to
         A file for everything, for a bug report.
+    wait_seconds
+        How long the function's word on a queued request may take to be found in its log.
 
     Returns
     -------
@@ -58,7 +60,8 @@ def smoke(stack_name: str, page: Page, record_to: Path | None) -> bool:
         page.show_raw(raw[device.service], is_set_up=channels.is_set_up(device.service))
 
     page.begin_doors(stack)
-    visit = Visit(account, stack, [answer.device for answer in raw.values()], raw)
+    asked = [answer.device for answer in raw.values()]
+    visit = Visit(account, stack, asked, raw, wait_seconds)
     doors: dict[str, DoorAnswer] = {}
     for door in DOORS:
         doors[door.name] = door.ask(visit)
