@@ -3,7 +3,7 @@
 Items are written whole, by PutItem, and read consistently, by BatchGetItem; nothing else is
 asked of DynamoDB. It does not know what a request or an outcome is.
 
-Not Powertools' persistence layer, though the design had it in mind. It takes a record that
+Not Powertools' persistence layer, which is there for this. It takes a record that
 was left in progress for anybody's once it has lapsed: another request under the same key
 overwrites it unseen, and nothing tells a run that goes on where another was ended from a
 first one, so batches already sent would go out again. It also imports boto3, which nothing
