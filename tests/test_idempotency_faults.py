@@ -173,7 +173,7 @@ def test_a_store_that_hangs_after_the_send_delays_the_report_no_longer_than_the_
 
     table.answer = hang
     try:
-        report = push(to("a"), seconds=2)
+        report = push(to("a"), seconds=6)
     finally:
         released.set()
 
@@ -245,13 +245,13 @@ def test_records_that_hang_hold_up_neither_the_last_word_nor_the_next_request(
     try:
         for key in ("one", "two"):
             event = to(*(f"t{n}" for n in range(1_500)), key=key)
-            report = push(event, seconds=3)
+            report = push(event, seconds=8)
             assert report["summary"] == {"recipients": 1_500, "accepted": 1_500}
             assert report["warnings"] == []
             assert push(event)["replayed"] is True
         assert table.batch_records == []
         answer_last(provider, table, "t1499", records=14)
-        report = push({**event, "idempotency_key": "three"}, seconds=4)
+        report = push({**event, "idempotency_key": "three"}, seconds=8)
         assert report["summary"] == {"recipients": 1_500, "accepted": 1_500}
     finally:
         released.set()
