@@ -150,8 +150,11 @@ def _asynchronous(visit: Visit) -> DoorAnswer:
     if isinstance(invoked, DoorAnswer):
         return invoked
     faults = () if invoked.status == 202 else (f"Lambda answered {one_line(invoked.status, 60)}",)
-    return DoorAnswer(f"{one_line(invoked.status, 60)}: taken; what fails later lies in the "
-                      "dead-letter queue", faults, {"StatusCode": invoked.status})  # fmt: skip
+    return DoorAnswer(
+        f"{one_line(invoked.status, 60)}: taken; what fails later lies in the dead-letter queue",
+        faults,
+        {"StatusCode": invoked.status},
+    )
 
 
 def _queue(visit: Visit) -> DoorAnswer:
@@ -196,8 +199,10 @@ def _worked_off(visit: Visit, request_id: str) -> DoorAnswer:
         if isinstance(found, Refusal):
             said = f"taken; what became of it cannot be seen: {found.code}"
             return DoorAnswer(said, (), {"id": request_id})
-        lines = (read_json(str(members(event).get("message")).encode()) for event in
-                 items(found.get("events")))  # fmt: skip
+        lines = (
+            read_json(str(members(event).get("message")).encode())
+            for event in items(found.get("events"))
+        )
         for line in map(members, lines):
             if line.get("request_id") == request_id:
                 return DoorAnswer(f"taken, and worked off: {_summary(line)}", (), line)
