@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import ErrorDetails
+from typing_extensions import TypedDict
 
 MESSAGE_CHARACTERS: Final = 1_000_000
 """Where the message of an ``InvalidRequest`` is cut: an answer of Lambda has 6 MB at most."""
@@ -56,6 +57,13 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
+
+
+class Remark(TypedDict):
+    """What is to be said of a place in a request, as JSON: a fault, or a warning."""
+
+    path: str
+    message: str
 
 
 class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers match on it

@@ -24,8 +24,12 @@ from push_sender.telemetry import Telemetry
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
+    from push_sender.doors.http import HttpDoor
     from push_sender.follow_up import FollowUp
     from push_sender.idempotency import Idempotency
+    from push_sender.letters import Queue
+
+    Answer = Report | PartialItemFailureResponse | dict[str, Any] | None
 
 
 @lru_cache(maxsize=1)
@@ -60,34 +64,58 @@ def _idempotency(settings: Settings) -> Idempotency:
     return Idempotency(store, clock=time.monotonic)
 
 
+@lru_cache(maxsize=2)  # requests and dead letters
+def _queue(settings: Settings, url: str) -> Queue:
+    from push_sender.letters import Queue
+
+    return Queue(_sqs(settings), url)
+
+
+@lru_cache(maxsize=1)
+def _sqs(settings: Settings) -> Any:
+    from push_sender.clients import client
+
+    return client("sqs", settings.region)
+
+
 @lru_cache(maxsize=1)
 def _follow_up(settings: Settings) -> FollowUp:
     """Make what follows a send that nobody waits for, with a client for what there is."""
     from push_sender.clients import client
     from push_sender.events import EventBus
     from push_sender.follow_up import FollowUp
-    from push_sender.letters import Queue
 
-    telemetry = _telemetry()
-    queue = dead_letters = bus = None
-    if settings.queue_url or settings.dead_letter_queue_url:
-        sqs = client("sqs", settings.region)
-        queue = Queue(sqs, settings.queue_url) if settings.queue_url else None
-        if settings.dead_letter_queue_url:
-            dead_letters = Queue(sqs, settings.dead_letter_queue_url)
+    queue, dead_letters = (
+        _queue(settings, url) if url else None
+        for url in (settings.queue_url, settings.dead_letter_queue_url)
+    )
+    bus = None
     if settings.event_bus_name:
         bus = EventBus(client("events", settings.region), settings.event_bus_name)
-    return FollowUp(queue=queue, dead_letters=dead_letters, bus=bus, telemetry=telemetry)
+    return FollowUp(queue=queue, dead_letters=dead_letters, bus=bus, telemetry=_telemetry())
 
 
-def handler(event: object, context: LambdaContext) -> Report | PartialItemFailureResponse | None:
+@lru_cache(maxsize=1)
+def _http_door(settings: Settings) -> HttpDoor:
+    """Make what answers HTTP, for the first request that comes that way."""
+    from push_sender.doors.http import HttpDoor
+
+    return HttpDoor(
+        _sender(settings),
+        follow_up=partial(_follow_up, settings),
+        queue=partial(_queue, settings, settings.queue_url) if settings.queue_url else None,
+        telemetry=_telemetry(),
+    )
+
+
+def handler(event: object, context: LambdaContext) -> Answer:
     """Answer one invocation.
 
     Parameters
     ----------
     event
-        A request, messages of a queue that hold requests, or an EventBridge event that
-        holds one.
+        A request, messages of a queue that hold requests, an EventBridge event that holds
+        one, or what API Gateway makes of an HTTP request.
     context
         Lambda's; its remaining time is the deadline of the delivery.
 
@@ -95,7 +123,7 @@ def handler(event: object, context: LambdaContext) -> Report | PartialItemFailur
     -------
     dict or None
         For a request its report; for messages those that failed; for an event its report,
-        or nothing where none was sent.
+        or nothing where none was sent; for HTTP an answer, with its status.
 
     Raises
     ------
@@ -112,9 +140,7 @@ def handler(event: object, context: LambdaContext) -> Report | PartialItemFailur
         telemetry.flush()
 
 
-def _show_to_its_door(
-    event: Any, context: LambdaContext
-) -> Report | PartialItemFailureResponse | None:
+def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
     """Choose a door by the event's shape. Only the direct one is there from the start."""
     settings = Settings.from_environment()
     sender = _sender(settings)
@@ -123,6 +149,8 @@ def _show_to_its_door(
             from push_sender.doors import queue
 
             return queue.push(event, context, sender, _follow_up(settings), _telemetry())
+        case {"version": "2.0", "requestContext": {"http": _}}:
+            return _http_door(settings).answer(event, context)
         case {"detail-type": _, "detail": _}:
             from push_sender.doors import event_bridge
 

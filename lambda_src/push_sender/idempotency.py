@@ -31,7 +31,7 @@ from push_sender.faults import (
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
-from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
+from push_sender.outcomes import NO_ANSWER, Outcome, Refusal, Verdict, refusal_of
 from push_sender.remembered import Remembered, UnknownFormatError, pack, unpack
 from push_sender.rules import Warned
 from push_sender.store import CONNECTIONS, RequestRecord, Store, StoreError
@@ -183,23 +183,39 @@ class Claim:
         """Whether all was sent before, and nothing is sent now."""
         return not self._order.batches
 
-    def deliver(self, delivery: Delivery) -> Iterator[Delivered]:
+    def deliver(self, delivery: Delivery, *, forget_untried: bool = False) -> Iterator[Delivered]:
         """Send what remains to be sent, and write down what becomes of it.
 
         If not all is taken from here, the claim stays as it is, and lapses.
+
+        Parameters
+        ----------
+        delivery
+            Sends it.
+        forget_untried
+            Whether the key is free again where the service threw every call back, all for
+            one reason.
         """
         if self._record.done:
             return
         carried: list[Delivered] = []
         left = len(self._order.batches)
+        refusals: set[Refusal | None] = {None} if self.verdicts or not forget_untried else set()
         for delivered in delivery.deliver(self._order):
             left -= 1
+            if None not in refusals:
+                refusals.update(refusal_of(*verdict[:3]) for verdict in delivered.verdicts.values())
             if left and delivered.calls and self._clock() < self._order.deadline:
                 self._write(delivered)
             else:
                 carried.append(delivered)
             yield delivered
-        self._finish(carried)
+        if None not in refusals and len(refusals) == 1:
+            # Expired since it was written: whoever comes next finds no such key.
+            written_at = self._record.expiration - MEMORY_SECONDS
+            self._write_last(replace(self._record, expiration=written_at))
+        else:
+            self._finish(carried)
 
     def warnings(self) -> Iterator[Warned]:
         """Tell what the report lacks, and what will not be remembered."""
@@ -237,12 +253,17 @@ class Claim:
         for delivered in carried:
             verdicts |= delivered.verdicts
             attempts |= delivered.attempts
-        record = replace(
-            self._record,
-            done=True,
-            parts=tuple(sorted(self._parts)),
-            outcomes=pack(verdicts, attempts) if verdicts else None,
+        self._write_last(
+            replace(
+                self._record,
+                done=True,
+                parts=tuple(sorted(self._parts)),
+                outcomes=pack(verdicts, attempts) if verdicts else None,
+            )
         )
+
+    def _write_last(self, record: RequestRecord) -> None:
+        """Write the record for the last time, and wait for what is being written beside it."""
         try:
             finished = self._threads.call(
                 lambda: self._store.put_over(record, record.holder), self._left

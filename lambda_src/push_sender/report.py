@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NotRequired
 
-from push_sender.faults import Fault, InvalidRequest
+from typing_extensions import TypedDict
+
+from push_sender.faults import Fault, InvalidRequest, Remark
 from push_sender.outcomes import Outcome, Verdict
 from push_sender.request import PushRequest, Recipient
 from push_sender.rules import Warned
@@ -15,12 +17,19 @@ from push_sender.services import SERVICES
 
 if TYPE_CHECKING:
     from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
+else:
+    # The stubs do not ship; whoever describes a report at run time needs the name to mean
+    # something.
+    SendMessagesRequestTypeDef = dict[str, Any]
 
 RESPONSE_BYTES: Final = 6_000_000
 """Room for a report: Lambda takes 6 MB (6,291,556 bytes) in an answer."""
 
 _RESULT_BYTES: Final = 420
 """What a result has beside its tokens and its status message: names, codes, a message id."""
+
+_RESULT_QUOTES: Final = 40
+"""How many of those bytes are quotes."""
 
 _STATUS_MESSAGE_BYTES: Final = (100, 2_000)
 """Where a status message is cut at the soonest and at the latest."""
@@ -52,12 +61,20 @@ class Report(TypedDict):
     dry_run: bool
     summary: dict[str, int]
     results: list[Result]
-    warnings: list[dict[str, str]]
+    warnings: list[Remark]
     requests: NotRequired[Sequence[SendMessagesRequestTypeDef]]
 
 
-def status_message_room(recipients: Sequence[Recipient]) -> int:
+def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = False) -> int:
     """Share out what a report of these recipients leaves for each status message, in bytes.
+
+    Parameters
+    ----------
+    recipients
+        Everyone.
+    as_text
+        Whether the report travels as text within JSON, as an answer over HTTP does: each
+        quote and backslash takes one byte more there, and what was escaped before one again.
 
     Raises
     ------
@@ -65,9 +82,12 @@ def status_message_room(recipients: Sequence[Recipient]) -> int:
         If the report could pass what Lambda can answer.
     """
     tokens = "".join(recipient.token for recipient in recipients)
-    token_bytes = len(tokens) + tokens.count('"') + tokens.count("\\")
-    fixed = (_RESULT_BYTES + _REPLACEMENT_TOKEN_BYTES) * len(recipients)
-    room = (RESPONSE_BYTES - fixed - token_bytes) // len(recipients)
+    escaped = tokens.count('"') + tokens.count("\\")
+    token_bytes = len(tokens) + escaped * (3 if as_text else 1)
+    result_bytes = _RESULT_BYTES + _REPLACEMENT_TOKEN_BYTES + (_RESULT_QUOTES if as_text else 0)
+    room = (RESPONSE_BYTES - result_bytes * len(recipients) - token_bytes) // len(recipients)
+    if as_text:
+        room //= 2  # no character takes more than twice of what it takes in JSON alone
     least, most = _STATUS_MESSAGE_BYTES
     if room < least:
         raise InvalidRequest(
@@ -108,6 +128,7 @@ def report(
     *,
     key: str | None = None,
     replayed: bool = False,
+    as_text: bool = False,
 ) -> Report:
     """Put the report together.
 
@@ -127,6 +148,8 @@ def report(
         The idempotency key that it was sent under, its own or its door's.
     replayed
         Whether all the results are those of an earlier invocation.
+    as_text
+        As for ``status_message_room``.
     """
     counts = Counter(result["outcome"] for result in results)
     whole: Report = {
@@ -143,7 +166,8 @@ def report(
     }
     if requests is not None:
         whole["requests"] = requests
-        if len(json.dumps(whole)) > RESPONSE_BYTES:
+        text = json.dumps(whole)
+        if len(json.dumps(text) if as_text else text) > RESPONSE_BYTES:
             fault = Fault(
                 "dry_run", "the calls to show pass the 6 MB that Lambda answers; ask for fewer"
             )

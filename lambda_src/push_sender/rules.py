@@ -29,6 +29,13 @@ _DANGEROUS_SCHEMES: Final = frozenset(
 """Schemes that run or read something on the device instead of opening it."""
 
 
+PROJECT_NOT_ALLOWED: Final = Fault(
+    "application_id",
+    "not a project that this function was deployed for; leave it out for its own project",
+)
+"""A fault of its own kind: not how the request is written, but what it may not have."""
+
+
 class Finding(NamedTuple):
     """A fault, and the fields that it was judged by."""
 
@@ -89,10 +96,7 @@ def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator
             "application_id", "this function was deployed without a project; set APPLICATION_IDS"
         )
     elif request.application_id is not None and request.application_id not in application_ids:
-        yield _finding(
-            "application_id",
-            "not a project that this function was deployed for; leave it out for its own project",
-        )
+        yield _finding(*PROJECT_NOT_ALLOWED)
 
 
 def _shape(

@@ -72,6 +72,17 @@ class Sender:
         self._observer = observer
         self._idempotency = idempotency
 
+    def check(self, event: object) -> None:
+        """Check a request that shall be sent later.
+
+        Raises
+        ------
+        InvalidRequest
+            As ``send``.
+        """
+        _, audience, _ = check(event, self._application_ids)
+        status_message_room(audience.recipients)
+
     def send(
         self,
         event: object,
@@ -79,6 +90,8 @@ class Sender:
         deadline: float,
         default_key: str | None = None,
         age: float = 0.0,
+        as_text: bool = False,
+        forget_untried: bool = False,
     ) -> Report:
         """Send a request.
 
@@ -92,6 +105,11 @@ class Sender:
             The idempotency key of a request that has none of its own.
         age
             Seconds for which the time to live has been running when this call begins.
+        as_text
+            Whether the report travels as text within JSON, which leaves less room for it.
+        forget_untried
+            Whether a key stays free where the service threw every call back, so that nothing
+            was tried: for a door that then says to come back with the same key.
 
         Returns
         -------
@@ -111,7 +129,7 @@ class Sender:
         """
         accepted_at = self._clock() - age
         request, audience, contents = check(event, self._application_ids)
-        room = status_message_room(audience.recipients)
+        room = status_message_room(audience.recipients, as_text=as_text)
         application_id = request.application_id or self._application_ids[0]
         writer = MessageWriter(request, contents, application_id)
         planned = batches.plan(request, audience, writer)
@@ -124,7 +142,7 @@ class Sender:
                 for batch in planned
             ]
             results = [result(recipient, _DRY_RUN, 0, room) for recipient in audience.recipients]
-            return report(request, application_id, results, advice, calls, key=key)
+            return report(request, application_id, results, advice, calls, key=key, as_text=as_text)
 
         verdicts = dict.fromkeys(audience.repeated, _DUPLICATE)
         attempts: dict[int, int] = {}
@@ -135,7 +153,7 @@ class Sender:
         else:
             verdicts.update(claim.verdicts)
             attempts.update(claim.attempts)
-            deliveries = claim.deliver(self._delivery)
+            deliveries = claim.deliver(self._delivery, forget_untried=forget_untried)
         for delivered in deliveries:
             verdicts.update(delivered.verdicts)
             attempts.update(delivered.attempts)

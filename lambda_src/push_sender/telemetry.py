@@ -25,7 +25,12 @@ from push_sender.request import Recipient
 NAMESPACE: Final = "PushSender"
 SERVICE: Final = "push-sender"
 
-_TALKATIVE: Final = ("botocore", "urllib3", "aws_lambda_powertools.utilities.batch")
+_TALKATIVE: Final = (
+    "botocore",
+    "urllib3",
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.batch",
+)
 """Loggers that write whole requests at DEBUG, or errors that hold a part of one."""
 
 
