@@ -253,6 +253,10 @@ def _problems() -> Json:
         contents[kind.status][problems.MEDIA_TYPE] = _reference("Problem")
     for status, why in _OF_THE_GATEWAY.items():
         told[status].append(f"API Gateway's own: {why}.")
+        if status in contents:
+            # A generated client mostly reads a status by one schema, whatever the media type.
+            either = {"anyOf": [_reference("Problem"), _reference("GatewayError")]}
+            contents[status][problems.MEDIA_TYPE] = either
         contents[status][_JSON] = _reference("GatewayError")
     answers = {}
     for status in sorted(told):

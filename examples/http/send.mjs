@@ -1,0 +1,41 @@
+// Sends a request through the HTTP API, signed with aws4fetch (npm install aws4fetch).
+//
+//   API_URL=https://….execute-api.eu-west-1.amazonaws.com AWS_REGION=eu-west-1 \
+//   AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… \
+//   node examples/http/send.mjs examples/first-push.json
+//
+// A second argument is the idempotency key: give the same one when you repeat the request.
+// For credentials from profiles and roles, take @aws-sdk/credential-providers.
+
+import { readFile } from "node:fs/promises";
+import { AwsClient } from "aws4fetch";
+
+const { API_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION } =
+  process.env;
+const [, , file, key] = process.argv;
+
+const aws = new AwsClient({
+  accessKeyId: AWS_ACCESS_KEY_ID,
+  secretAccessKey: AWS_SECRET_ACCESS_KEY,
+  sessionToken: AWS_SESSION_TOKEN,
+  region: AWS_REGION,
+  service: "execute-api",
+  // It would repeat a request by itself, which without a key may send it twice.
+  retries: key === undefined ? 0 : 3,
+});
+
+const answer = await aws.fetch(`${API_URL}/messages`, {
+  method: "POST",
+  headers: {
+    "Content-Type": "application/json",
+    ...(key === undefined ? {} : { "Idempotency-Key": key }),
+  },
+  body: await readFile(file),
+  signal: AbortSignal.timeout(35_000), // API Gateway answers within 30 s
+});
+
+console.log(JSON.stringify(await answer.json(), null, 2));
+if (!answer.ok) {
+  console.error(`HTTP ${answer.status}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,38 @@
+"""Sends a request through the HTTP API, signed with botocore, which boto3 brings along.
+
+    API_URL=https://….execute-api.eu-west-1.amazonaws.com AWS_REGION=eu-west-1 \
+    python examples/http/send.py examples/first-push.json
+
+Credentials come from where boto3 finds them: variables, profiles, the machine's role.
+A second argument is the idempotency key: give the same one when you repeat the request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+
+
+def send(request: bytes, key: str | None = None) -> tuple[int, dict[str, object]]:
+    """Send a request, and give the status and the report, or the problem."""
+    headers = {"Content-Type": "application/json"}
+    if key is not None:
+        headers["Idempotency-Key"] = key
+    asked = AWSRequest("POST", f"{os.environ['API_URL']}/messages", headers, request)
+    credentials = botocore.session.Session().get_credentials()
+    SigV4Auth(credentials, "execute-api", os.environ["AWS_REGION"]).add_auth(asked)
+    answer = URLLib3Session(timeout=35).send(asked.prepare())  # API Gateway answers within 30 s
+    return answer.status_code, json.loads(answer.content)
+
+
+if __name__ == "__main__":
+    status, answered = send(Path(sys.argv[1]).read_bytes(), *sys.argv[2:3])
+    sys.stdout.write(f"{json.dumps(answered, indent=2)}\n")
+    sys.exit(0 if status in (200, 202) else f"HTTP {status}")

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Sends a request through the HTTP API with curl (7.76 or newer), which signs it itself.
+#
+#   API_URL=https://….execute-api.eu-west-1.amazonaws.com AWS_REGION=eu-west-1 \
+#   AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… examples/http/send.sh examples/first-push.json
+#
+# A second argument is the idempotency key: give the same one when you repeat the request.
+set -eu
+
+set -- "$1" ${2:+--header "Idempotency-Key: $2"}
+request=$1
+shift
+if [ -n "${AWS_SESSION_TOKEN:-}" ]; then # of a role's credentials, which last for hours
+    set -- "$@" --header "X-Amz-Security-Token: $AWS_SESSION_TOKEN"
+fi
+# The secret goes in by standard input: other users of the machine can read command lines.
+printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
+    curl --config - --silent --show-error --fail-with-body --max-time 35 \
+        --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" \
+        --header 'Content-Type: application/json' "$@" \
+        --data-binary "@$request" "$API_URL/messages"
