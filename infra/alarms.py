@@ -20,6 +20,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.event_bus import EventBus
+from infra.http_api import HttpApi
 from infra.metrics import FAILED, LOST_TOKENS, PushMetrics
 from infra.settings import Settings
 
@@ -61,10 +62,11 @@ def watches(
     requests: sqs.IQueue,
     dead_letters: sqs.IQueue,
     event_bus: EventBus,
+    http_api: HttpApi | None,
 ) -> Sequence[Watch]:
     """List what is watched. A further door adds its rows here."""
     pushes = PushMetrics(settings.name)
-    return (
+    always = (
         Watch(
             "function-errors",
             # Of the function as a whole: whoever leaves the alias out is counted, too.
@@ -158,6 +160,20 @@ def watches(
             missing=cloudwatch.TreatMissingData.IGNORE,
         ),
     )
+    if http_api is None:
+        return always
+    return (
+        *always,
+        Watch(
+            "http-errors",
+            http_api.api.metric_server_error(period=_SOON, statistic="Sum"),
+            # As with the function's errors: whoever waits for one answer has it.
+            5,
+            "5 requests or more over HTTP were answered 5xx in 5 minutes. The access log tells "
+            "which: 500 is the function failing or not let in, 502 the push service refusing us, "
+            "503 the function turned away or out of time, or the keys or the queue out of reach.",
+        ),
+    )
 
 
 def _total(**metrics: cloudwatch.IMetric) -> cloudwatch.MathExpression:
@@ -191,12 +207,13 @@ class Alarms(Construct):
         requests: sqs.IQueue,
         dead_letters: sqs.IQueue,
         event_bus: EventBus,
+        http_api: HttpApi | None,
     ) -> None:
         super().__init__(scope, id)
         self.topic = self._topic(settings)
         self.alarms: Sequence[cloudwatch.Alarm] = [
             self._alarm(settings, watch)
-            for watch in watches(settings, function, requests, dead_letters, event_bus)
+            for watch in watches(settings, function, requests, dead_letters, event_bus, http_api)
         ]
 
     def _alarm(self, settings: Settings, watch: Watch) -> cloudwatch.Alarm:

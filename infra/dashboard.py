@@ -13,6 +13,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.alarms import RUNBOOK
+from infra.http_api import HttpApi
 from infra.metrics import Outcome, PushMetrics
 from infra.settings import Service, Settings
 
@@ -45,7 +46,7 @@ class Dashboard(Construct):
         What is deployed.
     services
         The push services with a channel; ``None`` where nobody knows.
-    function, requests, dead_letters, alarms
+    function, requests, dead_letters, http_api, alarms
         What is shown beside the pushes.
 
     Attributes
@@ -64,6 +65,7 @@ class Dashboard(Construct):
         function: lambda_.IFunction,
         requests: sqs.IQueue,
         dead_letters: sqs.IQueue,
+        http_api: HttpApi | None,
         alarms: Sequence[cloudwatch.IAlarm],
     ) -> None:
         super().__init__(scope, id)
@@ -82,6 +84,7 @@ class Dashboard(Construct):
                 *_in_rows(_outcomes(pushes, service) for service in shown),
                 [_calls(pushes, shown), _durations(function), _invocations(function)],
                 [_retries(pushes), _followed_up(pushes)],
+                *([] if http_api is None else [[_answers(http_api), _waits(http_api)]]),
             ],
         )
 
@@ -205,6 +208,31 @@ def _invocations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
             function.metric_invocations(label="invocations"),
             function.metric_errors(label="errors"),
             function.metric_throttles(label="throttles"),
+        ],
+    )
+
+
+def _answers(http_api: HttpApi) -> cloudwatch.GraphWidget:
+    return _graph(
+        "HTTP: requests, 4xx, 5xx",
+        [
+            http_api.api.metric_count(label="requests"),
+            http_api.api.metric_client_error(label="4xx"),
+            http_api.api.metric_server_error(label="5xx"),
+        ],
+    )
+
+
+def _waits(http_api: HttpApi) -> cloudwatch.GraphWidget:
+    return _graph(
+        "HTTP: latency, ms",
+        [
+            metric(statistic=percentile, label=f"{part} {percentile}")
+            for part, metric in (
+                ("all", http_api.api.metric_latency),
+                ("function", http_api.api.metric_integration_latency),
+            )
+            for percentile in ("p50", "p99")
         ],
     )
 

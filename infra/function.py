@@ -10,13 +10,12 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.acknowledgement import acknowledge, acknowledge_lint
 from infra.bundle import Bundle
-from infra.removal import removal_policy
+from infra.log_group import log_group
 from infra.settings import Settings
 
 TIMEOUT_SECONDS: Final = 29
@@ -48,7 +47,7 @@ class SenderFunction(Construct):
         ``live``: what callers name. A deployment moves it to the new version when that is
         ready; earlier versions stay, to roll back to.
     log_group
-        Its name is CloudFormation's, for the same reason as the dead-letter queue's.
+        What Lambda and the function write.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class SenderFunction(Construct):
         event_bus: events.IEventBus,
     ) -> None:
         super().__init__(scope, id)
-        self.log_group = self._log_group(settings)
+        self.log_group = log_group(self, "Log", settings=settings)
         self.role = self._role(application_ids)
         # Exactly what is used: the CDK's grants of these parts allow more.
         self._allow(_REMEMBERS, idempotency.table_arn)
@@ -117,14 +116,6 @@ class SenderFunction(Construct):
             self, "Alias", alias_name=ALIAS, version=self.function.current_version, retry_attempts=0
         )
         self.log_group.grant_write(self.role)
-
-    def _log_group(self, settings: Settings) -> logs.LogGroup:
-        group = logs.LogGroup(self, "Log", removal_policy=removal_policy(settings))
-        # The CDK knows days by name only.
-        cast(
-            logs.CfnLogGroup, group.node.default_child
-        ).retention_in_days = settings.log_retention_days
-        return group
 
     def _role(self, application_ids: Sequence[str]) -> iam.Role:
         role = iam.Role(

@@ -11,6 +11,7 @@ from infra.dashboard import Dashboard
 from infra.dead_letters import DeadLetters
 from infra.event_bus import EventBus
 from infra.function import SenderFunction
+from infra.http_api import HttpApi
 from infra.idempotency import IdempotencyTable
 from infra.project import Project
 from infra.request_queue import RequestQueue
@@ -34,6 +35,8 @@ class PushSender(Construct):
     ----------
     project, idempotency, dead_letters, requests, event_bus, function, alarms, dashboard
         The parts.
+    http_api
+        One more; ``None`` where the settings want none.
 
     Raises
     ------
@@ -81,6 +84,11 @@ class PushSender(Construct):
             event_bus=self.event_bus.bus,
         )
         self.requests.feed(self.function, concurrency=settings.worker_concurrency)
+        self.http_api = (
+            HttpApi(self, "HttpApi", settings=settings, alias=self.function.alias)
+            if settings.http_api
+            else None
+        )
         self.alarms = Alarms(
             self,
             "Alarms",
@@ -89,6 +97,7 @@ class PushSender(Construct):
             requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
             event_bus=self.event_bus,
+            http_api=self.http_api,
         )
         self.dashboard = Dashboard(
             self,
@@ -98,12 +107,28 @@ class PushSender(Construct):
             function=self.function.function,
             requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
+            http_api=self.http_api,
             alarms=self.alarms.alarms,
         )
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody send pushes and wait for the report, by the alias and nothing else."""
         return self.function.alias.grant_invoke(grantee)
+
+    def grant_post_messages(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody send pushes over HTTP and wait for the report, by the API and nothing else.
+
+        Raises
+        ------
+        ValueError
+            If the settings want no HTTP API.
+        """
+        if self.http_api is None:
+            raise ValueError(
+                "there is no HTTP API to post messages to: set http_api to true, or let the "
+                "caller invoke the function itself (grant_invoke)"
+            )
+        return self.http_api.grant_invoke(grantee)
 
     def grant_send_messages(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody put requests on the queue, and nothing else."""

@@ -56,6 +56,9 @@ _CHANNEL_SETTINGS: Final[Mapping[str, tuple[Service, CredentialKind]]] = {
 }
 """The settings that name a channel's secret, each to its service and what the secret holds."""
 
+_HTTP_LIMITS: Final = ("http_requests_per_second", "http_burst")
+"""The settings that mean nothing without an HTTP API."""
+
 
 class SettingsError(ValueError):
     """The context is not usable; the message has a line for each fault."""
@@ -199,6 +202,16 @@ class Settings(BaseModel):
         default=10,
         description="copies of the function that work off the queue at once",
     )
+    http_api: bool = Field(
+        default=True, description="whether there is an HTTP API in front of the function"
+    )
+    http_requests_per_second: Annotated[WholeNumber, Field(ge=1, le=10_000)] = Field(
+        default=100,
+        description="what the HTTP API takes a second in the long run; the rest is answered 429",
+    )
+    http_burst: Annotated[WholeNumber, Field(ge=1, le=5_000)] = Field(
+        default=200, description="what the HTTP API takes at once before that rate counts"
+    )
     event_bus_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,256}$")] | None = Field(
         default=None,
         description=(
@@ -211,7 +224,7 @@ class Settings(BaseModel):
         default="INFO", description="the function's log: `DEBUG`, `INFO`, `WARN` or `ERROR`"
     )
     log_retention_days: Annotated[WholeNumber, _one_of(*_RETENTION_DAYS)] = Field(
-        default=30, description="how long the log is kept"
+        default=30, description="how long the logs are kept"
     )
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = Field(
         default=None, description="who is told of alarms; AWS asks there for confirmation"
@@ -223,7 +236,7 @@ class Settings(BaseModel):
     retain_data: bool = Field(
         default=True,
         description=(
-            "whether project, channels, log, queue and dead letters stay when they leave the stack"
+            "whether project, channels, logs, queue and dead letters stay when they leave the stack"
         ),
     )
 
@@ -247,6 +260,12 @@ class Settings(BaseModel):
             yield f"{' and '.join(names)}: choose one; a channel has one credential"
         if self.alarm_email and self.alarm_topic_arn:
             yield "alarm_email and alarm_topic_arn: choose one"
+        limits = [name for name in _HTTP_LIMITS if name in self.model_fields_set]
+        if limits and not self.http_api:
+            yield (
+                f"{', '.join(limits)}: cannot be set beside http_api false; without an HTTP API "
+                "there is nothing to limit"
+            )
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Settings:

@@ -67,6 +67,12 @@ class PushSenderStack(cdk.Stack):
                 "what to look at in CloudWatch",
             ),
         }
+        if sender.http_api is not None:
+            outputs["ApiUrl"] = (sender.http_api.url, "for POST /messages, signed")
+            outputs["ApiLogGroupName"] = (
+                sender.http_api.log_group.log_group_name,
+                "who called the HTTP API, and what was answered",
+            )
         if settings.alarm_email and sender.alarms.topic is not None:
             outputs["AlarmTopicArn"] = (sender.alarms.topic.topic_arn, "who is told of alarms")
         for name, (value, description) in outputs.items():

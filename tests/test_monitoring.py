@@ -36,6 +36,7 @@ STACKS: Mapping[str, dict[str, str]] = {
     },
     "topic": {"stage": "topic", "application_id": PROJECT, "alarm_topic_arn": TOPIC},
     "nobody": {"application_id": PROJECT},
+    "no API": {"stage": "no-api", "application_id": PROJECT, "http_api": "false"},
 }
 
 COMPARED = ("email", "nobody")
@@ -259,6 +260,24 @@ def misspell_what_eventbridge_counts(template: Json) -> None:
     events["MetricName"] = "InvocationsFailedToBeSentToDLQ"
 
 
+def misspell_what_api_gateway_counts(template: Json) -> None:
+    named(template, "-http-errors")["MetricName"] = "5XXError"
+
+
+def watch_an_http_api_as_if_it_were_a_rest_api(template: Json) -> None:
+    named(template, "-http-errors")["Dimensions"][0]["Name"] = "ApiName"
+
+
+def watch_one_stage_of_an_http_api(template: Json) -> None:
+    stage = {"Name": "Stage", "Value": "$default"}
+    named(template, "-http-errors")["Dimensions"].append(stage)
+
+
+def watch_another_api(template: Json) -> None:
+    function = named(template, "-function-errors")["Dimensions"][0]["Value"]
+    named(template, "-http-errors")["Dimensions"][0]["Value"] = function
+
+
 def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
     def change(template: Json) -> None:
         (dashboard,) = watched.resources(template, "AWS::CloudWatch::Dashboard").values()
@@ -285,12 +304,17 @@ def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
             misspell_what_eventbridge_counts,
             "documents no AWS/Events InvocationsFailedToBeSentToDLQ",
         ),
+        (misspell_what_api_gateway_counts, "documents no AWS/ApiGateway 5XXError"),
+        (watch_an_http_api_as_if_it_were_a_rest_api, r"no such dimensions: .*\[ApiName="),
+        (watch_one_stage_of_an_http_api, r"no such dimensions: .*Stage=\$default"),
+        (watch_another_api, "no such dimensions: .*AWS/ApiGateway 5xx"),
         (watch_another_queue, "no such dimensions: .*QueueName=dead-letters"),
         (watch_a_queue_by_its_function, "no such dimensions: .*FunctionName="),
         (on_the_dashboard('"unsent"', '"unset"'), "writes no PushSender unset"),
         (on_the_dashboard('"push_service"', '"channel"'), "writes no .*channel=GCM"),
         (on_the_dashboard('"GCM"', '"FCM"'), "writes no .*push_service=FCM"),
         (on_the_dashboard('"Duration"', '"Time"'), "AWS documents no AWS/Lambda Time"),
+        (on_the_dashboard('"4xx"', '"4XX"'), "AWS documents no AWS/ApiGateway 4XX"),
         (on_the_dashboard("retries / calls", "retries / call"), "call in an expression is no"),
         (on_the_dashboard("retries / calls", "SEARCH('x')"), "nobody can compare"),
     ],
@@ -374,6 +398,21 @@ def test_a_request_is_old_when_it_is_older_than_the_stack_ever_lets_it_rest(
 
     assert alarm["Threshold"] > received_too_often + longest_delay
     assert (alarm["Statistic"], alarm["Period"]) == ("Maximum", 300)
+
+
+def test_five_answers_over_http_that_are_our_fault_within_five_minutes_are_too_many(
+    templates: Mapping[str, Json],
+) -> None:
+    (api,) = watched.resources(templates["email"], "AWS::ApiGatewayV2::Api")
+    alarm = named(templates["email"], "-http-errors")
+
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/ApiGateway", "5xx")
+    assert alarm["Dimensions"] == [{"Name": "ApiId", "Value": {"Ref": api}}]
+    assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 300, 1)
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (
+        5,
+        "GreaterThanOrEqualToThreshold",
+    )
 
 
 def test_every_outcome_has_its_place_in_the_shares() -> None:
@@ -464,3 +503,38 @@ def test_the_dashboard_is_named_in_the_outputs_and_shows_every_alarm(
     body = json.dumps(dashboard["DashboardBody"])
     assert all(alarm in body for alarm in alarms_of(template))
     assert "docs/runbook.md" in body
+
+
+# --------------------------------------------------------------------------- the HTTP API
+
+
+def test_the_dashboard_shows_what_the_http_api_answers_and_how_fast(
+    templates: Mapping[str, Json],
+) -> None:
+    shown = {
+        title: {metric.name for metric in metrics.values()}
+        for title, metrics, _ in watched.graphs(templates["email"])
+    }
+
+    assert shown["HTTP: requests, 4xx, 5xx"] == {"Count", "4xx", "5xx"}
+    assert shown["HTTP: latency, ms"] == {"Latency", "IntegrationLatency"}
+
+
+def test_without_an_http_api_there_is_nothing_to_watch_of_one(
+    templates: Mapping[str, Json],
+) -> None:
+    def names(key: str, stack: str) -> set[str]:
+        return {
+            alarm["AlarmName"].removeprefix(stack) for alarm in alarms_of(templates[key]).values()
+        }
+
+    def titles(key: str) -> list[str]:
+        return [title for title, _, _ in watched.graphs(templates[key])]
+
+    without = templates["no API"]
+    assert "ApiGateway" not in json.dumps(without)
+    assert names("nobody", "push-sender") - names("no API", "push-sender-no-api") == {
+        "-http-errors"
+    }
+    assert names("no API", "push-sender-no-api") < names("nobody", "push-sender")
+    assert titles("no API") == [t for t in titles("nobody") if not t.startswith("HTTP: ")]

@@ -44,6 +44,9 @@ BAD: dict[str, Any] = {
     "architecture": CANARY,
     "send_concurrency": f"{CANARY}1",
     "worker_concurrency": CANARY,
+    "http_api": CANARY,
+    "http_requests_per_second": CANARY,
+    "http_burst": f"{CANARY}1",
     "event_bus_name": f"arn:{CANARY}",
     "log_level": CANARY,
     "log_retention_days": CANARY,
@@ -84,6 +87,9 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("memory_mb", "1024", 1024),
         ("send_concurrency", "1", 1),
         ("worker_concurrency", "1000", 1000),
+        ("http_api", "false", False),
+        ("http_requests_per_second", "10000", 10_000),
+        ("http_burst", "5000", 5_000),
         ("log_retention_days", "3653", 3653),
         ("log_level", "WARN", "WARN"),
         ("architecture", "x86_64", "x86_64"),
@@ -242,6 +248,19 @@ def test_an_unknown_key_is_told_with_what_was_perhaps_meant(
         ({"send_concurrency": True}, "send_concurrency: must be a whole number"),
         ({"log_retention_days": True}, "log_retention_days: must be a whole number"),
         ({"worker_concurrency": "1"}, "worker_concurrency: must be greater than or equal to 2"),
+        ({"http_api": "off-ish"}, "http_api: must be true or false"),
+        (
+            {"http_requests_per_second": 0},
+            "http_requests_per_second: must be greater than or equal to 1",
+        ),
+        (
+            {"http_requests_per_second": "10001"},
+            "http_requests_per_second: must be less than or equal to 10000",
+        ),
+        ({"http_requests_per_second": 0.5}, "http_requests_per_second: must be a whole number"),
+        ({"http_requests_per_second": True}, "http_requests_per_second: must be a whole number"),
+        ({"http_burst": "0"}, "http_burst: must be greater than or equal to 1"),
+        ({"http_burst": 5_001}, "http_burst: must be less than or equal to 5000"),
         ({"log_level": "info"}, "log_level: must be 'DEBUG', 'INFO', 'WARN' or 'ERROR'"),
         ({"architecture": "arm"}, "architecture: must be 'arm64' or 'x86_64'"),
         ({"application_id": "my app"}, "application_id: must be a project's id: 32 hex digits"),
@@ -281,12 +300,26 @@ def test_impossible_combinations_are_told_at_once() -> None:
         "apns_certificate_secret": "c",
         "alarm_email": "on-call@example.com",
         "alarm_topic_arn": TOPIC,
+        "http_api": "false",
+        "http_burst": "200",
+        "http_requests_per_second": "100",
     }
     assert faults(**context) == [
         "fcm_secret, apns_secret, apns_certificate_secret: cannot be set beside application_id; "
         "the channels of an existing project are set up where it is",
         "apns_secret and apns_certificate_secret: choose one; a channel has one credential",
         "alarm_email and alarm_topic_arn: choose one",
+        "http_requests_per_second, http_burst: cannot be set beside http_api false; without an "
+        "HTTP API there is nothing to limit",
+    ]
+
+
+def test_limits_of_the_http_api_stand_in_no_ones_way_unless_they_are_given() -> None:
+    assert Settings.from_context({"http_api": False, "http_burst": None}).http_api is False
+    assert Settings.from_context({"http_api": True, "http_burst": 7}).http_burst == 7
+    assert faults(http_api=False, http_burst=7) == [
+        "http_burst: cannot be set beside http_api false; without an HTTP API there is nothing "
+        "to limit"
     ]
 
 

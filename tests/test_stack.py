@@ -1,7 +1,7 @@
 """What the stack is meant to be, whatever its template looks like.
 
-The template as a whole lies in ``snapshots/``, and ``test_stack_checks.py`` has what the
-checkers of others say about it.
+The template as a whole lies in ``snapshots/``, ``test_stack_http.py`` has the HTTP API, and
+``test_stack_checks.py`` what the checkers of others say about it.
 """
 
 from __future__ import annotations
@@ -191,6 +191,17 @@ def allowed(of: Synthesis) -> dict[str, list[str]]:
     }
 
 
+def the_log(of: Synthesis) -> str:
+    """Find the function's log; the other group is the access log, which the API's stage names."""
+    access_log = properties(of, "AWS::ApiGatewayV2::Stage")["AccessLogSettings"]["DestinationArn"]
+    (found,) = of.of_type("AWS::Logs::LogGroup").keys() - {access_log["Fn::GetAtt"][0]}
+    return found
+
+
+def retention(of: Synthesis) -> Any:
+    return of.template["Resources"][the_log(of)]["Properties"]["RetentionInDays"]
+
+
 def the_id(of: Synthesis, type_: str) -> str:
     (found,) = (id_ for id_, made in of.of_type(type_).items() if made["Type"] == type_)
     return found
@@ -317,10 +328,10 @@ def test_the_function_is_what_the_settings_make_it_by_default(full: Synthesis) -
     assert function["LoggingConfig"] == {
         "LogFormat": "JSON",
         "ApplicationLogLevel": "INFO",
-        "LogGroup": {"Ref": the_id(full, "AWS::Logs::LogGroup")},
+        "LogGroup": {"Ref": the_log(full)},
     }
     assert function["Environment"]["Variables"]["SEND_CONCURRENCY"] == "16"
-    assert properties(full, "AWS::Logs::LogGroup")["RetentionInDays"] == 30
+    assert retention(full) == 30
 
 
 def test_the_function_follows_its_settings(existing: Synthesis) -> None:
@@ -329,7 +340,7 @@ def test_the_function_follows_its_settings(existing: Synthesis) -> None:
     assert function["MemorySize"] == 1024
     assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
     assert function["Environment"]["Variables"]["SEND_CONCURRENCY"] == "8"
-    assert properties(existing, "AWS::Logs::LogGroup")["RetentionInDays"] == 731
+    assert retention(existing) == 731
 
 
 def test_the_alias_is_the_version_of_this_deployment(full: Synthesis) -> None:
@@ -528,7 +539,7 @@ def test_the_role_allows_the_calls_of_the_code_and_what_lambda_needs_itself(
 
 def test_the_roles_resources_are_named_but_for_tracing(full: Synthesis) -> None:
     requests, dead_letters = queues(full)
-    log, table = the_id(full, "AWS::Logs::LogGroup"), the_id(full, "AWS::DynamoDB::Table")
+    log, table = the_log(full), the_id(full, "AWS::DynamoDB::Table")
     actions = allowed(full)
     assert {action for action, resources in actions.items() if resources == ["*"]} == {
         "xray:PutTelemetryRecords",
@@ -581,13 +592,14 @@ def test_nothing_is_told_to_the_makers_of_the_cdk(full: Synthesis) -> None:
     assert not full.of_type("AWS::CDK::Metadata")
 
 
-# Names that are no resource's own: of a part of a function or role, of what an alarm watches,
-# of the bus that a rule is on.
+# Names that are no resource's own: of a part of a function, role or API, of what an alarm
+# watches, of the bus that a rule is on.
 WITHIN = {
     ("AWS::Lambda::Alias", "Name"),
     ("AWS::IAM::Policy", "PolicyName"),
     ("AWS::CloudWatch::Alarm", "MetricName"),
     ("AWS::Events::Rule", "EventBusName"),
+    ("AWS::ApiGatewayV2::Stage", "StageName"),
 }
 
 

@@ -37,10 +37,22 @@ DOCUMENTED: Mapping[str, tuple[str, str, Set[str]]] = {
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html: by RuleName
     # on the default bus, by EventBusName and RuleName on another (see _of_a_rule).
     "AWS/Events": ("RuleName", "", {"InvocationsFailedToBeSentToDlq"}),
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html: of an
+    # HTTP API, by ApiId over all its stages. Those of a REST API have other names (5XXError)
+    # and another dimension (ApiName).
+    "AWS/ApiGateway": (
+        "ApiId",
+        r"\{(\w+)\}",
+        {"4xx", "5xx", "Count", "IntegrationLatency", "Latency"},
+    ),
 }
 """Of a namespace: its dimension, how that refers to a resource, and metrics that AWS writes."""
 
-_RESOURCES = {"AWS/Lambda": "AWS::Lambda::Function", "AWS/SQS": "AWS::SQS::Queue"}
+_RESOURCES = {
+    "AWS/Lambda": "AWS::Lambda::Function",
+    "AWS/SQS": "AWS::SQS::Queue",
+    "AWS/ApiGateway": "AWS::ApiGatewayV2::Api",
+}
 
 _MOST_METRICS_OF_AN_ALARM = 10
 

@@ -1,0 +1,19 @@
+"""A log group, kept for as long as the settings say."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra.removal import removal_policy
+from infra.settings import Settings
+
+
+def log_group(scope: Construct, id: str, *, settings: Settings) -> logs.LogGroup:  # noqa: A002  the CDK's name
+    """Make a log group. Its name is CloudFormation's, as the dead-letter queue's."""
+    group = logs.LogGroup(scope, id, removal_policy=removal_policy(settings))
+    # The CDK knows days by name only.
+    cast(logs.CfnLogGroup, group.node.default_child).retention_in_days = settings.log_retention_days
+    return group
