@@ -8,9 +8,10 @@ CDK := node_modules/.bin/cdk
 OUTPUTS := .build/outputs.json
 PORT ?= 4580
 STACK ?= push-sender
+CASES ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox test format lint types unit snapshot bundle bench clean \
+.PHONY: help demo sandbox test format lint types unit fuzz snapshot bundle bench clean \
     bootstrap synth diff deploy smoke redrive destroy
 
 # The Node.js and npm that requirements.txt brings, whatever the machine has.
@@ -67,8 +68,11 @@ types: $(INSTALLED) ## check the types, strictly
 unit: $(INSTALLED) ## all tests; ARGS="-k name" for some
 	$(BIN)/pytest $(ARGS)
 
-snapshot: $(INSTALLED) ## write the template's snapshot anew, for review
-	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/test_stack_checks.py -k snapshot
+fuzz: $(INSTALLED) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
+	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/test_http_fuzz.py
+
+snapshot: $(INSTALLED) ## write the template's snapshot and docs/openapi.json anew, for review
+	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/test_stack_checks.py tests/test_openapi.py -k snapshot
 
 bundle: $(INSTALLED) ## build what is deployed to Lambda (arm64, Python 3.13)
 	@$(BIN)/python -m infra.bundle --target lambda
