@@ -1,6 +1,6 @@
 """One side of the comparison in an interpreter of its own: our handler, or bare boto3.
 
-    python -I -S -B contestant.py push-sender|boto3 DIRECTORY_OF_PACKAGES
+    python -I -S -B contestant.py push-sender|push-sender-http|boto3 DIRECTORY_OF_PACKAGES
 
 It sends one push at once and prints when its report was there and the CPU used by then, in
 seconds: that line is the cold start. From then on each line ``REQUESTS RECIPIENTS`` on
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     class Side(Protocol):
         """Something that sends pushes."""
+
+        def arrive(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+            """Make what a request is when it reaches this side: before the clock starts."""
 
         def send(self, event: Mapping[str, Any]) -> Any:
             """Send a request and give back what the caller gets: this is what is timed."""
@@ -65,6 +68,10 @@ class PushSender:
         self._handler: Any = handler
         self._context = Context()
 
+    def arrive(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave it as it is: Lambda has parsed it."""
+        return request
+
     def send(self, event: Mapping[str, Any]) -> Any:
         """Handle the request."""
         return self._handler(event, self._context)
@@ -72,6 +79,36 @@ class PushSender:
     def accepted(self, answer: Any) -> int:
         """Read the summary."""
         return int(answer["summary"].get("accepted", 0))
+
+
+class PushSenderHttp(PushSender):
+    """The same behind API Gateway: a request as text within an event, and so its report."""
+
+    def arrive(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Wrap it as an HTTP API does."""
+        import json
+
+        http = {"method": "POST", "path": "/messages", "protocol": "HTTP/1.1"}
+        return {
+            "version": "2.0",
+            "routeKey": "POST /messages",
+            "rawPath": "/messages",
+            "rawQueryString": "",
+            "headers": {"content-type": "application/json"},
+            "requestContext": {
+                "http": http,
+                "stage": "$default",
+                "timeEpoch": int(time.time() * 1_000),
+            },
+            "body": json.dumps(request),
+            "isBase64Encoded": False,
+        }
+
+    def accepted(self, answer: Any) -> int:
+        """Read the summary of the report in the answer."""
+        import json
+
+        return super().accepted(json.loads(answer["body"]))
 
 
 class Boto3:
@@ -85,6 +122,10 @@ class Boto3:
 
         self._client = boto3.client("pinpoint")
         self._pool: Any = None
+
+    def arrive(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave it as it is."""
+        return request
 
     def send(self, event: Mapping[str, Any]) -> Any:
         """Make the calls and keep each address's result."""
@@ -128,7 +169,11 @@ class Boto3:
         return response["MessageResponse"]["Result"]
 
 
-SIDES: dict[str, type[Side]] = {"push-sender": PushSender, "boto3": Boto3}
+SIDES: dict[str, type[Side]] = {
+    "push-sender": PushSender,
+    "push-sender-http": PushSenderHttp,
+    "boto3": Boto3,
+}
 
 
 def make_event(recipients: int) -> dict[str, Any]:
@@ -140,7 +185,7 @@ def make_event(recipients: int) -> dict[str, Any]:
 
 def send_round(side: Side, requests: int, recipients: int) -> tuple[float, float]:
     """Send some requests, one after the other; give their wall clock and CPU in seconds."""
-    events = [make_event(recipients) for _ in range(requests)]
+    events = [side.arrive(make_event(recipients)) for _ in range(requests)]
     answers = []
     wall, cpu = time.perf_counter(), time.process_time()
     for event in events:
@@ -157,7 +202,7 @@ def main() -> None:
     sys.path.insert(0, packages)
     answers, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115  kept open
     side = SIDES[name]()
-    first = side.send(make_event(1))
+    first = side.send(side.arrive(make_event(1)))
     # The clock is the system's own, so that the parent can take its own start from it.
     print(time.perf_counter(), time.process_time(), file=answers, flush=True)
     if side.accepted(first) != 1:

@@ -20,7 +20,7 @@ RECIPIENTS = 5_000
 PUSHES = 100
 """Warm pushes in a round."""
 
-_OURS, _BARE = "push-sender", "boto3"
+_OURS, _HTTP, _BARE = "push-sender", "push-sender-http", "boto3"
 _WIDE = "push-sender, 32 calls at once"
 _MS, _US = 1e3, 1e6
 
@@ -90,7 +90,11 @@ def cold_start(packages: Packages, rounds: int, progress: Progress) -> Iterator[
 
     with service(latency=0) as port:
         taken = _in_turn(
-            {_OURS: start(_OURS, packages.ours), _BARE: start(_BARE, packages.bare)},
+            {
+                _OURS: start(_OURS, packages.ours),
+                _HTTP: start(_HTTP, packages.ours),
+                _BARE: start(_BARE, packages.bare),
+            },
             rounds,
             progress,
         )
@@ -102,13 +106,14 @@ def cold_start(packages: Packages, rounds: int, progress: Progress) -> Iterator[
         Goal(1.3),
     )
     yield Figure("cold start, CPU of it", "ms", _cpu(taken[_OURS], _MS), _cpu(taken[_BARE], _MS))
+    yield Figure("cold start over HTTP", "ms", _wall(taken[_HTTP], _MS), _wall(taken[_BARE], _MS))
 
 
 def warm_push(packages: Packages, rounds: int, progress: Progress) -> Iterator[Figure]:
     """Send one push at a time in processes that are warm; the service answers at once."""
     with ExitStack() as stack:
         port = stack.enter_context(service(latency=0))
-        sides = _running(stack, packages, port, (_OURS, _BARE))
+        sides = _running(stack, packages, port, (_OURS, _HTTP, _BARE))
         taken = _in_turn(
             {name: _player(side, PUSHES, 1) for name, side in sides.items()}, rounds, progress
         )
@@ -118,6 +123,12 @@ def warm_push(packages: Packages, rounds: int, progress: Progress) -> Iterator[F
         _cpu(taken[_OURS], _US / PUSHES),
         _cpu(taken[_BARE], _US / PUSHES),
         Goal(1.3),
+    )
+    yield Figure(
+        "one push over HTTP, warm: CPU",
+        "µs",
+        _cpu(taken[_HTTP], _US / PUSHES),
+        _cpu(taken[_BARE], _US / PUSHES),
     )
 
 
@@ -164,6 +175,7 @@ def _running(
 ) -> dict[str, Contestant]:
     ways: dict[str, tuple[str, Path, Mapping[str, str]]] = {
         _OURS: (_OURS, packages.ours, {}),
+        _HTTP: (_HTTP, packages.ours, {}),
         _WIDE: (_OURS, packages.ours, {"SEND_CONCURRENCY": "32"}),
         _BARE: (_BARE, packages.bare, {}),
     }

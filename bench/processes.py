@@ -103,7 +103,7 @@ def contestant(
     Parameters
     ----------
     name
-        ``push-sender`` or ``boto3``.
+        ``push-sender``, ``push-sender-http`` or ``boto3``.
     packages
         What it may import.
     port

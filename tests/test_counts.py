@@ -10,17 +10,24 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.api_gateway import event
 from tests.invocation import PROJECT, Push, log_lines, metric_lines
 from tests.provider import Provider
 
 MODULES = 440
 """Modules of a cold direct invocation, the standard library's included (bare boto3: 362)."""
 
+HTTP_MODULES = 530
+"""Those of a cold invocation over HTTP: Powertools' event handler brings along what it has for
+other services, too."""
+
 COLD_START = """
 import gc, json, sys
+event = json.load(sys.stdin)
 before = set(sys.modules)
 from push_sender.handler import handler
 
@@ -29,16 +36,21 @@ class Context:
     def get_remaining_time_in_millis(self):
         return 5_000
 
-handler({"recipient": {"token": "t", "service": "GCM"}, "message": "m"}, Context())
+handler(event, Context())
 from botocore.client import BaseClient
 clients = sum(isinstance(one, BaseClient) for one in gc.get_objects())
 print(json.dumps({"modules": sorted(set(sys.modules) - before), "clients": clients}))
 """
 
 
-def test_a_cold_direct_invocation_imports_little_and_makes_one_client(provider: Provider) -> None:
+REQUEST = {"recipient": {"token": "t", "service": "GCM"}, "message": "m"}
+
+
+def cold_start(event: Any, provider: Provider) -> tuple[list[str], int]:
+    """Handle an event in a new process; give the modules it imported and its clients."""
     process = subprocess.run(
         [sys.executable, "-c", COLD_START],
+        input=json.dumps(event),
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parent.parent / "lambda_src"),
@@ -55,10 +67,38 @@ def test_a_cold_direct_invocation_imports_little_and_makes_one_client(provider: 
     )
 
     counted = json.loads(process.stdout.splitlines()[-1])
-    assert counted["clients"] == 1
-    assert len(counted["modules"]) <= MODULES
+    return counted["modules"], counted["clients"]
+
+
+def test_a_cold_direct_invocation_imports_little_and_makes_one_client(provider: Provider) -> None:
+    modules, clients = cold_start(REQUEST, provider)
+
+    assert clients == 1
+    assert len(modules) <= MODULES
     for needless in ("boto3", "aws_xray_sdk", "aws_lambda_powertools.event_handler", "difflib"):
-        assert needless not in counted["modules"]
+        assert needless not in modules
+
+
+def test_a_cold_invocation_over_http_makes_one_client_and_no_document(provider: Provider) -> None:
+    modules, clients = cold_start(event(json.dumps(REQUEST)), provider)
+
+    assert clients == 1
+    assert len(modules) <= HTTP_MODULES
+    for needless in ("boto3", "push_sender.openapi", "push_sender.store", "push_sender.events"):
+        assert needless not in modules
+
+
+def test_over_http_5000_recipients_take_as_many_calls_and_log_records_as_directly(
+    push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipients = [{"token": f"t{n}", "service": "GCM"} for n in range(5_000)]
+
+    push(event(json.dumps({"recipients": recipients, "message": "m"})))
+
+    output = capsys.readouterr().out
+    assert len(provider.calls) == 50
+    assert len(log_lines(output)) == 50
+    assert len(metric_lines(output)) == 1
 
 
 def test_5000_recipients_take_50_calls_50_log_records_and_one_metric_record(
@@ -80,10 +120,11 @@ def test_a_warm_invocation_makes_no_further_client(push: Push, provider: Provide
 
     from botocore.client import BaseClient
 
-    event = {"recipient": {"token": "t", "service": "GCM"}, "message": "m"}
-    push(event)
+    for door in (REQUEST, event(json.dumps(REQUEST))):
+        push(door)
     before = {id(one) for one in gc.get_objects() if isinstance(one, BaseClient)}
-    push(event)
+    for door in (REQUEST, event(json.dumps(REQUEST))):
+        push(door)
     after = {id(one) for one in gc.get_objects() if isinstance(one, BaseClient)}
 
     assert after <= before

@@ -13,8 +13,8 @@ from push_sender.problems import KINDS
 from tests.account import Account, nobody
 from tests.api_gateway import Answer, Http, event, read
 from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines
-from tests.provider import Json, Provider, accepted, refused, results
-from tests.table import Table, refusing
+from tests.provider import Json, Provider, Reply, accepted, refused, results
+from tests.table import Forward, Table, refusing
 
 LAMBDA_RESPONSE_BYTES = 6_291_556
 PROBLEM = "urn:push-sender:problem:"
@@ -344,6 +344,51 @@ def test_a_key_thrown_back_is_free_for_another_request(
     provider.reset()
 
     assert http.post(to("another"), idempotency_key="key").status == 200
+
+
+def test_a_key_that_cannot_be_freed_is_free_when_its_run_is_surely_over(
+    http: Http, provider: Provider, table: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    puts: list[Json] = []
+
+    def answer(_: str, call: Json, forward: Forward) -> Reply:
+        puts.append(call)
+        return forward() if len(puts) == 1 else refusing(500, "InternalServerError")
+
+    table.answer = answer
+    thrown_back = http.post(to("t"), idempotency_key="key")
+    table.recover()
+    provider.reset()
+    too_soon = http.post(to("t"), idempotency_key="key")
+    table.change(lapses_at={"N": "1"})
+    later = http.post(to("t"), idempotency_key="key")
+
+    assert is_problem(thrown_back, 429, "throttled")
+    assert "send not remembered" in capsys.readouterr().out
+    assert is_problem(too_soon, 409, "key-in-use")
+    assert (later.status, later.body["replayed"]) == (200, False)
+    assert provider.tokens == ["t"]
+
+
+def test_what_a_run_had_sent_that_was_ended_is_not_forgotten_when_the_rest_is_thrown_back(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    request = to(*(f"t{n}" for n in range(250)))
+    http.post(request, idempotency_key="key")
+    recorded = 100 * len(table.batch_records)
+    table.undo()
+    provider.answer = lambda _: THROTTLED
+
+    resumed = http.post(request, idempotency_key="key")
+    provider.reset()
+    again = http.post(request, idempotency_key="key")
+
+    assert 0 < recorded < 250
+    assert resumed.status == 200
+    assert resumed.body["summary"]["transient"] == 250 - resumed.body["summary"]["accepted"] > 0
+    assert (again.body["replayed"], again.body["summary"]) == (True, resumed.body["summary"])
+    assert provider.calls == []
 
 
 def test_where_some_pushes_were_tried_there_is_a_report_and_it_is_kept(

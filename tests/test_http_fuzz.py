@@ -46,7 +46,7 @@ PROMISES = [
 
 # Where each run of make fuzz looks elsewhere, a test does not.
 hypothesis_settings = settings(
-    max_examples=CASES // 3,
+    max_examples=-(-CASES // 3),
     deadline=None,
     database=None,
     derandomize="FUZZ_CASES" not in os.environ,

@@ -19,6 +19,7 @@ import pytest
 
 from push_sender.fingerprint import record_id
 from push_sender.telemetry import token_digest
+from tests.api_gateway import event
 from tests.invocation import PROJECT, Push, log_lines
 from tests.provider import Json, Provider, Reply, accepted, refused, results
 from tests.table import Forward, Table, refusing
@@ -40,7 +41,8 @@ class Context:
 outcomes = []
 for event in json.load(sys.stdin):
     try:
-        outcomes.append(handler(event, Context())["summary"])
+        answer = handler(event, Context())
+        outcomes.append(answer.get("summary") or [answer["statusCode"], answer["body"]])
     except Exception as error:
         traceback.print_exc()
         outcomes.append(type(error).__name__)
@@ -154,6 +156,30 @@ def test_values_of_invalid_requests_reach_no_log(provider: Provider, tmp_path: P
         "{'recipients': 3, 'accepted': 3}",
     }, "something else escaped"
     assert "InvalidRequest" in printed
+    assert CANARY not in printed
+
+
+def test_over_http_values_of_invalid_requests_reach_no_log_and_no_answer(
+    provider: Provider, tmp_path: Path
+) -> None:
+    broken = f'{{"title": "{CANARY}", "title": "{CANARY}", "{LONG_NAME}": [' * 2
+    events = [
+        *(event(json.dumps(request)) for request in spoiled(FULL)),
+        event(broken),
+        event(f'{{"{LONG_NAME}": 1, "{LONG_NAME}": 2}}'),
+        event(broken.encode("utf-16")),
+        event(json.dumps(FULL), content_type=CANARY),
+        event(json.dumps(FULL), path=f"/{CANARY}", method="PUT"),
+        event(json.dumps(FULL), idempotency_key=f"{CANARY}-another"),
+        event(json.dumps(FULL), prefer=f"respond-async, {CANARY}"),
+    ]
+
+    answers, printed = run(events, provider, tmp_path)
+
+    assert {status for status, _ in answers} == {200, 400, 403, 404, 415}
+    problems = [body for status, body in answers if status != 200]
+    assert len(problems) > 150
+    assert CANARY not in "".join(problems)
     assert CANARY not in printed
 
 

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from aws_lambda_powertools.event_handler.api_gateway import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -29,7 +29,6 @@ from push_sender.faults import (
     IdempotencyStoreUnavailable,
     InvalidRequest,
 )
-from push_sender.follow_up import FollowUp
 from push_sender.letters import MESSAGE_BYTES, Letter, Queue, QueueUnavailable, message_body
 from push_sender.outcomes import Outcome, Refusal, refusal_of
 from push_sender.problems import HttpProblem
@@ -38,6 +37,9 @@ from push_sender.requeue import Submission
 from push_sender.rules import PROJECT_NOT_ALLOWED
 from push_sender.sender import Sender
 from push_sender.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from push_sender.follow_up import FollowUp
 
 INTEGRATION_SECONDS: Final = 30.0
 """How long API Gateway waits for an answer, from when the request reached it."""
