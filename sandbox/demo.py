@@ -117,6 +117,13 @@ def commands(url: str, deployment: Deployment) -> str:
     here = beside_python.is_relative_to(REPOSITORY) and beside_python.exists()
     aws = str(beside_python.relative_to(REPOSITORY)) if here else shutil.which("aws") or "aws"
     function, stack = deployment.function_name, deployment.stack_name
+    over_http = f"""\
+API_URL=$({aws} cloudformation describe-stacks --stack-name {stack} \\
+    --query "Stacks[0].Outputs[?OutputKey=='ApiUrl'].OutputValue" --output text) \\
+    examples/http/send.sh {FIRST_PUSH}
+"""
+    if "ApiUrl" not in deployment.outputs:
+        over_http = ""
     return f"""\
 export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
@@ -124,7 +131,7 @@ export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
     --payload fileb://{FIRST_PUSH} /dev/stdout
 {aws} lambda invoke --function-name {function} \\
     --payload fileb://examples/invalid.json /dev/stdout
-{aws} cloudformation describe-stacks --stack-name {stack} \\
+{over_http}{aws} cloudformation describe-stacks --stack-name {stack} \\
     --query 'Stacks[0].Outputs' --output table    # the names of the log, the queue and more
 curl -s {url}/sandbox/messages    # what the devices were sent
 curl -s {url}/sandbox/tokens      # tokens that behave in a known way"""

@@ -10,15 +10,14 @@
 import { readFile } from "node:fs/promises";
 import { AwsClient } from "aws4fetch";
 
-const { API_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION } =
-  process.env;
+const { API_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = process.env;
 const [, , file, key] = process.argv;
 
 const aws = new AwsClient({
   accessKeyId: AWS_ACCESS_KEY_ID,
   secretAccessKey: AWS_SECRET_ACCESS_KEY,
   sessionToken: AWS_SESSION_TOKEN,
-  region: AWS_REGION,
+  region: process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION,
   service: "execute-api",
   // It would repeat a request by itself, which without a key may send it twice.
   retries: key === undefined ? 0 : 3,

@@ -26,8 +26,9 @@ def send(request: bytes, key: str | None = None) -> tuple[int, dict[str, object]
     if key is not None:
         headers["Idempotency-Key"] = key
     asked = AWSRequest("POST", f"{os.environ['API_URL']}/messages", headers, request)
+    region = os.environ.get("AWS_REGION") or os.environ["AWS_DEFAULT_REGION"]
     credentials = botocore.session.Session().get_credentials()
-    SigV4Auth(credentials, "execute-api", os.environ["AWS_REGION"]).add_auth(asked)
+    SigV4Auth(credentials, "execute-api", region).add_auth(asked)
     answer = URLLib3Session(timeout=35).send(asked.prepare())  # API Gateway answers within 30 s
     return answer.status_code, json.loads(answer.content)
 

@@ -15,7 +15,7 @@ if [ -n "${AWS_SESSION_TOKEN:-}" ]; then # of a role's credentials, which last f
 fi
 # The secret goes in by standard input: other users of the machine can read command lines.
 printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
-    curl --config - --silent --show-error --fail-with-body --max-time 35 \
-        --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" \
+    curl --config - --silent --show-error --fail-with-body --max-time 35 --write-out '\n' \
+        --aws-sigv4 "aws:amz:${AWS_REGION:-$AWS_DEFAULT_REGION}:execute-api" \
         --header 'Content-Type: application/json' "$@" \
         --data-binary "@$request" "$API_URL/messages"
