@@ -17,6 +17,7 @@ DIRECT: Final = "direct"
 ASYNCHRONOUS: Final = "asynchronous"
 QUEUE: Final = "queue"
 EVENTBRIDGE: Final = "eventbridge"
+HTTP: Final = "http"
 
 _lock: Final = Lock()
 _under_way: Final[defaultdict[str, list[str]]] = defaultdict(list)

@@ -22,6 +22,9 @@ from infra.wheels import install_wheels, this_machine
 from sandbox import cloudformation, queues
 from sandbox.functions import service as functions
 from sandbox.functions.dead_letters import dead_letter_sender
+from sandbox.functions.service import LambdaService
+from sandbox.http_apis.front_door import FrontDoor
+from sandbox.http_apis.requests import PREFIX as HTTP_APIS
 from sandbox.permissions.service import Permissions
 from sandbox.permissions.sessions import role_credentials
 from sandbox.push import inbox
@@ -49,10 +52,13 @@ class Sandbox:
         The stack in it.
     permissions
         What roles asked for, and whether they may.
+    functions
+        The processes of functions.
     """
 
     deployment: Deployment
     permissions: Permissions
+    functions: LambdaService
 
 
 @contextmanager
@@ -99,10 +105,17 @@ def running_sandbox(
     queues.install()
     cloudformation.install()
     permissions = Permissions()
+    front_door = FrontDoor(permissions.allow_caller)
     context = sandbox_context(context)
     with ExitStack() as running:
-        mounts = {"/sandbox": inbox.inbox_app}
-        server = running.enter_context(Server(port, mounts=mounts, guard=permissions.guard))
+        server = running.enter_context(
+            Server(
+                port,
+                mounts={"/sandbox": inbox.inbox_app},
+                guard=permissions.guard,
+                unguarded={HTTP_APIS: front_door.application},
+            )
+        )
         tell("fetching AWS's Lambda runtime client")
         runtime = runtime_packages()
         tell("building the function's bundle")
@@ -110,7 +123,7 @@ def running_sandbox(
         tell("synthesizing the stack")
         assembly = synthesize(context, bundle)
         tell("deploying it")
-        running.enter_context(
+        lambdas = running.enter_context(
             functions.install(
                 runtime,
                 server.url,
@@ -120,10 +133,11 @@ def running_sandbox(
                 may=permissions.allow,
             )
         )
+        running.enter_context(front_door.opened(server.url, lambdas.invoke))
         deployment = deploy(server.url, assembly)
         if watch:
             running.enter_context(watched(source, _redeploying(deployment, source, tell)))
-        yield Sandbox(deployment, permissions)
+        yield Sandbox(deployment, permissions, lambdas)
 
 
 def runtime_packages(out: Path = OUT) -> Path:

@@ -92,6 +92,9 @@ class Server:
     guard
         Is put in front of moto and of what is mounted, and may answer in their
         place. What pages of other sites ask, it does not see.
+    unguarded
+        WSGI applications by path prefix, like ``mounts``, but in front of the
+        guard: they judge for themselves who asks.
     request_log
         Where a line for each request goes; left out, nowhere.
 
@@ -112,11 +115,13 @@ class Server:
         *,
         mounts: Mapping[str, WSGIApplication] | None = None,
         guard: Callable[[WSGIApplication], WSGIApplication] | None = None,
+        unguarded: Mapping[str, WSGIApplication] | None = None,
         request_log: TextIO | None = None,
     ) -> None:
         self._wanted_port = port
         self._mounts = dict(mounts or {})
         self._guard = guard
+        self._unguarded = dict(unguarded or {})
         self._request_log = request_log
         self._http: _HttpServer | None = None
 
@@ -145,6 +150,7 @@ class Server:
         application = _mounted(self._mounts, in_front_of=_Dispatcher(create_backend_app))
         if self._guard is not None:
             application = self._guard(application)
+        application = _mounted(self._unguarded, in_front_of=application)
         self._http.app = _closed_to_foreign_pages(application)
         self._http.start()
         return self

@@ -34,7 +34,7 @@ def event(
     path: str = "/messages",
     content_type: str | None = "application/json",
     reached_at: float | None = None,
-    **headers: str,
+    **headers: Any,
 ) -> Json:
     """Make the event of a request; headers are given with underscores for hyphens."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -85,7 +85,7 @@ class Http:
     def __init__(self, push: Push) -> None:
         self._push = push
 
-    def post(self, request: Any, *, seconds: float = 29, **headers: str) -> Answer:
+    def post(self, request: Any, *, seconds: float = 29, **headers: Any) -> Answer:
         """Post a request."""
         return self.ask(event(json.dumps(request), **headers), seconds=seconds)
 

@@ -151,7 +151,7 @@ def test_whatever_else_is_asked_for_is_not_found(
     ],
 )
 def test_only_json_as_it_is_is_taken(
-    http: Http, provider: Provider, content_type: str | None, headers: dict[str, str]
+    http: Http, provider: Provider, content_type: str | None, headers: dict[str, Any]
 ) -> None:
     answer = http.ask(event(json.dumps(to("t")), content_type=content_type, **headers))
 

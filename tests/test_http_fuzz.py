@@ -107,7 +107,7 @@ def test_the_door_keeps_what_its_document_promises(
 
     @hypothesis_settings
     @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         calls = service_calls(deployment)
         response = case.call(
             deployment.outputs["ApiUrl"], session=session, auth=SignedBySandbox(), timeout=60

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from sandbox.server import PortTakenError, Server
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIGNED = "AWS4-HMAC-SHA256 Credential=a/20260101/eu-west-1/lambda/aws4_request, "
@@ -186,6 +186,31 @@ def test_a_web_page_of_another_site_is_refused(server: Server, method: str, path
         assert status(foreign) == 403
     for own in (server.url, f"http://localhost:{server.port}"):
         assert status(own) != 403
+
+
+def test_the_guard_sees_all_but_what_judges_for_itself() -> None:
+    def guard(inside: WSGIApplication) -> WSGIApplication:
+        return lambda environ, start_response: [
+            b"guarded ",
+            *inside(environ, start_response),
+        ]
+
+    def ask(server: Server, path: str, **headers: str) -> tuple[int, bytes]:
+        asked = connection(server)
+        asked.request("GET", path, headers=headers)
+        answer = asked.getresponse()
+        told = answer.status, answer.read()
+        asked.close()
+        return told
+
+    own = {"/own": echo_path, "/own/deeper": broken}
+    with Server(mounts={"/sandbox": echo_path}, guard=guard, unguarded=own) as server:
+        assert ask(server, "/sandbox/x") == (200, b"guarded GET /sandbox/x ")
+        assert ask(server, "/own/x") == (200, b"GET /own/x ")
+        assert ask(server, "/own") == (200, b"GET /own ")
+        assert ask(server, "/owner")[1].startswith(b"guarded ")
+        assert ask(server, "/own/deeper")[0] == 500
+        assert ask(server, "/own/x", Origin="https://example.com")[0] == 403
 
 
 def test_a_broken_application_is_shown_where_the_sandbox_runs_and_not_to_the_client(

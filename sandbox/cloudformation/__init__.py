@@ -15,7 +15,10 @@ from sandbox.cloudformation import (
     databases,
     event_sources,
     eventing,
+    function_permissions,
     functions,
+    http_api_stages,
+    http_apis,
     identity,
     messaging,
     monitoring,
@@ -33,8 +36,8 @@ from sandbox.cloudformation.stack import (
 RESOURCE_TYPES: dict[str, type[Resource]] = {
     model.type_name: model
     for module in (
-        *(databases, event_sources, eventing, functions),
-        *(identity, messaging, monitoring, pinpoint),
+        *(databases, event_sources, eventing, function_permissions, functions),
+        *(http_api_stages, http_apis, identity, messaging, monitoring, pinpoint),
     )
     for model in module.RESOURCE_TYPES
 }

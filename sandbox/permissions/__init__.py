@@ -1,1 +1,1 @@
-"""What the function's role may do: its credentials, and a check in front of moto."""
+"""Who asks, and what they may: credentials of roles, policies, and a check in front of moto."""

@@ -86,6 +86,15 @@ def allow_everything(policies: Iterable[tuple[str, str]]) -> bool:
     return any(map(_allows_everything, statements)) and not any(each.denies for each in statements)
 
 
+def arn_like(pattern: str, arn: str) -> bool:
+    """Compare an ARN as the condition ArnLike does: each of its six parts by itself."""
+    parts, others = arn.split(":", 5), pattern.split(":", 5)
+    return len(parts) == len(others) and all(
+        re.fullmatch(_with_wildcards(other, anything=".*", one="."), part, re.DOTALL)
+        for other, part in zip(others, parts, strict=True)
+    )
+
+
 def _allows_everything(statement: Statement) -> bool:
     return not (statement.denies or statement.not_understood) and all(
         any(pattern.pattern == ".*" for pattern in patterns or ())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moto.sts.models import AssumedRole
 
+from sandbox.permissions.callers import Caller
 from sandbox.permissions.policy import allow_everything, refusal_reason
 from sandbox.permissions.requests import Home, Wanted, credential_of, is_json, is_xml, wanted_by
 from sandbox.permissions.sessions import Rights, rights_of, rights_of_role, session_of
@@ -86,12 +87,21 @@ class Permissions:
         resource
             The ARN.
         """
-        rights = rights_of_role(role_arn)
-        if _are_an_administrators(rights):
-            return True
-        reason = _reason(rights, Wanted(action, (resource,), known=True), resource)
-        self._remember(Call(role_arn, action, resource, reason is None))
-        return reason is None
+        return self._allow(rights_of_role(role_arn), role_arn, action, resource)
+
+    def allow_caller(self, caller: Caller, action: str, resource: str) -> bool:
+        """Tell whether who has proved to be somebody may do this, and count it if it is a role.
+
+        Parameters
+        ----------
+        caller
+            Whose signature was verified.
+        action
+            Such as ``execute-api:Invoke``.
+        resource
+            The ARN.
+        """
+        return self._allow(caller.rights, caller.role_arn, action, resource)
 
     def guard(self, application: WSGIApplication) -> WSGIApplication:
         """Put the check in front of an application."""
@@ -114,6 +124,14 @@ class Permissions:
             return [refusal.body]
 
         return guarded
+
+    def _allow(self, rights: Rights, role_arn: str, action: str, resource: str) -> bool:
+        if _are_an_administrators(rights):
+            return True
+        reason = _reason(rights, Wanted(action, (resource,), known=True), resource)
+        if role_arn:
+            self._remember(Call(role_arn, action, resource, reason is None))
+        return reason is None
 
     def _judge(self, session: AssumedRole, rights: Rights, wanted: Wanted) -> str | None:
         """Say why a role may not have what it wants; nothing if it may."""

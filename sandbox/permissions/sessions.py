@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, Final, NamedTuple
 
-from moto.iam.models import ManagedPolicy, Role, iam_backends
+from moto.iam.models import Group, ManagedPolicy, Role, User, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 from moto.utilities.utils import PARTITION_NAMES
 
@@ -26,7 +26,7 @@ _ROLE_ARN: Final = re.compile(r"arn:([\w-]+):iam::(\d{12}):role/\S+", re.ASCII)
 
 
 class NamedPolicy(NamedTuple):
-    """A policy of a role, as JSON."""
+    """A policy of a role, a user or a group, as JSON."""
 
     name: str
     document: str
@@ -110,10 +110,15 @@ def rights_of_role(role_arn: str) -> Rights:
     role = _role(role_arn)
     if role is None:
         return Rights([], None)
-    inline = [NamedPolicy(name, _text(text)) for name, text in list(role.policies.items())]
-    attached = [_default_version(policy) for policy in list(role.managed_policies.values())]
     limit = "a permissions boundary" if role.permissions_boundary_arn else None
-    return Rights(inline + attached, limit)
+    return Rights(policies_of(role), limit)
+
+
+def policies_of(owner: Role | User | Group) -> list[NamedPolicy]:
+    """Give the policies of one of IAM's own, inline and attached."""
+    inline = [NamedPolicy(name, _text(text)) for name, text in list(owner.policies.items())]
+    attached = [_default_version(policy) for policy in list(owner.managed_policies.values())]
+    return inline + attached
 
 
 def _role(arn: str) -> Role | None:

@@ -1,0 +1,261 @@
+"""API Gateway's HTTP APIs: an API, its integrations and its routes.
+
+Only what ``sandbox.http_apis`` does is taken from a template. All else is refused by its name,
+because what is silently left out may be what keeps a caller out.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any, ClassVar, Final
+
+from moto.apigatewayv2.exceptions import ApiNotFound
+from moto.apigatewayv2.models import Api as MotoApi
+from moto.apigatewayv2.models import ApiGatewayV2Backend, apigatewayv2_backends
+from moto.apigatewayv2.models import Integration as MotoIntegration
+from moto.apigatewayv2.models import Route as MotoRoute
+
+from sandbox.cloudformation.resource import Resource, ResourceFailedError
+from sandbox.http_apis.deployed import DEFAULT_ROUTE, FUNCTION_ARN, LONGEST_SECONDS
+
+_ROUTE_KEY: Final = re.compile(r"(DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) /[\w./~-]*", re.ASCII)
+_TIMEOUTS: Final = range(50, int(LONGEST_SECONDS * 1000) + 1)
+_API_UNSET: Final = (
+    *("api_key_selection_expression", "cors_configuration", "description"),
+    *("disable_schema_validation", "disable_execute_api_endpoint"),
+    *("route_selection_expression", "version"),
+)
+
+
+class OfHttpApi(Resource):
+    """An HTTP API, or something in it.
+
+    Attributes
+    ----------
+    implemented
+        The properties that a template may have.
+    only
+        Properties that may be there with this value, or one of these.
+    """
+
+    implemented: ClassVar[tuple[str, ...]] = ()
+    only: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    def create(self) -> None:
+        """Make it."""
+        self.check()
+        self.make()
+        self.set()
+
+    def change(self, before: Mapping[str, Any]) -> None:
+        """Make it what its properties say."""
+        self.check()
+        self.set()
+
+    def check(self) -> None:
+        """Refuse what is not implemented, and what cannot be."""
+        only = dict(self.only)
+        refuse_others(self.properties, (*self.implemented, *only))
+        for name in only.keys() & self.properties.keys():
+            # Of a template in YAML, 2.0 is a number and false no text.
+            given = str(self.properties[name])
+            values = [value for other, value in self.only if other == name]
+            if (given.lower() if given in ("True", "False") else given) not in values:
+                raise ResourceFailedError(f"The sandbox knows {name} as {' or '.join(values)}.")
+
+    @abstractmethod
+    def make(self) -> None:
+        """Make it, with what can never be changed."""
+
+    @abstractmethod
+    def set(self) -> None:
+        """Set what can be changed."""
+
+    @property
+    def backend(self) -> ApiGatewayV2Backend:
+        """Where it is."""
+        backend: ApiGatewayV2Backend = apigatewayv2_backends[self.account_id][self.region]
+        return backend
+
+    @property
+    def api(self) -> MotoApi:
+        """The API that it is in."""
+        return self.backend.get_api(self.properties["ApiId"])
+
+
+class Api(OfHttpApi):
+    """An API."""
+
+    type_name = "AWS::ApiGatewayV2::Api"
+    required = ("Name", "ProtocolType")
+    attribute_names = ("ApiEndpoint", "ApiId")
+    implemented = ("Name", "Description", "Tags")
+    only = (("ProtocolType", "HTTP"), ("DisableExecuteApiEndpoint", "false"))
+
+    _api: MotoApi
+
+    def make(self) -> None:
+        """Make it."""
+        unset: dict[str, Any] = dict.fromkeys(_API_UNSET)
+        name = self.properties["Name"]
+        self._api = self.backend.create_api(name=name, protocol_type="HTTP", tags={}, **unset)
+
+    def set(self) -> None:
+        """Set name, description and tags."""
+        self._api.name = self.properties["Name"]
+        self._api.description = self.properties.get("Description", "")
+        self.backend.tagger.delete_all_tags_for_resource(self._api.arn)
+        self.backend.tag_resource(self._api.arn, self.tags)
+
+    def remove(self) -> None:
+        """Remove it with all that is in it."""
+        self.backend.delete_api(self._api.api_id)
+
+    @property
+    def physical_resource_id(self) -> str:
+        """Its id."""
+        return self._api.api_id
+
+    def attributes(self) -> Mapping[str, str]:
+        """Give its id, and where it answers: moto is told that while the front door is open."""
+        return {"ApiEndpoint": self._api.api_endpoint, "ApiId": self._api.api_id}
+
+
+class Integration(OfHttpApi):
+    """What a route leads to: a function, or a version or an alias of it."""
+
+    type_name = "AWS::ApiGatewayV2::Integration"
+    required = ("ApiId", "IntegrationType", "IntegrationUri", "PayloadFormatVersion")
+    replaced_by = ("ApiId",)
+    attribute_names = ("IntegrationId",)
+    implemented = ("ApiId", "Description", "IntegrationUri", "TimeoutInMillis")
+    only = (
+        ("ConnectionType", "INTERNET"),
+        ("IntegrationMethod", "POST"),
+        ("IntegrationType", "AWS_PROXY"),
+        ("PayloadFormatVersion", "2.0"),
+    )
+
+    _integration: MotoIntegration
+
+    def check(self) -> None:
+        """Refuse what is not implemented, and what cannot be."""
+        super().check()
+        if not FUNCTION_ARN.fullmatch(self.properties["IntegrationUri"]):
+            raise ResourceFailedError("The sandbox knows IntegrationUri as a function's ARN.")
+        if self._timeout not in _TIMEOUTS:
+            raise ResourceFailedError(f"TimeoutInMillis is from {_TIMEOUTS[0]} to {_TIMEOUTS[-1]}.")
+
+    def make(self) -> None:
+        """Make it."""
+        self._integration = self.api.create_integration(
+            connection_type="INTERNET",
+            description="",
+            integration_method="POST",
+            integration_type="AWS_PROXY",
+            integration_uri=self.properties["IntegrationUri"],
+            payload_format_version="2.0",
+        )
+
+    def set(self) -> None:
+        """Set the function and how long it is waited for."""
+        self._integration.description = self.properties.get("Description", "")
+        self._integration.integration_uri = self.properties["IntegrationUri"]
+        self._integration.timeout_in_millis = self._timeout
+
+    def remove(self) -> None:
+        """Remove it."""
+        with suppress(ApiNotFound):
+            self.api.delete_integration(self._integration.id)
+
+    @property
+    def physical_resource_id(self) -> str:
+        """Its id."""
+        return self._integration.id
+
+    def attributes(self) -> Mapping[str, str]:
+        """Give its id."""
+        return {"IntegrationId": self._integration.id}
+
+    @property
+    def _timeout(self) -> int:
+        return int(self.properties.get("TimeoutInMillis", _TIMEOUTS[-1]))
+
+
+class Route(OfHttpApi):
+    """A method and path, or all that no other route has, and the integration that answers."""
+
+    type_name = "AWS::ApiGatewayV2::Route"
+    required = ("ApiId", "RouteKey", "Target")
+    replaced_by = ("ApiId",)
+    attribute_names = ("RouteId",)
+    implemented = ("ApiId", "RouteKey", "Target")
+    only = (
+        ("ApiKeyRequired", "false"),
+        ("AuthorizationType", "AWS_IAM"),
+        ("AuthorizationType", "NONE"),
+    )
+
+    _route: MotoRoute | None = None
+
+    def check(self) -> None:
+        """Refuse what is not implemented, and what cannot be."""
+        super().check()
+        key = self.properties["RouteKey"]
+        if key != DEFAULT_ROUTE and not _ROUTE_KEY.fullmatch(key):
+            raise ResourceFailedError(
+                f"The sandbox knows RouteKey as {DEFAULT_ROUTE}, or as a method and a path"
+                " without parameters."
+            )
+        kind, _, integration_id = self.properties["Target"].partition("/")
+        if kind != "integrations" or integration_id not in self.api.integrations:
+            raise ResourceFailedError("Target names no integration of the API.")
+        others = [route for route in self.api.get_routes() if route is not self._route]
+        if key in [route.route_key for route in others]:
+            raise ResourceFailedError("Another route of the API has this RouteKey.")
+
+    def make(self) -> None:
+        """Make it."""
+        self._route = self.api.create_route(
+            api_key_required=False, authorization_scopes=[], **self._settings()
+        )
+
+    def set(self) -> None:
+        """Set which requests it takes, who may send them, and what answers."""
+        route = self.api.get_route(self.physical_resource_id)
+        for name, value in self._settings().items():
+            setattr(route, name, value)
+
+    def remove(self) -> None:
+        """Remove it."""
+        with suppress(ApiNotFound):
+            self.api.delete_route(self.physical_resource_id)
+
+    @property
+    def physical_resource_id(self) -> str:
+        """Its id."""
+        return self._route.route_id if self._route else ""
+
+    def attributes(self) -> Mapping[str, str]:
+        """Give its id."""
+        return {"RouteId": self.physical_resource_id}
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "authorization_type": self.properties.get("AuthorizationType", "NONE"),
+            "route_key": self.properties["RouteKey"],
+            "target": self.properties["Target"],
+        }
+
+
+RESOURCE_TYPES: Final[list[type[Resource]]] = [Api, Integration, Route]
+
+
+def refuse_others(properties: Mapping[str, Any], known: Collection[str], within: str = "") -> None:
+    """Refuse properties that are not known, those of an object by the property that has it."""
+    others = sorted(properties.keys() - set(known))
+    if others:
+        raise ResourceFailedError(f"The sandbox does not have {within}{others[0]}.")

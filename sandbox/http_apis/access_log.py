@@ -1,0 +1,115 @@
+"""The access log of a stage: a line for each request, as its format wants it.
+
+Every value is escaped as in a JSON text, so that no header breaks a line or adds to it. Keys
+and signatures have no variable, in AWS neither.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Final
+
+from moto.logs.models import logs_backends
+
+from sandbox.http_apis.deployed import STAGE
+from sandbox.http_apis.events import TIME_FORMAT
+from sandbox.http_apis.exchange import Exchange
+
+_NOTHING: Final = "-"
+_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*)")
+_IDS: Final = ("$context.requestId", "$context.extendedRequestId")
+
+_logger = logging.getLogger(__name__)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _time(exchange: Exchange) -> str:
+    return datetime.fromtimestamp(exchange.request.received_at, UTC).strftime(TIME_FORMAT)
+
+
+_VARIABLES: Final[Mapping[str, Callable[[Exchange], object]]] = {
+    "accountId": lambda x: x.api.account_id,
+    "apiId": lambda x: x.api.api_id,
+    "awsEndpointRequestId": lambda x: x.integration.request_id,
+    "error.message": lambda x: x.error,
+    "extendedRequestId": lambda x: x.request.request_id,
+    "httpMethod": lambda x: x.request.method,
+    "identity.accountId": lambda x: x.caller and x.caller.account_id,
+    "identity.caller": lambda x: x.caller and x.caller.principal_id,
+    "identity.sourceIp": lambda x: x.request.source_ip,
+    "identity.user": lambda x: x.caller and x.caller.principal_id,
+    "identity.userAgent": lambda x: x.request.user_agent,
+    "identity.userArn": lambda x: x.caller and x.caller.arn,
+    "integration.error": lambda x: x.integration.error,
+    "integration.integrationStatus": lambda x: x.integration.lambda_status,
+    "integration.latency": lambda x: _milliseconds(x.integration.latency),
+    "integration.requestId": lambda x: x.integration.request_id,
+    "integration.status": lambda x: x.integration.status,
+    "integrationErrorMessage": lambda x: x.integration.error,
+    "integrationLatency": lambda x: _milliseconds(x.integration.latency),
+    "integrationStatus": lambda x: x.integration.lambda_status,
+    "path": lambda x: x.path,
+    "protocol": lambda x: x.request.protocol,
+    "requestId": lambda x: x.request.request_id,
+    "requestTime": _time,
+    "requestTimeEpoch": lambda x: _milliseconds(x.request.received_at),
+    "responseLatency": lambda x: _milliseconds(x.latency),
+    "responseLength": lambda x: x.length,
+    "routeKey": lambda x: x.route_key,
+    "stage": lambda _: STAGE,
+    "status": lambda x: x.status,
+}
+"""What the sandbox can tell of those that API Gateway has for HTTP APIs."""
+
+
+def problem_of(log_format: str) -> str | None:
+    """Say why a format cannot be used; nothing if it can."""
+    if "\n" in log_format.rstrip("\n"):
+        return "must be a single line"
+    if not any(name in log_format for name in _IDS):
+        return f"must hold {_IDS[0]}"
+    unknown = [name for name in _VARIABLE.findall(log_format) if name not in _VARIABLES]
+    return f"asks for $context.{unknown[0]}, which the sandbox does not know" if unknown else None
+
+
+def line_of(log_format: str, exchange: Exchange) -> str:
+    """Fill a format in; what there is not is a hyphen."""
+
+    def value(match: re.Match[str]) -> str:
+        variable = _VARIABLES.get(match[1])
+        told = variable(exchange) if variable else None
+        return _NOTHING if told in (None, "") else json.dumps(str(told))[1:-1]
+
+    return _VARIABLE.sub(value, log_format.rstrip("\n"))
+
+
+class AccessLog:
+    """Writes into moto's CloudWatch Logs, where a stage wants it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def add(self, exchange: Exchange) -> None:
+        """Add a line; a log group that was deleted meanwhile gets none."""
+        api = exchange.api
+        if not api.log_group:
+            return
+        cloudwatch = logs_backends[api.account_id][api.region]
+        event = {
+            "timestamp": int(exchange.request.received_at * 1000),
+            "message": line_of(api.log_format, exchange),
+        }
+        with self._lock:
+            if api.log_group not in cloudwatch.groups:
+                _logger.warning("the log group of the API %s is gone", api.api_id)
+                return
+            cloudwatch.ensure_log_stream(api.log_group, api.api_id)
+            cloudwatch.put_log_events(api.log_group, api.api_id, [event])

@@ -1,0 +1,149 @@
+"""The APIs that are deployed, read from moto's API Gateway afresh for every request.
+
+What was made by other ways than a template may be more than the sandbox has: it is refused
+when it is called, and never passed through with less checks than it asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from moto.apigatewayv2.models import Api, Integration, apigatewayv2_backends
+from moto.apigatewayv2.models import Route as MotoRoute
+from moto.utilities.utils import get_partition
+
+from sandbox.http_apis.throttling import ACCOUNT_LIMIT, Limit
+
+STAGE: Final = "$default"
+DEFAULT_ROUTE: Final = "$default"
+LONGEST_SECONDS: Final = 30.0
+
+FUNCTION_ARN: Final = re.compile(
+    r"arn:[\w-]+:lambda:[a-z0-9-]+:\d{12}:function:[\w-]+(:[\w$-]+)?", re.ASCII
+)
+LOG_GROUP_ARN: Final = re.compile(
+    r"arn:[\w-]+:logs:[a-z0-9-]+:\d{12}:log-group:(?P<name>[\w./#-]+)(:\*)?", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route with what it leads to.
+
+    Attributes
+    ----------
+    asks_iam
+        Whether the caller must be let in by IAM.
+    function_arn
+        With its qualifier, if it has one.
+    seconds
+        How long an answer is waited for.
+    """
+
+    route_id: str
+    key: str
+    asks_iam: bool
+    function_arn: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedApi:
+    """An API with its one stage.
+
+    Attributes
+    ----------
+    limit
+        Of each route.
+    log_group, log_format
+        Of the access log; empty where there is none.
+    """
+
+    api_id: str
+    account_id: str
+    region: str
+    limit: Limit
+    log_group: str
+    log_format: str
+    _api: Api
+
+    def route(self, method: str, path: str) -> Route | None:
+        """Find the route for a request: its own one before the default one.
+
+        Raises
+        ------
+        NotImplementedError
+            If the route or its integration is of a kind that the sandbox does not have.
+        """
+        routes = {route.route_key: route for route in self._api.get_routes()}
+        found = routes.get(f"{method} {path}") or routes.get(DEFAULT_ROUTE)
+        return _route(self._api, found) if found else None
+
+    def arn(self, method: str, path: str) -> str:
+        """Name what a caller is to be allowed."""
+        return self._arn(f"{method}{path}")
+
+    def source_arn(self, route: Route) -> str:
+        """Name what a function's policy is to let in."""
+        return self._arn(route.key.replace(" ", "", 1))
+
+    def _arn(self, resource: str) -> str:
+        place = f"{get_partition(self.region)}:execute-api:{self.region}:{self.account_id}"
+        return f"arn:{place}:{self.api_id}/{STAGE}/{resource}"
+
+
+def find_api(api_id: str) -> DeployedApi | None:
+    """Find an API, in whatever account and region; one without its stage is not there."""
+    # Copies, because a deployment may add to them meanwhile.
+    for account_id, regions in list(apigatewayv2_backends.items()):
+        for region, backend in list(regions.items()):
+            api = backend.apis.get(api_id)
+            if api is None or api.protocol_type != "HTTP" or STAGE not in api.stages:
+                continue
+            return _deployed(api, account_id, region)
+    return None
+
+
+def _deployed(api: Api, account_id: str, region: str) -> DeployedApi:
+    stage = api.stages[STAGE]
+    limits: dict[str, Any] = stage.default_route_settings
+    log: dict[str, str] = stage.access_log_settings or {}
+    group = LOG_GROUP_ARN.fullmatch(log.get("destinationArn", ""))
+    return DeployedApi(
+        api_id=api.api_id,
+        account_id=account_id,
+        region=region,
+        limit=Limit(
+            float(limits.get("throttlingRateLimit", ACCOUNT_LIMIT.rate)),
+            float(limits.get("throttlingBurstLimit", ACCOUNT_LIMIT.burst)),
+        ),
+        log_group=group["name"] if group else "",
+        log_format=log.get("format", ""),
+        _api=api,
+    )
+
+
+def _route(api: Api, route: MotoRoute) -> Route:
+    authorization = route.authorization_type or "NONE"
+    if authorization not in ("AWS_IAM", "NONE"):
+        raise NotImplementedError(f"routes with {authorization} authorization")
+    integration = api.integrations.get(route.target.removeprefix("integrations/"))
+    if integration is None or not _is_usable(integration):
+        raise NotImplementedError("routes to anything but a function, by payload format 2.0")
+    return Route(
+        route_id=route.route_id,
+        key=route.route_key,
+        asks_iam=authorization == "AWS_IAM",
+        function_arn=integration.integration_uri,
+        seconds=min(LONGEST_SECONDS, int(integration.timeout_in_millis or 0) / 1000),
+    )
+
+
+def _is_usable(integration: Integration) -> bool:
+    return (
+        integration.integration_type == "AWS_PROXY"
+        and integration.payload_format_version == "2.0"
+        and FUNCTION_ARN.fullmatch(integration.integration_uri or "") is not None
+    )

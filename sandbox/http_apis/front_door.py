@@ -1,0 +1,156 @@
+"""The front door of the sandbox's HTTP APIs: who may come in, and in which order that is asked.
+
+It stands in front of the check of permissions that everything else is behind, because here a
+signature is really verified. All state is moto's, but for the buckets of the throttling.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.client import responses as phrases
+from typing import TYPE_CHECKING, Final
+
+from moto.apigatewayv2.models import Api
+
+from sandbox.http_apis import integration
+from sandbox.http_apis.access_log import AccessLog
+from sandbox.http_apis.deployed import Route, find_api
+from sandbox.http_apis.exchange import Exchange, Integration
+from sandbox.http_apis.integration import Invoke
+from sandbox.http_apis.requests import PREFIX, request_of
+from sandbox.http_apis.responses import RefusedError, Response, refusal
+from sandbox.http_apis.signatures import signer_of
+from sandbox.http_apis.throttling import Throttle
+from sandbox.permissions.callers import Caller
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+BODY_LIMIT: Final = 10 * 1024 * 1024
+ACTION: Final = "execute-api:Invoke"
+
+_ENDPOINT: Final = "api_endpoint"
+
+May = Callable[[Caller, str, str], bool]
+"""Tells whether a caller may do an action on a resource."""
+
+
+class FrontDoor:
+    """Answers for the APIs that are deployed, while it is open.
+
+    Parameters
+    ----------
+    may
+        Is asked of callers whose signature was verified.
+    clock
+        Tells the seconds since 1970.
+
+    Examples
+    --------
+    >>> door = FrontDoor(permissions.allow_caller)
+    >>> with Server(guard=permissions.guard, unguarded={PREFIX: door.application}) as server:
+    ...     with functions.install(runtime, server.url) as lambdas:
+    ...         with door.opened(server.url, lambdas.invoke):
+    ...             ...
+    """
+
+    def __init__(self, may: May, *, clock: Callable[[], float] = time.time) -> None:
+        self._may = may
+        self._clock = clock
+        self._throttle = Throttle()
+        self._access_log = AccessLog()
+        self._invoke: Invoke | None = None
+
+    @contextmanager
+    def opened(self, url: str, invoke: Invoke) -> Iterator[None]:
+        """Answer, and let moto's APIs tell where, inside a ``with`` block.
+
+        Parameters
+        ----------
+        url
+            The server's, which is known only now.
+        invoke
+            Runs a function.
+        """
+        before = vars(Api).get(_ENDPOINT)
+        # Over what an API notes of itself, so that one made by any way tells the same.
+        setattr(Api, _ENDPOINT, _endpoint(url))
+        self._invoke = invoke
+        try:
+            yield
+        finally:
+            self._invoke = None
+            if before is None:
+                delattr(Api, _ENDPOINT)
+            else:
+                setattr(Api, _ENDPOINT, before)
+
+    def application(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one request (WSGI), to whatever API it is."""
+        request = request_of(environ, self._clock())
+        api_id, path = request.address or ("", "")
+        api = find_api(api_id)
+        if api is None or self._invoke is None:
+            response = refusal(RefusedError(HTTPStatus.NOT_FOUND))
+        else:
+            exchange = Exchange(request, api, path, Integration())
+            response = self._answer(exchange, self._invoke)
+            self._access_log.add(exchange)
+        status = f"{response.status:d} {phrases.get(response.status, '')}"
+        start_response(status, [*response.headers, ("apigw-requestid", request.request_id)])
+        return [response.body]
+
+    def _answer(self, exchange: Exchange, invoke: Invoke) -> Response:
+        try:
+            route = self._admit(exchange)
+            response = integration.answer(exchange, route, invoke, self._clock)
+        except RefusedError as refused:
+            exchange.error = refused.message
+            response = refusal(refused)
+        exchange.status, exchange.length = response.status, len(response.body)
+        exchange.latency = self._clock() - exchange.request.received_at
+        return response
+
+    def _admit(self, exchange: Exchange) -> Route:
+        """Find the route of a request that may come in.
+
+        Raises
+        ------
+        RefusedError
+            If there is none, or it may not.
+        """
+        request, api = exchange.request, exchange.api
+        route = api.route(request.method, exchange.path)
+        if route is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND)
+        exchange.route_key = route.key
+        bucket = f"{api.api_id}/{route.route_id}"
+        if not self._throttle.lets_through(bucket, api.limit, request.received_at):
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
+        if len(request.body) > BODY_LIMIT:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if route.asks_iam and not self._is_allowed(exchange):
+            raise RefusedError(HTTPStatus.FORBIDDEN)
+        return route
+
+    def _is_allowed(self, exchange: Exchange) -> bool:
+        request, api = exchange.request, exchange.api
+        caller = signer_of(request, region=api.region, now=request.received_at)
+        exchange.caller = caller
+        # An HTTP API has no policy of its own that could let another account in.
+        if caller is None or caller.account_id != api.account_id:
+            return False
+        return self._may(caller, ACTION, api.arn(request.method, exchange.path))
+
+
+def _endpoint(url: str) -> property:
+    return property(
+        lambda api: f"{url}{PREFIX}/{api.api_id}",
+        # For when the door is closed again.
+        lambda api, endpoint: vars(api).update({_ENDPOINT: endpoint}),
+    )

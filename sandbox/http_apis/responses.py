@@ -1,0 +1,123 @@
+"""What an API answers: what its function has returned, or API Gateway's own refusal."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+_STATUSES: Final = range(200, 600)
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# No line break, which would begin another header, and no letter that a header cannot hold.
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_OWN: Final = (
+    *("connection", "content-length", "keep-alive", "proxy-connection"),
+    *("te", "trailer", "transfer-encoding", "upgrade", "apigw-requestid"),
+)
+"""What is API Gateway's to say, not the function's."""
+
+_MESSAGES: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.FORBIDDEN: "Forbidden",
+    HTTPStatus.NOT_FOUND: "Not Found",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Request Entity Too Large",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too Many Requests",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Internal Server Error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Service Unavailable",
+}
+
+
+class RefusedError(Exception):
+    """API Gateway answers itself.
+
+    Attributes
+    ----------
+    status
+        The answer's.
+    message
+        All that the answer says.
+    """
+
+    def __init__(self, status: HTTPStatus) -> None:
+        self.status = status
+        self.message = _MESSAGES[status]
+        super().__init__(self.message)
+
+
+class UnusableAnswerError(Exception):
+    """What a function has returned is no response."""
+
+
+class Response(NamedTuple):
+    """A response."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def refusal(refused: RefusedError) -> Response:
+    """Answer in API Gateway's name."""
+    body = json.dumps({"message": refused.message}, separators=(",", ":"))
+    return Response(refused.status, [("Content-Type", "application/json")], body.encode())
+
+
+def response_of(payload: bytes) -> Response:
+    """Make a response of what a function has returned, by payload format 2.0.
+
+    Raises
+    ------
+    UnusableAnswerError
+        If it cannot be made into one.
+    """
+    try:
+        answer = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise UnusableAnswerError("no JSON") from None
+    if not isinstance(answer, dict) or "statusCode" not in answer:
+        return Response(HTTPStatus.OK, [("Content-Type", "application/json")], payload)
+    status = answer["statusCode"]
+    if not isinstance(status, int) or status not in _STATUSES:
+        raise UnusableAnswerError("statusCode")
+    headers = list(_headers(answer.get("headers") or {}))
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(("Content-Type", "text/plain;charset=UTF-8"))
+    headers += _cookies(answer.get("cookies") or [])
+    return Response(status, headers, _body(answer))
+
+
+def _headers(headers: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(headers, dict):
+        raise UnusableAnswerError("headers")
+    for name, value in headers.items():
+        if not isinstance(value, str | int | float):
+            raise UnusableAnswerError("headers")
+        text = value if isinstance(value, str) else json.dumps(value)
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(text):
+            raise UnusableAnswerError("headers")
+        if name.lower() not in _OWN:
+            yield name, text
+
+
+def _cookies(cookies: Any) -> list[tuple[str, str]]:
+    if not isinstance(cookies, list) or not all(
+        isinstance(cookie, str) and _VALUE.fullmatch(cookie) for cookie in cookies
+    ):
+        raise UnusableAnswerError("cookies")
+    return [("Set-Cookie", cookie) for cookie in cookies]
+
+
+def _body(answer: Mapping[str, Any]) -> bytes:
+    body = answer.get("body")
+    if not isinstance(body, str | None):
+        raise UnusableAnswerError("body")
+    if answer.get("isBase64Encoded") is not True:
+        # JSON can hold half a letter, which is none.
+        return (body or "").encode(errors="replace")
+    try:
+        return base64.b64decode(body or "", validate=True)
+    except (binascii.Error, ValueError):
+        raise UnusableAnswerError("body") from None
