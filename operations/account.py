@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
+from botocore.utils import get_environ_proxies
 
 from operations.foreign import error_text, members
 
@@ -71,8 +77,8 @@ class Refusal:
     http_status: int | None = None
 
     @classmethod
-    def of(cls, error: ClientError | BotoCoreError) -> Refusal:
-        """Read what an error of botocore says."""
+    def of(cls, error: ClientError | BotoCoreError | ValueError) -> Refusal:
+        """Read what an error of botocore says; a ValueError is of a URL that is none."""
         if not isinstance(error, ClientError):
             return cls(type(error).__name__, error_text(str(error)))
         told = error.response.get("Error", {})
@@ -96,6 +102,30 @@ class Refusal:
         """What happened and what to do about it, for a person."""
         return f"{self}\n{_CURES.get(self.code, '')}".rstrip()
 
+
+class HttpAnswer(NamedTuple):
+    """What came back over HTTP, from whoever it was that answered.
+
+    Attributes
+    ----------
+    status
+        Of any kind; a redirection is not followed.
+    content_type
+        Empty if it does not say.
+    body
+        As it came, but for what would tell how the request was signed.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+_HTTP_SECONDS: Final = 35
+"""API Gateway itself gives up after 30."""
+
+_PROOFS: Final = ("Authorization", "X-Amz-Security-Token")
+"""Headers that a signature puts into a request."""
 
 _BROKEN_BY: Final = (AttributeError, KeyError, TypeError, ValueError, ResponseParserError)
 """How botocore itself ends on an answer of another shape: a proxy's page, a stranger's JSON."""
@@ -124,7 +154,10 @@ class Account:
         try:
             # Of the two variables boto3 knows only AWS_DEFAULT_REGION; the CDK deploys into
             # the region of the other.
-            self._session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+            self._core = botocore.session.get_session()
+            self._session = boto3.Session(
+                botocore_session=self._core, region_name=os.environ.get("AWS_REGION") or None
+            )
         except BotoCoreError as error:
             raise _unusable(error) from error
         self.region: str = self._session.region_name or ""
@@ -152,7 +185,46 @@ class Account:
         except (BotoCoreError, ValueError) as error:  # ValueError: of a URL that is none
             raise _unusable(error) from error
 
+    def post(self, url: str, document: object, *, signed: bool = True) -> HttpAnswer | Refusal:
+        """Post JSON to an HTTP API of API Gateway, once.
+
+        Parameters
+        ----------
+        url
+            Where.
+        document
+            What.
+        signed
+            With the caller's credentials; otherwise as somebody who has none.
+        """
+        body = json.dumps(document).encode()
+        try:
+            if not urlsplit(url).hostname:
+                raise ValueError("the API's address names no host")
+            asked = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
+            if signed:
+                credentials = self._session.get_credentials()
+                signer = SigV4Auth(
+                    credentials,  # type: ignore[arg-type]  # of None it says so itself
+                    "execute-api",
+                    self.region,
+                )
+                signer.add_auth(asked)
+            http = URLLib3Session(self._trusted(), get_environ_proxies(url), _HTTP_SECONDS)
+            answer = http.send(asked.prepare())
+        except (BotoCoreError, ValueError) as error:
+            return Refusal.of(error)
+        answered = answer.content
+        # Who finds fault with a signature may repeat all that was signed.
+        for proof in filter(None, map(asked.headers.get, _PROOFS)):
+            answered = answered.replace(proof.encode(), b"(signature)")
+        return HttpAnswer(answer.status_code, answer.headers.get("Content-Type") or "", answered)
+
+    def _trusted(self) -> Any:
+        """Find the file of authorities that boto3's clients trust; True for its own."""
+        named = self._core.get_config_variable("ca_bundle")
+        return named or os.environ.get("REQUESTS_CA_BUNDLE") or True
+
 
 def _unusable(error: BotoCoreError | ValueError) -> OperationsError:
-    refusal = Refusal(type(error).__name__, error_text(str(error)))
-    return OperationsError(f"The AWS settings cannot be used: {refusal.told}")
+    return OperationsError(f"The AWS settings cannot be used: {Refusal.of(error).told}")

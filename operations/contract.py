@@ -94,6 +94,11 @@ def is_comparable(answer: RawAnswer) -> bool:
     return not (answer.is_temporary or refused)
 
 
+def is_refused_whole(raw: RawAnswers) -> bool:
+    """Tell whether the service refused each call, and the function's as well, by all we know."""
+    return all(answer.refusal is not None and is_comparable(answer) for answer in raw.values())
+
+
 def _heard(answer: RawAnswer) -> tuple[object, object]:
     return answer.delivery_status, answer.status_code
 

@@ -7,64 +7,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError
 
 from operations import contract
-from operations.account import Account, Refusal, call
-from operations.deployed import DeployedStack
+from operations.account import Refusal, call
 from operations.foreign import items, members, one_line
-from operations.made_up import Device, request
-from operations.raw import RawAnswers, read_json
+from operations.http_door import http
+from operations.made_up import request
+from operations.raw import read_json
+from operations.visit import DoorAnswer, Visit, summary, unasked
 
 _NO_SERVICE: Final = "PIGEON"
 
 _LOOK_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """What a door is asked with.
-
-    Attributes
-    ----------
-    account, stack
-        Whose function.
-    devices
-        Who is pushed to.
-    raw
-        What the service itself answered for them.
-    wait_seconds
-        How long the function's word on a queued request may take to be found in its log.
-    """
-
-    account: Account
-    stack: DeployedStack
-    devices: Sequence[Device]
-    raw: RawAnswers
-    wait_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class DoorAnswer:
-    """What came of asking a door.
-
-    Attributes
-    ----------
-    said
-        What it answered, in a line.
-    faults
-        What is not as the contract has it; none if all is well.
-    answer
-        The whole of it, as JSON.
-    """
-
-    said: str
-    faults: tuple[str, ...] = ()
-    answer: Any = None
 
 
 class Door(NamedTuple):
@@ -100,7 +58,7 @@ def _direct(visit: Visit) -> DoorAnswer:
         *contract.report_faults(report, visit.devices, visit.stack.application_id),
         *contract.differences(report, visit.raw),
     ]
-    return DoorAnswer(f"a report: {_summary(report)}", tuple(faults), report)
+    return DoorAnswer(f"a report: {summary(report)}", tuple(faults), report)
 
 
 def _dry_run(visit: Visit) -> DoorAnswer:
@@ -120,7 +78,7 @@ def _dry_run(visit: Visit) -> DoorAnswer:
         _text(device.call(application_id)) for device in visit.devices
     ):
         faults.append("the calls that it shows are not those that the request asks for")
-    return DoorAnswer(f"{len(calls)} calls shown: {_summary(report)}", tuple(faults), report)
+    return DoorAnswer(f"{len(calls)} calls shown: {summary(report)}", tuple(faults), report)
 
 
 def _refusal(visit: Visit) -> DoorAnswer:
@@ -165,7 +123,7 @@ def _queue(visit: Visit) -> DoorAnswer:
         MessageBody=json.dumps(request(visit.devices[0])),
     )
     if isinstance(answer, Refusal):
-        return _unasked(answer)
+        return unasked(answer)
     return _worked_off(visit, str(answer.get("MessageId")))
 
 
@@ -178,7 +136,7 @@ def _event_bus(visit: Visit) -> DoorAnswer:
     }
     answer = call(visit.account.client("events"), "put_events", Entries=[entry])
     if isinstance(answer, Refusal):
-        return _unasked(answer)
+        return unasked(answer)
     taken = members(next(iter(items(answer.get("Entries"))), None))
     if not (event_id := taken.get("EventId")):
         return DoorAnswer("no answer", (f"the bus refused: {one_line(taken, 200)}",), answer)
@@ -205,7 +163,7 @@ def _worked_off(visit: Visit, request_id: str) -> DoorAnswer:
         )
         for line in map(members, lines):
             if line.get("request_id") == request_id:
-                return DoorAnswer(f"taken, and worked off: {_summary(line)}", (), line)
+                return DoorAnswer(f"taken, and worked off: {summary(line)}", (), line)
         if time.monotonic() > until:
             fault = f"not worked off within {visit.wait_seconds:g} s, as far as the log tells"
             return DoorAnswer("taken", (fault,), {"id": request_id})
@@ -217,6 +175,7 @@ DOORS: Final = (
     Door("dry run", "directly: the exact calls, and nothing sent", _dry_run),
     Door("bad request", "directly: a function error that names every fault", _refusal),
     Door("asynchronous", "202", _asynchronous),
+    Door("HTTP", "200, a report that agrees with the raw answers; unsigned, 403", http),
     Door("queue", "taken, and worked off", _queue),
     Door("event bus", "taken, and worked off", _event_bus),
 )
@@ -239,27 +198,17 @@ def _invoke(
         Payload=json.dumps(event),
     )
     if isinstance(answer, Refusal):
-        return _unasked(answer)
+        return unasked(answer)
     try:
         payload = read_json(answer["Payload"].read())
     except BotoCoreError as error:
-        return _unasked(Refusal.of(error))
+        return unasked(Refusal.of(error))
     invocation = _Invocation(answer.get("StatusCode"), answer.get("FunctionError"), payload)
     if invocation.error is None or error_expected:
         return invocation
     told = members(payload)
     fault = f"the function failed: {told.get('errorType')}: {told.get('errorMessage')}"
     return DoorAnswer("a function error", (one_line(fault, 600),), payload)
-
-
-def _unasked(refusal: Refusal) -> DoorAnswer:
-    return DoorAnswer("no answer", (f"it cannot be asked: {refusal}",), {"error": str(refusal)})
-
-
-def _summary(report: object) -> str:
-    counts = members(members(report).get("summary"))
-    told = [f"{count} {outcome}" for outcome, count in counts.items() if outcome != "recipients"]
-    return one_line(", ".join(told) or "nothing that can be counted", 200)
 
 
 def _text(call: object) -> str:

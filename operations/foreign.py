@@ -6,7 +6,9 @@ import json
 import re
 from typing import Any, Final
 
-_CALLER: Final = re.compile(r"arn:[\w-]+:(?:iam|sts)::[^\s\"'\\]*")
+_CALLER: Final = re.compile(
+    r"(?:arn:[\w-]+:(?:iam|sts)::|\bA(?:IDA|ROA)[A-Z0-9]{12,}\b)[^\s\"'\\]*"
+)
 """A user or a session, which often bears a person's name or e-mail address."""
 
 _ACCESS_KEY: Final = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")

@@ -14,11 +14,12 @@ from rich.text import Text
 from operations import contract
 from operations.account import Account
 from operations.deployed import Channels, DeployedStack
-from operations.doors import Door, DoorAnswer
+from operations.doors import Door
 from operations.evidence import FactAnswer
 from operations.facts import Fact
 from operations.foreign import members, one_line
 from operations.raw import RawAnswer, RawAnswers
+from operations.visit import DoorAnswer
 
 _VERDICT_STYLES = {"as assumed": "green", "otherwise": "bold yellow"}
 _SET_UP = {True: "set up", False: "not set up", None: "set up? nobody tells"}
@@ -64,6 +65,8 @@ class Page:
     def show_door(self, door: Door, answer: DoorAnswer) -> None:
         """Show what a door answered, and what is wrong with it."""
         mark, style = ("✗", "red") if answer.faults else ("✓", "green")
+        if not answer.is_there:
+            mark, style = "-", "dim"
         self._line(Text.assemble((mark, style), f" {door.name}: {door.expected}"))
         self._indented(Text(answer.said, style="dim"))
         for fault in answer.faults:

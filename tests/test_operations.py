@@ -27,10 +27,11 @@ from operations import contract, facts, foreign, raw
 from operations.__main__ import main
 from operations.account import Account, Refusal
 from operations.deployed import Channels, DeployedStack
-from operations.doors import DOORS, Visit
+from operations.doors import DOORS
 from operations.evidence import Evidence, FactAnswer
 from operations.made_up import SERVICES, devices
 from operations.raw import RawAnswer
+from operations.visit import Visit
 from sandbox.push.service import enable_channel
 from sandbox.running import running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, client
@@ -108,7 +109,7 @@ def test_a_sound_stack_passes_and_everything_is_shown(
     for service in SERVICES:
         assert f"{service} · set up" in shown
     assert "The registration token is not a valid FCM registration token" in shown
-    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 6
+    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 7
     for fact in facts.FACTS:
         assert re.search(
             rf"{re.escape(f'{fact.sure} {fact.claim}')} (as assumed|otherwise|not \w+) · \S", shown
@@ -144,6 +145,13 @@ def test_the_record_holds_everything_and_no_account(
     assert record["raw"]["APNS"]["answer"]["Result"]["sandbox-bad-token-APNS"]["StatusCode"] == 410
     assert record["doors"]["direct"]["answer"]["summary"]["recipients"] == 7
     assert record["doors"]["asynchronous"]["answer"] == {"StatusCode": 202}
+    http = record["doors"]["HTTP"]["answer"]
+    assert (http["status"], http["content_type"], http["unsigned"]) == (
+        200,
+        "application/json",
+        403,
+    )
+    assert http["body"] == record["doors"]["direct"]["answer"]
     assert list(record["facts"]) == [fact.name for fact in facts.FACTS]
     assert ACCOUNT_ID not in text
 
@@ -223,7 +231,7 @@ def test_a_function_that_is_not_ours_fails_and_says_how(
 
     assert (result.returncode, result.stderr) == (1, "")
     assert told in " ".join(result.stdout.split())
-    assert "FAILED: 5 of 6 doors" in result.stdout.splitlines()[-1]
+    assert "FAILED: 6 of 7 doors" in result.stdout
     assert "M Event streams" in result.stdout, "the facts are asked all the same"
     assert json.loads(record.read_text())["passed"] is False
     assert ACCOUNT_ID not in record.read_text()
@@ -249,7 +257,8 @@ def test_a_function_without_permission_differs_from_the_raw_answers(
         "APNS: the service answered PERMANENT_FAILURE 410, the function reports 403, "
         "misconfigured (AccessDeniedException)"
     ) in " ".join(result.stdout.split())
-    assert result.stdout.splitlines()[-1].startswith("FAILED: 3 of 6 doors")
+    assert "it answered 502: The push service refuses this service: " in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("FAILED: 4 of 7 doors")
 
 
 def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands: Commands) -> None:
@@ -264,7 +273,56 @@ def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands:
 
     assert result.returncode == 1
     assert "it cannot be asked: ResourceNotFoundException" in " ".join(result.stdout.split())
-    assert "FAILED: 6 of 6 doors" in result.stdout
+    assert "API Gateway answered 500: Internal Server Error" in result.stdout
+    assert "FAILED: 7 of 7 doors" in result.stdout
+
+
+def test_a_caller_who_may_not_use_http_is_told_what_is_missing(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    iam = client("iam", sandbox.url)
+    iam.create_user(UserName="operator")
+    statements = [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName="operator", PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+
+    result = commands.smoke(
+        sandbox,
+        AWS_ACCESS_KEY_ID=key["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"],
+    )
+
+    assert result.returncode == 1
+    assert (
+        "API Gateway answered 403: Forbidden; these credentials lack execute-api:Invoke on "
+        "POST /messages"
+    ) in " ".join(result.stdout.split())
+    assert result.stdout.splitlines()[-1] == (
+        "FAILED: 1 of 7 doors are not as the contract says: HTTP."
+    )
+
+
+def test_a_stack_without_http_has_a_door_less_and_no_fault(
+    sandbox: Deployment, commands: Commands, tmp_path: Path
+) -> None:
+    file = tmp_path / "smoke.json"
+    told = {key: {"Value": value} for key, value in sandbox.outputs.items() if key != "ApiUrl"}
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}, "Outputs": told}
+    client("cloudformation", sandbox.url).create_stack(
+        StackName="without-http", TemplateBody=json.dumps(template)
+    )
+
+    result = commands.smoke(sandbox, "--stack", "without-http", "--json", file)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "not there: the stack has no output ApiUrl, as when http_api is false" in result.stdout
+    marks = [line[0] for line in result.stdout.splitlines() if line[:2] in ("✓ ", "✗ ", "- ")]
+    assert sorted(marks) == ["-", *["✓"] * 6]
+    assert json.loads(file.read_text())["doors"]["HTTP"]["faults"] == []
 
 
 # --- smoke: nothing to ask
@@ -761,6 +819,7 @@ def test_a_made_up_token_can_be_asked_for_and_is_no_account() -> None:
     ("text", "shown"),
     [
         ("arn:aws:sts::123456789012:assumed-role/r/ann@example.com is", "(the caller) is"),
+        ("AROAABCDEFGHIJKLMNOPQ:ann@example.com is", "(the caller) is"),
         ("https://sqs/123456789012/queue", "https://sqs/(account)/queue"),
         ("key AKIAABCDEFGHIJKLMNOP is", "key (access key) is"),
         ("1234567890123 and a123456789012", "1234567890123 and a123456789012"),
