@@ -12,6 +12,7 @@ CASES ?= 5000
 
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox test format lint types unit fuzz snapshot bundle bench clean \
+    soak soak-steady soak-breaks \
     bootstrap synth diff deploy smoke redrive destroy
 
 # The Node.js and npm that requirements.txt brings, whatever the machine has.
@@ -20,7 +21,7 @@ bootstrap synth diff deploy destroy $(CDK): export PATH := $(CURDIR)/$(BIN):$(PA
 bootstrap synth diff deploy destroy $(CDK): export NODE_USE_SYSTEM_CA := 1
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## push AWS's own example through all four services, on this machine
 	@$(BIN)/python -m sandbox demo
@@ -70,6 +71,15 @@ unit: $(INSTALLED) ## all tests; ARGS="-k name" for some
 
 fuzz: $(INSTALLED) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
 	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/test_http_fuzz.py
+
+soak: $(INSTALLED) ## prove that nothing is lost and nothing doubled (ARGS="--seed 7")
+	@$(BIN)/python -m soak $(ARGS)
+
+soak-steady: $(INSTALLED) ## ten minutes of load: nothing grows, a burst drains
+	@$(BIN)/python -m soak.steady $(ARGS)
+
+soak-breaks: $(INSTALLED) ## break the function on purpose: the proof must notice
+	@$(BIN)/python -m soak.breaks $(ARGS)
 
 snapshot: $(INSTALLED) ## write the template's snapshot and docs/openapi.json anew, for review
 	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/test_stack_checks.py tests/test_openapi.py -k snapshot

@@ -1,0 +1,283 @@
+"""SendMessages on loopback, which misbehaves by plan and keeps the book of what it took."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from soak.faults import KILLED, UNHEARD, CallFault, Fate, Faults
+from soak.ledger import Acceptance, Ledger
+
+LATE_SECONDS: Final = 11.0
+"""Past the 10 s that the function waits for an answer."""
+
+SLOW_SECONDS: Final = 8.0
+"""Just before that."""
+
+
+class Process(NamedTuple):
+    """Who is calling: a process of the function, and what it works on.
+
+    Attributes
+    ----------
+    access_key
+        Each process has a key of its own to sign with.
+    run
+        The root of the trace that Lambda gives each invocation.
+    """
+
+    access_key: str
+    run: str
+
+
+Kill = Callable[[Process], None]
+"""Ends a process, and comes back when it is gone."""
+
+_REFUSALS: Final = {
+    CallFault.THROTTLED: (429, "TooManyRequestsException"),
+    CallFault.FAILED: (500, "InternalServerErrorException"),
+    CallFault.UNAVAILABLE: (503, "ServiceUnavailableException"),
+}
+
+_WORDS: Final[Mapping[Fate, tuple[str, int, str]]] = {
+    Fate.ACCEPTED: ("SUCCESSFUL", 200, ""),
+    Fate.REPLACED: ("SUCCESSFUL", 200, ""),
+    Fate.DEAD: ("PERMANENT_FAILURE", 410, '{"pushProviderError":"Unregistered"}'),
+    Fate.INVALID: ("PERMANENT_FAILURE", 410, '{"pushProviderError":"BadDeviceToken"}'),
+    Fate.REJECTED: ("PERMANENT_FAILURE", 400, '{"pushProviderError":"PayloadTooLarge"}'),
+    Fate.OPTED_OUT: ("OPT_OUT", 400, ""),
+    Fate.THROTTLED_ONCE: ("THROTTLED", 429, ""),
+    Fate.TEMPORARY_ONCE: ("TEMPORARY_FAILURE", 503, ""),
+    Fate.BUSY: ("THROTTLED", 429, ""),
+    Fate.MISCONFIGURED: ("PERMANENT_FAILURE", 403, '{"pushProviderError":"MismatchSenderId"}'),
+    Fate.NO_CHANNEL: ("PERMANENT_FAILURE", 400, "No channel of type ADM is enabled"),
+    Fate.UNKNOWN: ("UNKNOWN_FAILURE", 500, ""),
+}
+_ONCE: Final = frozenset({Fate.THROTTLED_ONCE, Fate.TEMPORARY_ONCE})
+_UNTIL_MENDED: Final = frozenset({Fate.BUSY, Fate.MISCONFIGURED, Fate.NO_CHANNEL})
+
+
+class _Call(NamedTuple):
+    """A SendMessages call as it came."""
+
+    number: int
+    addresses: Mapping[str, Any]
+    caller: Process
+
+
+class Provider:
+    """The push service with all its providers.
+
+    Parameters
+    ----------
+    faults
+        What goes wrong.
+    ledger
+        The book.
+    kill
+        Ends the process that is calling.
+    requests
+        The number of the request that a device belongs to.
+
+    Attributes
+    ----------
+    url
+        Where it listens.
+    """
+
+    def __init__(
+        self, faults: Faults, ledger: Ledger, kill: Kill, requests: Mapping[str, int]
+    ) -> None:
+        self.url = ""
+        self._faults = faults
+        self._ledger = ledger
+        self._kill = kill
+        self._numbers = count()
+        self._lock = threading.Lock()
+        self._requests = requests
+        self._sizes = Counter(requests.values())
+        self._named_first: Counter[str] = Counter()
+        self._calls: Counter[int] = Counter()
+        self._tried: Counter[str] = Counter()
+        self._mended = False
+
+    def mend(self) -> None:
+        """Set up the missing channel, and have room for everybody."""
+        self._mended = True
+
+    def answer(self, handler: BaseHTTPRequestHandler, body: bytes, wire: Wire) -> None:
+        """Answer one call on its wire, or let it down."""
+        addresses: Mapping[str, Any] = json.loads(body)["Addresses"]
+        with self._lock:
+            call = _Call(next(self._numbers), addresses, process_of(handler))
+            first = min(addresses)
+            request = self._requests[first]
+            fault = self._faults.of_call(
+                first,
+                self._named_first[first],
+                request,
+                self._sizes[request],
+                self._calls[request],
+            )
+            self._named_first[first] += 1
+            self._calls[request] += 1
+        if fault is not None:
+            self._ledger.trouble(f"SendMessages: {fault}")
+        self._ledger.note(addresses, f"call {call.number}: {fault or 'answered'}")
+        if fault in KILLED or fault in UNHEARD or fault in (CallFault.RESET, CallFault.SLOW):
+            self._ledger.doubt(addresses, str(fault))
+        match fault:
+            case CallFault.THROTTLED | CallFault.FAILED | CallFault.UNAVAILABLE:
+                wire.refuse(*_REFUSALS[fault])
+            case CallFault.RESET:
+                wire.hang_up()
+            case CallFault.KILLED_BEFORE:
+                self._kill(call.caller)
+                wire.hang_up()
+            case _:
+                self._deliver(call, fault, wire)
+
+    def _deliver(self, call: _Call, fault: CallFault | None, wire: Wire) -> None:
+        told = self._told(call, fault)
+        match fault:
+            case CallFault.CUT_OFF:
+                wire.hang_up()
+            case CallFault.LATE:
+                time.sleep(LATE_SECONDS)
+                wire.hang_up()
+            case CallFault.SLOW:
+                time.sleep(SLOW_SECONDS)
+                wire.send(told)
+            case CallFault.TRUNCATED:
+                wire.send(told, cut_short=True)
+            case CallFault.WRONG_TYPE:
+                wire.send(b"<html>It is all well.</html>", content_type="text/html")
+            case CallFault.KILLED_AFTER:
+                self._kill(call.caller)
+                wire.hang_up()
+            case _:
+                wire.send(told)
+
+    def _told(self, call: _Call, fault: CallFault | None) -> bytes:
+        """Deliver to every device, and write what is answered of each."""
+        results = {}
+        for token, address in call.addresses.items():
+            fate = self._fate(token, address["ChannelType"])
+            if fate in (Fate.ACCEPTED, Fate.REPLACED, Fate.MISSING_ACCEPTED):
+                self._ledger.accept(token, Acceptance(call.number, fault, call.caller.run))
+            elif fate is Fate.OPTED_OUT:
+                self._ledger.opt_out(token)
+            self._ledger.note([token], f"call {call.number}: {fate}")
+            if fate in (Fate.MISSING, Fate.MISSING_ACCEPTED, Fate.UNKNOWN):
+                self._ledger.doubt([token], fate)
+                if fate is not Fate.UNKNOWN:
+                    continue
+            status, code, message = _WORDS[fate]
+            results[token] = {
+                "DeliveryStatus": status,
+                "StatusCode": code,
+                "StatusMessage": message,
+                "MessageId": f"{call.number}-{token[-7:]}",
+                **({"UpdatedToken": f"new-{token}"} if fate is Fate.REPLACED else {}),
+            }
+        answer = {"ApplicationId": "soak", "RequestId": str(call.number), "Result": results}
+        return json.dumps(answer).encode()
+
+    def _fate(self, token: str, service: str) -> Fate:
+        fate = self._faults.fate_of(token, service)
+        with self._lock:
+            tried = self._tried[token]
+            self._tried[token] += 1
+        if (fate in _ONCE and tried) or (fate in _UNTIL_MENDED and self._mended):
+            return Fate.ACCEPTED
+        return fate
+
+
+def process_of(handler: BaseHTTPRequestHandler) -> Process:
+    """Read who is calling: the SDK signs, and passes Lambda's trace on."""
+    _, _, credential = handler.headers.get("Authorization", "").partition("Credential=")
+    _, _, trace = handler.headers.get("X-Amzn-Trace-Id", "").partition("Root=")
+    return Process(credential.partition("/")[0], trace.partition(";")[0])
+
+
+class Wire:
+    """One request's connection, to answer on or to break."""
+
+    def __init__(self, handler: BaseHTTPRequestHandler) -> None:
+        self._handler = handler
+
+    def send(
+        self, body: bytes, *, content_type: str = "application/json", cut_short: bool = False
+    ) -> None:
+        """Answer with 200."""
+        self._head(200, len(body), {"Content-Type": content_type})
+        self._handler.wfile.write(body[: len(body) // 2] if cut_short else body)
+        self._handler.close_connection |= cut_short
+
+    def refuse(self, status: int, code: str) -> None:
+        """Refuse the call as the API does."""
+        body = json.dumps({"Message": "refused", "RequestID": "-"}).encode()
+        self._head(status, len(body), {"x-amzn-ErrorType": code})
+        self._handler.wfile.write(body)
+
+    def pass_on(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Answer as somebody else did."""
+        self._head(status, len(body), headers)
+        self._handler.wfile.write(body)
+
+    def hang_up(self) -> None:
+        """Answer nothing, and close."""
+        self._handler.close_connection = True
+
+    def _head(self, status: int, length: int, headers: Mapping[str, str]) -> None:
+        self._handler.send_response(status)
+        for name, value in headers.items():
+            self._handler.send_header(name, value)
+        self._handler.send_header("Content-Length", str(length))
+        self._handler.end_headers()
+
+
+Answerer = Callable[[BaseHTTPRequestHandler, bytes, Wire], None]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that is gone: some are killed."""
+
+
+@contextmanager
+def listening(answerer: Answerer) -> Iterator[str]:
+    """Serve POST on a free port of loopback; give the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answerer(self, body, Wire(self))
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
+            pass
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

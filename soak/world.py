@@ -1,0 +1,248 @@
+"""A sandbox with the stack in it, and everything around the function that misbehaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from infra.bundle import SOURCE
+from sandbox.functions.service import LambdaService
+from sandbox.running import running_sandbox
+from sandbox.stack.account import client
+from sandbox.stack.deployment import Deployment
+from soak.faults import Faults
+from soak.lapse import waiting
+from soak.ledger import Ledger
+from soak.provider import Kill, Process, Provider, listening
+from soak.services import Services
+
+WORKERS: Final = 4
+"""Copies of the function that work off the queue; a laptop has few cores."""
+
+CALLS_AT_ONCE: Final = 4
+"""SendMessages calls of one invocation: few, so that a large request can run out of time."""
+
+_GONE_SECONDS: Final = 5.0
+_TOLD: Final = "soak-told"
+_TOKEN_UPDATE: Final = "Push Token Update"  # noqa: S105  an event's name, no secret
+_DELIVERY_FAILED: Final = "Push Delivery Failed"
+
+
+@dataclass(frozen=True)
+class World:
+    """What a run happens in.
+
+    Attributes
+    ----------
+    deployment, functions
+        The stack, and the function's processes.
+    provider
+        Where its pushes go.
+    ledger
+        What everybody saw.
+    told
+        The URL of a queue with every event that the function tells.
+    """
+
+    deployment: Deployment
+    functions: LambdaService
+    provider: Provider
+    ledger: Ledger
+    told: str
+
+    @property
+    def function_name(self) -> str:
+        """The function's, without its alias."""
+        return self.deployment.function_name.partition(":")[0]
+
+    def waiting(self) -> int:
+        """Count the messages in the request queue, whatever their state."""
+        return waiting(self.deployment.outputs["QueueArn"])
+
+    def working(self) -> bool:
+        """Tell whether any process of the function is at work."""
+        return any(not each.reusable for each in self.functions.environments(self.function_name))
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Read the dead letters; they stay where they are."""
+        return _received(
+            client("sqs", self.deployment.url), self.deployment.outputs["DeadLetterQueueUrl"]
+        )
+
+    def redrive(self) -> None:
+        """Send the dead letters again, as an operator does."""
+        sqs = client("sqs", self.deployment.url)
+        source = self.deployment.outputs["DeadLetterQueueArn"]
+        sqs.start_message_move_task(
+            SourceArn=source, DestinationArn=self.deployment.outputs["QueueArn"]
+        )
+
+    def listen(self) -> int:
+        """Take in the events that were told meanwhile; give how many."""
+        sqs = client("sqs", self.deployment.url)
+        taken = 0
+        while True:
+            answer = sqs.receive_message(QueueUrl=self.told, MaxNumberOfMessages=10)
+            messages = answer.get("Messages", [])
+            if not messages:
+                return taken
+            for message in messages:
+                self._take(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self.told, ReceiptHandle=message["ReceiptHandle"])
+            taken += len(messages)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        detail = event["detail"]
+        told: list[tuple[str, str]] = []
+        if event["detail-type"] == _TOKEN_UPDATE:
+            told = [(each["token"], detail["change"]) for each in detail["tokens"]]
+        elif event["detail-type"] == _DELIVERY_FAILED:
+            told = [(each["token"], detail["failure"]) for each in detail.get("recipients", ())]
+        for token, what in told:
+            self.ledger.tell(token, what)
+            self.ledger.note([token], f"event: {what}")
+
+
+@contextmanager
+def running_world(
+    faults: Faults,
+    requests: Mapping[str, int],
+    *,
+    source: Path = SOURCE,
+    remembers: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[World]:
+    """Run all of it, on loopback alone, inside a ``with`` block.
+
+    Parameters
+    ----------
+    faults
+        What goes wrong.
+    requests
+        The number of the request that a device belongs to.
+    source
+        Of the function.
+    remembers
+        Whether histories are kept.
+    tell
+        Is told each step as it begins.
+    """
+    ledger = Ledger(remembers=remembers)
+    with ExitStack() as running:
+        sandbox = running.enter_context(
+            running_sandbox(
+                source=source,
+                tell=tell,
+                echo=lambda _, line: ledger.log(line),
+                context={
+                    "worker_concurrency": WORKERS,
+                    "http_requests_per_second": 10_000,
+                    "http_burst": 5_000,
+                },
+            )
+        )
+        name = sandbox.deployment.function_name.partition(":")[0]
+        kill = _killer(sandbox.functions, name, ledger)
+        provider = Provider(faults, ledger, kill, requests)
+        provider.url = running.enter_context(listening(provider.answer))
+        services = Services(sandbox.deployment.url, faults, ledger, kill)
+        around = running.enter_context(listening(services.answer))
+        _lead(sandbox.deployment, provider.url, around, killed=faults.any_ and faults.killed)
+        told = _hear(sandbox.deployment)
+        yield World(sandbox.deployment, sandbox.functions, provider, ledger, told)
+
+
+def _killer(functions: LambdaService, name: str, ledger: Ledger) -> Kill:
+    """Make what kills a process of the function."""
+
+    def kill(process: Process) -> None:
+        for environment in functions.environments(name):
+            if environment.access_key_id == process.access_key:
+                ledger.kill(process.run)
+                with suppress(ProcessLookupError):
+                    os.kill(environment.pid, signal.SIGKILL)
+                _wait_until_gone(environment.pid)
+
+    return kill
+
+
+def _wait_until_gone(pid: int) -> None:
+    """Wait until a process does nothing more: gone, or a zombie that nobody has buried yet."""
+    end = time.monotonic() + _GONE_SECONDS
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.001)
+    raise TimeoutError("a killed process goes on")
+
+
+def _lead(deployment: Deployment, provider: str, around: str, *, killed: bool) -> None:
+    """Lead the function's calls to those that misbehave, by Lambda's own API."""
+    functions = client("lambda", deployment.url)
+    name, _, alias = deployment.function_name.partition(":")
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    functions.update_function_configuration(
+        FunctionName=name,
+        Environment={
+            "Variables": {
+                **variables,
+                "SEND_CONCURRENCY": str(CALLS_AT_ONCE),
+                "AWS_ENDPOINT_URL_PINPOINT": provider,
+                "AWS_ENDPOINT_URL_DYNAMODB": around,
+                "AWS_ENDPOINT_URL_SQS": around,
+                "AWS_ENDPOINT_URL_EVENTBRIDGE": around,
+            }
+        },
+    )
+    version = functions.publish_version(FunctionName=name)["Version"]
+    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+    # A message that failed comes back soon and not after minutes; where its process may have
+    # been killed, when its claim has surely lapsed.
+    client("sqs", deployment.url).set_queue_attributes(
+        QueueUrl=deployment.outputs["QueueUrl"],
+        Attributes={"VisibilityTimeout": "33" if killed else "8"},
+    )
+
+
+def _hear(deployment: Deployment) -> str:
+    """Put everything that the function tells on a queue; give its URL."""
+    sqs, events = client("sqs", deployment.url), client("events", deployment.url)
+    url = str(sqs.create_queue(QueueName=_TOLD)["QueueUrl"])
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    bus = {"EventBusName": deployment.outputs["EventBusName"]}
+    pattern = json.dumps({"source": ["push-sender"]})
+    events.put_rule(Name=_TOLD, EventPattern=pattern, **bus)
+    events.put_targets(Rule=_TOLD, Targets=[{"Id": _TOLD, "Arn": arn["QueueArn"]}], **bus)
+    return url
+
+
+def _received(sqs: Any, url: str) -> list[dict[str, Any]]:
+    """Read all messages of a queue, and let them be seen again."""
+    found: dict[str, dict[str, Any]] = {}
+    while True:
+        answer = sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=5,
+            MessageAttributeNames=["All"],
+        )
+        messages = answer.get("Messages", [])
+        if not messages:
+            break
+        found |= {message["MessageId"]: message for message in messages}
+    for message in found.values():
+        sqs.change_message_visibility(
+            QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+        )
+    return list(found.values())

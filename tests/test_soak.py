@@ -1,0 +1,219 @@
+"""The proof of nothing lost and nothing doubled: a short run, and what its judge finds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from infra.bundle import SOURCE
+from soak.breaks import BREAKS
+from soak.chance import Chance
+from soak.faults import CallFault, Fate, Faults, ServiceFault
+from soak.ledger import Acceptance, Ledger
+from soak.plan import ATTENDED, Asked, Door, plan
+from soak.run import run
+from soak.telling import shortest
+from soak.verdict import Place, Verdict, judge
+
+TOKEN = "device-0000000"
+
+
+def test_a_short_run_under_faults_finds_everybody_in_one_place() -> None:
+    chance = Chance(5)
+    requests = list(plan(500, chance))
+
+    # Killed processes take half a minute each until their claims have lapsed.
+    outcome = run(requests, Faults(chance, killed=False), minutes=5)
+
+    assert outcome.verdict.breaches == []
+    assert outcome.verdict.recipients == 500
+    assert {asked.door for asked in requests} == set(Door)
+    assert outcome.verdict.places[Place.ACCEPTED].total() > 300
+    assert sum(outcome.ledger.troubles.values()) > 20, "too little went wrong to prove anything"
+
+
+def test_the_same_seed_plans_the_same_run() -> None:
+    one, other, third = (list(plan(1_000, Chance(seed))) for seed in (3, 3, 4))
+
+    assert one == other != third
+    assert sum(len(asked.recipients) for asked in one) == 1_000
+    tokens = [recipient["token"] for asked in one for recipient in asked.recipients]
+    assert len(set(tokens)) == 1_000
+
+
+def test_every_kind_of_fault_strikes_and_only_where_it_is_switched_on() -> None:
+    def calls(faults: Faults) -> set[CallFault | None]:
+        return {faults.of_call(f"t{n}", 0, n, 600 if n % 9 == 0 else 1, 0) for n in range(20_000)}
+
+    cut_off = {CallFault.CUT_OFF, CallFault.LATE, CallFault.TRUNCATED, CallFault.WRONG_TYPE}
+    killed = {CallFault.KILLED_BEFORE, CallFault.KILLED_AFTER}
+    chance = Chance(1)
+    assert calls(Faults(chance)) == {None, *CallFault}
+    assert calls(Faults(chance, cut_off=False)) == {None, *CallFault} - cut_off
+    assert calls(Faults(chance, killed=False)) == {None, *CallFault} - killed
+    assert calls(Faults(chance, any_=False)) == {None}
+    faults = Faults(chance)
+    fates = {faults.fate_of(f"t{n}", "GCM") for n in range(20_000)}
+    assert fates | {faults.fate_of("t", "ADM")} == set(Fate)
+    struck = {faults.of_service("events", f"e{n}", 0) for n in range(20_000)}
+    assert struck == {None, *ServiceFault}
+
+
+def asked(door: Door = Door.QUEUE) -> Asked:
+    request: dict[str, Any] = {"recipients": [{"token": TOKEN, "service": "GCM"}], "message": "m"}
+    return Asked(0, door, request, twice=False)
+
+
+def reported(outcome: str, reason: str | None = None) -> dict[str, Any]:
+    return {"results": [{"token": TOKEN, "outcome": outcome, "reason": reason}]}
+
+
+def found(ledger: Ledger, door: Door = Door.QUEUE, letters: tuple[str, ...] = ()) -> Verdict:
+    bodies = [{"Body": json.dumps({"recipients": [{"token": token}]})} for token in letters]
+    return judge([asked(door)], ledger, bodies)
+
+
+def broken(verdict: Verdict) -> list[str]:
+    return [breach.what for breach in verdict.breaches]
+
+
+def took(ledger: Ledger, fault: CallFault | None = None, run: str = "run") -> None:
+    ledger.accept(TOKEN, Acceptance(0, fault, run))
+
+
+def test_who_is_nowhere_is_lost() -> None:
+    for door in Door:
+        assert broken(found(Ledger(), door)) == ["lost"]
+
+
+def test_who_was_accepted_once_is_well() -> None:
+    ledger = Ledger()
+    took(ledger)
+
+    verdict = found(ledger)
+
+    assert broken(verdict) == []
+    assert verdict.places == {Place.ACCEPTED: Counter({"queue": 1})}
+
+
+def test_who_was_accepted_twice_is_doubled_unless_an_answer_was_lost_or_a_process_killed() -> None:
+    heard, cut_off, killed = Ledger(), Ledger(), Ledger()
+    for ledger, fault in ((heard, None), (cut_off, CallFault.CUT_OFF), (killed, None)):
+        took(ledger, fault)
+        took(ledger, run="another")
+    killed.kill("run")
+
+    assert broken(found(heard)) == ["doubled"]
+    assert broken(found(cut_off)) == broken(found(killed)) == []
+    assert list(found(cut_off).twice) == ["answer lost: cut off before the answer"]
+    assert list(found(killed).twice) == ["process killed"]
+
+
+def test_the_last_of_two_needs_no_excuse_and_the_first_does() -> None:
+    ledger = Ledger()
+    took(ledger)
+    took(ledger, CallFault.CUT_OFF, run="another")
+
+    assert broken(found(ledger)) == ["doubled"]
+
+
+def test_who_is_told_dead_and_was_accepted_is_in_two_places() -> None:
+    ledger = Ledger()
+    took(ledger)
+    ledger.tell(TOKEN, "dead_token")
+
+    assert broken(found(ledger)) == ["in several places"]
+
+
+def test_who_is_told_two_things_is_in_two_places() -> None:
+    ledger = Ledger()
+    ledger.tell(TOKEN, "dead_token")
+    ledger.tell(TOKEN, "rejected")
+
+    assert broken(found(ledger)) == ["in several places"]
+
+
+def test_unknown_is_honest_only_where_an_answer_was_not_heard() -> None:
+    ledger = Ledger()
+    ledger.tell(TOKEN, "unknown")
+    assert broken(found(ledger)) == ["in several places"]
+
+    ledger.doubt([TOKEN], "cut off")
+    took(ledger, CallFault.CUT_OFF)
+    assert broken(found(ledger)) == []
+
+
+def test_what_is_reported_accepted_must_have_been_taken() -> None:
+    ledger = Ledger()
+    ledger.answer(0, reported("accepted"))
+
+    assert broken(found(ledger, Door.HTTP)) == ["lost"]
+
+
+def test_the_last_report_is_what_counts_and_requeued_is_no_place() -> None:
+    ledger = Ledger()
+    ledger.answer(0, reported("requeued"))
+    assert broken(found(ledger, Door.REQUEUEING)) == ["lost"]
+
+    ledger.tell(TOKEN, "expired")
+    assert found(ledger, Door.REQUEUEING).places.keys() == {Place.EXPIRED}
+
+
+def test_a_dead_letter_is_lost_when_all_was_mended() -> None:
+    verdict = found(Ledger(), letters=(TOKEN,))
+
+    assert verdict.places.keys() == {Place.DEAD_LETTER}
+    assert broken(verdict) == ["lost"]
+
+
+def test_only_where_nobody_waits_the_log_is_a_place() -> None:
+    ledger = Ledger()
+    ledger.log(json.dumps({"message": "batch delivered", "results": [{"token": digest()}]}))
+
+    for door in Door:
+        expected = [] if door is Door.ASYNCHRONOUS else ["lost"]
+        assert broken(found(ledger, door)) == expected
+
+
+def digest() -> str:
+    from push_sender.telemetry import token_digest
+
+    return token_digest(TOKEN)
+
+
+def test_a_caller_without_a_report_knows_that_it_knows_nothing() -> None:
+    ledger = Ledger()
+    ledger.fail(0, "its process was killed")
+
+    for door in ATTENDED:
+        assert found(ledger, door).places.keys() == {Place.CALLER}
+
+
+def test_of_what_broke_the_shortest_history_is_told_first() -> None:
+    ledger = Ledger()
+    requests = [
+        Asked(
+            number,
+            Door.QUEUE,
+            {"recipients": [{"token": f"t{number}", "service": "GCM"}]},
+            twice=False,
+        )
+        for number in range(3)
+    ]
+    for number, lines in enumerate((5, 1, 3)):
+        for _ in range(lines):
+            ledger.note([f"t{number}"], "something")
+
+    told = shortest(judge(requests, ledger, []), ledger)
+
+    assert [breach.token for breach in told] == ["t1", "t2", "t0"]
+
+
+@pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)
+def test_each_break_still_fits_the_function(each: Any) -> None:
+    for change in each.changes:
+        assert (SOURCE / "push_sender" / change.file).read_text().count(change.old) == 1
+        assert change.old != change.new
