@@ -68,6 +68,7 @@ def running_sandbox(
     context: Mapping[str, Any] = MappingProxyType({}),
     source: Path = SOURCE,
     watch: bool = False,
+    max_environments: int = functions.MAX_ENVIRONMENTS,
     tell: Tell = lambda _: None,
     echo: Callable[[str, str], None] | None = None,
 ) -> Iterator[Sandbox]:
@@ -83,6 +84,8 @@ def running_sandbox(
         The function's.
     watch
         Whether a change of ``source`` is deployed as it comes.
+    max_environments
+        How many copies of a function may run at a time.
     tell
         Is told each step as it begins.
     echo
@@ -127,6 +130,7 @@ def running_sandbox(
             functions.install(
                 runtime,
                 server.url,
+                max_environments=max_environments,
                 credentials=role_credentials,
                 echo=echo,
                 on_failed_event=dead_letter_sender(server.url, role_credentials),

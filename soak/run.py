@@ -18,7 +18,7 @@ from soak.plan import Asked
 from soak.verdict import Verdict, judge
 from soak.world import World, running_world
 
-CALLERS: Final = 5
+CALLERS: Final = 8
 """Who asks at once."""
 
 _LOOK_SECONDS: Final = 0.5

@@ -23,8 +23,11 @@ from soak.ledger import Ledger
 from soak.provider import Kill, Process, Provider, listening
 from soak.services import Services
 
-WORKERS: Final = 4
-"""Copies of the function that work off the queue; a laptop has few cores."""
+WORKERS: Final = 10
+"""Copies of the function that work off the queue at once."""
+
+_COPIES: Final = 24
+"""Copies of it in all: nobody who waits for an answer shall be turned away."""
 
 CALLS_AT_ONCE: Final = 4
 """SendMessages calls of one invocation: few, so that a large request can run out of time."""
@@ -139,6 +142,7 @@ def running_world(
         sandbox = running.enter_context(
             running_sandbox(
                 source=source,
+                max_environments=_COPIES,
                 tell=tell,
                 echo=lambda _, line: ledger.log(line),
                 context={

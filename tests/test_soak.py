@@ -22,16 +22,16 @@ TOKEN = "device-0000000"
 
 
 def test_a_short_run_under_faults_finds_everybody_in_one_place() -> None:
-    chance = Chance(5)
-    requests = list(plan(500, chance))
+    chance = Chance(25)
+    requests = list(plan(400, chance))
 
     # Killed processes take half a minute each until their claims have lapsed.
     outcome = run(requests, Faults(chance, killed=False), minutes=5)
 
     assert outcome.verdict.breaches == []
-    assert outcome.verdict.recipients == 500
+    assert outcome.verdict.recipients == 400
     assert {asked.door for asked in requests} == set(Door)
-    assert outcome.verdict.places[Place.ACCEPTED].total() > 300
+    assert outcome.verdict.places[Place.ACCEPTED].total() > 250
     assert sum(outcome.ledger.troubles.values()) > 20, "too little went wrong to prove anything"
 
 
