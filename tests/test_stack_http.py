@@ -21,8 +21,7 @@ from aws_cdk.aws_apigatewayv2_integrations import HttpUrlIntegration
 
 from infra.push_sender import PushSender
 from infra.settings import Settings
-from push_sender.telemetry import Telemetry
-from tests.invocation import log_lines
+from tests.invocation import Invocation, Push, log_lines
 
 API = "AWS::ApiGatewayV2::"
 
@@ -267,17 +266,15 @@ def test_a_line_of_the_access_log_is_json_whatever_a_request_lacks(full: Synthes
 
 
 def test_the_access_log_and_the_functions_log_join(
-    full: Synthesis, capsys: pytest.CaptureFixture[str]
+    full: Synthesis, push: Push, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given what the function names an invocation by
-    telemetry = Telemetry()
-    telemetry.invoked("the-id-of-the-invocation")
-    telemetry.warn("a line")
+    push({"recipient": {"token": "t", "service": "GCM"}, "message": "m"})
     (joined,) = (
         name
         for line in log_lines(capsys.readouterr().out)
         for name, value in line.items()
-        if value == "the-id-of-the-invocation"
+        if value == Invocation(1).aws_request_id
     )
     # Then the access log has it under the same name
     assert access_log(full)[1][joined] == "$context.integration.requestId"
