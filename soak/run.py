@@ -23,7 +23,6 @@ CALLERS: Final = 8
 
 _LOOK_SECONDS: Final = 0.5
 _QUIET_LOOKS: Final = 4
-_REDRIVES: Final = 12
 
 
 class TimeIsUpError(Exception):
@@ -86,13 +85,14 @@ def run(
             _ask_all(world, requests, end, tell)
             settle(world, end, tell, "working off what was put on the queue")
             world.provider.mend()
-            for _ in range(_REDRIVES):
-                if not world.dead_letters():
-                    break
+            letters, before = world.dead_letters(), set[str]()
+            while letters and (bodies := {letter["Body"] for letter in letters}) != before:
+                before = bodies
                 tell("mended; sending the dead letters again")
                 world.redrive()
                 settle(world, end, tell, "working off what was sent again")
-        verdict = judge(requests, world.ledger, world.dead_letters())
+                letters = world.dead_letters()
+        verdict = judge(requests, world.ledger, letters)
         return Outcome(verdict, world.ledger, time.monotonic() - began)
 
 
