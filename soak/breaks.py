@@ -29,7 +29,7 @@ from infra.bundle import SOURCE
 
 RECIPIENTS: Final = 4_000
 SEED: Final = 37
-MINUTES: Final = 5.0
+MINUTES: Final = 3.0
 
 
 class Change(NamedTuple):
