@@ -18,7 +18,7 @@ from sandbox.running import running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from soak.faults import Faults
-from soak.lapse import waiting
+from soak.lapse import taken, waiting
 from soak.ledger import Ledger
 from soak.provider import Kill, Process, Provider, listening
 from soak.services import Services
@@ -31,9 +31,6 @@ _COPIES: Final = 24
 
 CALLS_AT_ONCE: Final = 4
 """SendMessages calls of one invocation: few, so that a large request can run out of time."""
-
-_RECEIVES: Final = 50
-"""Calls for events in a row: a broken function may tell more than anybody can read."""
 
 _GONE_SECONDS: Final = 5.0
 _TOLD: Final = "soak-told"
@@ -54,7 +51,7 @@ class World:
     ledger
         What everybody saw.
     told
-        The URL of a queue with every event that the function tells.
+        The ARN of a queue with every event that the function tells.
     """
 
     deployment: Deployment
@@ -91,19 +88,11 @@ class World:
         )
 
     def listen(self) -> int:
-        """Take in the events that were told meanwhile, or some; give how many."""
-        sqs = client("sqs", self.deployment.url)
-        taken = 0
-        for _ in range(_RECEIVES):
-            answer = sqs.receive_message(QueueUrl=self.told, MaxNumberOfMessages=10)
-            messages = answer.get("Messages", [])
-            if not messages:
-                break
-            for message in messages:
-                self._take(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=self.told, ReceiptHandle=message["ReceiptHandle"])
-            taken += len(messages)
-        return taken
+        """Take in the events that were told meanwhile; give how many."""
+        bodies = taken(self.told)
+        for body in bodies:
+            self._take(json.loads(body))
+        return len(bodies)
 
     def _take(self, event: dict[str, Any]) -> None:
         detail = event["detail"]
@@ -224,15 +213,16 @@ def _lead(deployment: Deployment, provider: str, around: str, *, killed: bool) -
 
 
 def _hear(deployment: Deployment) -> str:
-    """Put everything that the function tells on a queue; give its URL."""
+    """Put everything that the function tells on a queue; give its ARN."""
     sqs, events = client("sqs", deployment.url), client("events", deployment.url)
     url = str(sqs.create_queue(QueueName=_TOLD)["QueueUrl"])
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    arn = str(answer["Attributes"]["QueueArn"])
     bus = {"EventBusName": deployment.outputs["EventBusName"]}
     pattern = json.dumps({"source": ["push-sender"]})
     events.put_rule(Name=_TOLD, EventPattern=pattern, **bus)
-    events.put_targets(Rule=_TOLD, Targets=[{"Id": _TOLD, "Arn": arn["QueueArn"]}], **bus)
-    return url
+    events.put_targets(Rule=_TOLD, Targets=[{"Id": _TOLD, "Arn": arn}], **bus)
+    return arn
 
 
 def _received(sqs: Any, url: str) -> list[dict[str, Any]]:
