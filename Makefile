@@ -26,8 +26,8 @@ help: ## list the commands
 demo: $(INSTALLED) ## push AWS's own example through all four services, on this machine
 	@$(BIN)/python -m sandbox demo
 
-sandbox: $(INSTALLED) ## keep the local AWS running (PORT=4580), for aws and boto3 to call
-	@$(BIN)/python -m sandbox up --port $(PORT)
+sandbox: $(INSTALLED) ## keep the local AWS and its inbox running (PORT=4580)
+	@$(BIN)/python -m sandbox up --port $(PORT) $(ARGS)
 
 synth: $(CDK) ## what would be deployed, into cdk.out; needs no account
 	@$(CDK) synth --quiet $(ARGS)
@@ -103,6 +103,6 @@ $(INSTALLED): requirements.txt lambda_src/requirements.txt
 	@touch $@
 
 $(CDK): package.json package-lock.json $(INSTALLED)
-	@echo "Installing the CDK's command line into node_modules." >&2
+	@echo "Installing the CDK's command line and more into node_modules." >&2
 	@$(BIN)/npm ci --no-fund --no-audit --loglevel=error
 	@touch $@

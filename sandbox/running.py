@@ -27,7 +27,7 @@ from sandbox.http_apis.front_door import FrontDoor
 from sandbox.http_apis.requests import PREFIX as HTTP_APIS
 from sandbox.permissions.service import Permissions
 from sandbox.permissions.sessions import role_credentials
-from sandbox.push import inbox
+from sandbox.push import pages
 from sandbox.push import service as push
 from sandbox.server import Server
 from sandbox.stack.account import sandbox_context
@@ -114,7 +114,7 @@ def running_sandbox(
         server = running.enter_context(
             Server(
                 port,
-                mounts={"/sandbox": inbox.inbox_app},
+                mounts={"/sandbox": pages.application},
                 guard=permissions.guard,
                 unguarded={HTTP_APIS: front_door.application},
             )

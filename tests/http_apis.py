@@ -24,7 +24,7 @@ from sandbox.http_apis.front_door import FrontDoor
 from sandbox.http_apis.requests import PREFIX
 from sandbox.permissions.service import Permissions
 from sandbox.permissions.sessions import role_credentials
-from sandbox.push import inbox
+from sandbox.push import pages
 from sandbox.push import service as push_service
 from sandbox.running import runtime_packages
 from sandbox.server import Server
@@ -351,7 +351,7 @@ def running_sandbox(place: Path) -> Iterator[Sandbox]:
     door = FrontDoor(permissions.allow_caller, clock=clock)
     with (
         Server(
-            mounts={"/sandbox": inbox.inbox_app},
+            mounts={"/sandbox": pages.application},
             guard=permissions.guard,
             unguarded={PREFIX: door.application},
         ) as server,

@@ -21,7 +21,7 @@ from sandbox.functions import service as functions
 from sandbox.functions.service import LambdaService
 from sandbox.permissions.service import Permissions
 from sandbox.permissions.sessions import role_credentials
-from sandbox.push import inbox
+from sandbox.push import pages
 from sandbox.push import service as push_service
 from sandbox.running import runtime_packages
 from sandbox.server import Server
@@ -219,7 +219,7 @@ def running_sandbox(**settings: Any) -> Iterator[Sandbox]:
     cloudformation.install()
     permissions = Permissions()
     with (
-        Server(mounts={"/sandbox": inbox.inbox_app}, guard=permissions.guard) as server,
+        Server(mounts={"/sandbox": pages.application}, guard=permissions.guard) as server,
         functions.install(
             runtime_packages(),
             server.url,

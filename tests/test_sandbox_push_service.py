@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from sandbox.push import devices, inbox
+from sandbox.push import devices, inbox, pages
 from sandbox.push import service as push_service
 from sandbox.server import Server
 
@@ -41,7 +41,7 @@ EVERY_CHANNEL = tuple(devices.CHANNELS)
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     push_service.install()
-    with Server(mounts={"/sandbox": inbox.inbox_app}) as server:
+    with Server(mounts={"/sandbox": pages.application}) as server:
         yield server.url
 
 

@@ -5,10 +5,14 @@ Apart from the others, because moto's state is the process's: one sandbox at a t
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -86,3 +90,26 @@ def test_a_bad_setting_is_one_clear_message(setting: str, fault: str) -> None:
     assert result.returncode == 1
     assert fault in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_inbox_is_named_first_and_its_buttons_send_through_the_stacks_project() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "up", "--port", "0"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            before = "".join(takewhile(lambda line: "Ready" not in line, process.stdout))
+            (page,) = re.findall(r"http://\S+", before)
+            assert page.endswith("/sandbox/")
+            body = json.dumps({"token": "sandbox-accepted", "service": "GCM"}).encode()
+            asked = Request(f"{page}send", body, {"Content-Type": "application/json"})  # noqa: S310  loopback
+            with urlopen(asked) as answer:  # noqa: S310  loopback
+                result = json.load(answer)["answer"]["Result"]["sandbox-accepted"]
+        finally:
+            process.kill()
+
+    assert result["DeliveryStatus"] == "SUCCESSFUL"

@@ -1,31 +1,26 @@
-"""What the sandbox's devices were sent, and the pages that list and clear it.
+"""What the sandbox's devices were sent.
 
 Every inbox hangs on moto's own object for a Pinpoint project, so that accounts and regions
 stay apart and moto's reset, or deleting the project, forgets it. It holds the last
-``KEPT`` pushes of its project. ``inbox_app`` is a WSGI application for the paths under
-``/sandbox/``; it needs no signature and is meant for a server on loopback alone.
+``KEPT`` pushes of its project and counts those it dropped for them. Who reads it is told by
+``listing`` and ``pages``.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-import re
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import takewhile
+from typing import Any, Final, NamedTuple
 
 from moto.core.base_backend import backend_lock
 from moto.pinpoint.models import App, pinpoint_backends
-from werkzeug.wrappers import Request, Response
-
-from sandbox.push import devices
 
 KEPT: Final = 10_000
 _ATTRIBUTE: Final = "push_sandbox_inbox"
-_order: Final = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +55,60 @@ class Push:
         }
 
 
+class Numbers:
+    """Numbers of pushes in the order of arrival, over all projects.
+
+    They begin at the clock's microseconds: a reader that remembers the last number it saw
+    can go on where it was after the sandbox has started anew, for no sandbox takes a million
+    pushes a second.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = time.time_ns() // 1_000
+
+    def last(self) -> int:
+        """Return the last number that was taken."""
+        return self._last
+
+    def take(self, count: int) -> range:
+        """Return the next numbers."""
+        with self._lock:
+            first = self._last + 1
+            self._last += count
+            return range(first, self._last + 1)
+
+
+numbers: Final = Numbers()
+
+
+class Contents(NamedTuple):
+    """What an inbox holds at one moment.
+
+    Attributes
+    ----------
+    pushes
+        Copied, with their numbers.
+    oldest
+        The lowest number of all that is kept, whether it was asked for or not.
+    kept
+        How many pushes there are, and ``dropped`` how many had to make room for them.
+    """
+
+    pushes: list[tuple[int, Push]]
+    calls: Counter[int]
+    oldest: int | None
+    kept: int
+    dropped: int
+
+
 class Inbox:
     """The pushes of one project, its calls by HTTP status, and the attempts of its tokens."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pushes: deque[tuple[int, Push]] = deque(maxlen=KEPT)
+        self._dropped = 0
         self._calls: Counter[int] = Counter()
         self._attempts: Counter[tuple[str, str]] = Counter()
 
@@ -83,21 +126,28 @@ class Inbox:
     def keep(self, pushes: list[Push]) -> None:
         """Take in the pushes of one call, and forget the oldest beyond ``KEPT``."""
         with self._lock:
-            self._pushes.extend((next(_order), push) for push in pushes)
+            # Numbered under this lock: who knows a number finds the push when it gets the lock.
+            numbered = zip(numbers.take(len(pushes)), pushes, strict=True)
+            self._dropped += max(0, len(self._pushes) + len(pushes) - KEPT)
+            self._pushes.extend(numbered)
 
     def clear(self) -> int:
         """Forget pushes, calls and attempts; return how many pushes there were."""
         with self._lock:
             count = len(self._pushes)
             self._pushes.clear()
+            self._dropped = 0
             self._calls.clear()
             self._attempts.clear()
             return count
 
-    def contents(self) -> tuple[list[tuple[int, Push]], Counter[int]]:
-        """Return a copy of the pushes, each with its place in the order, and of the calls."""
+    def contents(self, since: int = 0) -> Contents:
+        """Return what there is, of the pushes those with a number after ``since``."""
         with self._lock:
-            return list(self._pushes), Counter(self._calls)
+            newest_first = takewhile(lambda numbered: numbered[0] > since, reversed(self._pushes))
+            pushes = list(newest_first)[::-1]
+            oldest = self._pushes[0][0] if self._pushes else None
+            return Contents(pushes, Counter(self._calls), oldest, len(self._pushes), self._dropped)
 
 
 def inbox_of(app: App) -> Inbox:
@@ -106,81 +156,11 @@ def inbox_of(app: App) -> Inbox:
     return inbox
 
 
-def _every_inbox() -> Iterator[Inbox]:
+def every_inbox() -> Iterator[Inbox]:
+    """Go through the inboxes of all projects, accounts and regions."""
     with backend_lock:
         backends = [backend for _, _, backend in pinpoint_backends.iter_backends()]
     for backend in backends:
         # The vars of a backend that is being reset are empty for a moment.
         for app in list(vars(backend).get("apps", {}).values()):
             yield inbox_of(app)
-
-
-class BadQueryError(ValueError):
-    """A query that the page does not understand; the text says what it takes."""
-
-
-def _listing(query: Mapping[str, str]) -> dict[str, Any]:
-    filters = ("token", "service", "application_id", "door")
-    unknown = set(query) - {*filters, "limit"}
-    limit = query.get("limit", "all")
-    if unknown or not re.fullmatch(r"all|[0-9]{1,9}", limit):
-        raise BadQueryError(f"takes {', '.join(filters)}, and limit as a whole number")
-    pushes: list[tuple[int, Push]] = []
-    calls: Counter[int] = Counter()
-    for inbox in _every_inbox():
-        some, counted = inbox.contents()
-        pushes += some
-        calls += counted
-    wanted = [(key, query[key]) for key in filters if key in query]
-    pushes = [
-        (place, push)
-        for place, push in pushes
-        if all(getattr(push, key) == value for key, value in wanted)
-    ]
-    pushes.sort(key=lambda placed: placed[0])
-    newest = pushes if limit == "all" else pushes[max(0, len(pushes) - int(limit)) :]
-    return {
-        "messages": [push.as_json() for _, push in newest],
-        "calls": {str(status): calls[status] for status in sorted(calls)},
-    }
-
-
-def _clearing(query: Mapping[str, str]) -> dict[str, Any]:
-    if query:
-        raise BadQueryError("clears everything and takes no filter")
-    return {"cleared": sum(inbox.clear() for inbox in _every_inbox())}
-
-
-def _tokens(query: Mapping[str, str]) -> dict[str, Any]:
-    if query:
-        raise BadQueryError("takes no filter")
-    return {"tokens": devices.table()}
-
-
-_PAGES: Final = {
-    "/sandbox/messages": {"GET": _listing, "DELETE": _clearing},
-    "/sandbox/tokens": {"GET": _tokens},
-}
-
-
-@Request.application
-def inbox_app(request: Request) -> Response:
-    """Answer the paths under ``/sandbox/``, in JSON."""
-    # A server that mounts this under /sandbox has put that part into the root path.
-    path = request.root_path + request.path
-    methods = _PAGES.get(path)
-    if methods is None:
-        return _json({"message": f"There are: {', '.join(_PAGES)}"}, 404)
-    page = methods.get(request.method)
-    if page is None:
-        allowed = ", ".join(methods)
-        return _json({"message": f"Takes: {allowed}"}, 405, {"Allow": allowed})
-    try:
-        return _json(page(request.args), 200)
-    except BadQueryError as fault:
-        return _json({"message": f"{request.method} {path} {fault}"}, 400)
-
-
-def _json(body: object, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    text = json.dumps(body, indent=2) + "\n"
-    return Response(text, status, headers, content_type="application/json")

@@ -1,9 +1,9 @@
 """AWS End User Messaging Push (Pinpoint's ``SendMessages``) and its channels, inside moto.
 
 moto's own server has Pinpoint's projects and lacks what sends. ``install`` adds the missing
-addresses to moto's table; all state hangs on moto's own project objects. What a device
-answers is in ``devices``, what it was sent in ``inbox``, and what the API makes of a request
-in ``requests``.
+addresses to moto's table. Projects and their channels are in ``projects``, what a device
+answers in ``devices``, what it was sent in ``inbox``, and what the API makes of a request in
+``requests``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from moto.core.common_types import TYPE_RESPONSE
-from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.pinpoint import urls
 from moto.pinpoint.exceptions import ApplicationNotFound
-from moto.pinpoint.models import App, pinpoint_backends
+from moto.pinpoint.models import App
 from moto.pinpoint.responses import PinpointResponse
 
 from sandbox.doors import door_of
 from sandbox.push import devices
 from sandbox.push.devices import CHANNELS, CallRefused
 from sandbox.push.inbox import Inbox, Push, inbox_of
+
+# Channels are set up through this module, too: the names are part of what it offers.
+from sandbox.push.projects import add_project
+from sandbox.push.projects import channels_of as channels_of
+from sandbox.push.projects import enable_channel as enable_channel
+from sandbox.push.projects import update_channel as update_channel
 from sandbox.push.requests import (
     RefusedError,
     body_shape,
@@ -37,8 +42,6 @@ from sandbox.push.requests import (
     operation,
 )
 
-_CHANNELS_ATTRIBUTE: Final = "push_sandbox_channels"
-
 
 @dataclass(slots=True)
 class Options:
@@ -48,9 +51,12 @@ class Options:
     ----------
     latency
         Seconds that every SendMessages call takes, on top of what its devices ask for.
+    any_project
+        Whether a project that nobody has made is there all the same, from its first use on.
     """
 
     latency: float = 0.0
+    any_project: bool = False
 
 
 options: Final = Options()
@@ -64,63 +70,6 @@ def install() -> None:
     for path in ("messages", "channels", "channels/(?P<channel_type>[^/]+)"):
         address = "{0}/v1/apps/(?P<app_id>[^/]+)/" + path + "$"
         urls.url_paths[address] = PushResponse.dispatch
-
-
-def enable_channel(
-    application_id: str,
-    channel: str,
-    *,
-    account_id: str = DEFAULT_ACCOUNT_ID,
-    region_name: str = "us-east-1",
-    enabled: bool = True,
-) -> None:
-    """Enable (or disable) a channel of a project, from Python and without credentials.
-
-    Parameters
-    ----------
-    application_id
-        A project that exists in the account and region; else moto's ``ApplicationNotFound``.
-    channel
-        A key of ``devices.CHANNELS``, such as ``APNS_SANDBOX``.
-    """
-    app = pinpoint_backends[account_id][region_name].get_app(application_id)
-    update_channel(app, channel, {"Enabled": enabled})
-
-
-def update_channel(app: App, channel: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Create or change a channel as the API's Update…Channel does; return its state.
-
-    Of the credentials in ``request`` only their presence is kept: the real API does not give
-    them back either. Unlike AWS, nobody asks the provider whether they are right. A channel
-    is disabled until a request says ``Enabled``; what AWS takes for granted is not documented.
-    """
-    now = _now()
-    old = channels_of(app).get(channel, {"CreationDate": now, "Version": 0, "Enabled": False})
-    credentials = request.keys() - {"Enabled", "DefaultAuthenticationMethod"}
-    state = {
-        **old,
-        "ApplicationId": app.application_id,
-        "Id": channel.lower(),
-        "Platform": channel,
-        "Enabled": request.get("Enabled", old["Enabled"]),
-        "HasCredential": bool(credentials) or old.get("HasCredential", False),
-        "HasTokenKey": "TokenKey" in credentials or old.get("HasTokenKey", False),
-        "HasFcmServiceCredentials": "ServiceJson" in credentials
-        or old.get("HasFcmServiceCredentials", False),
-        "IsArchived": False,
-        "LastModifiedDate": now,
-        "Version": old["Version"] + 1,
-    }
-    if "DefaultAuthenticationMethod" in request:
-        state["DefaultAuthenticationMethod"] = request["DefaultAuthenticationMethod"]
-    channels_of(app)[channel] = state
-    return state
-
-
-def channels_of(app: App) -> dict[str, dict[str, Any]]:
-    """Return the channels of a project that were ever set up, by ChannelType."""
-    channels: dict[str, dict[str, Any]] = vars(app).setdefault(_CHANNELS_ATTRIBUTE, {})
-    return channels
 
 
 class PushResponse(PinpointResponse):
@@ -201,9 +150,12 @@ class PushResponse(PinpointResponse):
         return self.path.rstrip("/").rpartition("/")[2].upper()
 
     def _app(self) -> App:
+        application_id = self.uri_match["application-id"]
         try:
-            return self.pinpoint_backend.get_app(self.uri_match["application-id"])
+            return self.pinpoint_backend.get_app(application_id)
         except ApplicationNotFound:
+            if options.any_project:
+                return add_project(self.pinpoint_backend, application_id)
             raise RefusedError("NotFoundException", "Resource not found") from None
 
     def _send(self, app: App, inbox: Inbox) -> tuple[dict[str, Any], int]:

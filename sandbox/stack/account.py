@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.pinpoint.models import App, pinpoint_backends
+from moto.pinpoint.models import pinpoint_backends
 
 from infra.settings import CredentialKind, Settings
-from sandbox.push.devices import CHANNELS
-from sandbox.push.service import update_channel
+from sandbox.push.projects import add_project
 from sandbox.stack.synthesis import REPOSITORY
 
 REGION: Final = "us-east-1"
@@ -111,7 +110,7 @@ def furnish(url: str, settings: Settings) -> None:
         content = json.dumps(made_up)
         secrets.create_secret(Name=secret.id, SecretString=content, **version)
     for application_id in {settings.application_id, *settings.extra_application_ids} - {None}:
-        _add_project(str(application_id))
+        add_project(pinpoint_backends[ACCOUNT_ID][REGION], str(application_id))
 
 
 def _bootstrap(url: str) -> None:
@@ -129,14 +128,3 @@ def _bootstrap(url: str) -> None:
         iam.put_role_policy(
             RoleName=name, PolicyName="everything", PolicyDocument=json.dumps(_EVERYTHING)
         )
-
-
-def _add_project(application_id: str) -> None:
-    """Add a project with an id that is known already, which no API can."""
-    backend = pinpoint_backends[ACCOUNT_ID][REGION]
-    app = App(ACCOUNT_ID, REGION, f"existing-{application_id}")
-    app.application_id = application_id
-    app.arn = f"{app.arn.rpartition('/')[0]}/{application_id}"
-    backend.apps[application_id] = app
-    for channel in CHANNELS:
-        update_channel(app, channel, {"Enabled": True})

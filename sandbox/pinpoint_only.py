@@ -1,0 +1,63 @@
+"""SendMessages with the inbox and nothing else, for any program that pushes.
+
+No bundle, no stack, no CDK: it starts in a moment, and needs nothing of this project's
+function. Any application id is a project here, from its first use on, with every channel
+enabled.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from rich.console import Console
+
+from sandbox.push import pages
+from sandbox.push import service as push
+from sandbox.server import Server
+
+
+@contextmanager
+def running_pinpoint(port: int = 0) -> Iterator[Server]:
+    """Run the push service inside a ``with`` block.
+
+    Parameters
+    ----------
+    port
+        On 127.0.0.1; 0 takes a free one.
+
+    Raises
+    ------
+    PortTakenError
+        If something else listens on the port.
+    """
+    push.install()
+    push.options.any_project = True
+    try:
+        with Server(port, mounts={pages.PAGE.rstrip("/"): pages.application}) as server:
+            yield server
+    finally:
+        push.options.any_project = False
+
+
+def up(console: Console, port: int) -> NoReturn:
+    """Keep it running until a signal ends it."""
+    with running_pinpoint(port) as server:
+        console.print(
+            f"The inbox is at [bold]{server.url}{pages.PAGE}[/bold]\n\n"
+            "[green]Ready.[/green] Ctrl-C ends it.\n\n"
+            "Any program that pushes through Pinpoint shows its pushes there, with any\n"
+            "application id, if it is started where this was said:\n"
+        )
+        console.print(commands(server.url), markup=False, soft_wrap=True)
+        while True:
+            signal.pause()
+
+
+def commands(url: str) -> str:
+    """Write what a shell is told so that programs push here."""
+    return f"""\
+export AWS_ENDPOINT_URL_PINPOINT={url} AWS_DEFAULT_REGION=us-east-1
+export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"""
