@@ -63,6 +63,12 @@ def waiting(queue_arn: str) -> int:
         return len(_messages(queue_arn))
 
 
+def bodies(queue_arn: str) -> list[str]:
+    """Read everything that lies in a queue, and leave it there."""
+    with ONE_AT_A_TIME:
+        return [message.body for message in _messages(queue_arn)]
+
+
 def taken(queue_arn: str) -> list[str]:
     """Take everything out of a queue, and give the bodies.
 
@@ -72,9 +78,9 @@ def taken(queue_arn: str) -> list[str]:
     if queue is None:
         return []
     with ONE_AT_A_TIME:
-        bodies = [message.body for message in queue._messages]
+        found = [message.body for message in queue._messages]
         queue._messages = []
-    return bodies
+    return found
 
 
 def oldest_seconds(queue_arn: str) -> float:

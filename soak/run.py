@@ -86,8 +86,8 @@ def run(
             settle(world, end, tell, "working off what was put on the queue")
             world.provider.mend()
             letters, before = world.dead_letters(), set[str]()
-            while letters and (bodies := {letter["Body"] for letter in letters}) != before:
-                before = bodies
+            while letters and set(letters) != before:
+                before = set(letters)
                 tell("mended; sending the dead letters again")
                 world.redrive()
                 settle(world, end, tell, "working off what was sent again")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from soak.faults import UNHEARD
 from soak.ledger import Acceptance, Ledger
@@ -90,9 +90,7 @@ class Verdict:
         return sum(counts.total() for counts in self.places.values())
 
 
-def judge(
-    everything: Iterable[Asked], ledger: Ledger, dead_letters: Sequence[Mapping[str, Any]]
-) -> Verdict:
+def judge(everything: Iterable[Asked], ledger: Ledger, dead_letters: Iterable[str]) -> Verdict:
     """Find each recipient's place, and whatever should not be.
 
     Parameters
@@ -102,7 +100,7 @@ def judge(
     ledger
         What was seen.
     dead_letters
-        What lies in the dead-letter queue in the end, as SQS gives it.
+        The bodies of what lies in the dead-letter queue in the end.
     """
     verdict = Verdict()
     buried = set(_buried(dead_letters))
@@ -189,9 +187,9 @@ def _answered(asked: Asked, ledger: Ledger) -> dict[str, str]:
     return words
 
 
-def _buried(dead_letters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _buried(dead_letters: Iterable[str]) -> Iterator[str]:
     for letter in dead_letters:
-        request = json.loads(letter["Body"])
+        request = json.loads(letter)
         request = request.get("detail", request)
         for recipient in request.get("recipients") or [request["recipient"]]:
             yield recipient["token"]

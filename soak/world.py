@@ -18,7 +18,7 @@ from sandbox.running import running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from soak.faults import Faults
-from soak.lapse import taken, waiting
+from soak.lapse import bodies, taken, waiting
 from soak.ledger import Ledger
 from soak.provider import Kill, Process, Provider, listening
 from soak.services import Services
@@ -73,11 +73,9 @@ class World:
         """Tell whether any process of the function is at work."""
         return any(not each.reusable for each in self.functions.environments(self.function_name))
 
-    def dead_letters(self) -> list[dict[str, Any]]:
-        """Read the dead letters; they stay where they are."""
-        return _received(
-            client("sqs", self.deployment.url), self.deployment.outputs["DeadLetterQueueUrl"]
-        )
+    def dead_letters(self) -> list[str]:
+        """Read the bodies of the dead letters; they stay where they are."""
+        return bodies(self.deployment.outputs["DeadLetterQueueArn"])
 
     def redrive(self) -> None:
         """Send the dead letters again, as an operator does."""
@@ -89,10 +87,10 @@ class World:
 
     def listen(self) -> int:
         """Take in the events that were told meanwhile; give how many."""
-        bodies = taken(self.told)
-        for body in bodies:
+        told = taken(self.told)
+        for body in told:
             self._take(json.loads(body))
-        return len(bodies)
+        return len(told)
 
     def _take(self, event: dict[str, Any]) -> None:
         detail = event["detail"]
@@ -223,24 +221,3 @@ def _hear(deployment: Deployment) -> str:
     events.put_rule(Name=_TOLD, EventPattern=pattern, **bus)
     events.put_targets(Rule=_TOLD, Targets=[{"Id": _TOLD, "Arn": arn}], **bus)
     return arn
-
-
-def _received(sqs: Any, url: str) -> list[dict[str, Any]]:
-    """Read all messages of a queue, and let them be seen again."""
-    found: dict[str, dict[str, Any]] = {}
-    while True:
-        answer = sqs.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            VisibilityTimeout=5,
-            MessageAttributeNames=["All"],
-        )
-        messages = answer.get("Messages", [])
-        if not messages:
-            break
-        found |= {message["MessageId"]: message for message in messages}
-    for message in found.values():
-        sqs.change_message_visibility(
-            QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-        )
-    return list(found.values())

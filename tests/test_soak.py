@@ -72,7 +72,7 @@ def reported(outcome: str, reason: str | None = None) -> dict[str, Any]:
 
 
 def found(ledger: Ledger, door: Door = Door.QUEUE, letters: tuple[str, ...] = ()) -> Verdict:
-    bodies = [{"Body": json.dumps({"recipients": [{"token": token}]})} for token in letters]
+    bodies = [json.dumps({"recipients": [{"token": token}]}) for token in letters]
     return judge([asked(door)], ledger, bodies)
 
 
