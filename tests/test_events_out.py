@@ -253,6 +253,38 @@ def test_a_bus_that_refuses_costs_the_events_and_no_push_is_sent_again(
     assert metrics["EventsNotSent"] == [2]
 
 
+def test_what_there_is_no_time_to_tell_is_told_when_the_message_comes_back_and_nothing_is_sent(
+    account: Account,
+    push: Push,
+    answering: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    account.send(to("dead", "fine"))
+    event = account.receive()
+
+    def slowly_refuse(_operation: str, _body: Json) -> tuple[int, Json]:
+        time.sleep(1.9)  # which is all the time that there is
+        return 500, {}
+
+    with running_service(slowly_refuse) as bus, monkeypatch.context() as slow:
+        slow.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
+        first = push(event, 3)
+    sent = list(answering.tokens)
+    printed = capsys.readouterr().out
+    again = push(event)
+
+    (record,) = event["Records"]
+    assert first == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+    (line,) = (line for line in log_lines(printed) if line["message"].startswith("message ret"))
+    assert line["error"] == "BusUnavailable"
+    assert "EventsNotSent" not in printed
+    assert again == {"batchItemFailures": []}
+    assert answering.tokens == sent == ["dead", "fine"]
+    (update,) = account.events_told("Push Token Update")
+    assert [told["token"] for told in update["detail"]["tokens"]] == ["dead"]
+
+
 def test_the_example_entry_comes_through_the_bus_to_the_queue_and_is_sent(
     account: Account, work_off: WorkOff, answering: Provider
 ) -> None:

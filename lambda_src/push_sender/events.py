@@ -1,8 +1,8 @@
 """Events out: what those learn who wait for no answer, and how it is put on the bus.
 
 Their details are described by the JSON Schemas in ``docs/events``. They hold tokens, because
-whoever cleans up a database needs them; they hold no text. Nothing here ever raises because
-the bus refuses: pushes are not sent again for that.
+whoever cleans up a database needs them; they hold no text. Nothing here raises because the
+bus refuses: that is told, and whoever called decides.
 """
 
 from __future__ import annotations
@@ -48,10 +48,35 @@ class Event(NamedTuple):
 
 
 class Unput(NamedTuple):
-    """Events that the bus did not take, and the code of the last error."""
+    """Events that the bus did not take.
+
+    Attributes
+    ----------
+    events
+        How many.
+    code
+        Of the last error.
+    in_haste
+        Whether it was given up for lack of time, and not after all tries.
+    """
 
     events: int
     code: str
+    in_haste: bool
+
+
+class BusUnavailable(Exception):  # noqa: N818  said as QueueUnavailable is
+    """There was no time left in which to put events on the bus.
+
+    Attributes
+    ----------
+    reason
+        The bus's code or the exception's name, for logs.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"events could not be put on the bus in time ({reason})")
 
 
 def token_updates(
@@ -175,7 +200,7 @@ class EventBus:
 
     def _put(self, entries: Sequence[Mapping[str, str]], last_start: float) -> Unput | None:
         if time.monotonic() > last_start:
-            return Unput(len(entries), "deadline")
+            return Unput(len(entries), "deadline", in_haste=True)
         for number in range(1, TRIES + 1):
             try:
                 answers = self._client.put_events(Entries=entries)["Entries"]
@@ -191,9 +216,9 @@ class EventBus:
                     return None
                 entries = [entry for entry, _ in refused]
                 code = str(refused[-1][1])
-            if number == TRIES or not pause(number, last_start):
-                break
-        return Unput(len(entries), code)
+            if number < TRIES and not pause(number, last_start):
+                return Unput(len(entries), code, in_haste=True)
+        return Unput(len(entries), code, in_haste=False)
 
 
 def _about(submission: Submission, report: Report) -> dict[str, Any]:

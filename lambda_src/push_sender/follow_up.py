@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Final
 
 from push_sender.events import (
+    BusUnavailable,
     Event,
     EventBus,
     delivery_failed,
@@ -112,9 +113,10 @@ class FollowUp:
 
         Raises
         ------
-        QueueUnavailable
-            If something did not reach its queue. The request must be repeated whole: with a
-            key nothing is sent again, and what has reached a queue is harmless there twice.
+        QueueUnavailable, BusUnavailable
+            If something did not reach its queue, or there was no time to tell the bus. The
+            request must be repeated whole: with a key nothing is sent again, and what has
+            reached a queue or the bus is harmless there twice.
         """
         endings = self._endings(submission, report)
         if replaced := endings.changed.pop("replacement_token", []):
@@ -132,7 +134,7 @@ class FollowUp:
             replayed=report["replayed"],
             summary=summary,
         )
-        self._put(_events(submission, report, endings, summary), last_start)
+        self._put(_events(submission, report, endings, summary), last_start, comes_back=True)
 
     def requeue(self, submission: Submission, report: Report, *, last_start: float) -> None:
         """Hand to the queue what could not be sent now, and say so in the report.
@@ -275,10 +277,19 @@ class FollowUp:
                 pushes=buried,
             )
 
-    def _put(self, events: Iterable[Event], last_start: float) -> None:
+    def _put(self, events: Iterable[Event], last_start: float, *, comes_back: bool = False) -> None:
+        """Put events on the bus. What it refuses is told to the log and lost.
+
+        For lack of time nothing is lost that can come back: the next time there is nothing
+        to send, and so there is time.
+        """
         if self._bus is None:
             return
-        for unput in self._bus.put(events, last_start=last_start):
+        unputs = self._bus.put(events, last_start=last_start)
+        for unput in unputs:
+            if comes_back and unput.in_haste:
+                raise BusUnavailable(unput.code)
+        for unput in unputs:
             self._telemetry.count("EventsNotSent", unput.events)
             self._telemetry.warn("events not sent", events=unput.events, code=unput.code)
 

@@ -75,8 +75,8 @@ def push(
         With every fault, where there is no queue of dead letters to keep the event.
     IdempotencyInProgress, IdempotencyStoreUnavailable
         As ``Sender.send``. Nothing was sent.
-    QueueUnavailable
-        If what could not be sent did not reach its queue.
+    QueueUnavailable, BusUnavailable
+        If what could not be sent did not reach its queue, or there was no time to tell.
     """
     timing = Timing.of(context)
     now = round(time.time() * 1_000)

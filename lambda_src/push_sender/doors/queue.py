@@ -27,6 +27,7 @@ from push_sender.doors.event_bridge import (
     usable_id,
 )
 from push_sender.doors.timing import Timing
+from push_sender.events import BusUnavailable
 from push_sender.faults import (
     Fault,
     IdempotencyConflict,
@@ -162,7 +163,7 @@ def _whole_number(attribute: Mapping[str, Any] | None) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
-_FAULTS_OF_OURS: Final = (IdempotencyStoreUnavailable, QueueUnavailable)
+_FAULTS_OF_OURS: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)
 
 
 def _why(error: BaseException | None) -> dict[str, Any]:
