@@ -53,6 +53,8 @@ class Ledger:
         Devices that the function's log names, by the digest that stands for them there.
     killed_runs
         Invocations whose process was killed.
+    timed_out_runs
+        Those of which Lambda killed it, because their time was up.
     failed
         By request, what its caller got in place of a report, and stayed with.
     told
@@ -74,6 +76,7 @@ class Ledger:
     opted_out: set[str] = field(default_factory=set)
     logged: set[str] = field(default_factory=set)
     killed_runs: set[str] = field(default_factory=set)
+    timed_out_runs: set[str] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
     told: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     handed_in: set[int] = field(default_factory=set)
@@ -81,6 +84,7 @@ class Ledger:
     log_bytes: int = 0
     remembers: bool = True
     doubts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    _traces: dict[str, str] = field(default_factory=dict)
     _history: defaultdict[str, list[tuple[float, str]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -110,11 +114,22 @@ class Ledger:
         """Take in a line of the function's log."""
         with self._lock:
             self.log_bytes += len(line) + 1
+        if "Task timed out after" in line:
+            self._time_out(line)
         if '"batch delivered"' not in line:
             return
-        digests = {result["token"] for result in json.loads(line)["results"]}
+        record = json.loads(line)
         with self._lock:
-            self.logged |= digests
+            self.logged |= {result["token"] for result in record["results"]}
+            self._traces[record.get("function_request_id", "")] = record.get("xray_trace_id", "")
+
+    def _time_out(self, line: str) -> None:
+        """Take note that Lambda has killed a process whose time was up, as none should be."""
+        with self._lock:
+            self.troubles["a process was killed by Lambda's timeout"] += 1
+            for request_id, trace in self._traces.items():
+                if request_id and request_id in line:
+                    self.timed_out_runs.add(trace)
 
     def was_logged(self, token: str) -> bool:
         """Tell whether the function's log says what became of a device."""

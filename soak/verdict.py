@@ -170,7 +170,9 @@ def _excuse(acceptance: Acceptance, ledger: Ledger) -> str | None:
     """Name the fault for which a push may be sent again; None where there was none."""
     if acceptance.fault in UNHEARD:
         return f"answer lost: {acceptance.fault}"
-    return "process killed" if acceptance.run in ledger.killed_runs else None
+    if acceptance.run in ledger.killed_runs:
+        return "process killed"
+    return "process killed by Lambda" if acceptance.run in ledger.timed_out_runs else None
 
 
 def _answered(asked: Asked, ledger: Ledger) -> dict[str, str]:
