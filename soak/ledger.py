@@ -59,8 +59,6 @@ class Ledger:
         By request, what its caller got in place of a report, and stayed with.
     told
         By token, what events said of it: a change, or a failure.
-    handed_in
-        Requests that a door took which nobody waits at.
     log_bytes
         What the function has logged, in bytes.
     troubles
@@ -79,7 +77,6 @@ class Ledger:
     timed_out_runs: set[str] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
     told: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    handed_in: set[int] = field(default_factory=set)
     troubles: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     log_bytes: int = 0
     remembers: bool = True
@@ -164,9 +161,8 @@ class Ledger:
             self.failed[number] = why
 
     def hand_in(self, number: int) -> None:
-        """Write down that a door has taken a request which nobody waits at."""
+        """Forget what a caller stayed with: a door at which nobody waits has taken its request."""
         with self._lock:
-            self.handed_in.add(number)
             self.failed.pop(number, None)
 
     def tell(self, token: str, what: str) -> None:

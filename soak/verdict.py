@@ -161,7 +161,9 @@ def _judge(
     for earlier in accepted[:-1]:
         excuse = _excuse(earlier, ledger)
         if excuse is None:
-            breach("doubled", f"sent {len(accepted)} times, and an earlier answer was heard")
+            late = earlier.run in ledger.timed_out_runs  # no excuse: a report is always in time
+            heard = "Lambda's timeout ended its process" if late else "an earlier answer was heard"
+            breach("doubled", f"sent {len(accepted)} times, and {heard}")
         else:
             verdict.twice[excuse] += 1
 
@@ -170,9 +172,7 @@ def _excuse(acceptance: Acceptance, ledger: Ledger) -> str | None:
     """Name the fault for which a push may be sent again; None where there was none."""
     if acceptance.fault in UNHEARD:
         return f"answer lost: {acceptance.fault}"
-    if acceptance.run in ledger.killed_runs:
-        return "process killed"
-    return "process killed by Lambda" if acceptance.run in ledger.timed_out_runs else None
+    return "process killed" if acceptance.run in ledger.killed_runs else None
 
 
 def _answered(asked: Asked, ledger: Ledger) -> dict[str, str]:

@@ -112,6 +112,19 @@ def test_who_was_accepted_twice_is_doubled_unless_an_answer_was_lost_or_a_proces
     assert list(found(killed).twice) == ["process killed"]
 
 
+def test_a_process_that_lambda_ended_for_its_time_is_named_and_no_excuse() -> None:
+    ledger = Ledger()
+    took(ledger)
+    took(ledger, run="another")
+    line = {"message": "batch delivered", "results": [], "function_request_id": "id"}
+    ledger.log(json.dumps({**line, "xray_trace_id": "run"}))
+    ledger.log("2026-11-26T12:00:00Z id Task timed out after 29.00 seconds")
+
+    (breach,) = found(ledger).breaches
+
+    assert (breach.what, "Lambda's timeout" in breach.why) == ("doubled", True)
+
+
 def test_the_last_of_two_needs_no_excuse_and_the_first_does() -> None:
     ledger = Ledger()
     took(ledger)
