@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from infra.bundle import OUT, SOURCE, BundleError, build
 from infra.wheels import install_wheels, this_machine
-from sandbox import cloudformation, queues
+from sandbox import cloudformation, queues, tables
 from sandbox.functions import service as functions
 from sandbox.functions.dead_letters import dead_letter_sender
 from sandbox.functions.service import LambdaService
@@ -106,6 +106,7 @@ def running_sandbox(
     """
     push.install()
     queues.install()
+    tables.install()
     cloudformation.install()
     permissions = Permissions()
     front_door = FrontDoor(permissions.allow_caller)
