@@ -18,7 +18,8 @@ from soak.chance import Chance
 class CallFault(StrEnum):
     """What can become of a SendMessages call.
 
-    In those of ``UNHEARD`` the provider has the pushes and nobody hears of it.
+    In those of ``UNHEARD`` the provider has the pushes and nobody hears of it. ``OVERDUE`` is
+    in no plan: a machine with too much to do takes so long by itself.
     """
 
     THROTTLED = "429"
@@ -27,6 +28,7 @@ class CallFault(StrEnum):
     RESET = "reset before it was read"
     CUT_OFF = "cut off before the answer"
     LATE = "answered after the client's patience"
+    OVERDUE = "answered after the client's patience, for want of CPU"
     TRUNCATED = "answer cut short"
     WRONG_TYPE = "answered with a page"
     KILLED_BEFORE = "process killed before it was read"
@@ -35,7 +37,13 @@ class CallFault(StrEnum):
 
 
 UNHEARD: Final = frozenset(
-    {CallFault.CUT_OFF, CallFault.LATE, CallFault.TRUNCATED, CallFault.WRONG_TYPE}
+    {
+        CallFault.CUT_OFF,
+        CallFault.LATE,
+        CallFault.OVERDUE,
+        CallFault.TRUNCATED,
+        CallFault.WRONG_TYPE,
+    }
 )
 """Answers that were cut off: after these a push may arrive twice, or be ``unknown``."""
 

@@ -102,6 +102,15 @@ class Ledger:
         with self._lock:
             self.accepted[token].append(acceptance)
 
+    def unhear(self, tokens: Iterable[str], call: int, fault: CallFault) -> None:
+        """Correct what became of a call: its answer has turned out to be heard by nobody."""
+        with self._lock:
+            for token in tokens:
+                self.accepted[token] = [
+                    each._replace(fault=fault) if each.call == call else each
+                    for each in self.accepted[token]
+                ]
+
     def opt_out(self, token: str) -> None:
         """Write down that a device's user does not want it."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -154,7 +155,7 @@ class Provider:
                 wire.hang_up()
             case CallFault.SLOW:
                 time.sleep(SLOW_SECONDS)
-                wire.send(told)
+                self._tell(call, told, wire)
             case CallFault.TRUNCATED:
                 wire.send(told, cut_short=True)
             case CallFault.WRONG_TYPE:
@@ -163,7 +164,16 @@ class Provider:
                 self._kill(call.caller)
                 wire.hang_up()
             case _:
-                wire.send(told)
+                self._tell(call, told, wire)
+
+    def _tell(self, call: _Call, told: bytes, wire: Wire) -> None:
+        """Answer as it should be, and see whether somebody was still there to hear it."""
+        if wire.send(told):
+            return
+        self._ledger.trouble(f"SendMessages: {CallFault.OVERDUE}")
+        self._ledger.note(call.addresses, f"call {call.number}: {CallFault.OVERDUE}")
+        self._ledger.doubt(call.addresses, CallFault.OVERDUE)
+        self._ledger.unhear(call.addresses, call.number, CallFault.OVERDUE)
 
     def _told(self, call: _Call, fault: CallFault | None) -> bytes:
         """Deliver to every device, and write what is answered of each."""
@@ -215,11 +225,19 @@ class Wire:
 
     def send(
         self, body: bytes, *, content_type: str = "application/json", cut_short: bool = False
-    ) -> None:
-        """Answer with 200."""
-        self._head(200, len(body), {"Content-Type": content_type})
-        self._handler.wfile.write(body[: len(body) // 2] if cut_short else body)
-        self._handler.close_connection |= cut_short
+    ) -> bool:
+        """Answer with 200, and tell whether the client had stayed to hear it."""
+        try:
+            self._head(200, len(body), {"Content-Type": content_type})
+            self._handler.wfile.write(body[: len(body) // 2] if cut_short else body)
+            self._handler.close_connection |= cut_short
+            # Whoever has stopped waiting has closed its end; whoever heard keeps it for more.
+            peeking = socket.MSG_PEEK | socket.MSG_DONTWAIT
+            return self._handler.connection.recv(1, peeking) != b""
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
 
     def refuse(self, status: int, code: str) -> None:
         """Refuse the call as the API does."""

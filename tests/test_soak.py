@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +19,7 @@ from soak.chance import Chance
 from soak.faults import CallFault, Fate, Faults, ServiceFault
 from soak.ledger import Acceptance, Ledger
 from soak.plan import ATTENDED, Asked, Door, plan
+from soak.provider import Wire, listening
 from soak.run import run
 from soak.telling import shortest
 from soak.verdict import Place, Verdict, judge
@@ -35,6 +41,28 @@ def test_a_short_run_under_faults_finds_everybody_in_one_place() -> None:
     assert sum(outcome.ledger.troubles.values()) > 20, "too little went wrong to prove anything"
 
 
+def test_an_answer_that_comes_when_its_client_has_gone_is_known_to_be_unheard() -> None:
+    heard: SimpleQueue[bool] = SimpleQueue()
+    gone = Event()
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes, wire: Wire) -> None:
+        if body == b"impatient":
+            gone.wait(timeout=10)
+        heard.put(wire.send(b"{}"))
+
+    with listening(answer) as url:
+        address = urlsplit(url).netloc
+        patient, impatient = HTTPConnection(address), HTTPConnection(address)
+        patient.request("POST", "/", b"patient")
+        assert patient.getresponse().read() == b"{}"
+        assert heard.get(timeout=10) is True
+        impatient.request("POST", "/", b"impatient")
+        impatient.close()
+        gone.set()
+        assert heard.get(timeout=10) is False
+        patient.close()
+
+
 def test_the_same_seed_plans_the_same_run() -> None:
     one, other, third = (list(plan(1_000, Chance(seed))) for seed in (3, 3, 4))
 
@@ -51,9 +79,10 @@ def test_every_kind_of_fault_strikes_and_only_where_it_is_switched_on() -> None:
     cut_off = {CallFault.CUT_OFF, CallFault.LATE, CallFault.TRUNCATED, CallFault.WRONG_TYPE}
     killed = {CallFault.KILLED_BEFORE, CallFault.KILLED_AFTER}
     chance = Chance(1)
-    assert calls(Faults(chance)) == {None, *CallFault}
-    assert calls(Faults(chance, cut_off=False)) == {None, *CallFault} - cut_off
-    assert calls(Faults(chance, killed=False)) == {None, *CallFault} - killed
+    planned = {None, *CallFault} - {CallFault.OVERDUE}
+    assert calls(Faults(chance)) == planned
+    assert calls(Faults(chance, cut_off=False)) == planned - cut_off
+    assert calls(Faults(chance, killed=False)) == planned - killed
     assert calls(Faults(chance, any_=False)) == {None}
     faults = Faults(chance)
     fates = {faults.fate_of(f"t{n}", "GCM") for n in range(20_000)}
@@ -82,6 +111,18 @@ def broken(verdict: Verdict) -> list[str]:
 
 def took(ledger: Ledger, fault: CallFault | None = None, run: str = "run") -> None:
     ledger.accept(TOKEN, Acceptance(0, fault, run))
+
+
+def test_a_push_whose_answer_came_too_late_for_want_of_cpu_may_go_out_again() -> None:
+    ledger = Ledger()
+    for call in (0, 1):
+        ledger.accept(TOKEN, Acceptance(call, None, f"run {call}"))
+    assert broken(found(ledger)) == ["doubled"]
+
+    ledger.unhear([TOKEN], 0, CallFault.OVERDUE)
+
+    assert broken(found(ledger)) == []
+    assert found(ledger).twice == Counter({f"answer lost: {CallFault.OVERDUE}": 1})
 
 
 def test_who_is_nowhere_is_lost() -> None:
