@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from push_sender.request import Recipient
 from push_sender.services import SERVICES, MessageShape, Service
-
-_FIELDS_OF_EVERYONE: Final = 2
-"""Token and service; whoever has more has it for itself."""
 
 
 @dataclass(slots=True)
@@ -71,7 +67,7 @@ def sort_recipients(recipients: Sequence[Recipient], passed_over: Collection[int
         if positions is None:
             positions = audience.positions[service] = []
         positions.append(position)
-        if len(recipient.model_fields_set) > _FIELDS_OF_EVERYONE:
+        if recipient.is_individual:
             audience.individual.add(position)
     return audience
 

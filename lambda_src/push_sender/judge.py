@@ -46,7 +46,7 @@ def judge(answer: Mapping[str, Any] | None) -> Verdict:
         The ``MessageResult`` of botocore's model, of which any member may be missing or
         of another kind; None where the address is missing from the result.
     """
-    if not isinstance(answer, Mapping):
+    if not isinstance(answer, dict):  # JSON's only mapping
         return NO_ANSWER
     status, code = answer.get("DeliveryStatus"), answer.get("StatusCode")
     message = _text(answer.get("StatusMessage"))
@@ -168,7 +168,9 @@ def _unwrapped(value: object) -> object:
 
 def _text(value: object) -> str | None:
     """Give a value that should be text as text that can be written as UTF-8."""
+    if type(value) is str and value.isascii():  # all but always, and so many times
+        return value
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if text.isascii() else text.encode(errors="replace").decode()
+    return text.encode(errors="replace").decode()

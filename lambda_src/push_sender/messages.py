@@ -75,7 +75,9 @@ class MessageWriter:
         plain = {"ChannelType": service.name}
         message_request: dict[str, Any] = {
             "Addresses": {
-                recipient.token: self._address(service, recipient, content) or plain
+                recipient.token: (
+                    self._address(service, recipient, content) if recipient.is_individual else plain
+                )
                 for recipient in recipients
             },
             "MessageConfiguration": {service.shape.member: self._message(service.shape, content)},
@@ -89,8 +91,7 @@ class MessageWriter:
 
     def address(self, service: Service, recipient: Recipient) -> dict[str, Any]:
         """Write one address: its channel type, and what the recipient has for itself."""
-        content = self._contents[service.shape]
-        return self._address(service, recipient, content) or {"ChannelType": service.name}
+        return self._address(service, recipient, self._contents[service.shape])
 
     def _message(self, shape: MessageShape, content: Content) -> dict[str, Any]:
         if self._is_fcm_v1(shape):
@@ -104,18 +105,13 @@ class MessageWriter:
             if field in content
         }
 
-    def _address(
-        self, service: Service, recipient: Recipient, content: Content
-    ) -> dict[str, Any] | None:
-        """Write what a recipient has for itself, or nothing where it has nothing."""
+    def _address(self, service: Service, recipient: Recipient, content: Content) -> dict[str, Any]:
         own = {
             member: value
             for field, member in _OVERRIDES
             if (value := getattr(recipient, field)) is not None
         }
-        if not own:
-            return None
-        if self._is_fcm_v1(service.shape) and "RawContent" not in own:
+        if own and self._is_fcm_v1(service.shape) and "RawContent" not in own:
             context = {**(self._request.context or {}), **(recipient.context or {})}
             own = {"Context": recipient.context} if recipient.context is not None else {}
             own["RawContent"] = self._fcm_v1(individual_content(content, recipient), context)

@@ -176,6 +176,14 @@ class Recipient(_Strict):
     context: dict[Text, Text] | None = None
     raw_content: RawContent | None = None
 
+    @property
+    def is_individual(self) -> bool:
+        """Whether it may get something for itself alone: it has more than a token and a service."""
+        return len(self.model_fields_set) > _FIELDS_OF_EVERYONE
+
+
+_FIELDS_OF_EVERYONE: Final = 2
+
 
 class PushRequest(SharedContent):
     """A request, the same at every door."""
