@@ -1,6 +1,7 @@
 """Batches out, verdicts in, under one deadline.
 
-The caller's thread keeps all the state; workers only make calls. Retries are ours alone
+The caller's thread keeps all the state; workers only make calls, and where there is a single
+batch the caller's thread makes them itself. Retries are ours alone
 and per address: what was throttled or failed for the moment goes out again after a
 full-jitter backoff, and so does a whole call that met a 429, a 5xx, a broken connection
 or a timeout. A call that timed out may have been delivered, so its retry may notify
@@ -17,6 +18,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -29,6 +31,7 @@ from push_sender.judge import judge, judge_refusal
 from push_sender.messages import MessageWriter
 from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
 from push_sender.request import Recipient
+from push_sender.time_limit import TimeIsUp, is_possible, within
 
 if TYPE_CHECKING:
     from mypy_boto3_pinpoint.type_defs import (
@@ -178,7 +181,8 @@ class Delivery:
         Botocore's errors become verdicts. Any other exception of the client is a fault
         of the code and is raised.
         """
-        run = _Run(order, self._client, self._workers, self._clock, self._patience)
+        workers = None if len(order.batches) == 1 and is_possible() else self._workers
+        run = _Run(order, self._client, workers, self._clock, self._patience)
         yield from run.deliver()
         if run.left_behind:
             # Their threads hold calls that hang. The next order gets workers of its own.
@@ -193,7 +197,7 @@ class _Run:
         self,
         order: Order,
         client: PushClient,
-        workers: ThreadPoolExecutor,
+        workers: ThreadPoolExecutor | None,
         clock: Callable[[], float],
         patience: Patience,
     ) -> None:
@@ -236,12 +240,17 @@ class _Run:
             return None
 
     def _submit(self, attempt: _Try) -> None:
-        future = self._workers.submit(self._call, attempt)
+        future: Future[_Answer | Verdict]
+        if self._workers is None:
+            future = Future()
+            future.set_result(self._call(attempt))
+        else:
+            future = self._workers.submit(self._call, attempt)
         self._under_way[future] = attempt
         future.add_done_callback(self._ended.put)
 
     def _call(self, attempt: _Try) -> _Answer | Verdict:
-        """Make a call, in a worker. A verdict in place of an answer says why it was not made."""
+        """Make a call. A verdict in place of an answer says why it was not made."""
         service = attempt.delivered.batch.service
         started_at = self._clock()
         age = started_at - self._order.accepted_at
@@ -255,12 +264,21 @@ class _Run:
         recipients = (self._order.recipients[position] for position in attempt.positions)
         call = self._order.writer.call(service, recipients, int(age))
         try:
-            response = self._client.send_messages(**call)
+            response = self._send(call)
+        except TimeIsUp:
+            return _Answer(self._clock() - started_at, refusal=NO_ANSWER)
         except ClientError as error:
             return _refused(error, self._clock() - started_at)
         except BotoCoreError as error:
             return _failed(error, self._clock() - started_at)
         return _Answer(self._clock() - started_at, _results(response))
+
+    def _send(self, call: SendMessagesRequestTypeDef) -> SendMessagesResponseTypeDef:
+        """Make a call in a worker, which may be left behind; in our own thread it must end."""
+        if self._workers is not None:
+            return self._client.send_messages(**call)
+        left = self._order.deadline - self._clock()
+        return within(left, partial(self._client.send_messages, **call))
 
     def _settle(self, attempt: _Try, answer: _Answer | Verdict) -> bool:
         """Take in what a try came to, and tell whether its batch is done."""
