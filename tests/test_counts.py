@@ -25,6 +25,12 @@ HTTP_MODULES = 530
 """Those of a cold invocation over HTTP: Powertools' event handler brings along what it has for
 other services, too."""
 
+CALLS_OF_ONE = 3_150
+"""Calls of Python and C functions for one warm push, of which botocore's are some 2,300."""
+
+CALLS_OF_A_TOKEN = 70
+"""And for each further recipient of a request."""
+
 COLD_START = """
 import gc, json, sys
 event = json.load(sys.stdin)
@@ -46,11 +52,11 @@ print(json.dumps({"modules": sorted(set(sys.modules) - before), "clients": clien
 REQUEST = {"recipient": {"token": "t", "service": "GCM"}, "message": "m"}
 
 
-def cold_start(event: Any, provider: Provider) -> tuple[list[str], int]:
-    """Handle an event in a new process; give the modules it imported and its clients."""
+def run_counted(program: str, provider: Provider, *arguments: str, said: str = "") -> Any:
+    """Run a program that counts in a new process; give the JSON of its last line."""
     process = subprocess.run(
-        [sys.executable, "-c", COLD_START],
-        input=json.dumps(event),
+        [sys.executable, "-c", program, *arguments],
+        input=said,
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parent.parent / "lambda_src"),
@@ -65,8 +71,12 @@ def cold_start(event: Any, provider: Provider) -> tuple[list[str], int]:
         timeout=60,
         check=True,
     )
+    return json.loads(process.stdout.splitlines()[-1])
 
-    counted = json.loads(process.stdout.splitlines()[-1])
+
+def cold_start(event: Any, provider: Provider) -> tuple[list[str], int]:
+    """Handle an event in a new process; give the modules it imported and its clients."""
+    counted = run_counted(COLD_START, provider, said=json.dumps(event))
     return counted["modules"], counted["clients"]
 
 
@@ -86,6 +96,44 @@ def test_a_cold_invocation_over_http_makes_one_client_and_no_document(provider: 
     assert len(modules) <= HTTP_MODULES
     for needless in ("boto3", "push_sender.openapi", "push_sender.store", "push_sender.events"):
         assert needless not in modules
+
+
+CALLS = """
+import itertools, json, sys, threading
+
+calls = itertools.count()
+
+def count(frame, event, arg):
+    if event in ("call", "c_call"):
+        next(calls)
+
+threading.setprofile(count)  # the workers', which are started later
+from push_sender.handler import handler
+
+class Context:
+    aws_request_id = "request"
+    def get_remaining_time_in_millis(self):
+        return 20_000
+
+def calls_of(recipients):
+    everyone = [{"token": f"token-{n}", "service": "GCM"} for n in range(recipients)]
+    request = {"recipients": everyone, "message": "m"}
+    handler(request, Context())
+    before = next(calls)
+    sys.setprofile(count)
+    handler(request, Context())
+    sys.setprofile(None)
+    return next(calls) - before
+
+print(json.dumps([calls_of(recipients) for recipients in map(int, sys.argv[1:])]))
+"""
+
+
+def test_a_push_and_each_further_token_take_few_calls_of_functions(provider: Provider) -> None:
+    one, few, many = run_counted(CALLS, provider, "1", "1000", "3000")
+
+    assert one <= CALLS_OF_ONE
+    assert (many - few) / 2_000 <= CALLS_OF_A_TOKEN
 
 
 def test_over_http_5000_recipients_take_as_many_calls_and_log_records_as_directly(

@@ -39,6 +39,11 @@ def token_digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()[:12]
 
 
+def _as_it_is(message: str) -> str:
+    """Leave a message alone: the logger would try to read each as JSON, and none of ours is."""
+    return message
+
+
 class _StandardOutput(logging.StreamHandler[TextIO]):
     """Writes where ``print`` writes now: runtimes and tests replace that stream."""
 
@@ -60,7 +65,10 @@ class Telemetry:
         self._service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
         namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
         self._logger = Logger(
-            service=self._service, use_rfc3339=True, logger_handler=_StandardOutput()
+            service=self._service,
+            use_rfc3339=True,
+            logger_handler=_StandardOutput(),
+            json_deserializer=_as_it_is,
         )
         self._metrics = Metrics(namespace=namespace, service=self._service)
         for name in _TALKATIVE:
