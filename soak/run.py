@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.bundle import SOURCE
-from soak.callers import Callers
+from soak.callers import Callers, UnexpectedError
 from soak.faults import Faults
 from soak.lapse import lapsing
 from soak.ledger import Ledger
@@ -81,19 +82,42 @@ def run(
         began = time.monotonic()
         end = began + minutes * 60
         queue = world.deployment.outputs["QueueArn"]
-        with lapsing(queue, comes_twice):
-            _ask_all(world, requests, end, tell)
-            settle(world, end, tell, "working off what was put on the queue")
-            world.provider.mend()
-            letters, before = world.dead_letters(), set[str]()
-            while letters and set(letters) != before:
-                before = set(letters)
-                tell("mended; sending the dead letters again")
-                world.redrive()
-                settle(world, end, tell, "working off what was sent again")
-                letters = world.dead_letters()
+        try:
+            with lapsing(queue, comes_twice):
+                _ask_all(world, requests, end, tell)
+                settle(world, end, tell, "working off what was put on the queue")
+                world.provider.mend()
+                letters, before = world.dead_letters(), set[str]()
+                while letters and set(letters) != before:
+                    before = set(letters)
+                    tell("mended; sending the dead letters again")
+                    world.redrive()
+                    settle(world, end, tell, "working off what was sent again")
+                    letters = world.dead_letters()
+        except TimeIsUpError as error:
+            raise TimeIsUpError(f"{error}{_so_far(requests, world.ledger)}") from error
         verdict = judge(requests, world.ledger, letters)
         return Outcome(verdict, world.ledger, time.monotonic() - began)
+
+
+def _so_far(requests: Sequence[Asked], ledger: Ledger) -> str:
+    """Say what is broken in a run that did not end; who is nowhere may only be under way."""
+    found = Counter(breach.what for breach in judge(requests, ledger, ()).breaches)
+    del found["lost"]
+    return "".join(f", {times:,} {what}" for what, times in sorted(found.items()))
+
+
+def look(world: World) -> int:
+    """Take in the events that were told meanwhile, and see that nothing leaves this machine.
+
+    Raises
+    ------
+    UnexpectedError
+        If the function talks to anybody else.
+    """
+    if strangers := world.strangers():
+        raise UnexpectedError(f"the function talks to {', '.join(strangers)}")
+    return world.listen()
 
 
 def _ask_all(
@@ -106,7 +130,7 @@ def _ask_all(
         try:
             while under_way:
                 time.sleep(_LOOK_SECONDS)
-                world.listen()
+                look(world)
                 for future in [each for each in under_way if each.done()]:
                     under_way.remove(future)
                     future.result()
@@ -127,7 +151,7 @@ def settle(world: World, end: float, tell: Callable[[str], None], what: str) -> 
     quiet = 0
     while quiet < _QUIET_LOOKS:
         time.sleep(_LOOK_SECONDS)
-        told, waiting = world.listen(), world.waiting()
+        told, waiting = look(world), world.waiting()
         quiet = 0 if told or waiting or world.working() else quiet + 1
         left = end - time.monotonic()
         tell(f"{what}: {waiting:,} messages; {left / 60:.0f} minutes left at most")

@@ -30,7 +30,7 @@ from soak.chance import Chance
 from soak.faults import Faults
 from soak.lapse import lapsing, oldest_seconds
 from soak.plan import ATTENDED, Asked, plan
-from soak.run import settle
+from soak.run import look, settle
 from soak.telling import Progress
 from soak.verdict import Verdict, judge
 from soak.world import WORKERS, World, running_world
@@ -218,7 +218,7 @@ class _Driver:
             self._drain_seconds = time.monotonic() - self._burst_ended
 
     def _look(self, seconds_left: float) -> None:
-        self._world.listen()
+        look(self._world)
         environments = self._world.functions.environments(self._world.function_name)
         seen = [found for each in environments if (found := _process(each.pid)) is not None]
         logged = self._world.ledger.log_bytes

@@ -20,6 +20,7 @@ from sandbox.stack.deployment import Deployment
 from soak.faults import Faults
 from soak.lapse import bodies, taken, waiting
 from soak.ledger import Ledger
+from soak.loopback import strangers
 from soak.provider import Kill, Process, Provider, listening
 from soak.services import Services
 
@@ -72,6 +73,10 @@ class World:
     def working(self) -> bool:
         """Tell whether any process of the function is at work."""
         return any(not each.reusable for each in self.functions.environments(self.function_name))
+
+    def strangers(self) -> list[str]:
+        """List whom the function talks to beyond this machine: nobody, or the run is no trial."""
+        return strangers(each.pid for each in self.functions.environments(self.function_name))
 
     def dead_letters(self) -> list[str]:
         """Read the bodies of the dead letters; they stay where they are."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections import Counter
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 from typing import Any
@@ -18,6 +21,7 @@ from soak.breaks import BREAKS
 from soak.chance import Chance
 from soak.faults import CallFault, Fate, Faults, ServiceFault
 from soak.ledger import Acceptance, Ledger
+from soak.loopback import strangers
 from soak.plan import ATTENDED, Asked, Door, plan
 from soak.provider import Wire, listening
 from soak.run import run
@@ -61,6 +65,28 @@ def test_an_answer_that_comes_when_its_client_has_gone_is_known_to_be_unheard() 
         gone.set()
         assert heard.get(timeout=10) is False
         patient.close()
+
+
+def test_a_connection_beyond_this_machine_is_seen(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()),
+    ):
+        assert strangers([os.getpid()]) == []
+    # As Linux writes it: one's own to loopback, one's own beyond, and somebody else's beyond.
+    own, net = tmp_path / "7" / "fd", tmp_path / "7" / "net"
+    own.mkdir(parents=True)
+    net.mkdir()
+    for number in (11, 12, 14):
+        (own / str(number)).symlink_to(f"socket:[{number}]")
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
+    line = "   0: 0100007F:B641 {}:01BB 01 00000000:00000000 00:00000000 00000000  0  0 {} 1"
+    v4 = [line.format("0100007F", 11), line.format("010200C0", 12), line.format("020200C0", 13)]
+    v6 = [line.format("B80D0120000000000000000001000000", 14)]
+    (net / "tcp").write_text("\n".join([head, *v4]))
+    (net / "tcp6").write_text("\n".join([head, *v6]))
+
+    assert strangers([7, 8], tmp_path) == ["192.0.2.1", "2001:db8::1"]
 
 
 def test_the_same_seed_plans_the_same_run() -> None:
