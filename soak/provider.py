@@ -233,7 +233,8 @@ class Wire:
             self._handler.close_connection |= cut_short
             # Whoever has stopped waiting has closed its end; whoever heard keeps it for more.
             peeking = socket.MSG_PEEK | socket.MSG_DONTWAIT
-            return self._handler.connection.recv(1, peeking) != b""
+            here: bytes = self._handler.connection.recv(1, peeking)
+            return here != b""
         except BlockingIOError:
             return True
         except ConnectionError:

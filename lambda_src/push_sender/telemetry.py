@@ -14,7 +14,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
@@ -39,7 +39,7 @@ def token_digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()[:12]
 
 
-def _as_it_is(message: str) -> str:
+def _as_it_is(message: Any) -> Any:
     """Leave a message alone: the logger would try to read each as JSON, and none of ours is."""
     return message
 
