@@ -87,8 +87,8 @@ snapshot: $(INSTALLED) ## write the template's snapshot and docs/openapi.json an
 bundle: $(INSTALLED) ## build what is deployed to Lambda (arm64, Python 3.13)
 	@$(BIN)/python -m infra.bundle --target lambda
 
-bench: $(INSTALLED) ## measure against bare boto3, side by side
-	@$(BIN)/python -m bench
+bench: $(INSTALLED) ## measure beside boto3 and other libraries (ARGS="--quick")
+	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what the commands made
 	rm -rf $(VENV) node_modules cdk.out .build .mypy_cache .pytest_cache .ruff_cache .hypothesis

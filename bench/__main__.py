@@ -8,40 +8,36 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import telling
+from bench import figures, telling
 from bench.ceiling import Ceiling, measure_ceiling
-from bench.figures import (
-    LATENCY_SECONDS,
-    Figure,
-    Packages,
-    Progress,
-    cold_start,
-    throughput,
-    warm_push,
-    zipped,
-)
-from bench.packages import bare_boto3, unpacked_bundle, zipped_bytes
-from bench.processes import BenchError, service
+from bench.lineup import Lineup, make_lineup
+from bench.packages import zipped
+from bench.processes import BenchError, draw, service
+from bench.queue_run import queue_run
+from bench.results import Results
 from infra.wheels import BundleError
 
 _DESCRIPTION = """\
-Measure what the function costs beside bare boto3, side by side on this machine: cold start,
-one warm push, throughput and CPU with 5,000 recipients a request, and the bundle's size.
-The service is a stand-in on loopback. Nothing passes or fails: read the table.
+Measure what the function costs beside what people would use instead, side by side on this
+machine: cold start, one warm push, many recipients at several latencies, other libraries, the
+table, the queue, and the bundle's size. The services are stand-ins on loopback. Nothing
+passes or fails: read the tables. docs/performance.md says how.
 """
 
 
 class Rounds(NamedTuple):
-    """How often each figure is taken."""
+    """How often each measurement is taken."""
 
     cold_start: int
     warm_push: int
-    throughput: int
+    many: int
+    peers: int
+    keyed: int
     ceiling_seconds: float
 
 
-_FULL = Rounds(cold_start=30, warm_push=60, throughput=30, ceiling_seconds=1.0)
-_QUICK = Rounds(cold_start=9, warm_push=20, throughput=9, ceiling_seconds=0.5)
+_FULL = Rounds(cold_start=15, warm_push=40, many=11, peers=7, keyed=11, ceiling_seconds=1.0)
+_QUICK = Rounds(cold_start=5, warm_push=12, many=3, peers=3, keyed=3, ceiling_seconds=0.5)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,57 +47,61 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write every measurement there, too"
     )
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw it there, as SVG")
     chosen = parser.parse_args(arguments)
     try:
-        figures, ceilings = measure(_QUICK if chosen.quick else _FULL)
+        _say("building the bundle, and laying out the others beside it")
+        lineup = make_lineup()
+        results = measure(lineup, _QUICK if chosen.quick else _FULL)
+        telling.show(results)
+        told = telling.as_json(results)
+        if chosen.json:
+            chosen.json.write_text(json.dumps(told, indent=1) + "\n")
+        if chosen.chart:
+            draw(told, lineup.peers, chosen.chart)
     except (BenchError, BundleError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-    for name, ceiling in ceilings.items():
-        telling.show_ceiling(name, ceiling)
-    telling.show(figures)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(telling.as_json(figures, ceilings), indent=1) + "\n")
     return 0
 
 
-def measure(rounds: Rounds) -> tuple[list[Figure], dict[str, Ceiling]]:
-    """Take all figures, and the service's own."""
-    _say("building the bundle, and laying out bare boto3 beside it")
-    packages = Packages(ours=unpacked_bundle(), bare=bare_boto3())
-    sizes = zipped_bytes()
-
+def measure(lineup: Lineup, rounds: Rounds) -> Results:
+    """Take every measurement."""
+    sizes = zipped()
     _say("the service alone")
+    return Results(
+        ceilings=_ceilings(rounds.ceiling_seconds),
+        cold=figures.cold_start(lineup, rounds.cold_start, _progress("cold start")),
+        warm=figures.warm_push(lineup, rounds.warm_push, _progress("one push, warm")),
+        many=figures.many(lineup, rounds.many, _progress("many recipients")),
+        peers=figures.peers(lineup, rounds.peers, _progress("other libraries")),
+        keyed=figures.keyed(lineup, rounds.keyed, _progress("with a key and without")),
+        queue=queue_run(_progress("the queue", "recipient")),
+        zipped=sizes,
+        warm_pushes=figures.PUSHES,
+    )
+
+
+def _ceilings(seconds: float) -> dict[str, Ceiling]:
     ceilings = {}
-    for name, latency, connections in (
-        ("no latency", 0.0, 8),
-        ("50 ms latency", LATENCY_SECONDS, 32),
-    ):
+    for latency, connections in ((0.0, 8), (0.05, 32)):
         with service(latency) as port:
-            ceilings[f"{name}, {connections} connections"] = measure_ceiling(
-                port, connections=connections, seconds=rounds.ceiling_seconds
-            )
-
-    figures = [
-        *cold_start(packages, rounds.cold_start, _progress("cold start")),
-        *warm_push(packages, rounds.warm_push, _progress("one push, warm")),
-        *throughput(packages, rounds.throughput, _progress("throughput, 50 ms latency")),
-        zipped(*sizes),
-    ]
-    return figures, ceilings
+            name = f"{latency * 1_000:.0f} ms, {connections} connections"
+            ceilings[name] = measure_ceiling(port, connections=connections, seconds=seconds)
+    return ceilings
 
 
-def _progress(name: str) -> Progress:
+def _progress(name: str, what: str = "round") -> figures.Progress:
     """Show progress in one line that is written over where a person looks on."""
     if not sys.stderr.isatty():
         _say(name)
         return lambda done, of: None
 
     def tell(done: int, of: int) -> None:
-        end = "\n" if done == of else ""
-        sys.stderr.write(f"\r{name}: round {done} of {of}{end}")
+        end = "\n" if done >= of else ""
+        sys.stderr.write(f"\r{name}: {what} {done:,} of {of:,}{end}")
         sys.stderr.flush()
 
     return tell

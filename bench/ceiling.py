@@ -7,7 +7,7 @@ import json
 import time
 from typing import NamedTuple
 
-from bench.contestant import CONTENT
+from bench.player import CONTENT
 from bench.samples import Samples
 
 ADDRESSES = 100

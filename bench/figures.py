@@ -1,4 +1,4 @@
-"""The figures of the design, each taken of both sides in turn.
+"""The measurements, each taken of all its sides in turn.
 
 A round takes every side once, so that whatever else the machine does meets all of them
 alike. A ratio is the median over the rounds of ours over bare boto3's in the same round.
@@ -6,188 +6,146 @@ alike. A ratio is the median over the rounds of ours over bare boto3's in the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final
 
-from bench.processes import Contestant, Spent, contestant, service
-from bench.samples import Samples
+from bench.lineup import (
+    AIOAPNS,
+    BARE,
+    FIREBASE,
+    GOOD,
+    HTTP,
+    KEYED,
+    OURS,
+    PLAIN,
+    POWERTOOLS,
+    UNCOMPILED,
+    WIDE,
+    Lineup,
+)
+from bench.processes import Player, Spent, apns_service, playing, service
+from bench.results import Case, Peer, Taken
 
-LATENCY_SECONDS = 0.05
-RECIPIENTS = 5_000
-PUSHES = 100
+PUSHES: Final = 100
 """Warm pushes in a round."""
 
-_OURS, _HTTP, _BARE = "push-sender", "push-sender-http", "boto3"
-_WIDE = "push-sender, 32 calls at once"
-_MS, _US = 1e3, 1e6
+LATENCIES: Final = (0.0, 0.05, 0.2)
+RECIPIENTS: Final = (1, 100, 1_000, 5_000)
+TABLE_LATENCY: Final = 0.005
+
+COLD: Final = (OURS, HTTP, BARE, POWERTOOLS)
+
+PEERS: Final = {OURS: 5_000, GOOD: 5_000, AIOAPNS: 5_000, FIREBASE: 500, PLAIN: 20}
+"""Tokens in a round: as many as each sends in a second or two."""
 
 Progress = Callable[[int, int], None]
 """Told the rounds done, and the rounds in all."""
 
 
-class Packages(NamedTuple):
-    """The directories that the two sides import from."""
-
-    ours: Path
-    bare: Path
-
-
-class Goal(NamedTuple):
-    """What the design asks for: at most or at least so much, of the ratio or of ours."""
-
-    limit: float
-    bound: Literal["at most", "at least"] = "at most"
-    of: Literal["ratio", "ours"] = "ratio"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One thing measured of both sides.
-
-    Attributes
-    ----------
-    name, unit
-        What was measured, and in what.
-    ours, bare
-        The measurements in that unit, round by round.
-    goal
-        None where the figure only helps to read another.
-    """
-
-    name: str
-    unit: str
-    ours: Samples
-    bare: Samples
-    goal: Goal | None = None
-
-    @property
-    def ratio(self) -> Samples:
-        """Ours over bare boto3's, round by round."""
-        return self.ours.over(self.bare)
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the median reaches the goal; None without a goal."""
-        if self.goal is None:
-            return None
-        value = (self.ratio if self.goal.of == "ratio" else self.ours).median
-        at_most = self.goal.bound == "at most"
-        return value <= self.goal.limit if at_most else value >= self.goal.limit
-
-
-def cold_start(packages: Packages, rounds: int, progress: Progress) -> Iterator[Figure]:
+def cold_start(lineup: Lineup, rounds: int, progress: Progress) -> Taken:
     """Start an interpreter, load a side and send one push; each time anew."""
 
-    def start(name: str, directory: Path) -> Callable[[], Spent]:
+    def start(name: str) -> Callable[[], Spent]:
         def once() -> Spent:
-            with contestant(name, directory, port) as side:
-                return side.cold_start
+            with playing(lineup[name], {"AWS_ENDPOINT_URL_PINPOINT": url(port)}) as player:
+                return player.cold_start
 
         return once
 
+    names = [*COLD, *(name + UNCOMPILED for name in COLD)]
     with service(latency=0) as port:
-        taken = _in_turn(
-            {
-                _OURS: start(_OURS, packages.ours),
-                _HTTP: start(_HTTP, packages.ours),
-                _BARE: start(_BARE, packages.bare),
-            },
-            rounds,
-            progress,
-        )
-    yield Figure(
-        "cold start to the first report",
-        "ms",
-        _wall(taken[_OURS], _MS),
-        _wall(taken[_BARE], _MS),
-        Goal(1.3),
-    )
-    yield Figure("cold start, CPU of it", "ms", _cpu(taken[_OURS], _MS), _cpu(taken[_BARE], _MS))
-    yield Figure("cold start over HTTP", "ms", _wall(taken[_HTTP], _MS), _wall(taken[_BARE], _MS))
+        return _in_turn({name: start(name) for name in names}, rounds, progress)
 
 
-def warm_push(packages: Packages, rounds: int, progress: Progress) -> Iterator[Figure]:
+def warm_push(lineup: Lineup, rounds: int, progress: Progress) -> Taken:
     """Send one push at a time in processes that are warm; the service answers at once."""
     with ExitStack() as stack:
         port = stack.enter_context(service(latency=0))
-        sides = _running(stack, packages, port, (_OURS, _HTTP, _BARE))
-        taken = _in_turn(
-            {name: _player(side, PUSHES, 1) for name, side in sides.items()}, rounds, progress
+        players = _players(stack, lineup, (OURS, HTTP, BARE), port)
+        return _in_turn(
+            {name: _round(player, PUSHES, 1) for name, player in players.items()}, rounds, progress
         )
-    yield Figure(
-        "one push, warm: CPU",
-        "µs",
-        _cpu(taken[_OURS], _US / PUSHES),
-        _cpu(taken[_BARE], _US / PUSHES),
-        Goal(1.3),
-    )
-    yield Figure(
-        "one push over HTTP, warm: CPU",
-        "µs",
-        _cpu(taken[_HTTP], _US / PUSHES),
-        _cpu(taken[_BARE], _US / PUSHES),
-    )
 
 
-def throughput(packages: Packages, rounds: int, progress: Progress) -> Iterator[Figure]:
-    """Send requests of 5,000 recipients to a service that takes 50 ms for each call."""
+def many(lineup: Lineup, rounds: int, progress: Progress) -> dict[Case, Taken]:
+    """Send requests of every size to services of every latency."""
+    taken: dict[Case, Taken] = {}
+    cases = [Case(latency, size) for latency in LATENCIES for size in RECIPIENTS]
+    for number, latency in enumerate(LATENCIES):
+        with ExitStack() as stack:
+            port = stack.enter_context(service(latency))
+            players = _players(stack, lineup, (OURS, WIDE, GOOD), port)
+            for place, size in enumerate(RECIPIENTS):
+                before = (number * len(RECIPIENTS) + place) * rounds
+
+                def tell(done: int, _: int, before: int = before) -> None:
+                    progress(before + done, rounds * len(cases))
+
+                taken[Case(latency, size)] = _in_turn(
+                    {name: _round(player, 1, size) for name, player in players.items()},
+                    rounds,
+                    tell,
+                )
+    return taken
+
+
+def peers(lineup: Lineup, rounds: int, progress: Progress) -> dict[str, Peer]:
+    """Send with other libraries, each to an endpoint that takes 50 ms for each of its calls."""
     with ExitStack() as stack:
-        port = stack.enter_context(service(LATENCY_SECONDS))
-        sides = _running(stack, packages, port, (_OURS, _WIDE, _BARE))
-        taken = _in_turn(
-            {name: _player(side, 1, RECIPIENTS) for name, side in sides.items()}, rounds, progress
-        )
-    ways = {_OURS: "16 calls at once", _WIDE: "32 calls at once"}
-    for name, way in ways.items():
-        yield Figure(
-            f"tokens a second, {way}",
-            "1/s",
-            _rate(taken[name]),
-            _rate(taken[_BARE]),
-            Goal(2.1, "at least"),
-        )
-    for name, way in ways.items():
-        yield Figure(
-            f"CPU a token, {way}",
-            "µs",
-            _cpu(taken[name], _US / RECIPIENTS),
-            _cpu(taken[_BARE], _US / RECIPIENTS),
-            Goal(1.1),
-        )
+        port = stack.enter_context(service(0.05))
+        apns_port = stack.enter_context(apns_service(lineup.peers, 0.05))
+        endpoints = {
+            "AWS_ENDPOINT_URL_PINPOINT": url(port),
+            "FCM_URL": url(port) + "/v1/projects/{0}/messages:send",
+            "APNS_PORT": str(apns_port),
+        }
+        rounds_of = {
+            name: _round(stack.enter_context(playing(lineup[name], endpoints)), 1, tokens)
+            for name, tokens in PEERS.items()
+        }
+        taken = _in_turn(rounds_of, rounds, progress)
+    return {name: Peer(PEERS[name], spent) for name, spent in taken.items()}
 
 
-def zipped(ours_bytes: int, whole_bytes: int) -> Figure:
-    """Set the bundle beside the same packages whole, both as they would be uploaded."""
-    return Figure(
-        "bundle for Lambda, zipped",
-        "MB",
-        Samples([ours_bytes / 1e6]),
-        Samples([whole_bytes / 1e6]),
-        Goal(6, of="ours"),
-    )
+def keyed(lineup: Lineup, rounds: int, progress: Progress) -> dict[int, Taken]:
+    """Send requests without a key and with one, which a table then remembers."""
+    taken: dict[int, Taken] = {}
+    with ExitStack() as stack:
+        endpoints = {
+            "AWS_ENDPOINT_URL_PINPOINT": url(stack.enter_context(service(0.05))),
+            "AWS_ENDPOINT_URL_DYNAMODB": url(stack.enter_context(service(TABLE_LATENCY))),
+        }
+        player = stack.enter_context(playing(lineup[KEYED], endpoints))
+        for place, size in enumerate(RECIPIENTS):
+
+            def tell(done: int, _: int, before: int = place * rounds) -> None:
+                progress(before + done, rounds * len(RECIPIENTS))
+
+            taken[size] = _in_turn(
+                {OURS: _round(player, 1, size), KEYED: _round(player, 1, size, keyed=True)},
+                rounds,
+                tell,
+            )
+    return taken
 
 
-def _running(
-    stack: ExitStack, packages: Packages, port: int, names: Sequence[str]
-) -> dict[str, Contestant]:
-    ways: dict[str, tuple[str, Path, Mapping[str, str]]] = {
-        _OURS: (_OURS, packages.ours, {}),
-        _HTTP: (_HTTP, packages.ours, {}),
-        _WIDE: (_OURS, packages.ours, {"SEND_CONCURRENCY": "32"}),
-        _BARE: (_BARE, packages.bare, {}),
-    }
-    return {
-        name: stack.enter_context(contestant(side, directory, port, settings))
-        for name in names
-        for side, directory, settings in (ways[name],)
-    }
+def url(port: int) -> str:
+    """Name a port of loopback."""
+    return f"http://127.0.0.1:{port}"
 
 
-def _player(side: Contestant, requests: int, recipients: int) -> Callable[[], Spent]:
-    return lambda: side.play(requests, recipients)
+def _players(
+    stack: ExitStack, lineup: Lineup, names: Sequence[str], port: int
+) -> dict[str, Player]:
+    endpoints = {"AWS_ENDPOINT_URL_PINPOINT": url(port)}
+    return {name: stack.enter_context(playing(lineup[name], endpoints)) for name in names}
+
+
+def _round(
+    player: Player, requests: int, recipients: int, *, keyed: bool = False
+) -> Callable[[], Spent]:
+    return lambda: player.play(requests, recipients, keyed=keyed)
 
 
 def _in_turn(
@@ -207,15 +165,3 @@ def _in_turn(
                 taken[name].append(spent)
         order.reverse()
     return taken
-
-
-def _wall(taken: Sequence[Spent], scale: float) -> Samples:
-    return Samples([spent.wall * scale for spent in taken])
-
-
-def _cpu(taken: Sequence[Spent], scale: float) -> Samples:
-    return Samples([spent.cpu * scale for spent in taken])
-
-
-def _rate(taken: Sequence[Spent]) -> Samples:
-    return Samples([RECIPIENTS / spent.wall for spent in taken])

@@ -1,9 +1,10 @@
-"""What the two sides import, laid out as each would have it, and what it weighs zipped.
+"""What the sides import, laid out as each would have it, and what it weighs zipped.
 
 Ours is the bundle, unpacked as Lambda unpacks it. Bare boto3 is the same pinned version,
-installed whole, with bytecode compiled in as ours has. Everything is kept under ``.build``,
-by a key of what it was made from, and made again only when that changes. It is made for
-one run at a time: two at once would disturb each other's figures anyway.
+installed whole; a handler with everything of Powertools is that with Powertools and its
+tracer; the peers are other libraries, in an environment of their own. Everything is kept
+under ``.build``, by a key of what it was made from, and made again only when that changes. It
+is made for one run at a time: two at once would disturb each other's figures anyway.
 """
 
 from __future__ import annotations
@@ -14,74 +15,138 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from typing import Final, NamedTuple
 
 from infra.bundle import OUT, SOURCE, build
 from infra.wheels import LAMBDA_ARM64, install_wheels, this_machine
 
-BENCH = OUT / "bench"
-REQUIREMENTS = SOURCE / "requirements.txt"
-OF_BOTO3 = frozenset(
+BENCH: Final = OUT / "bench"
+REQUIREMENTS: Final = SOURCE / "requirements.txt"
+PEERS: Final = Path(__file__).with_name("peers.txt")
+OF_BOTO3: Final = frozenset(
     {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
 )
 """boto3 and what it requires."""
 
+TRACER: Final = ("aws-xray-sdk==2.15.0", "wrapt==2.5.2")
+"""What Powertools' tracer requires beside boto3."""
 
-def unpacked_bundle() -> Path:
+
+class Compiled(Enum):
+    """Whether bytecode is there, or made anew at each cold start."""
+
+    YES = "compiled"
+    NO = "source"
+
+
+def unpacked_bundle(compiled: Compiled) -> Path:
     """Build the function's bundle for this machine and unpack it."""
-    bundle = build(this_machine())
+    bundle = build(this_machine(), bytecode=compiled is Compiled.YES)
 
     def unpack(directory: Path) -> None:
         with zipfile.ZipFile(bundle.path) as archive:
             archive.extractall(directory)
 
-    return _kept(f"bundle-{bundle.digest[:16]}", unpack)
+    return _kept(f"bundle_{compiled.value}", bundle.digest[:16], unpack)
 
 
-def bare_boto3() -> Path:
-    """Install boto3 whole, at the bundle's version, with compiled bytecode."""
-    pins = [pin for pin in _pins() if pin.split("==")[0] in OF_BOTO3]
-
-    def install(directory: Path) -> None:
-        install_wheels(pins, this_machine(), directory)
-        compileall.compile_dir(
-            directory, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
-        )
-
-    return _kept(f"boto3-{_key(*pins, repr(this_machine()))}", install)
+def bare_boto3(compiled: Compiled) -> Path:
+    """Install boto3 whole, at the bundle's version."""
+    pins = [pin for pin in _pins(REQUIREMENTS) if pin.split("==")[0] in OF_BOTO3]
+    return _installed("boto3", pins, compiled)
 
 
-def zipped_bytes() -> tuple[int, int]:
-    """Weigh the bundle for Lambda, and the same packages whole, in bytes zipped."""
-    pins = _pins()
+def powertools(compiled: Compiled) -> Path:
+    """Install what the function is made of whole, and Powertools' tracer."""
+    return _installed("powertools", [*_pins(REQUIREMENTS), *TRACER], compiled)
+
+
+def peers() -> Path:
+    """Install the other libraries, and what draws the chart."""
+    return _installed("peers", _pins(PEERS), Compiled.YES)
+
+
+class Zipped(NamedTuple):
+    """What archives for Lambda weigh, in bytes.
+
+    Attributes
+    ----------
+    bundle, source
+        Ours with bytecode, and without.
+    whole
+        The same packages with nothing left out, without bytecode.
+    """
+
+    bundle: int
+    source: int
+    whole: int
+
+
+def zipped() -> Zipped:
+    """Weigh the archives."""
+    pins = _pins(REQUIREMENTS)
 
     def install(directory: Path) -> None:
         install_wheels(pins, LAMBDA_ARM64, directory / "packages")
         shutil.make_archive(str(directory / "whole"), "zip", directory / "packages")
         shutil.rmtree(directory / "packages")
 
-    whole = _kept(f"whole-{_key(*pins, repr(LAMBDA_ARM64))}", install)
-    return build(LAMBDA_ARM64).size, (whole / "whole.zip").stat().st_size
+    whole = _kept("whole", _key(*pins, repr(LAMBDA_ARM64)), install)
+    return Zipped(
+        build(LAMBDA_ARM64).size,
+        build(LAMBDA_ARM64, bytecode=False).size,
+        (whole / "whole.zip").stat().st_size,
+    )
 
 
-def _pins() -> list[str]:
-    return re.findall(r"^[\w.-]+==\S+", REQUIREMENTS.read_text(), re.MULTILINE)
+def _installed(name: str, pins: list[str], compiled: Compiled) -> Path:
+    def install(directory: Path) -> None:
+        install_wheels(pins, this_machine(), directory)
+        if compiled is Compiled.YES:
+            compileall.compile_dir(
+                directory, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+            )
+
+    return _kept(f"{name}_{compiled.value}", _key(*pins, repr(this_machine())), install)
+
+
+def _pins(path: Path) -> list[str]:
+    return re.findall(r"^[\w.-]+==\S+", path.read_text(), re.MULTILINE)
 
 
 def _key(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _kept(name: str, make: Callable[[Path], None]) -> Path:
-    """Give a directory under ``.build``, made before or made now, and never half of it."""
-    directory = BENCH / name
+def _kept(kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    """Give a directory under ``.build``, made before or made now, and never half of it.
+
+    Nobody may write into it, as in Lambda.
+    """
+    directory = BENCH / f"{kind}-{key}"
     if not directory.exists():
-        unfinished = BENCH / f".unfinished-{name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = BENCH / f".unfinished-{kind}"
+        _remove(unfinished)
         unfinished.mkdir(parents=True)
         make(unfinished)
-        for outdated in BENCH.glob(f"{name.split('-')[0]}-*"):
-            shutil.rmtree(outdated)
+        for outdated in BENCH.glob(f"{kind}-*"):
+            _remove(outdated)
         unfinished.rename(directory)
+        _protect(directory)
     return directory
+
+
+def _protect(directory: Path) -> None:
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+
+
+def _remove(directory: Path) -> None:
+    if not directory.exists():
+        return
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)
+    shutil.rmtree(directory)

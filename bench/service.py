@@ -1,7 +1,8 @@
-"""A lean stand-in for SendMessages: the peer that must never be what a figure measures.
+"""A lean stand-in for what a push needs, which must never be what a figure measures.
 
-Every address of every call is accepted, after a fixed latency. Nothing is checked: the
-sandbox does that. It runs as a process of its own, on loopback, and prints its port.
+SendMessages accepts every address of every call, FCM every message, and DynamoDB takes every
+record, each after a fixed latency. Nothing is checked: the sandbox does that. It runs as a
+process of its own, on loopback, and prints its port.
 
     python -I -S service.py LATENCY_SECONDS
 """
@@ -14,6 +15,8 @@ import re
 import sys
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_FCM = re.compile(rb"POST /v1/projects/")
+_DYNAMODB = re.compile(rb"\r\nx-amz-target: *DynamoDB", re.IGNORECASE)
 _HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: application/json\r\n"
@@ -39,15 +42,18 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        while (body := self._take_call()) is not None:
+        loop = asyncio.get_running_loop()
+        while (call := self._take_call()) is not None:
+            # What the service works for is part of its latency, not on top of it.
+            due = loop.time() + self._latency
+            whole = answer(*call)
             if self._latency:
-                # What the service works for is part of its latency, not on top of it.
-                asyncio.get_running_loop().call_later(self._latency, self._send, answer(body))
+                loop.call_at(due, self._send, whole)
             else:
-                self._send(answer(body))
+                self._send(whole)
 
-    def _take_call(self) -> bytes | None:
-        """Take the body of the next call, if it is here whole."""
+    def _take_call(self) -> tuple[bytes, bytes] | None:
+        """Take the next call, its head and its body, if it is here whole."""
         head = self._received.find(b"\r\n\r\n")
         if head < 0:
             return None
@@ -55,23 +61,28 @@ class _Connection(asyncio.Protocol):
         end = head + 4 + (int(length[1]) if length else 0)
         if len(self._received) < end:
             return None
-        body = bytes(self._received[head + 4 : end])
+        call = bytes(self._received[:head]), bytes(self._received[head + 4 : end])
         del self._received[:end]
-        return body
+        return call
 
     def _send(self, whole: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(whole)
 
 
-def answer(body: bytes) -> bytes:
-    """Answer one call: the HTTP response for a ``MessageRequest``.
+def answer(head: bytes, body: bytes) -> bytes:
+    """Answer one call: the whole HTTP response.
 
     Tokens are written as they come; those of the benchmark need no escapes.
     """
-    tokens = json.loads(body)["Addresses"]
-    results = ",".join([f'"{token}":{_ACCEPTED}' for token in tokens])
-    content = f'{{"ApplicationId":"bench","RequestId":"bench","Result":{{{results}}}}}'.encode()
+    if _FCM.match(head):
+        content = b'{"name":"projects/bench/messages/0:1"}'
+    elif _DYNAMODB.search(head):
+        content = b"{}"
+    else:
+        tokens = json.loads(body)["Addresses"]
+        results = ",".join([f'"{token}":{_ACCEPTED}' for token in tokens])
+        content = f'{{"ApplicationId":"bench","RequestId":"-","Result":{{{results}}}}}'.encode()
     return _HEAD % len(content) + content
 
 

@@ -1,10 +1,10 @@
-"""How a run is told: a table for people, and JSON for programs."""
+"""How a run is told: tables for people, and JSON for programs and for the chart."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
@@ -14,8 +14,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.ceiling import Ceiling
-from bench.figures import Figure, Goal
+from bench.lineup import BARE, GOOD, KEYED, OURS, UNCOMPILED, WIDE
+from bench.processes import Spent
+from bench.results import MB, MS, US, Figure, Goal, Results, Taken, cpu, peak, rate, wall
 from bench.samples import Samples
 
 
@@ -29,51 +30,46 @@ def machine() -> dict[str, Any]:
     }
 
 
-def table(figures: Sequence[Figure]) -> Table:
-    """Lay the figures out, each with the count and the spread of its measurements.
-
-    It is Markdown, too, so that it goes into the documentation as it stands.
-    """
-    columns = Table(box=box.MARKDOWN)
-    columns.add_column("figure", no_wrap=True)
-    columns.add_column("n", justify="right")
-    for name in ("bare boto3", "push sender", "ratio", "goal"):
-        columns.add_column(name, justify="right", no_wrap=True)
-    columns.add_column("reached")
-    for figure in figures:
-        columns.add_row(
-            f"{figure.name}, {figure.unit}",
-            str(len(figure.ours.values)),
-            _spread(figure.bare),
-            _spread(figure.ours),
-            _spread(figure.ratio, digits=2),
-            _goal(figure),
-            {True: "yes", False: "no", None: ""}[figure.reached],
-        )
-    return columns
-
-
-def show(figures: Sequence[Figure]) -> None:
-    """Print the table, as wide as it needs to be."""
+def show(results: Results) -> None:
+    """Print the tables, as wide as they need to be, and what they are not."""
     facts = machine()
+    console = Console(width=160, highlight=False, file=sys.stdout)
     print(f"{facts['cores']} cores, {facts['cpu']}, {facts['system']}, Python {facts['python']}")
-    Console(width=160, highlight=False, file=sys.stdout).print(table(figures))
+    for name, ceiling in results.ceilings.items():
+        answer = Samples([seconds * MS for seconds in ceiling.answer_seconds.values])
+        print(
+            f"The service alone, {name}: {ceiling.calls_a_second:,.0f} calls of 100 tokens a "
+            f"second; an answer takes {_spread(answer)} ms."
+        )
+    for title, table in tables(results):
+        print(f"\n{title}")
+        console.print(table)
+    middle, last = results.queue.thirds()
     print(
-        "median (min..max) of n rounds; a ratio is push sender over bare boto3 in the same round.\n"
-        "For the bundle, bare boto3 stands for the same packages with nothing left out."
+        f"\n{results.queue.recipients:,} recipients through the sandbox's queue in "
+        f"{results.queue.seconds:.0f} s; memory of the function's largest process: "
+        f"{middle * MB:.1f} MB in the middle third, {last * MB:.1f} MB in the last.\n\n"
+        "Median (least..greatest) of n rounds; a ratio is that of the same round. Tokens are\n"
+        "those that SendMessages, FCM or APNs accepted from this client: Pinpoint does the\n"
+        "fan-out behind SendMessages, so this is the client's cost of an accepted token, not the\n"
+        "time until a phone rings."
     )
 
 
-def show_ceiling(name: str, ceiling: Ceiling) -> None:
-    """Say what the service did when nothing was measured but itself."""
-    answer = Samples([seconds * 1e3 for seconds in ceiling.answer_seconds.values])
-    print(
-        f"the service alone, {name}: {ceiling.calls_a_second:,.0f} calls of 100 tokens a second; "
-        f"an answer takes {_spread(answer)} ms, n = {len(answer.values):,}"
-    )
+def tables(results: Results) -> list[tuple[str, Table]]:
+    """Lay everything out. The tables are Markdown, too."""
+    return [
+        ("The figures of the design", _figures(results.figures())),
+        ("Cold start to the first report", _cold(results.cold)),
+        ("One push, warm", _warm(results.warm, results.warm_pushes)),
+        ("Other libraries, 50 ms for each call", _peers(results)),
+        ("One request: tokens a second, and CPU a token in µs", _many(results)),
+        ("CPU of a request as it grows, no latency", _growth(results)),
+        ("With a key that the table remembers (5 ms a call), 50 ms for each call", _keyed(results)),
+    ]
 
 
-def as_json(figures: Sequence[Figure], ceilings: Mapping[str, Ceiling]) -> dict[str, Any]:
+def as_json(results: Results) -> dict[str, Any]:
     """Give the whole run, every measurement of it."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -83,7 +79,7 @@ def as_json(figures: Sequence[Figure], ceilings: Mapping[str, Ceiling]) -> dict[
                 "calls_a_second": round(ceiling.calls_a_second, 1),
                 "answer_seconds_median": round(ceiling.answer_seconds.median, 6),
             }
-            for name, ceiling in ceilings.items()
+            for name, ceiling in results.ceilings.items()
         },
         "figures": [
             {
@@ -92,11 +88,143 @@ def as_json(figures: Sequence[Figure], ceilings: Mapping[str, Ceiling]) -> dict[
                 "boto3": _samples(figure.bare),
                 "push_sender": _samples(figure.ours),
                 "ratio": _samples(figure.ratio),
-                "goal": figure.goal._asdict() if figure.goal else None,
+                "goal": figure.goal._asdict(),
                 "reached": figure.reached,
             }
-            for figure in figures
+            for figure in results.figures()
         ],
+        "cold_start": _taken(results.cold),
+        "warm_push": {"pushes": results.warm_pushes, "sides": _taken(results.warm)},
+        "many": [
+            {**case._asdict(), "sides": _taken(taken)} for case, taken in results.many.items()
+        ],
+        "peers": {
+            name: {"tokens": peer.tokens, "rounds": _rounds(peer.spent)}
+            for name, peer in results.peers.items()
+        },
+        "keyed": [
+            {"recipients": size, "sides": _taken(taken)} for size, taken in results.keyed.items()
+        ],
+        "queue": {
+            "recipients": results.queue.recipients,
+            "seconds": round(results.queue.seconds, 1),
+            "memory": [each._asdict() for each in results.queue.memory],
+        },
+        "zipped": results.zipped._asdict(),
+    }
+
+
+def _figures(figures: Iterable[Figure]) -> Table:
+    table = _table("figure", "n", "boto3", "push sender", "ratio", "goal", "reached")
+    for figure in figures:
+        table.add_row(
+            figure.name,
+            str(len(figure.ours.values)),
+            _spread(figure.bare),
+            _spread(figure.ours),
+            _spread(figure.ratio, digits=2),
+            _goal(figure),
+            "yes" if figure.reached else "no",
+        )
+    return table
+
+
+def _cold(taken: Taken) -> Table:
+    table = _table("side", "n", "wall, ms", "CPU, ms", "peak memory, MB", "wall over boto3's")
+    for name, spent in taken.items():
+        bare = taken[BARE + (UNCOMPILED if name.endswith(UNCOMPILED) else "")]
+        table.add_row(
+            name,
+            str(len(spent)),
+            _spread(wall(spent, MS)),
+            _spread(cpu(spent, MS)),
+            _spread(peak(spent)),
+            _spread(wall(spent, MS).over(wall(bare, MS)), digits=2),
+        )
+    return table
+
+
+def _warm(taken: Taken, pushes: int) -> Table:
+    table = _table("side", "n", "CPU, µs", "over boto3's")
+    for name, spent in taken.items():
+        table.add_row(
+            name,
+            str(len(spent)),
+            _spread(cpu(spent, US / pushes)),
+            _spread(cpu(spent, 1).over(cpu(taken[BARE], 1)), digits=2),
+        )
+    return table
+
+
+def _peers(results: Results) -> Table:
+    table = _table("library", "n", "tokens a round", "tokens a second", "CPU a token, µs")
+    for name, peer in results.peers.items():
+        table.add_row(
+            name,
+            str(len(peer.spent)),
+            f"{peer.tokens:,}",
+            _spread(rate(peer.spent, peer.tokens)),
+            _spread(cpu(peer.spent, US / peer.tokens)),
+        )
+    return table
+
+
+def _many(results: Results) -> Table:
+    names = (GOOD, OURS, WIDE)
+    table = _table("latency", "recipients", "n", *names, *(f"CPU: {name}" for name in names))
+    for case, taken in results.many.items():
+        table.add_row(
+            f"{case.latency * MS:.0f} ms",
+            f"{case.recipients:,}",
+            str(len(taken[OURS])),
+            *(f"{rate(taken[name], case.recipients).median:,.0f}" for name in names),
+            *(f"{cpu(taken[name], US / case.recipients).median:,.1f}" for name in names),
+        )
+    return table
+
+
+def _growth(results: Results) -> Table:
+    table = _table("side", "a request, ms", "and each token, µs", "exponent from 100 to 5,000")
+    for name in (GOOD, OURS, WIDE):
+        growth = results.growth(name, 0.0)
+        table.add_row(
+            name,
+            f"{growth.fixed * MS:.2f}",
+            f"{growth.token * US:.1f}",
+            f"{growth.exponent:.2f}",
+        )
+    return table
+
+
+def _keyed(results: Results) -> Table:
+    table = _table("recipients", "n", "wall, ms", "with a key", "CPU, ms", "with a key ")
+    for size, taken in results.keyed.items():
+        table.add_row(
+            f"{size:,}",
+            str(len(taken[OURS])),
+            *(_spread(wall(taken[name], MS)) for name in (OURS, KEYED)),
+            *(_spread(cpu(taken[name], MS)) for name in (OURS, KEYED)),
+        )
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.MARKDOWN)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _taken(taken: Taken) -> dict[str, Any]:
+    return {name: _rounds(spent) for name, spent in taken.items()}
+
+
+def _rounds(spent: Sequence[Spent]) -> Mapping[str, Sequence[float]]:
+    return {
+        "wall_seconds": [round(each.wall, 6) for each in spent],
+        "cpu_seconds": [round(each.cpu, 6) for each in spent],
+        "peak_bytes": [each.peak_bytes for each in spent],
     }
 
 
@@ -116,8 +244,6 @@ def _spread(samples: Samples, digits: int | None = None) -> str:
 
 def _goal(figure: Figure) -> str:
     match figure.goal:
-        case None:
-            return ""
         case Goal(limit, bound, "ratio"):
             return f"{bound} {limit:g}"
         case Goal(limit, bound, _):

@@ -115,7 +115,9 @@ class Bundle:
     bytecode: bool
 
 
-def build(target: Target, *, source: Path = SOURCE, out: Path = OUT) -> Bundle:
+def build(
+    target: Target, *, source: Path = SOURCE, out: Path = OUT, bytecode: bool = True
+) -> Bundle:
     """Build the archive for a target, or find the one built before from the same input.
 
     Any number of builds may run at once, and be killed: a file under ``out`` appears whole
@@ -129,6 +131,8 @@ def build(target: Target, *, source: Path = SOURCE, out: Path = OUT) -> Bundle:
         The directory with ``requirements.txt`` and ``push_sender/``.
     out
         The directory of archives, which is also the cache.
+    bytecode
+        Whether bytecode is compiled in, where a compiler is at hand.
 
     Raises
     ------
@@ -140,8 +144,8 @@ def build(target: Target, *, source: Path = SOURCE, out: Path = OUT) -> Bundle:
     >>> build(LAMBDA_ARM64).path.name  # doctest: +SKIP
     'push-sender-lambda-arm64-2f9c0e6d1b7a4c55.zip'
     """
-    compiler = find_compiler(target.python)
-    if compiler is None:
+    compiler = find_compiler(target.python) if bytecode else None
+    if bytecode and compiler is None:
         log.warning(
             "no Python %s at hand: the bundle goes without bytecode, which doubles the cold start",
             target.python,

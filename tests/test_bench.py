@@ -1,0 +1,152 @@
+"""The benchmark: it measures what it says, and no figure comes of a run that went wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.lineup import BARE, GOOD, OURS, WIDE
+from bench.packages import Zipped
+from bench.processes import BenchError, Side, Spent, draw, playing, service
+from bench.queue_run import Memory, QueueRun
+from bench.results import Case, Goal, Results
+from bench.samples import Samples
+from bench.service import answer
+
+BOTO3 = """
+class Client:
+    def send_messages(self, ApplicationId, MessageRequest):
+        status = {status!r}
+        results = {{token: {{"DeliveryStatus": status}} for token in MessageRequest["Addresses"]}}
+        return {{"MessageResponse": {{"Result": results}}}}
+
+def client(name):
+    return Client()
+"""
+
+
+def side(packages: Path, status: str) -> Side:
+    """Make a side that runs on a boto3 which answers always the same."""
+    (packages / "boto3.py").write_text(BOTO3.format(status=status))
+    return Side("a side", "boto3_alone", "Good", packages)
+
+
+def test_a_round_is_timed_and_its_memory_weighed(tmp_path: Path) -> None:
+    with playing(side(tmp_path, "SUCCESSFUL"), {}) as player:
+        small, large = player.play(1, 1), player.play(1, 5_000)
+
+    assert player.cold_start.cpu > 0
+    assert player.cold_start.wall > 0
+    assert small.cpu < large.cpu
+    assert 5e6 < small.peak_bytes < 1e9
+
+
+def test_a_push_that_is_not_accepted_ends_the_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BenchError, match="a side ended"), playing(side(tmp_path, "OPT_OUT"), {}):
+        pass
+    assert "not accepted" in capfd.readouterr().err
+
+
+def test_a_library_that_cannot_run_ends_the_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        pytest.raises(BenchError, match="a library ended"),
+        playing(Side("a library", "firebase", "Side", tmp_path), {}),
+    ):
+        pass
+    assert "No module named 'firebase_admin'" in capfd.readouterr().err
+
+
+def test_the_stand_in_answers_as_each_service_does() -> None:
+    def told(head: bytes, body: dict[str, Any]) -> Any:
+        return json.loads(answer(head, json.dumps(body).encode()).partition(b"\r\n\r\n")[2])
+
+    sent = told(b"POST /v1/apps/bench/messages HTTP/1.1", {"Addresses": {"t": {}, "u": {}}})
+    assert {token: each["StatusCode"] for token, each in sent["Result"].items()} == {
+        "t": 200,
+        "u": 200,
+    }
+    assert "name" in told(b"POST /v1/projects/bench/messages:send HTTP/1.1", {"message": {}})
+    assert told(b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.PutItem", {}) == {}
+
+
+def test_the_stand_in_runs_until_it_is_let_go() -> None:
+    with service(0.0) as port:
+        assert 1_024 <= port <= 65_535
+
+
+def test_a_ratio_is_of_the_same_round() -> None:
+    assert Samples([2.0, 9.0, 4.0]).over(Samples([1.0, 3.0, 4.0])).values == [2.0, 3.0, 1.0]
+
+
+def spent(cpu: float, wall: float | None = None) -> list[Spent]:
+    return [Spent(wall or cpu, cpu, 1e6)] * 3
+
+
+@pytest.fixture
+def results() -> Results:
+    """Make a run in which every figure is known: ours costs 1.2 times boto3's."""
+    many = {
+        Case(latency, size): {
+            GOOD: spent(0.001 + size * 10e-6, 2.0),
+            OURS: spent((0.001 + size * 10e-6) * 1.2, 1.0),
+            WIDE: spent(0.001 + size * 10e-6, 0.5),
+        }
+        for latency in (0.0, 0.05)
+        for size in (1, 100, 5_000)
+    }
+    cold = {OURS: spent(1.2), BARE: spent(1.0)}
+    memory = [Memory(float(at), 1_000 * min(at, 4), at) for at in range(9)]
+    return Results(
+        cold=cold,
+        warm=cold,
+        many=many,
+        peers={},
+        keyed={},
+        queue=QueueRun(9, 9.0, memory),
+        zipped=Zipped(5_000_000, 4_000_000, 20_000_000),
+        ceilings={},
+        warm_pushes=10,
+    )
+
+
+def test_the_figures_of_the_design_are_judged_by_their_goals(results: Results) -> None:
+    figures = {figure.name: figure for figure in results.figures()}
+
+    assert figures["cold start to the first report, ms"].ratio.median == pytest.approx(1.2)
+    assert {name: figure.reached for name, figure in figures.items()} == {
+        "cold start to the first report, ms": True,
+        "one push, warm: CPU, µs": True,
+        "tokens a second, by default": False,
+        "tokens a second, 32 calls at once": True,
+        "CPU a token, µs": False,
+        "bundle for Lambda, zipped, MB": True,
+    }
+    assert figures["tokens a second, by default"].goal == Goal(2.1, "at least")
+
+
+def test_growth_is_a_line_and_an_exponent(results: Results) -> None:
+    growth = results.growth(GOOD, 0.0)
+
+    assert growth.fixed == pytest.approx(0.001)
+    assert growth.token == pytest.approx(10e-6)
+    assert growth.exponent == pytest.approx(0.828, abs=0.001)
+
+
+def test_memory_is_read_when_the_processes_are_warm(results: Results) -> None:
+    assert results.queue.thirds() == (4_000, 4_000)
+
+
+def test_a_chart_that_cannot_be_drawn_is_no_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BenchError, match="drawn"):
+        draw({}, tmp_path, tmp_path / "chart.svg")
+    assert not (tmp_path / "chart.svg").exists()
+    assert "matplotlib" in capfd.readouterr().err
