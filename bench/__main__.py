@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bench import figures, telling
 from bench.ceiling import Ceiling, measure_ceiling
 from bench.lineup import Lineup, make_lineup
-from bench.packages import zipped
+from bench.packages import BENCH, zipped
 from bench.processes import BenchError, draw, service
 from bench.queue_run import queue_run
 from bench.results import Results
@@ -45,9 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=_DESCRIPTION)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first impression")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write every measurement there, too"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        default=BENCH / "run.json",
+        help="where every measurement goes (default: %(default)s)",
     )
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw it there, as SVG")
+    parser.add_argument(
+        "--chart",
+        type=Path,
+        metavar="FILE",
+        default=BENCH / "run.svg",
+        help="where it is drawn, as SVG (default: %(default)s)",
+    )
     chosen = parser.parse_args(arguments)
     try:
         _say("building the bundle, and laying out the others beside it")
@@ -55,10 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         results = measure(lineup, _QUICK if chosen.quick else _FULL)
         telling.show(results)
         told = telling.as_json(results)
-        if chosen.json:
-            chosen.json.write_text(json.dumps(told, indent=1) + "\n")
-        if chosen.chart:
-            draw(told, lineup.peers, chosen.chart)
+        chosen.json.write_text(json.dumps(told, indent=1) + "\n")
+        draw(told, lineup.peers, chosen.chart)
+        print(f"\nEvery measurement: {chosen.json}\nThe chart: {chosen.chart}")
     except (BenchError, BundleError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -537,6 +537,19 @@ def test_without_an_interpreter_of_the_targets_version_the_sources_ship(
     assert not [name for name in names if name.endswith(".pyc")]
 
 
+def test_who_asks_for_no_bytecode_gets_the_sources_and_no_warning(
+    tiny_source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    compiled = build(this_machine(), source=tiny_source, out=tmp_path / "out")
+    with caplog.at_level(logging.WARNING):
+        bundle = build(this_machine(), source=tiny_source, out=tmp_path / "out", bytecode=False)
+    assert (compiled.bytecode, bundle.bytecode) == (True, False)
+    assert caplog.text == ""
+    names = zipfile.ZipFile(bundle.path).namelist()
+    assert "tiny/__init__.py" in names
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
 # ------------------------------------------------------------------ the command
 
 
