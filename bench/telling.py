@@ -45,8 +45,11 @@ def show(results: Results) -> None:
         print(f"\n{title}")
         console.print(table)
     middle, last = results.queue.thirds()
+    zipped = results.zipped
     print(
-        f"\n{results.queue.recipients:,} recipients through the sandbox's queue in "
+        f"\nThe bundle, zipped: {zipped.bundle * MB:.1f} MB; with sources in place of bytecode "
+        f"{zipped.source * MB:.1f} MB; the same packages whole {zipped.whole * MB:.1f} MB.\n\n"
+        f"{results.queue.recipients:,} recipients through the sandbox's queue in "
         f"{results.queue.seconds:.0f} s; memory of the function's largest process: "
         f"{middle * MB:.1f} MB in the middle third, {last * MB:.1f} MB in the last.\n\n"
         "Median (least..greatest) of n rounds; a ratio is that of the same round. Tokens are\n"

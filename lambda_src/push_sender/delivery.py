@@ -1,11 +1,10 @@
 """Batches out, verdicts in, under one deadline.
 
-The caller's thread keeps all the state; workers only make calls, and where there is a single
-batch the caller's thread makes them itself. Retries are ours alone
-and per address: what was throttled or failed for the moment goes out again after a
-full-jitter backoff, and so does a whole call that met a 429, a 5xx, a broken connection
-or a timeout. A call that timed out may have been delivered, so its retry may notify
-twice: a lost push is worse than a second one.
+The caller's thread keeps all the state. Workers only make calls; those of a single batch it
+makes itself. Retries are ours alone and per address: what was throttled or failed for the
+moment goes out again after a full-jitter backoff, and so does a whole call that met a 429, a
+5xx, a broken connection or a timeout. A call that timed out may have been delivered, so its
+retry may notify twice: a lost push is worse than a second one.
 
 When the deadline comes, what is not on its way stays unsent and what is on its way ends
 unknown. Nothing starts after that, so nothing runs on in the next invocation.
