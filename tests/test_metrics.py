@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
+from push_sender.metrics import Metric, Unit, records
+from push_sender.telemetry import Telemetry
 from tests.invocation import Push, metric_lines
 from tests.provider import Json, Provider, Reply, accepted, refused, results
 
@@ -93,7 +97,7 @@ def test_what_sends_nothing_counts_nothing(
 def test_exactly_100_calls_of_a_service_count_once_and_nothing_of_the_next_service(
     push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Given 50 batches that are refused once each: Powertools writes a record at the 100th value
+    # Given 50 batches that are refused once each: a record takes 100 values of a metric
     seen: set[str] = set()
 
     def refuse_once(call: Json) -> Reply:
@@ -119,3 +123,53 @@ def test_exactly_100_calls_of_a_service_count_once_and_nothing_of_the_next_servi
     ]
     assert sum(len(record.get("SendMessagesLatency", ())) for record in told) == 100
     assert values(of_apns)["SendMessagesCalls"] == [1]
+
+
+def test_a_record_is_what_powertools_would_write(capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = Metrics(namespace="PushSender", service="push-sender")
+    theirs.add_dimension("push_service", "GCM")
+    theirs.add_dimensions(service="push-sender")
+    theirs.add_metric("accepted", MetricUnit.Count, 3)
+    for milliseconds in (50.1, 49.7):
+        theirs.add_metric("SendMessagesLatency", MetricUnit.Milliseconds, milliseconds)
+    theirs.flush_metrics()
+    (wanted,) = metric_lines(capsys.readouterr().out)
+
+    metrics = [
+        Metric("accepted", Unit.COUNT, [3]),
+        Metric("SendMessagesLatency", Unit.MILLISECONDS, [50.1, 49.7]),
+    ]
+    dimensions = {"push_service": "GCM", "service": "push-sender"}
+    (line,) = records("PushSender", dimensions, [list(dimensions), ["service"]], metrics)
+
+    record = json.loads(line)
+    assert abs(record["_aws"].pop("Timestamp") - wanted["_aws"].pop("Timestamp")) < 10_000
+    assert record == wanted
+
+
+def test_a_metric_of_more_than_100_values_takes_further_records_and_loses_none() -> None:
+    latencies = [float(n) for n in range(250)]
+    metrics = [Metric("calls", Unit.COUNT, [250]), Metric("ms", Unit.MILLISECONDS, latencies)]
+
+    told = [json.loads(line) for line in records("N", {"service": "s"}, [["service"]], metrics)]
+
+    assert [len(record["ms"]) for record in told] == [100, 100, 50]
+    assert [value for record in told for value in record["ms"]] == latencies
+    assert [record.get("calls") for record in told] == [[250], None, None]
+    names = [
+        [metric["Name"] for metric in record["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
+        for record in told
+    ]
+    assert names == [["calls", "ms"], ["ms"], ["ms"]]
+
+
+def test_metrics_can_be_silenced_as_powertools_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "true")
+    telemetry = Telemetry()
+    telemetry.count("EventsNotSent", 1)
+
+    telemetry.flush()
+
+    assert capsys.readouterr().out == ""

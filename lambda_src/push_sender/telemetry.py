@@ -12,14 +12,14 @@ import logging
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from push_sender.delivery import Delivered
+from push_sender.metrics import Metric, Unit, records
 from push_sender.request import Recipient
 
 NAMESPACE: Final = "PushSender"
@@ -63,14 +63,15 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
-        namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
+        self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
+        silence = os.environ.get("POWERTOOLS_METRICS_DISABLED", "false")
+        self._is_silent = silence.lower() in ("true", "1")
         self._logger = Logger(
             service=self._service,
             use_rfc3339=True,
             logger_handler=_StandardOutput(),
             json_deserializer=_as_it_is,
         )
-        self._metrics = Metrics(namespace=namespace, service=self._service)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._done: list[Delivered] = []
@@ -125,31 +126,35 @@ class Telemetry:
         by_service: defaultdict[str, list[Delivered]] = defaultdict(list)
         for delivered in self._done:
             by_service[delivered.batch.service.name].append(delivered)
+        own = {"service": self._service}
         for push_service, batches in by_service.items():
-            self._count(push_service, batches)
+            self._write(_metrics_of(batches), {"push_service": push_service, **own})
         self._done.clear()
-        for name, number in self._counts.items():
-            self._metrics.add_metric(name, MetricUnit.Count, number)
-        if self._counts:
-            self._metrics.flush_metrics()
+        counts = [Metric(name, Unit.COUNT, [count]) for name, count in self._counts.items()]
+        self._write(counts, own)
         self._counts.clear()
 
-    def _count(self, push_service: str, batches: Sequence[Delivered]) -> None:
-        add = self._metrics.add_metric
-        self._metrics.add_dimension("push_service", push_service)
-        self._metrics.add_dimensions(service=self._service)
-        outcomes = Counter(
-            verdict.outcome for delivered in batches for verdict in delivered.verdicts.values()
-        )
-        for outcome, pushes in outcomes.items():
-            add(outcome.value, MetricUnit.Count, pushes)
-        for delivered in batches:
-            for seconds in delivered.call_seconds:
-                add("SendMessagesLatency", MetricUnit.Milliseconds, round(seconds * 1_000, 1))
-        # Last: Powertools writes a record by itself at every 100 values, and a flush that
-        # finds nothing more to write would leave the dimensions to the next record.
-        calls = sum(delivered.calls for delivered in batches)
-        add("SendMessagesCalls", MetricUnit.Count, calls)
-        retries = sum(max(delivered.calls - 1, 0) for delivered in batches)
-        add("SendMessagesRetries", MetricUnit.Count, retries)
-        self._metrics.flush_metrics()
+    def _write(self, metrics: Sequence[Metric], dimensions: Mapping[str, str]) -> None:
+        """Write metrics, to be found by all dimensions and by the function's name alone."""
+        if self._is_silent:
+            return
+        sets = [list(dimensions), ["service"]] if len(dimensions) > 1 else [["service"]]
+        for record in records(self._namespace, dimensions, sets, metrics):
+            print(record)  # noqa: T201  where Lambda reads metrics from
+
+
+def _metrics_of(batches: Sequence[Delivered]) -> list[Metric]:
+    outcomes = Counter(
+        verdict.outcome for delivered in batches for verdict in delivered.verdicts.values()
+    )
+    latencies = [
+        round(seconds * 1_000, 1) for delivered in batches for seconds in delivered.call_seconds
+    ]
+    calls = sum(delivered.calls for delivered in batches)
+    retries = sum(max(delivered.calls - 1, 0) for delivered in batches)
+    return [
+        *(Metric(outcome.value, Unit.COUNT, [pushes]) for outcome, pushes in outcomes.items()),
+        Metric("SendMessagesLatency", Unit.MILLISECONDS, latencies),
+        Metric("SendMessagesCalls", Unit.COUNT, [calls]),
+        Metric("SendMessagesRetries", Unit.COUNT, [retries]),
+    ]
