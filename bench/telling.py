@@ -52,7 +52,8 @@ def show(results: Results) -> None:
         f"{results.queue.recipients:,} recipients through the sandbox's queue in "
         f"{results.queue.seconds:.0f} s; memory of the function's largest process: "
         f"{middle * MB:.1f} MB in the middle third, {last * MB:.1f} MB in the last.\n\n"
-        "Median (least..greatest) of n rounds; a ratio is that of the same round. Tokens are\n"
+        "Median (least..greatest) of n rounds; a ratio is that of the same round, and best/best\n"
+        "that of each side's best round, which others on the machine disturb least. Tokens are\n"
         "those that SendMessages, FCM or APNs accepted from this client: Pinpoint does the\n"
         "fan-out behind SendMessages, so this is the client's cost of an accepted token, not the\n"
         "time until a phone rings."
@@ -91,6 +92,7 @@ def as_json(results: Results) -> dict[str, Any]:
                 "boto3": _samples(figure.bare),
                 "push_sender": _samples(figure.ours),
                 "ratio": _samples(figure.ratio),
+                "best_over_best": figure.best,
                 "goal": figure.goal._asdict(),
                 "reached": figure.reached,
             }
@@ -118,7 +120,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
 
 def _figures(figures: Iterable[Figure]) -> Table:
-    table = _table("figure", "n", "boto3", "push sender", "ratio", "goal", "reached")
+    table = _table("figure", "n", "boto3", "push sender", "ratio", "best/best", "goal", "reached")
     for figure in figures:
         table.add_row(
             figure.name,
@@ -126,6 +128,7 @@ def _figures(figures: Iterable[Figure]) -> Table:
             _spread(figure.bare),
             _spread(figure.ours),
             _spread(figure.ratio, digits=2),
+            f"{figure.best:.2f}",
             _goal(figure),
             "yes" if figure.reached else "no",
         )

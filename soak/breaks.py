@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     ways = sorted({(each.seed, each.killed) for each in chosen})
     caught = [_tried(None, seed, killed=killed) for seed, killed in ways]
     caught += [_tried(each, each.seed, killed=each.killed) for each in chosen]
-    Console(width=160, highlight=False).print(_table(caught))
+    Console(width=200, highlight=False).print(_table(caught))
     if options.json:
         options.json.write_text(json.dumps([each._asdict() for each in caught], indent=1) + "\n")
     proved = all(each.kept is (each.name is None) or _ran_on(each) for each in caught)
@@ -221,7 +221,7 @@ def _tried(broken: Break | None, seed: int, *, killed: bool) -> Caught:
         seconds = time.monotonic() - began
         if not figures.exists():
             said = (process.stderr.strip().splitlines() or ["nothing"])[-1]
-            return Caught(name, None, f"it came to no end: {said}", seconds)
+            return Caught(name, None, f"it came to no end ({said})", seconds)
         told = json.loads(figures.read_text())
     found = Counter(breach["what"] for breach in told["breaches"])
     what = ", ".join(f"{times:,} {what}" for what, times in sorted(found.items()))

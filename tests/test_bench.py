@@ -128,6 +128,8 @@ def test_the_figures_of_the_design_are_judged_by_their_goals(results: Results) -
         "CPU a token, µs": False,
         "bundle for Lambda, zipped, MB": True,
     }
+    assert figures["cold start to the first report, ms"].best == pytest.approx(1.2)
+    assert figures["tokens a second, by default"].best == pytest.approx(2.0)
     assert figures["tokens a second, by default"].goal == Goal(2.1, "at least")
 
 
