@@ -91,6 +91,7 @@ bench: $(INSTALLED) ## measure beside boto3 and other libraries (ARGS="--quick")
 	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what the commands made
+	@[ ! -d .build/bench ] || chmod -R u+w .build/bench  # which the benchmark keeps read-only
 	rm -rf $(VENV) node_modules cdk.out .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.txt lambda_src/requirements.txt
