@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import linear_regression
 from typing import Literal, NamedTuple
 
 from bench.ceiling import Ceiling
@@ -90,15 +89,15 @@ class Growth(NamedTuple):
 
     Attributes
     ----------
-    fixed, token
-        The line through the medians: CPU of a request to nobody, and of each token, in
-        seconds.
+    one
+        CPU of a request to one recipient, in seconds.
+    token
+        And of each further token, from 100 recipients to the most.
     exponent
-        Of the recipients, from 100 of them to the most: 1 where twice as many cost twice as
-        much.
+        Of the recipients, in the same range: 1 where twice as many cost twice as much.
     """
 
-    fixed: float
+    one: float
     token: float
     exponent: float
 
@@ -195,10 +194,10 @@ class Results:
             for case, taken in self.many.items()
             if case.latency == latency
         }
-        line = linear_regression(list(medians), list(medians.values()))
         most = max(medians)
+        slope = (medians[most] - medians[100]) / (most - 100)
         exponent = math.log(medians[most] / medians[100]) / math.log(most / 100)
-        return Growth(line.intercept, line.slope, exponent)
+        return Growth(medians[1], slope, exponent)
 
 
 def wall(spent: Sequence[Spent], scale: float) -> Samples:

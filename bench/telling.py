@@ -190,12 +190,14 @@ def _many(results: Results) -> Table:
 
 
 def _growth(results: Results) -> Table:
-    table = _table("side", "a request, ms", "and each token, µs", "exponent from 100 to 5,000")
+    table = _table(
+        "side", "one recipient, ms", "each token from 100 to 5,000, µs", "exponent there"
+    )
     for name in (GOOD, OURS, WIDE):
         growth = results.growth(name, 0.0)
         table.add_row(
             name,
-            f"{growth.fixed * MS:.2f}",
+            f"{growth.one * MS:.2f}",
             f"{growth.token * US:.1f}",
             f"{growth.exponent:.2f}",
         )

@@ -13,7 +13,7 @@ the function calls (``SERVICE_MODELS``): all of botocore is 15 MB zipped.
 
 **The packages ship as bytecode alone, the function with its source.** Source beside
 bytecode makes 6.6 MB, and 5.9 if every module were cut that is not loaded today; without
-it 5.1, or 5.4 with the models of the queue, bus and table (the goal: 6). A traceback
+it 5.1, or 5.5 with the models of the queue, bus and table (the goal: 6). A traceback
 still has the file and line of every frame; only the text of a line inside a package is
 missing. Where no bytecode can be compiled, the packages ship as source.
 """

@@ -133,10 +133,10 @@ def test_the_figures_of_the_design_are_judged_by_their_goals(results: Results) -
     assert figures["tokens a second, by default"].goal == Goal(2.1, "at least")
 
 
-def test_growth_is_a_line_and_an_exponent(results: Results) -> None:
+def test_growth_is_a_slope_and_an_exponent(results: Results) -> None:
     growth = results.growth(GOOD, 0.0)
 
-    assert growth.fixed == pytest.approx(0.001)
+    assert growth.one == pytest.approx(0.00101)
     assert growth.token == pytest.approx(10e-6)
     assert growth.exponent == pytest.approx(0.828, abs=0.001)
 
