@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -119,3 +120,24 @@ def test_a_limit_breaks_off_what_it_must_and_nothing_else() -> None:
     with pytest.raises(ZeroDivisionError):
         within(30, lambda: 1 / 0)
     assert time_limit.is_possible()
+
+
+def test_a_limit_that_comes_where_exceptions_are_dropped_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dropped: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: dropped.append(told.exc_type))
+
+    class Dropping:
+        def __del__(self) -> None:
+            time.sleep(0.2)  # in which the limit comes, and its exception goes nowhere
+
+    def call() -> None:
+        dropping = Dropping()
+        del dropping
+        time.sleep(30)
+
+    with pytest.raises(TimeIsUp):
+        within(0.1, call)
+    assert dropped == [TimeIsUp]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -16,6 +16,10 @@ from typing import Final, NoReturn, TypeVar
 _LEAST_SECONDS: Final = 0.001
 """No time at all would mean no timer."""
 
+_AGAIN_SECONDS: Final = 0.25
+"""The timer goes off again, should Python have been where an exception is dropped (a
+``__del__``, a weak reference's callback) when it did first."""
+
 _T = TypeVar("_T")
 
 
@@ -43,10 +47,13 @@ def within(seconds: float, call: Callable[[], _T]) -> _T:
     """
     usual = signal.signal(signal.SIGALRM, _break_off)
     try:
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, _LEAST_SECONDS))
-        return call()
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, _LEAST_SECONDS), _AGAIN_SECONDS)
+        try:
+            return call()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)  # once more: the one above may be broken off, too
         signal.signal(signal.SIGALRM, usual)
 
 
