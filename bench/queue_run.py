@@ -19,6 +19,7 @@ from bench.player import CONTENT
 from bench.processes import BenchError, service
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
+from sandbox.stack.deployment import set_variables
 
 RECIPIENTS: Final = 100_000
 A_MESSAGE: Final = 500
@@ -91,7 +92,9 @@ def queue_run(tell: Callable[[int, int], None]) -> QueueRun:
         service(latency=0.05) as port,
         running_sandbox(context={"worker_concurrency": _WORKERS}, echo=hear) as sandbox,
     ):
-        function = _lead(sandbox, f"http://127.0.0.1:{port}")
+        pinpoint = {"AWS_ENDPOINT_URL_PINPOINT": f"http://127.0.0.1:{port}"}
+        set_variables(sandbox.deployment, pinpoint)
+        function = sandbox.deployment.function_name.partition(":")[0]
         began = time.monotonic()
         memory: list[Memory] = []
         _put(sandbox)
@@ -115,20 +118,6 @@ def resident_bytes(pid: int) -> int:
         return 0
     sizes = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
     return int(sizes[0]) * 1_024 if sizes else 0
-
-
-def _lead(sandbox: Sandbox, provider: str) -> str:
-    """Lead the function's pushes to the stand-in, by Lambda's own API; give its name."""
-    functions: Any = client("lambda", sandbox.deployment.url)
-    name, _, alias = sandbox.deployment.function_name.partition(":")
-    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    functions.update_function_configuration(
-        FunctionName=name,
-        Environment={"Variables": {**variables, "AWS_ENDPOINT_URL_PINPOINT": provider}},
-    )
-    version = functions.publish_version(FunctionName=name)["Version"]
-    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
-    return name
 
 
 def _put(sandbox: Sandbox) -> None:

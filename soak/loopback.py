@@ -24,7 +24,7 @@ def strangers(pids: Iterable[int], proc: Path = Path("/proc")) -> list[str]:
 
 def _of_process(place: Path) -> Iterator[str]:
     try:
-        sockets = {inode for each in (place / "fd").iterdir() for inode in _socket(each)}
+        sockets = sockets_of(place)
         lines = [
             line.split()
             for table in _TABLES
@@ -37,6 +37,11 @@ def _of_process(place: Path) -> Iterator[str]:
         near = address.is_loopback or address.is_unspecified  # as of one that listens
         if columns[_INODE] in sockets and not near:
             yield str(address)
+
+
+def sockets_of(place: Path) -> set[str]:
+    """Give the inodes of a process's sockets, by its place in /proc."""
+    return {inode for each in (place / "fd").iterdir() for inode in _socket(each)}
 
 
 def _socket(descriptor: Path) -> list[str]:

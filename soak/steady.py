@@ -29,6 +29,7 @@ from soak.callers import Callers
 from soak.chance import Chance
 from soak.faults import Faults
 from soak.lapse import lapsing, oldest_seconds
+from soak.loopback import sockets_of
 from soak.plan import ATTENDED, Asked, plan
 from soak.run import look, settle
 from soak.telling import Progress
@@ -251,20 +252,13 @@ def _process(pid: int) -> tuple[float, int, int] | None:
             for line in (place / "status").read_text().splitlines()
             if ":" in line
         )
-        sockets = sum(_is_socket(each) for each in (place / "fd").iterdir())
+        sockets = len(sockets_of(place))
     except FileNotFoundError:
         return None
     if "VmRSS" not in status:  # a zombie
         return None
     memory = int(status["VmRSS"].split()[0]) / 1_000
     return round(memory, 1), int(status["Threads"]), sockets
-
-
-def _is_socket(descriptor: Path) -> bool:
-    try:
-        return str(descriptor.readlink()).startswith("socket:")
-    except FileNotFoundError:  # closed meanwhile
-        return False
 
 
 def _table(done: Load) -> Table:

@@ -16,7 +16,7 @@ from infra.bundle import SOURCE
 from sandbox.functions.service import LambdaService
 from sandbox.running import running_sandbox
 from sandbox.stack.account import client
-from sandbox.stack.deployment import Deployment
+from sandbox.stack.deployment import Deployment, set_variables
 from soak.faults import Faults
 from soak.lapse import bodies, taken, waiting
 from soak.ledger import Ledger
@@ -188,25 +188,17 @@ def _wait_until_gone(pid: int) -> None:
 
 
 def _lead(deployment: Deployment, provider: str, around: str, *, killed: bool) -> None:
-    """Lead the function's calls to those that misbehave, by Lambda's own API."""
-    functions = client("lambda", deployment.url)
-    name, _, alias = deployment.function_name.partition(":")
-    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    functions.update_function_configuration(
-        FunctionName=name,
-        Environment={
-            "Variables": {
-                **variables,
-                "SEND_CONCURRENCY": str(CALLS_AT_ONCE),
-                "AWS_ENDPOINT_URL_PINPOINT": provider,
-                "AWS_ENDPOINT_URL_DYNAMODB": around,
-                "AWS_ENDPOINT_URL_SQS": around,
-                "AWS_ENDPOINT_URL_EVENTBRIDGE": around,
-            }
+    """Lead the function's calls to those that misbehave."""
+    set_variables(
+        deployment,
+        {
+            "SEND_CONCURRENCY": str(CALLS_AT_ONCE),
+            "AWS_ENDPOINT_URL_PINPOINT": provider,
+            "AWS_ENDPOINT_URL_DYNAMODB": around,
+            "AWS_ENDPOINT_URL_SQS": around,
+            "AWS_ENDPOINT_URL_EVENTBRIDGE": around,
         },
     )
-    version = functions.publish_version(FunctionName=name)["Version"]
-    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
     # A message that failed comes back soon and not after minutes; where its process may have
     # been killed, when its claim has surely lapsed.
     client("sqs", deployment.url).set_queue_attributes(

@@ -94,9 +94,28 @@ def replace_code(deployment: Deployment, bundle: Bundle) -> None:
     By Lambda's own calls, as ``cdk deploy --hotswap`` does, because a synthesis takes
     seconds: the template keeps the name of the archive that it was made with.
     """
+    name = deployment.function_name.partition(":")[0]
+    client("lambda", deployment.url).update_function_code(
+        FunctionName=name, ZipFile=bundle.path.read_bytes()
+    )
+    _put_to_use(deployment)
+
+
+def set_variables(deployment: Deployment, variables: Mapping[str, str]) -> None:
+    """Let the function run with more of an environment from its next invocation on."""
+    functions = client("lambda", deployment.url)
+    name = deployment.function_name.partition(":")[0]
+    before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    functions.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {**before, **variables}}
+    )
+    _put_to_use(deployment)
+
+
+def _put_to_use(deployment: Deployment) -> None:
+    """Make a version of the function as it now is, and have the alias name that."""
     functions = client("lambda", deployment.url)
     name, _, alias = deployment.function_name.partition(":")
-    functions.update_function_code(FunctionName=name, ZipFile=bundle.path.read_bytes())
     version = functions.publish_version(FunctionName=name)["Version"]
     functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
 
