@@ -1,8 +1,7 @@
 """Clients for what happens after a send: SQS and EventBridge, bounded in time.
 
-As with Pinpoint's, made from botocore, and retries are ours alone: only we know when the
-invocation ends. A call that timed out may have had its effect, so what is sent must bear
-coming twice.
+As with Pinpoint's, retries are ours alone: only we know when the invocation ends. A call
+that timed out may have had its effect, so what is sent must bear coming twice.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from push_sender.sdk import make_client
 
 CONNECT_TIMEOUT_SECONDS: Final = 1
 READ_TIMEOUT_SECONDS: Final = 2
@@ -37,9 +37,8 @@ def client(service: str, region: str | None) -> Any:
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=READ_TIMEOUT_SECONDS,
         retries={"total_max_attempts": 1},
-        tcp_keepalive=True,
     )
-    return botocore.session.Session().create_client(service, region_name=region, config=config)
+    return make_client(service, region, config)
 
 
 def insist(call: Callable[[], Answer], *, last_start: float) -> Answer:

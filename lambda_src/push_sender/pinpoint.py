@@ -1,18 +1,14 @@
-"""The client of AWS End User Messaging Push, which still answers to the name of Pinpoint.
-
-Made from botocore: boto3 adds nothing to a single client but its own import, a good part
-of a cold start.
-"""
+"""The client of AWS End User Messaging Push, which still answers to the name of Pinpoint."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import botocore
-import botocore.session
 from botocore.config import Config
 from botocore.handlers import add_retry_headers
+
+from push_sender.sdk import make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_pinpoint import PinpointClient
@@ -25,20 +21,14 @@ _SET_ASIDE: Final = "push_sender.message_request"
 
 
 def pinpoint_client(region: str | None, connections: int) -> PinpointClient:
-    """Make a client for use by as many threads as it may have connections.
-
-    Credentials and endpoint come from the SDK's own variables.
-    """
+    """Make a client for use by as many threads as it may have connections."""
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=READ_TIMEOUT_SECONDS,
         max_pool_connections=connections,
         retries={"total_max_attempts": 1},  # retries are per address, see delivery
-        parameter_validation=False,  # requests are checked whole already, and only once
-        tcp_keepalive=True,
-        user_agent=f"push-sender Botocore/{botocore.__version__}",  # else composed at each call
     )
-    client = botocore.session.Session().create_client("pinpoint", region_name=region, config=config)
+    client = make_client("pinpoint", region, config)
     events = client.meta.events
     events.unregister("request-created", add_retry_headers)  # they tell of retries it never makes
     events.register("before-parameter-build.pinpoint.SendMessages", _set_aside)

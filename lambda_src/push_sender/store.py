@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Protocol, cast
 
-import botocore
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from push_sender.sdk import make_client
 
 CONNECTIONS: Final = 8
 
@@ -96,24 +96,18 @@ class RequestRecord:
 def dynamodb_client(region: str | None) -> TableClient:
     """Make a client whose calls come to an end soon, whatever becomes of them.
 
-    Credentials and endpoint come from the SDK's own variables.
-
     Raises
     ------
-    BotoCoreError
-        If there is no region.
+    BotoCoreError, ValueError
+        As ``make_client``.
     """
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT_SECONDS,
         read_timeout=_READ_TIMEOUT_SECONDS,
         max_pool_connections=CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": _TRIES},
-        parameter_validation=False,  # nothing of a caller's is in a call
-        tcp_keepalive=True,
-        user_agent=f"push-sender Botocore/{botocore.__version__}",  # else composed at each call
     )
-    client = botocore.session.Session().create_client("dynamodb", region_name=region, config=config)
-    return cast("TableClient", client)
+    return cast("TableClient", make_client("dynamodb", region, config))
 
 
 class Store:

@@ -2,7 +2,7 @@
 
 A thread for a single call costs a third of a push's CPU: two threads that take turns find
 their caches cold (docs/performance.md). So the caller's own thread makes it, and a timer of
-the system's breaks it off as Ctrl-C would; urllib3 then gives up that connection.
+the system's breaks it off as Ctrl-C would; its connection is given up (``connections``).
 """
 
 from __future__ import annotations

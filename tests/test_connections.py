@@ -1,0 +1,607 @@
+"""The SDK's HTTP over kept connections: kept, given up, and honest about what was sent."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.config import Config
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.httpsession import URLLib3Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from push_sender.connections import Connections
+from push_sender.sdk import make_client
+from push_sender.time_limit import TimeIsUp, within
+from tests.invocation import Push, log_lines
+from tests.provider import Provider
+
+ONE = {"recipient": {"token": "t", "service": "GCM"}, "message": "m"}
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+Talk = Callable[[socket.socket], None]
+
+
+class Server:
+    """Something on loopback that does with each connection what a test tells it to."""
+
+    def __init__(self, talk: Talk, tls: ssl.SSLContext | None) -> None:
+        self.accepted = 0
+        self._talk = talk
+        self._tls = tls
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self.url = f"{'http' if tls is None else 'https'}://{self.address}"
+
+    def serve(self) -> None:
+        """Take connections until the server is closed, each in a thread of its own."""
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+            self._open.append(connection)
+            thread = threading.Thread(target=self._serve_one, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """Close everything, and wait for the threads to see it."""
+        for one in (self._listening, *self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve_one(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):  # the client has gone, or the test is over
+            if isinstance(connection, ssl.SSLSocket):
+                connection.do_handshake()
+            self._talk(connection)
+
+
+@contextmanager
+def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Run a server."""
+    server = Server(talk, tls)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.close()
+        thread.join()
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Read one request, head and body; nothing where the client has closed."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        if not byte:
+            return b""
+        head += byte
+    length = next(
+        (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-len")),
+        0,
+    )
+    body = b""
+    while len(body) < length:
+        body += connection.recv(length - len(body))
+    return head + body
+
+
+def answering(*answers: bytes, then_close: bool = False) -> Talk:
+    """Answer requests on each connection with one after the other, the last for ever."""
+
+    def talk(connection: socket.socket) -> None:
+        rest = list(answers)
+        while read_request(connection):
+            connection.sendall(rest.pop(0) if len(rest) > 1 else rest[0])
+            if then_close and len(rest) == 1:
+                connection.close()
+                return
+
+    return talk
+
+
+def silent(connection: socket.socket) -> None:
+    """Listen, and answer nothing."""
+    while connection.recv(4_096):
+        pass
+
+
+def asking(server: Server | str, body: bytes = b"{}") -> AWSPreparedRequest:
+    """Prepare a request as botocore does."""
+    url = server if isinstance(server, str) else f"{server.url}/v1/messages"
+    return AWSRequest(method="POST", url=url, data=body, headers={"X-Told": "yes"}).prepare()
+
+
+def connections(**settings: Any) -> Connections:
+    """Make what is tested, patient enough for a busy machine unless told otherwise."""
+    return Connections(**{"connect_seconds": 5, "read_seconds": 5, "most_kept": 4, **settings})
+
+
+# --- kept
+
+
+def test_calls_one_after_the_other_share_a_connection() -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        while request := read_request(connection):
+            asked.append(request)
+            connection.sendall(ANSWER)
+
+    with serving(talk) as server:
+        http = connections()
+        answers = [http.send(asking(f"{server.url}/a/b?c=d%20e", b"body")) for _ in range(3)]
+
+        assert server.accepted == 1
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"{}")] * 3
+    assert asked[0].startswith(b"POST /a/b?c=d%20e HTTP/1.1\r\nHost: " + server.address.encode())
+    assert b"\r\nX-Told: yes\r\n" in asked[0]
+    assert asked[0].endswith(b"\r\n\r\nbody")
+
+
+def test_calls_at_once_have_connections_of_their_own_of_which_so_many_are_kept() -> None:
+    together = threading.Barrier(6)
+
+    def talk(connection: socket.socket) -> None:
+        while read_request(connection):
+            together.wait()
+            connection.sendall(ANSWER)
+
+    with serving(talk) as server, ThreadPoolExecutor(6) as threads:
+        http = connections(most_kept=4)
+
+        for accepted in (6, 8):  # the second time, four were there already
+            list(threads.map(http.send, [asking(server)] * 6))
+            assert server.accepted == accepted
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_not_used_again() -> None:
+    gone = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(ANSWER)
+        connection.close()
+        gone.set()
+
+    with serving(talk) as server:
+        http = connections()
+        http.send(asking(server))
+        gone.wait()
+
+        assert http.send(asking(server)).status_code == 200
+        assert server.accepted == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.0 200 OK\r\n\r\n{}",
+    ],
+)
+def test_a_connection_that_the_server_will_close_is_not_kept(answer: bytes) -> None:
+    with serving(answering(answer, then_close=True)) as server:
+        http = connections()
+
+        assert [http.send(asking(server)).content for _ in range(2)] == [b"{}"] * 2
+        assert server.accepted == 2
+
+
+def test_an_answer_in_pieces_is_put_together() -> None:
+    pieces = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+
+    with serving(answering(pieces)) as server:
+        http = connections()
+
+        assert [http.send(asking(server)).content for _ in range(2)] == [b"{}"] * 2
+        assert server.accepted == 1
+
+
+def test_headers_are_found_however_they_are_written() -> None:
+    with serving(answering(ANSWER.replace(b"\r\n\r\n", b"\r\nx-AMZN-told: yes\r\n\r\n"))) as server:
+        assert connections().send(asking(server)).headers["X-Amzn-Told"] == "yes"
+
+
+@pytest.mark.parametrize("forget", ["close", "drop"])
+def test_whoever_is_done_leaves_no_connection_open(forget: str) -> None:
+    ended = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(ANSWER)
+        ended.set()
+
+    with serving(talk) as server:
+        http = connections()
+        http.send(asking(server))
+        if forget == "close":
+            http.close()
+        else:
+            del http
+            gc.collect()
+
+        assert ended.wait(5)
+
+
+# --- given up
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}",
+        b"HTTP/1.1 two hundred\r\n\r\n",
+        b"220 mail.example.com ESMTP\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000,
+    ],
+    ids=["none", "too short", "half a piece", "no status", "no HTTP", "too long"],
+)
+def test_without_a_whole_answer_what_was_asked_may_have_been_done(answer: bytes) -> None:
+    with serving(answering(answer, then_close=True)) as server:
+        http = connections()
+        with pytest.raises(ConnectionClosedError):
+            http.send(asking(server))
+        with pytest.raises(ConnectionClosedError):
+            http.send(asking(server))
+
+        assert server.accepted == 2
+
+
+def test_an_answer_that_does_not_come_in_time_may_still_be_on_its_way() -> None:
+    with serving(silent) as server:
+        http = connections(read_seconds=0.2)
+        with pytest.raises(ReadTimeoutError):
+            http.send(asking(server))
+        with pytest.raises(ReadTimeoutError):
+            http.send(asking(server))
+
+        assert server.accepted == 2  # what may come of the first is not taken for the second's
+
+
+def test_a_call_that_is_broken_off_keeps_no_connection() -> None:
+    released = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        while read_request(connection):
+            released.wait()
+            connection.sendall(ANSWER)
+
+    with serving(talk) as server:
+        http = connections()
+        with pytest.raises(TimeIsUp):
+            within(0.2, lambda: http.send(asking(server)))
+        released.set()
+
+        assert http.send(asking(server)).content == b"{}"
+        assert server.accepted == 2
+
+
+def test_an_answer_that_comes_before_all_is_sent_is_heard() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(ANSWER.replace(b"200 OK", b"413 Content Too Large"))
+        connection.shutdown(socket.SHUT_WR)  # the rest meets a connection that is reset
+        connection.close()
+
+    with serving(talk) as server:
+        request = asking(server, b"x" * 20_000_000)  # more than all buffers take
+
+        assert connections().send(request).status_code == 413
+
+
+# --- not connected
+
+
+def test_where_nobody_listens_nothing_was_sent() -> None:
+    with serving(answering(ANSWER)) as server:
+        pass
+
+    with pytest.raises(EndpointConnectionError):
+        connections().send(asking(server))
+
+
+def test_a_host_that_does_not_exist_was_sent_nothing() -> None:
+    with pytest.raises(EndpointConnectionError):
+        connections().send(asking("http://nowhere.invalid/"))
+
+
+def test_a_host_that_does_not_take_the_connection_was_sent_nothing() -> None:
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # until its queue takes no more
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+
+        with pytest.raises(ConnectTimeoutError):
+            connections(connect_seconds=0.3).send(
+                asking(f"http://127.0.0.1:{full.getsockname()[1]}/")
+            )
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://127.0.0.1:99999/", "http://a b/"])
+def test_what_is_no_address_was_sent_nothing(url: str) -> None:
+    with pytest.raises((HTTPClientError, EndpointConnectionError)):
+        connections().send(asking(url))
+
+
+def test_a_credential_that_http_cannot_carry_is_not_told(
+    push: Push,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "canary-1\ncanary-2")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")  # another environment, so another client
+
+    report = push(ONE, seconds=1)
+
+    assert report["results"][0]["outcome"] == "unknown"
+    assert report["results"][0]["reason"] == "HTTPClientError"
+    assert provider.calls == []
+    assert "canary" not in json.dumps(report) + json.dumps(log_lines(capsys.readouterr().out))
+
+
+# --- TLS
+
+
+class Authority:
+    """Somebody who certifies servers."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
+        own = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None))
+        self.bundle = directory / "bundle.pem"
+        self.bundle.write_bytes(own)
+
+    def context(self, address: str) -> ssl.SSLContext:
+        """Set up a server whose certificate is for an IP address."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        file = self._directory / "server.pem"
+        secret = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        file.write_bytes(secret + self._sign(x509.Name([]), key, name))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
+    ) -> bytes:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def test_a_server_is_believed_who_comes_with_a_certificate(authority: Authority) -> None:
+    with serving(answering(ANSWER), authority.context("127.0.0.1")) as server:
+        http = connections(ca_bundle=str(authority.bundle))
+
+        assert [http.send(asking(server)).content for _ in range(2)] == [b"{}"] * 2
+        assert server.accepted == 1
+
+
+def test_certificates_are_read_once_for_all_connections(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    usual = ssl.SSLContext.load_verify_locations
+
+    def load(context: ssl.SSLContext, *files: Any, **more: Any) -> None:
+        reads.extend(files)
+        usual(context, *files, **more)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load)
+    close = ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+    with serving(answering(close), authority.context("127.0.0.1")) as server:
+        http = connections(ca_bundle=str(authority.bundle))
+        for _ in range(3):
+            http.send(asking(server))
+
+        assert server.accepted == 3
+    assert reads == [str(authority.bundle)]
+
+
+def test_a_certificate_for_another_address_is_refused(authority: Authority) -> None:
+    with (
+        serving(answering(ANSWER), authority.context("127.0.0.2")) as server,
+        pytest.raises(SSLError, match=r"127\.0\.0\.1"),
+    ):
+        connections(ca_bundle=str(authority.bundle)).send(asking(server))
+
+
+def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stranger = Authority(tmp_path_factory.mktemp("stranger"))
+
+    with (
+        serving(answering(ANSWER), stranger.context("127.0.0.1")) as server,
+        pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        connections(ca_bundle=str(authority.bundle)).send(asking(server))
+
+
+def test_a_server_that_knows_no_tls_was_sent_nothing(authority: Authority) -> None:
+    with (
+        serving(lambda connection: connection.sendall(b"220 ready\r\n")) as server,
+        pytest.raises(SSLError),
+    ):
+        connections(ca_bundle=str(authority.bundle)).send(
+            asking(server.url.replace("http:", "https:"))
+        )
+
+
+def test_a_server_that_is_silent_at_the_beginning_was_sent_nothing(authority: Authority) -> None:
+    with (
+        serving(silent) as server,
+        pytest.raises(ConnectTimeoutError),
+    ):
+        connections(ca_bundle=str(authority.bundle), connect_seconds=0.3).send(
+            asking(server.url.replace("http:", "https:"))
+        )
+
+
+def test_a_session_that_breaks_in_the_middle_may_have_carried_what_was_asked(
+    authority: Authority,
+) -> None:
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        plain = socket.socket(fileno=connection.detach())
+        plain.sendall(b"no record of a TLS session")
+        plain.close()
+
+    with (
+        serving(talk, authority.context("127.0.0.1")) as server,
+        pytest.raises(ConnectionClosedError),
+    ):
+        connections(ca_bundle=str(authority.bundle)).send(asking(server))
+
+
+# --- as the SDK is set up
+
+
+def client(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Any:
+    """Make a client in an environment that holds nothing else of what it reads."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    keys = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
+    for name, value in (keys | environment).items():
+        monkeypatch.setenv(name, value)
+    return make_client("sqs", "eu-west-1", Config(retries={"total_max_attempts": 1}))
+
+
+def told(service: Any) -> str:
+    """Ask a service for something; give what botocore says of the answer."""
+    request_id: str = service.list_queues()["ResponseMetadata"]["HTTPHeaders"]["x-told"]
+    return request_id
+
+
+TOLD = ANSWER.replace(b"\r\n\r\n", b"\r\nX-Told: here\r\n\r\n")
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_client_trusts_whom_the_sdk_is_told_to_trust(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setattr(URLLib3Session, "send", None)
+    with serving(answering(TOLD), authority.context("127.0.0.1")) as server:
+        trusting = client(
+            monkeypatch, AWS_ENDPOINT_URL_SQS=server.url, **{variable: str(authority.bundle)}
+        )
+        assert told(trusting) == "here"
+
+        strict = client(monkeypatch, AWS_ENDPOINT_URL_SQS=server.url)
+        with pytest.raises(SSLError):
+            told(strict)
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "bundle.pem"
+    if text is not None:
+        file.write_text(text)
+
+    with pytest.raises(ValueError, match=str(file)):
+        client(monkeypatch, AWS_CA_BUNDLE=str(file))
+
+
+@pytest.mark.parametrize(
+    ("excepted", "asked"),
+    [("", "POST http://sqs.test/ HTTP/1.1"), ("sqs.test", None)],
+)
+def test_a_client_goes_by_the_proxy_that_the_sdk_goes_by(
+    monkeypatch: pytest.MonkeyPatch, excepted: str, asked: str | None
+) -> None:
+    lines: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        while request := read_request(connection):
+            lines.append(request.split(b"\r\n")[0])
+            connection.sendall(TOLD)
+
+    with serving(talk) as proxy:
+        going = client(
+            monkeypatch,
+            AWS_ENDPOINT_URL_SQS="http://sqs.test",
+            http_proxy=proxy.url,
+            no_proxy=excepted,
+        )
+        if asked is None:
+            with pytest.raises(EndpointConnectionError):
+                told(going)
+        else:
+            assert told(going) == "here"
+    assert [line.decode() for line in lines] == ([] if asked is None else [asked])
+
+
+def test_a_push_goes_over_connections_of_our_own(
+    push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(URLLib3Session, "send", None)
+
+    assert push(ONE)["results"][0]["outcome"] == "accepted"
