@@ -91,7 +91,6 @@ class SenderFunction(Construct):
                 "IDEMPOTENCY_TABLE": idempotency.table_name,
                 "POWERTOOLS_SERVICE_NAME": settings.name,
                 "QUEUE_URL": requests.queue_url,
-                "SEND_CONCURRENCY": str(settings.send_concurrency),
             },
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
@@ -101,6 +100,8 @@ class SenderFunction(Construct):
             retry_attempts=0,
             current_version_options=lambda_.VersionOptions(removal_policy=cdk.RemovalPolicy.RETAIN),
         )
+        if settings.send_concurrency is not None:
+            self.function.add_environment("SEND_CONCURRENCY", str(settings.send_concurrency))
         acknowledge(
             self.function,
             "The bundle's bytecode and compiled wheels are made for Python 3.13.",

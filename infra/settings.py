@@ -195,8 +195,12 @@ class Settings(BaseModel):
     architecture: Literal["arm64", "x86_64"] = Field(
         default="arm64", description="the function's processor: `arm64` or `x86_64`"
     )
-    send_concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] = Field(
-        default=16, description="SendMessages calls under way at once in one invocation"
+    send_concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] | None = Field(
+        default=None,
+        description=(
+            "SendMessages calls under way at once in one invocation; left out, as many as keep "
+            "its share of a CPU busy: 16 with 512 MB of memory, 55 from 1,769 on"
+        ),
     )
     worker_concurrency: Annotated[WholeNumber, Field(ge=2, le=1_000)] = Field(
         default=10,

@@ -277,6 +277,41 @@ def test_when_every_call_hangs_the_report_is_honest(push: Push, provider: Provid
         assert result["reason"] == (None if result["attempts"] else "deadline")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "at_once"),
+    [
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128", 4),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512", 16),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "10240", 50),  # as many as there are
+        ("SEND_CONCURRENCY", "3", 3),
+        ("PATH", "/bin", 50),  # neither is there: this machine's CPU is all ours
+    ],
+)
+def test_as_many_calls_are_under_way_as_keep_the_cpu_busy(
+    push: Push,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    at_once: int,
+) -> None:
+    monkeypatch.setenv(name, value)
+    provider.hang()
+
+    summary = push(to(*map(str, range(5_000))), seconds=3)["summary"]
+
+    assert summary["unknown"] == at_once * 100
+
+
+def test_a_number_of_calls_that_is_none_is_told(
+    push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEND_CONCURRENCY", "many")
+
+    with pytest.raises(ValueError, match="SEND_CONCURRENCY must be a whole number from 1 up"):
+        push(to("t"))
+
+
 def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
     provider: Provider, push: Push
 ) -> None:

@@ -128,7 +128,6 @@ def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> N
         "IDEMPOTENCY_TABLE": deployment.outputs["TableName"],
         "POWERTOOLS_SERVICE_NAME": "push-sender",
         "QUEUE_URL": deployment.outputs["QueueUrl"],
-        "SEND_CONCURRENCY": "16",
     }
     assert push(deployment)["outcome"] == "accepted"
     log = client("logs", deployment.url).filter_log_events(

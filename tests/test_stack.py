@@ -330,7 +330,7 @@ def test_the_function_is_what_the_settings_make_it_by_default(full: Synthesis) -
         "ApplicationLogLevel": "INFO",
         "LogGroup": {"Ref": the_log(full)},
     }
-    assert function["Environment"]["Variables"]["SEND_CONCURRENCY"] == "16"
+    assert function["Environment"]["Variables"].get("SEND_CONCURRENCY") is None
     assert retention(full) == 30
 
 

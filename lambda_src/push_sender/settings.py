@@ -15,6 +15,14 @@ _OF_THE_SDK: Final = (
     "AWS_ENDPOINT_URL_SQS",
 )
 
+_WHOLE_CPU_MB: Final = 1_769
+"""The memory that comes with one CPU; with less comes a share of one (Lambda Developer Guide,
+"Configure Lambda function memory"). Nothing here gains from a second one."""
+
+_CALL_MB: Final = 32
+"""One call at once for each so many: enough to fill the CPU while the others wait, at every
+share of it (docs/performance.md). More would only have more under way when a process is ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -26,8 +34,8 @@ class Settings:
         The projects that may be used; the first is the default. ``APPLICATION_IDS``,
         separated by commas.
     send_concurrency
-        Calls under way at once in one invocation, at most. ``SEND_CONCURRENCY``. The
-        account's quota of calls is shared by all running copies of the function.
+        Calls under way at once in one invocation, at most. ``SEND_CONCURRENCY``, else by the
+        function's memory. The account's quota of calls is shared by all running copies.
     region
         ``AWS_REGION``, which Lambda sets, else ``AWS_DEFAULT_REGION``.
     idempotency_table
@@ -44,7 +52,7 @@ class Settings:
     """
 
     application_ids: tuple[str, ...]
-    send_concurrency: int = 16
+    send_concurrency: int
     region: str | None = None
     idempotency_table: str | None = None
     queue_url: str | None = None
@@ -62,12 +70,9 @@ class Settings:
             If ``SEND_CONCURRENCY`` is not a whole number from 1 up.
         """
         ids = environment.get("APPLICATION_IDS", "").split(",")
-        concurrency = environment.get("SEND_CONCURRENCY", "16")
-        if not concurrency.isdecimal() or int(concurrency) < 1:
-            raise ValueError("SEND_CONCURRENCY must be a whole number from 1 up")
         return cls(
             application_ids=tuple(name.strip() for name in ids if name.strip()),
-            send_concurrency=int(concurrency),
+            send_concurrency=_calls_at_once(environment),
             region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
             idempotency_table=environment.get("IDEMPOTENCY_TABLE") or None,
             queue_url=environment.get("QUEUE_URL") or None,
@@ -75,3 +80,13 @@ class Settings:
             event_bus_name=environment.get("EVENT_BUS_NAME") or None,
             sdk=tuple(environment.get(name) for name in _OF_THE_SDK),
         )
+
+
+def _calls_at_once(environment: Mapping[str, str]) -> int:
+    told = environment.get("SEND_CONCURRENCY")
+    if told is None:
+        memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _WHOLE_CPU_MB))
+        return max(min(memory_mb, _WHOLE_CPU_MB) // _CALL_MB, 1)
+    if not told.isdecimal() or int(told) < 1:
+        raise ValueError("SEND_CONCURRENCY must be a whole number from 1 up")
+    return int(told)
