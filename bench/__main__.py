@@ -32,12 +32,13 @@ class Rounds(NamedTuple):
     warm_push: int
     many: int
     peers: int
+    tls: int
     keyed: int
     ceiling_seconds: float
 
 
-_FULL = Rounds(cold_start=15, warm_push=40, many=11, peers=7, keyed=11, ceiling_seconds=1.0)
-_QUICK = Rounds(cold_start=5, warm_push=12, many=3, peers=3, keyed=3, ceiling_seconds=0.5)
+_FULL = Rounds(cold_start=15, warm_push=40, many=11, peers=7, tls=9, keyed=11, ceiling_seconds=1.0)
+_QUICK = Rounds(cold_start=5, warm_push=12, many=3, peers=3, tls=3, keyed=3, ceiling_seconds=0.5)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,6 +87,7 @@ def measure(lineup: Lineup, rounds: Rounds) -> Results:
         warm=figures.warm_push(lineup, rounds.warm_push, _progress("one push, warm")),
         many=figures.many(lineup, rounds.many, _progress("many recipients")),
         peers=figures.peers(lineup, rounds.peers, _progress("other libraries")),
+        tls=figures.over_tls(lineup, rounds.tls, _progress("over TLS")),
         keyed=figures.keyed(lineup, rounds.keyed, _progress("with a key and without")),
         queue=queue_run(_progress("the queue", "recipient")),
         zipped=sizes,
@@ -95,7 +97,7 @@ def measure(lineup: Lineup, rounds: Rounds) -> Results:
 
 def _ceilings(seconds: float) -> dict[str, Ceiling]:
     ceilings = {}
-    for latency, connections in ((0.0, 8), (0.05, 32)):
+    for latency, connections in ((0.0, 8), (0.05, 50)):
         with service(latency) as port:
             name = f"{latency * 1_000:.0f} ms, {connections} connections"
             ceilings[name] = measure_ceiling(port, connections=connections, seconds=seconds)

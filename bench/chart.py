@@ -94,7 +94,7 @@ def _growth(axes: Any, run: Mapping[str, Any]) -> None:
             marker="o",
             markersize=3,
             label=name,
-            linestyle="--" if "32" in name else "-",
+            linestyle="--" if "16" in name else "-",
             color=_OURS if name.startswith("push sender") else _OTHERS,
         )
     axes.set_xscale("log")

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, TypeVar
 
+from bench.authority import Authority
 from bench.lineup import (
     AIOAPNS,
     BARE,
@@ -20,11 +23,11 @@ from bench.lineup import (
     OURS,
     PLAIN,
     POWERTOOLS,
+    SIXTEEN,
     UNCOMPILED,
-    WIDE,
     Lineup,
 )
-from bench.processes import Player, Spent, apns_service, playing, service
+from bench.processes import Player, Side, Spent, apns_service, playing, service
 from bench.results import Case, Peer, Taken
 
 PUSHES: Final = 100
@@ -34,10 +37,15 @@ LATENCIES: Final = (0.0, 0.05, 0.2)
 RECIPIENTS: Final = (1, 100, 1_000, 5_000)
 TABLE_LATENCY: Final = 0.005
 
+BEGINNING: Final = ("cold start to the first report", "then to 5,000", "to 5,000 once more")
+"""What a process does first, over TLS."""
+
 COLD: Final = (OURS, HTTP, BARE, POWERTOOLS)
 
 PEERS: Final = {OURS: 5_000, GOOD: 5_000, AIOAPNS: 5_000, FIREBASE: 500, PLAIN: 20}
 """Tokens in a round: as many as each sends in a second or two."""
+
+_T = TypeVar("_T")
 
 Progress = Callable[[int, int], None]
 """Told the rounds done, and the rounds in all."""
@@ -75,7 +83,7 @@ def many(lineup: Lineup, rounds: int, progress: Progress) -> dict[Case, Taken]:
     for number, latency in enumerate(LATENCIES):
         with ExitStack() as stack:
             port = stack.enter_context(service(latency))
-            players = _players(stack, lineup, (OURS, WIDE, GOOD), port)
+            players = _players(stack, lineup, (OURS, SIXTEEN, GOOD), port)
             for place, size in enumerate(RECIPIENTS):
                 before = (number * len(RECIPIENTS) + place) * rounds
 
@@ -88,6 +96,37 @@ def many(lineup: Lineup, rounds: int, progress: Progress) -> dict[Case, Taken]:
                     tell,
                 )
     return taken
+
+
+def over_tls(lineup: Lineup, rounds: int, progress: Progress) -> dict[str, Taken]:
+    """Start a process that sends over TLS: one push, then to 5,000, and to 5,000 again.
+
+    It trusts botocore's own authorities and one more, so that it has as many to read.
+    """
+
+    def begin(side: Side) -> Callable[[], Sequence[Spent]]:
+        def once() -> Sequence[Spent]:
+            with playing(side, endpoints) as player:
+                return [player.cold_start, *(player.play(1, RECIPIENTS[-1]) for _ in range(2))]
+
+        return once
+
+    with TemporaryDirectory() as directory, ExitStack() as stack:
+        authority = Authority()
+        bundle, server = Path(directory, "bundle.pem"), Path(directory, "server.pem")
+        others = lineup[GOOD].packages / "botocore" / "cacert.pem"
+        bundle.write_bytes(others.read_bytes() + authority.certificate)
+        server.write_bytes(authority.certify("127.0.0.1"))
+        port = stack.enter_context(service(0.05, server))
+        endpoints = {
+            "AWS_CA_BUNDLE": str(bundle),
+            "AWS_ENDPOINT_URL_PINPOINT": url(port).replace("http:", "https:"),
+        }
+        taken = _in_turn({name: begin(lineup[name]) for name in (OURS, GOOD)}, rounds, progress)
+    return {
+        moment: {name: [each[place] for each in spent] for name, spent in taken.items()}
+        for place, moment in enumerate(BEGINNING)
+    }
 
 
 def peers(lineup: Lineup, rounds: int, progress: Progress) -> dict[str, Peer]:
@@ -149,13 +188,13 @@ def _round(
 
 
 def _in_turn(
-    sides: Mapping[str, Callable[[], Spent]], rounds: int, progress: Progress
-) -> dict[str, list[Spent]]:
+    sides: Mapping[str, Callable[[], _T]], rounds: int, progress: Progress
+) -> dict[str, list[_T]]:
     """Take every side once a round, in an order that turns around with each round.
 
     A first round is not counted: it fills the disk's cache, the connections and the workers.
     """
-    taken: dict[str, list[Spent]] = {name: [] for name in sides}
+    taken: dict[str, list[_T]] = {name: [] for name in sides}
     order = list(sides)
     for number in range(rounds + 1):
         progress(number, rounds)

@@ -10,7 +10,7 @@ from bench.packages import Compiled, bare_boto3, peers, powertools, unpacked_bun
 from bench.processes import Side
 
 OURS: Final = "push sender"
-WIDE: Final = "push sender, 32 calls at once"
+SIXTEEN: Final = "push sender, 16 calls at once"
 HTTP: Final = "push sender over HTTP"
 BARE: Final = "boto3 alone"
 GOOD: Final = "boto3, 100 a call, 8 threads"
@@ -49,17 +49,20 @@ def make_lineup() -> Lineup:
         Side(FIREBASE, "firebase", "Side", others),
         Side(AIOAPNS, "aioapns_", "Side", others),
     ]
+    ours, boto3 = unpacked_bundle(Compiled.YES), bare_boto3(Compiled.YES)
+    alone = {"APPLICATION_IDS": "bench"}
+    sides += [
+        Side(SIXTEEN, "ours", "Direct", ours, {**alone, "SEND_CONCURRENCY": "16"}),
+        Side(KEYED, "ours", "Direct", ours, {**alone, "IDEMPOTENCY_TABLE": "bench"}),
+        Side(GOOD, "boto3_alone", "Good", boto3),
+        Side(PLAIN, "boto3_alone", "Plain", boto3),
+    ]
     for ending, compiled in (("", Compiled.YES), (UNCOMPILED, Compiled.NO)):
         ours, boto3 = unpacked_bundle(compiled), bare_boto3(compiled)
-        alone = {"APPLICATION_IDS": "bench"}
         sides += [
             Side(OURS + ending, "ours", "Direct", ours, alone),
             Side(HTTP + ending, "ours", "Http", ours, alone),
-            Side(WIDE + ending, "ours", "Direct", ours, {**alone, "SEND_CONCURRENCY": "32"}),
-            Side(KEYED + ending, "ours", "Direct", ours, {**alone, "IDEMPOTENCY_TABLE": "bench"}),
             Side(BARE + ending, "boto3_alone", "Good", boto3),
-            Side(GOOD + ending, "boto3_alone", "Good", boto3),
-            Side(PLAIN + ending, "boto3_alone", "Plain", boto3),
             Side(POWERTOOLS + ending, "powertools", "Whole", powertools(compiled)),
         ]
     return Lineup({side.name: side for side in sides}, others)

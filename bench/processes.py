@@ -24,7 +24,7 @@ _LIKE_LAMBDA: Final = {
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",  # a whole CPU, as each process has here
     "AWS_LAMBDA_FUNCTION_NAME": "push-sender",
     "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     "AWS_REGION": "eu-west-1",
@@ -177,9 +177,18 @@ def playing(side: Side, endpoints: Mapping[str, str]) -> Iterator[Player]:
 
 
 @contextmanager
-def service(latency: float) -> Iterator[int]:
-    """Run the stand-in for the services with a latency in seconds; give its port."""
-    with _serving("service.py", str(latency)) as port:
+def service(latency: float, key_and_certificate: Path | None = None) -> Iterator[int]:
+    """Run the stand-in for the services; give its port.
+
+    Parameters
+    ----------
+    latency
+        In seconds.
+    key_and_certificate
+        A file with both, for a stand-in that speaks TLS.
+    """
+    tls = [] if key_and_certificate is None else [str(key_and_certificate)]
+    with _serving("service.py", str(latency), *tls) as port:
         yield port
 
 

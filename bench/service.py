@@ -4,7 +4,7 @@ SendMessages accepts every address of every call, FCM every message, and DynamoD
 record, each after a fixed latency. Nothing is checked: the sandbox does that. It runs as a
 process of its own, on loopback, and prints its port.
 
-    python -I -S service.py LATENCY_SECONDS
+    python -I -S service.py LATENCY_SECONDS [KEY_AND_CERTIFICATE]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 import sys
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -86,14 +87,22 @@ def answer(head: bytes, body: bytes) -> bytes:
     return _HEAD % len(content) + content
 
 
-async def _serve(latency: float) -> None:
+async def _serve(latency: float, tls: ssl.SSLContext | None = None) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(latency), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: _Connection(latency), "127.0.0.1", 0, ssl=tls, backlog=1_000
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     # Whoever started this holds its standard input. When that ends, so does this.
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
 
+def _tls(key_and_certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(key_and_certificate)
+    return context
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1])))
+    asyncio.run(_serve(float(sys.argv[1]), *map(_tls, sys.argv[2:])))

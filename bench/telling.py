@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.lineup import BARE, GOOD, KEYED, OURS, UNCOMPILED, WIDE
+from bench.lineup import BARE, GOOD, KEYED, OURS, SIXTEEN, UNCOMPILED
 from bench.processes import Spent
 from bench.results import MB, MS, US, Figure, Goal, Results, Taken, cpu, peak, rate, wall
 from bench.samples import Samples
@@ -69,6 +69,7 @@ def tables(results: Results) -> list[tuple[str, Table]]:
         ("Other libraries, 50 ms for each call", _peers(results)),
         ("One request: tokens a second, and CPU a token in µs", _many(results)),
         ("CPU of a request as it grows, no latency", _growth(results)),
+        ("The beginning of a process over TLS, 50 ms for each call", _tls(results.tls)),
         ("With a key that the table remembers (5 ms a call), 50 ms for each call", _keyed(results)),
     ]
 
@@ -107,6 +108,7 @@ def as_json(results: Results) -> dict[str, Any]:
             name: {"tokens": peer.tokens, "rounds": _rounds(peer.spent)}
             for name, peer in results.peers.items()
         },
+        "tls": {moment: _taken(taken) for moment, taken in results.tls.items()},
         "keyed": [
             {"recipients": size, "sides": _taken(taken)} for size, taken in results.keyed.items()
         ],
@@ -123,7 +125,7 @@ def _figures(figures: Iterable[Figure]) -> Table:
     table = _table("figure", "n", "boto3", "push sender", "ratio", "best/best", "goal", "reached")
     for figure in figures:
         table.add_row(
-            figure.name,
+            f"{figure.name}, {figure.unit}",
             str(len(figure.ours.values)),
             _spread(figure.bare),
             _spread(figure.ours),
@@ -176,7 +178,7 @@ def _peers(results: Results) -> Table:
 
 
 def _many(results: Results) -> Table:
-    names = (GOOD, OURS, WIDE)
+    names = (GOOD, OURS, SIXTEEN)
     table = _table("latency", "recipients", "n", *names, *(f"CPU: {name}" for name in names))
     for case, taken in results.many.items():
         table.add_row(
@@ -193,13 +195,27 @@ def _growth(results: Results) -> Table:
     table = _table(
         "side", "one recipient, ms", "each token from 100 to 5,000, µs", "exponent there"
     )
-    for name in (GOOD, OURS, WIDE):
+    for name in (GOOD, OURS, SIXTEEN):
         growth = results.growth(name, 0.0)
         table.add_row(
             name,
             f"{growth.one * MS:.2f}",
             f"{growth.token * US:.1f}",
             f"{growth.exponent:.2f}",
+        )
+    return table
+
+
+def _tls(moments: Mapping[str, Taken]) -> Table:
+    table = _table("", "n", "wall, ms", "boto3's", "CPU, ms", "boto3's ", "wall over boto3's")
+    for moment, taken in moments.items():
+        ours, bare = taken[OURS], taken[GOOD]
+        table.add_row(
+            moment,
+            str(len(ours)),
+            *(_spread(wall(spent, MS)) for spent in (ours, bare)),
+            *(_spread(cpu(spent, MS)) for spent in (ours, bare)),
+            _spread(wall(ours, MS).over(wall(bare, MS)), digits=2),
         )
     return table
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import gc
-import ipaddress
 import json
 import socket
 import ssl
@@ -27,10 +25,8 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.httpsession import URLLib3Session
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.authority import Authority
 from push_sender.connections import Connections
 from push_sender.sdk import make_client
 from push_sender.time_limit import TimeIsUp, within
@@ -382,56 +378,29 @@ def test_a_credential_that_http_cannot_carry_is_not_told(
 # --- TLS
 
 
-class Authority:
-    """Somebody who certifies servers."""
+class Certified:
+    """An authority, the file by which it is trusted, and servers that it certifies."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
-        own = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None))
+        self._authority = Authority()
+        self._server = directory / "server.pem"
         self.bundle = directory / "bundle.pem"
-        self.bundle.write_bytes(own)
+        self.bundle.write_bytes(self._authority.certificate)
 
     def context(self, address: str) -> ssl.SSLContext:
         """Set up a server whose certificate is for an IP address."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        file = self._directory / "server.pem"
-        secret = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        file.write_bytes(secret + self._sign(x509.Name([]), key, name))
+        self._server.write_bytes(self._authority.certify(address))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
+        context.load_cert_chain(self._server)
         return context
-
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
-    ) -> bytes:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-        )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=True)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
+def authority(tmp_path: Path) -> Certified:
+    return Certified(tmp_path)
 
 
-def test_a_server_is_believed_who_comes_with_a_certificate(authority: Authority) -> None:
+def test_a_server_is_believed_who_comes_with_a_certificate(authority: Certified) -> None:
     with serving(answering(ANSWER), authority.context("127.0.0.1")) as server:
         http = connections(ca_bundle=str(authority.bundle))
 
@@ -440,7 +409,7 @@ def test_a_server_is_believed_who_comes_with_a_certificate(authority: Authority)
 
 
 def test_certificates_are_read_once_for_all_connections(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
+    authority: Certified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
     usual = ssl.SSLContext.load_verify_locations
@@ -461,7 +430,7 @@ def test_certificates_are_read_once_for_all_connections(
     assert reads == [str(authority.bundle)]
 
 
-def test_a_certificate_for_another_address_is_refused(authority: Authority) -> None:
+def test_a_certificate_for_another_address_is_refused(authority: Certified) -> None:
     with (
         serving(answering(ANSWER), authority.context("127.0.0.2")) as server,
         pytest.raises(SSLError, match=r"127\.0\.0\.1"),
@@ -470,9 +439,9 @@ def test_a_certificate_for_another_address_is_refused(authority: Authority) -> N
 
 
 def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(
-    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+    authority: Certified, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    stranger = Authority(tmp_path_factory.mktemp("stranger"))
+    stranger = Certified(tmp_path_factory.mktemp("stranger"))
 
     with (
         serving(answering(ANSWER), stranger.context("127.0.0.1")) as server,
@@ -481,7 +450,7 @@ def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(
         connections(ca_bundle=str(authority.bundle)).send(asking(server))
 
 
-def test_a_server_that_knows_no_tls_was_sent_nothing(authority: Authority) -> None:
+def test_a_server_that_knows_no_tls_was_sent_nothing(authority: Certified) -> None:
     with (
         serving(lambda connection: connection.sendall(b"220 ready\r\n")) as server,
         pytest.raises(SSLError),
@@ -491,7 +460,7 @@ def test_a_server_that_knows_no_tls_was_sent_nothing(authority: Authority) -> No
         )
 
 
-def test_a_server_that_is_silent_at_the_beginning_was_sent_nothing(authority: Authority) -> None:
+def test_a_server_that_is_silent_at_the_beginning_was_sent_nothing(authority: Certified) -> None:
     with (
         serving(silent) as server,
         pytest.raises(ConnectTimeoutError),
@@ -502,7 +471,7 @@ def test_a_server_that_is_silent_at_the_beginning_was_sent_nothing(authority: Au
 
 
 def test_a_session_that_breaks_in_the_middle_may_have_carried_what_was_asked(
-    authority: Authority,
+    authority: Certified,
 ) -> None:
     def talk(connection: socket.socket) -> None:
         read_request(connection)
@@ -544,7 +513,7 @@ TOLD = ANSWER.replace(b"\r\n\r\n", b"\r\nX-Told: here\r\n\r\n")
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 def test_a_client_trusts_whom_the_sdk_is_told_to_trust(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, variable: str
+    authority: Certified, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setattr(URLLib3Session, "send", None)
     with serving(answering(TOLD), authority.context("127.0.0.1")) as server:
