@@ -6,6 +6,7 @@ loggers - is kept for the next one as long as the environment stays the same.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from functools import lru_cache, partial
@@ -166,3 +167,4 @@ def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
 if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
     # Lambda's init phase has a full CPU whatever the memory: make everything there.
     _sender(Settings.from_environment())
+    gc.freeze()  # it is all here to stay, and need not be looked through for garbage
