@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,8 +28,8 @@ from botocore.exceptions import (
 from botocore.httpsession import URLLib3Session
 
 from bench.authority import Authority
+from push_sender import sdk
 from push_sender.connections import Connections
-from push_sender.sdk import make_client
 from push_sender.time_limit import TimeIsUp, within
 from tests.invocation import Push, log_lines
 from tests.provider import Provider
@@ -169,6 +170,15 @@ def test_calls_one_after_the_other_share_a_connection() -> None:
     assert asked[0].endswith(b"\r\n\r\nbody")
 
 
+def test_a_connection_that_nobody_uses_is_looked_after() -> None:
+    with serving(answering(ANSWER)) as server:
+        http = connections()
+        http.send(asking(server))
+        ((kept,),) = http._idle.values()
+
+        assert kept.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
 def test_calls_at_once_have_connections_of_their_own_of_which_so_many_are_kept() -> None:
     together = threading.Barrier(6)
 
@@ -291,6 +301,18 @@ def test_an_answer_that_does_not_come_in_time_may_still_be_on_its_way() -> None:
         assert server.accepted == 2  # what may come of the first is not taken for the second's
 
 
+def test_an_answer_may_take_longer_than_a_connection() -> None:
+    def talk(connection: socket.socket) -> None:
+        while read_request(connection):
+            time.sleep(0.6)
+            connection.sendall(ANSWER)
+
+    with serving(talk) as server:
+        http = connections(connect_seconds=0.3)
+
+        assert http.send(asking(server)).content == b"{}"
+
+
 def test_a_call_that_is_broken_off_keeps_no_connection() -> None:
     released = threading.Event()
 
@@ -408,6 +430,22 @@ def test_a_server_is_believed_who_comes_with_a_certificate(authority: Certified)
         assert server.accepted == 1
 
 
+def test_http_1_1_is_what_is_spoken(authority: Certified) -> None:
+    spoken: list[str | None] = []
+    context = authority.context("127.0.0.1")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    def talk(connection: socket.socket) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        spoken.append(connection.selected_alpn_protocol())
+        answering(ANSWER)(connection)
+
+    with serving(talk, context) as server:
+        connections(ca_bundle=str(authority.bundle)).send(asking(server))
+
+    assert spoken == ["http/1.1"]
+
+
 def test_certificates_are_read_once_for_all_connections(
     authority: Certified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,17 +527,22 @@ def test_a_session_that_breaks_in_the_middle_may_have_carried_what_was_asked(
 # --- as the SDK is set up
 
 
-def client(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Any:
-    """Make a client in an environment that holds nothing else of what it reads."""
+@pytest.fixture(autouse=True)
+def _no_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget how this machine reaches the world."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
+
+
+def client(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Any:
+    """Make a client in an environment of its own."""
     keys = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
     for name, value in (keys | environment).items():
         monkeypatch.setenv(name, value)
-    return make_client("sqs", "eu-west-1", Config(retries={"total_max_attempts": 1}))
+    return sdk.make_client("sqs", "eu-west-1", Config(retries={"total_max_attempts": 1}))
 
 
 def told(service: Any) -> str:
@@ -522,6 +565,7 @@ def test_a_client_trusts_whom_the_sdk_is_told_to_trust(
         )
         assert told(trusting) == "here"
 
+        monkeypatch.delenv(variable)
         strict = client(monkeypatch, AWS_ENDPOINT_URL_SQS=server.url)
         with pytest.raises(SSLError):
             told(strict)
@@ -566,6 +610,19 @@ def test_a_client_goes_by_the_proxy_that_the_sdk_goes_by(
         else:
             assert told(going) == "here"
     assert [line.decode() for line in lines] == ([] if asked is None else [asked])
+
+
+def test_timeouts_and_connections_are_those_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(sdk, "Connections", lambda **settings: made.append(settings))
+
+    config = Config(connect_timeout=1, read_timeout=2, max_pool_connections=3)
+    sdk.make_client("dynamodb", "eu-west-1", config)
+
+    assert [settings.pop("ca_bundle")[-4:] for settings in made] == [".pem"]
+    assert made == [{"connect_seconds": 1, "read_seconds": 2, "most_kept": 3}]
 
 
 def test_a_push_goes_over_connections_of_our_own(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from push_sender.settings import Settings
 from tests.invocation import Push
 from tests.provider import Json, Provider, Reply, accepted, refused, results
 
@@ -284,7 +285,7 @@ def test_when_every_call_hangs_the_report_is_honest(push: Push, provider: Provid
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512", 16),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "10240", 50),  # as many as there are
         ("SEND_CONCURRENCY", "3", 3),
-        ("PATH", "/bin", 50),  # neither is there: this machine's CPU is all ours
+        ("AWS_REGION", "eu-west-1", 16),  # neither is there
     ],
 )
 def test_as_many_calls_are_under_way_as_keep_the_cpu_busy(
@@ -301,6 +302,12 @@ def test_as_many_calls_are_under_way_as_keep_the_cpu_busy(
     summary = push(to(*map(str, range(5_000))), seconds=3)["summary"]
 
     assert summary["unknown"] == at_once * 100
+
+
+def test_no_more_calls_are_at_once_than_one_cpu_keeps_up_with() -> None:
+    settings = Settings.from_environment({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "10240"})
+
+    assert settings.send_concurrency == 55
 
 
 def test_a_number_of_calls_that_is_none_is_told(

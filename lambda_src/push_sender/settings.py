@@ -19,6 +19,9 @@ _WHOLE_CPU_MB: Final = 1_769
 """The memory that comes with one CPU; with less comes a share of one (Lambda Developer Guide,
 "Configure Lambda function memory"). Nothing here gains from a second one."""
 
+_DEPLOYED_MB: Final = 512
+"""What the function has unless it is given more: its settings outside Lambda are as if it had."""
+
 _CALL_MB: Final = 32
 """One call at once for each so many: enough to fill the CPU while the others wait, at every
 share of it (docs/performance.md). More would only have more under way when a process is ended."""
@@ -85,7 +88,7 @@ class Settings:
 def _calls_at_once(environment: Mapping[str, str]) -> int:
     told = environment.get("SEND_CONCURRENCY")
     if told is None:
-        memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _WHOLE_CPU_MB))
+        memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _DEPLOYED_MB))
         return max(min(memory_mb, _WHOLE_CPU_MB) // _CALL_MB, 1)
     if not told.isdecimal() or int(told) < 1:
         raise ValueError("SEND_CONCURRENCY must be a whole number from 1 up")
