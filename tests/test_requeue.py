@@ -197,7 +197,7 @@ def test_what_a_deadline_left_unsent_is_requeued(
     provider.hang()
     account.send(to(*(f"t{n}" for n in range(150))))
 
-    work_off(seconds=3)
+    work_off(seconds=5)
 
     (later,) = account.requeued()
     assert len(later["body"]["recipients"]) == 50  # the others were on their way
