@@ -81,7 +81,7 @@ class SenderFunction(Construct):
             code=lambda_.Code.from_asset(str(bundle.path)),
             handler="push_sender.handler.handler",
             timeout=cdk.Duration.seconds(TIMEOUT_SECONDS),
-            # 5,000 recipients take under 80 MB: what memory buys here is a share of a CPU.
+            # 5,000 recipients take under 100 MB: what memory buys here is a share of a CPU.
             memory_size=settings.memory_mb,
             role=self.role,
             environment={

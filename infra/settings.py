@@ -188,7 +188,7 @@ class Settings(BaseModel):
     memory_mb: Annotated[WholeNumber, Field(ge=256, le=10_240)] = Field(
         default=512,
         description=(
-            "the function's memory; 5,000 recipients take under 80, the rest is for its share of a "
+            "the function's memory; 5,000 recipients take under 100, the rest is for its share of a "
             "CPU: 0.29 of one at 512, a whole one at 1,769"
         ),
     )
