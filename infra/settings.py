@@ -188,8 +188,8 @@ class Settings(BaseModel):
     memory_mb: Annotated[WholeNumber, Field(ge=256, le=10_240)] = Field(
         default=512,
         description=(
-            "the function's memory; 5,000 recipients take under 100, the rest is for its share of a "
-            "CPU: 0.29 of one at 512, a whole one at 1,769"
+            "the function's memory; 5,000 recipients take under 100, the rest is for its share of "
+            "a CPU: 0.29 of one at 512, a whole one at 1,769"
         ),
     )
     architecture: Literal["arm64", "x86_64"] = Field(
