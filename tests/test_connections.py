@@ -612,6 +612,17 @@ def test_a_client_goes_by_the_proxy_that_the_sdk_goes_by(
     assert [line.decode() for line in lines] == ([] if asked is None else [asked])
 
 
+@pytest.mark.parametrize("variable", ["no_proxy", "https_proxy"])
+def test_a_proxy_for_others_keeps_nobody_from_connections_of_our_own(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setattr(URLLib3Session, "send", None)
+
+    with serving(answering(TOLD)) as server:
+        settings = {"AWS_ENDPOINT_URL_SQS": server.url, variable: "proxy.test"}
+        assert told(client(monkeypatch, **settings)) == "here"
+
+
 def test_timeouts_and_connections_are_those_of_the_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

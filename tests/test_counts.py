@@ -32,22 +32,28 @@ CALLS_OF_ONE = 2_450
 CALLS_OF_A_TOKEN = 64
 """And for each further recipient of a request."""
 
-COLD_START = """
+CONTEXT = """
+class Context:
+    aws_request_id = "request"
+    def get_remaining_time_in_millis(self):
+        return 20_000
+"""
+"""What the programs below call the handler with."""
+
+COLD_START = (
+    CONTEXT
+    + """
 import gc, json, sys
 event = json.load(sys.stdin)
 before = set(sys.modules)
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 5_000
 
 handler(event, Context())
 from botocore.client import BaseClient
 clients = sum(isinstance(one, BaseClient) for one in gc.get_objects())
 print(json.dumps({"modules": sorted(set(sys.modules) - before), "clients": clients}))
 """
+)
 
 
 REQUEST = {"recipient": {"token": "t", "service": "GCM"}, "message": "m"}
@@ -102,7 +108,9 @@ def test_a_cold_invocation_over_http_makes_one_client_and_no_document(provider: 
         assert needless not in modules
 
 
-CALLS = """
+CALLS = (
+    CONTEXT
+    + """
 import itertools, json, sys, threading
 
 calls = itertools.count()
@@ -113,11 +121,6 @@ def count(frame, event, arg):
 
 threading.setprofile(count)  # the workers', which are started later
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 20_000
 
 def calls_of(recipients):
     everyone = [{"token": f"token-{n}", "service": "GCM"} for n in range(recipients)]
@@ -131,6 +134,7 @@ def calls_of(recipients):
 
 print(json.dumps([calls_of(recipients) for recipients in map(int, sys.argv[1:])]))
 """
+)
 
 
 def test_a_push_and_each_further_token_take_few_calls_of_functions(provider: Provider) -> None:
@@ -140,7 +144,9 @@ def test_a_push_and_each_further_token_take_few_calls_of_functions(provider: Pro
     assert (many - few) / 2_000 <= CALLS_OF_A_TOKEN
 
 
-GARBAGE = """
+GARBAGE = (
+    CONTEXT
+    + """
 import gc, json, sys
 
 def collections():
@@ -148,11 +154,6 @@ def collections():
 
 before = collections()
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 20_000
 
 def send(recipients):
     everyone = [{"token": f"token-{n}", "service": "GCM"} for n in range(recipients)]
@@ -163,6 +164,7 @@ counted = [send(1), send(5_000)]
 gc.collect()
 print(json.dumps([*counted, len(gc.get_objects()), gc.get_threshold()[0]]))
 """
+)
 
 
 def test_in_lambda_hardly_anything_is_looked_through_for_garbage(provider: Provider) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore
 import botocore.session
@@ -45,14 +46,15 @@ def make_client(service: str, region: str | None, config: Config) -> Any:
     session = botocore.session.Session()
     client: Any = session.create_client(service, region_name=region, config=common.merge(config))
     endpoint = client.meta.endpoint_url
-    if not get_environ_proxies(endpoint):  # botocore knows its way through those
+    scheme = urlsplit(endpoint).scheme
+    if scheme not in get_environ_proxies(endpoint):  # botocore knows its way through a proxy
         settings = client.meta.config
         # botocore takes another HTTP client here alone, and under no public name.
         client._endpoint.http_session = Connections(
             connect_seconds=settings.connect_timeout,
             read_seconds=settings.read_timeout,
             most_kept=settings.max_pool_connections,
-            ca_bundle=_ca_bundle(session) if endpoint.startswith("https:") else None,
+            ca_bundle=_ca_bundle(session) if scheme == "https" else None,
         )
     return client
 
