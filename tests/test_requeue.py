@@ -238,8 +238,9 @@ def test_the_ttl_of_what_is_requeued_goes_on_running(
     (call,) = provider.calls
     assert 95 <= call["MessageConfiguration"]["APNSMessage"]["TimeToLive"] <= 100
     reports = account.events_told("Push Report")
-    assert [report["detail"]["request_id"] for report in reports][:1] == ["first"]
-    assert reports[1]["detail"]["summary"] == {"recipients": 1, "unsent": 1}
+    assert reports[0]["detail"]["request_id"] == "first"
+    # The last one: an event may come twice, where the bus was slow to answer.
+    assert reports[-1]["detail"]["summary"] == {"recipients": 1, "unsent": 1}
 
 
 def test_what_is_too_large_for_a_message_is_split_by_whole_batches() -> None:
