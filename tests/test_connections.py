@@ -30,7 +30,6 @@ from botocore.httpsession import URLLib3Session
 from bench.authority import Authority
 from push_sender import sdk
 from push_sender.connections import Connections
-from push_sender.time_limit import TimeIsUp, within
 from tests.invocation import Push, log_lines
 from tests.provider import Provider
 

@@ -12,27 +12,24 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from push_sender.calls import CallError, perform
 from push_sender.sdk import make_client
 
 CONNECT_TIMEOUT_SECONDS: Final = 1
 READ_TIMEOUT_SECONDS: Final = 2
 
 CALL_SECONDS: Final = 3.0
-"""How long one call takes at the longest: both timeouts."""
+"""How long one call takes at the longest: both timeouts, whatever hangs."""
 
 TRIES: Final = 4
 _BACKOFF_SECONDS: Final = 0.1
-
-_PASSING: Final = frozenset({"ThrottlingException", "Throttling", "RequestThrottled"})
-"""Codes of a 400 that is worth another try. A 429 and a 5xx always are."""
 
 Answer = TypeVar("Answer")
 
 
 def client(service: str, region: str | None) -> Any:
-    """Make a client. Its calls raise botocore's errors, after one try."""
+    """Make a client that tries each call once."""
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=READ_TIMEOUT_SECONDS,
@@ -53,16 +50,16 @@ def insist(call: Callable[[], Answer], *, last_start: float) -> Answer:
 
     Raises
     ------
-    botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
-        As the last try did.
+    CallError
+        Of the last try.
     """
     for number in range(1, TRIES):
         try:
-            return call()
-        except (BotoCoreError, ClientError) as error:
-            if not (_may_pass(error) and pause(number, last_start)):
+            return perform(call)
+        except CallError as error:
+            if not (error.may_pass and pause(number, last_start)):
                 raise
-    return call()
+    return perform(call)
 
 
 def pause(number: int, last_start: float) -> bool:
@@ -72,17 +69,3 @@ def pause(number: int, last_start: float) -> bool:
         return False
     time.sleep(wait)
     return True
-
-
-def code_of(error: BotoCoreError | ClientError) -> str:
-    """Name an error for a log: the service's code, or botocore's own name. No message."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code"))
-    return type(error).__name__
-
-
-def _may_pass(error: BotoCoreError | ClientError) -> bool:
-    if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status >= 500 or status == 429 or code_of(error) in _PASSING
-    return isinstance(error, HTTPClientError)

@@ -1,36 +1,36 @@
 """Batches out, verdicts in, under one deadline.
 
-The caller's thread keeps all the state. Workers only make calls; those of a single batch it
-makes itself. Retries are ours alone and per address: what was throttled or failed for the
-moment goes out again after a full-jitter backoff, and so does a whole call that met a 429, a
-5xx, a broken connection or a timeout. A call that timed out may have been delivered, so its
-retry may notify twice: a lost push is worse than a second one.
+The caller's thread keeps all the state. Workers make the calls and judge the answers, so that
+a call or an answer of any form concerns its own addresses alone. Retries are ours alone and
+per address: the delivery retries throttled and temporarily failed addresses after a
+full-jitter backoff, and whole calls that met a 429, a 5xx, a broken connection or a timeout.
+A call that timed out may have been delivered, so its retry may notify twice: a lost push is
+worse than a second one.
 
-When the deadline comes, what is not on its way stays unsent and what is on its way ends
-unknown. Nothing starts after that, so nothing runs on in the next invocation.
+When the deadline comes, or the caller takes no more, what was not sent stays unsent and what
+was sent ends unknown. No first byte goes out after that.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Unpack
-
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Unpack
 
 from push_sender.batches import Batch
-from push_sender.judge import judge, judge_refusal
+from push_sender.calls import CallError, TooLateError, perform, permitted
+from push_sender.judge import judge
 from push_sender.messages import MessageWriter
 from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
 from push_sender.request import Recipient
-from push_sender.time_limit import TimeIsUp, is_possible, within
 
 if TYPE_CHECKING:
     from mypy_boto3_pinpoint.type_defs import (
@@ -40,6 +40,18 @@ if TYPE_CHECKING:
 
 DEADLINE: Final = Verdict(Outcome.UNSENT, reason="deadline")
 EXPIRED: Final = Verdict(Outcome.UNSENT, reason="expired")
+
+_KNOWN: Final = frozenset(
+    {
+        Outcome.ACCEPTED,
+        Outcome.DEAD_TOKEN,
+        Outcome.DUPLICATE,
+        Outcome.INVALID_TOKEN,
+        Outcome.OPTED_OUT,
+    }
+)
+"""What a retry's answer settles after a try that may have arrived. A refusal of the retry says
+nothing of the first try, and whoever sent the push again would double it."""
 
 
 class PushClient(Protocol):
@@ -133,16 +145,15 @@ class _Try:
     delivered: Delivered
     positions: Sequence[int]
     number: int = 1
-    started: bool = False
+    may_have_arrived: bool = False
 
 
 class _Answer(NamedTuple):
-    """What a call came to: a result by token, or one verdict for all its addresses."""
+    """What a call came to, by position."""
 
     seconds: float
-    results: Mapping[str, Any] = {}
-    refusal: Verdict | None = None
-    repeat: bool = False
+    verdicts: Mapping[int, Verdict]
+    is_lost: bool = False
 
 
 class Delivery:
@@ -174,19 +185,21 @@ class Delivery:
         self._patience = patience or Patience()
         self._workers = ThreadPoolExecutor(concurrency)
 
-    def deliver(self, order: Order) -> Iterator[Delivered]:
+    def deliver(self, order: Order) -> Generator[Delivered, None, None]:
         """Send an order's batches, and yield each when nothing more is to be done for it.
 
-        Botocore's errors become verdicts. Any other exception of the client is a fault
-        of the code and is raised.
+        Whatever a call raises becomes a verdict on its addresses. Closing the iterator ends
+        the delivery as its deadline does.
         """
-        workers = None if len(order.batches) == 1 and is_possible() else self._workers
-        run = _Run(order, self._client, workers, self._clock, self._patience)
-        yield from run.deliver()
-        if run.left_behind:
-            # Their threads hold calls that hang. The next order gets workers of its own.
-            self._workers.shutdown(wait=False, cancel_futures=True)
-            self._workers = ThreadPoolExecutor(self._concurrency)
+        run = _Run(order, self._client, self._workers, self._clock, self._patience)
+        try:
+            with closing(run.deliver()) as deliveries:
+                yield from deliveries
+        finally:
+            if run.left_behind:
+                # Their threads hold calls that hang. The next order gets workers of its own.
+                self._workers.shutdown(wait=False, cancel_futures=True)
+                self._workers = ThreadPoolExecutor(self._concurrency)
 
 
 class _Run:
@@ -196,7 +209,7 @@ class _Run:
         self,
         order: Order,
         client: PushClient,
-        workers: ThreadPoolExecutor | None,
+        workers: ThreadPoolExecutor,
         clock: Callable[[], float],
         patience: Patience,
     ) -> None:
@@ -214,17 +227,20 @@ class _Run:
         self._start = Lock()
         self._closed = False
 
-    def deliver(self) -> Iterator[Delivered]:
-        for batch in self._order.batches:
-            self._submit(_Try(Delivered(batch), batch.positions))
-        while self._under_way or self._waiting:
-            future = self._next_ended()
-            if future is not None:
-                attempt = self._under_way.pop(future)
-                if self._settle(attempt, future.result()):
-                    yield attempt.delivered
-            elif self._clock() >= self._order.deadline:
-                break  # and what has ended by now was taken in, however late we are
+    def deliver(self) -> Generator[Delivered, None, None]:
+        try:
+            for batch in self._order.batches:
+                self._submit(_Try(Delivered(batch), batch.positions))
+            while self._under_way or self._waiting:
+                future = self._next_ended()
+                if future is not None:
+                    attempt = self._under_way.pop(future)
+                    if self._settle(attempt, future.result()):
+                        yield attempt.delivered
+                elif self._clock() >= self._order.deadline:
+                    break  # and what has ended by now was taken in, however late we are
+        finally:
+            self._close()
         yield from self._give_up()
 
     def _next_ended(self) -> Future[_Answer | Verdict] | None:
@@ -239,12 +255,7 @@ class _Run:
             return None
 
     def _submit(self, attempt: _Try) -> None:
-        future: Future[_Answer | Verdict]
-        if self._workers is None:
-            future = Future()
-            future.set_result(self._call(attempt))
-        else:
-            future = self._workers.submit(self._call, attempt)
+        future = self._workers.submit(self._call, attempt)
         self._under_way[future] = attempt
         future.add_done_callback(self._ended.put)
 
@@ -256,28 +267,36 @@ class _Run:
         ttl = self._order.writer.ttl(service)
         if ttl and age >= ttl:
             return EXPIRED
-        with self._start:
-            if self._closed or started_at >= self._last_start:
-                return DEADLINE
-            attempt.started = True
-        recipients = (self._order.recipients[position] for position in attempt.positions)
-        call = self._order.writer.call(service, recipients, int(age))
+        permit = _Permit(self, attempt, self._order.deadline - started_at)
         try:
-            response = self._send(call)
-        except TimeIsUp:
-            return _Answer(self._clock() - started_at, refusal=NO_ANSWER)
-        except ClientError as error:
-            return _refused(error, self._clock() - started_at)
-        except BotoCoreError as error:
-            return _failed(error, self._clock() - started_at)
-        return _Answer(self._clock() - started_at, _results(response))
+            permit.sending()  # also for a client that knows no permits
+            with permitted(permit):
+                verdicts = perform(lambda: self._send(attempt, int(age)))
+        except TooLateError:
+            return DEADLINE
+        except CallError as error:
+            return _Answer(
+                self._clock() - started_at,
+                dict.fromkeys(attempt.positions, error.verdict),
+                is_lost=error.is_lost,
+            )
+        return _Answer(self._clock() - started_at, verdicts)
 
-    def _send(self, call: SendMessagesRequestTypeDef) -> SendMessagesResponseTypeDef:
-        """Make a call in a worker, which may be left behind; in our own thread it must end."""
-        if self._workers is not None:
-            return self._client.send_messages(**call)
-        left = self._order.deadline - self._clock()
-        return within(left, partial(self._client.send_messages, **call))
+    def _send(self, attempt: _Try, age: int) -> Mapping[int, Verdict]:
+        """Make a call and judge its answer."""
+        tokens = {at: self._order.recipients[at].token for at in attempt.positions}
+        recipients = map(self._order.recipients.__getitem__, attempt.positions)
+        call = self._order.writer.call(attempt.delivered.batch.service, recipients, age)
+        results = _results(self._client.send_messages(**call))
+        return {at: judge(results.get(token)) for at, token in tokens.items()}
+
+    def may_send(self, attempt: _Try) -> bool:
+        """Tell whether a call's first byte may go out; from then on it may have arrived."""
+        with self._start:
+            if self._closed or self._clock() >= self._last_start:
+                return False
+            attempt.may_have_arrived = True
+            return True
 
     def _settle(self, attempt: _Try, answer: _Answer | Verdict) -> bool:
         """Take in what a try came to, and tell whether its batch is done."""
@@ -288,15 +307,12 @@ class _Run:
         delivered.calls += 1
         delivered.call_seconds.append(answer.seconds)
         again = []
-        for position in attempt.positions:
-            token = self._order.recipients[position].token
-            verdict = answer.refusal or judge(answer.results.get(token))
-            if answer.repeat or verdict.outcome is Outcome.TRANSIENT:
+        for position, verdict in answer.verdicts.items():
+            if answer.is_lost or verdict.outcome is Outcome.TRANSIENT:
                 again.append(position)
-                earlier = delivered.verdicts.get(position)
-                if earlier and earlier.outcome is Outcome.UNKNOWN:
-                    # A try before this one may have arrived.
-                    verdict = verdict._replace(outcome=Outcome.UNKNOWN)
+            earlier = delivered.verdicts.get(position)
+            if earlier and earlier.outcome is Outcome.UNKNOWN and verdict.outcome not in _KNOWN:
+                verdict = verdict._replace(outcome=Outcome.UNKNOWN)
             delivered.verdicts[position] = verdict
             delivered.attempts[position] = attempt.number
         return not (again and self._try_again(attempt, again))
@@ -311,14 +327,17 @@ class _Run:
         heapq.heappush(self._waiting, (at, next(self._numbers), following))
         return True
 
-    def _give_up(self) -> Iterator[Delivered]:
-        """End what the deadline found unfinished. No call starts from here on."""
+    def _close(self) -> None:
+        """End the run. No first byte goes out from here on."""
         with self._start:
             self._closed = True
-        for future, attempt in self._under_way.items():
-            future.cancel()
-            if attempt.started:
-                self.left_behind = True
+        for future in self._under_way:
+            self.left_behind |= not (future.cancel() or future.done())
+
+    def _give_up(self) -> Iterator[Delivered]:
+        """Give what the deadline found unfinished."""
+        for attempt in self._under_way.values():
+            if attempt.may_have_arrived:
                 attempt.delivered.calls += 1
                 for position in attempt.positions:
                     attempt.delivered.verdicts[position] = NO_ANSWER
@@ -336,21 +355,25 @@ class _Run:
             attempt.delivered.attempts.setdefault(position, 0)
 
 
-def _results(response: SendMessagesResponseTypeDef) -> Mapping[str, Any]:
+class _Permit:
+    """What one call may do, as the transport asks for it."""
+
+    def __init__(self, run: _Run, attempt: _Try, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+        self._run = run
+        self._attempt = attempt
+
+    def connecting(self) -> None:
+        self._attempt.may_have_arrived = False
+
+    def sending(self) -> None:
+        if not self._run.may_send(self._attempt):
+            raise TooLateError
+
+
+def _results(response: SendMessagesResponseTypeDef) -> Mapping[str, object]:
     """Find the results in a response that may lack any part of its shape."""
     match response:
         case {"MessageResponse": {"Result": Mapping() as results}}:
             return results
     return {}
-
-
-def _refused(error: ClientError, seconds: float) -> _Answer:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    told = error.response.get("Error", {})
-    verdict = judge_refusal(str(told.get("Code")), status, told.get("Message"))
-    return _Answer(seconds, refusal=verdict, repeat=verdict.outcome is Outcome.TRANSIENT)
-
-
-def _failed(error: BotoCoreError, seconds: float) -> _Answer:
-    verdict = judge_refusal(type(error).__name__, None, str(error))
-    return _Answer(seconds, refusal=verdict, repeat=isinstance(error, HTTPClientError))

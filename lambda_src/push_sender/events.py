@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from push_sender.clients import TRIES, code_of, pause
+from push_sender.calls import CallError, perform
+from push_sender.clients import TRIES, pause
 from push_sender.faults import Fault
 from push_sender.report import Report, Result
 from push_sender.request import compact_json
@@ -203,22 +202,26 @@ class EventBus:
             return Unput(len(entries), "deadline", in_haste=True)
         for number in range(1, TRIES + 1):
             try:
-                answers = self._client.put_events(Entries=entries)["Entries"]
-            except (BotoCoreError, ClientError) as error:
-                code = code_of(error)
+                refused = perform(lambda: self._refused(entries))  # noqa: B023  called at once
+            except CallError as error:
+                code = error.code
             else:
-                refused = [
-                    (entry, answer["ErrorCode"])
-                    for entry, answer in zip(entries, answers, strict=False)
-                    if answer.get("ErrorCode")
-                ]
                 if not refused:
                     return None
                 entries = [entry for entry, _ in refused]
-                code = str(refused[-1][1])
+                code = refused[-1][1]
             if number < TRIES and not pause(number, last_start):
                 return Unput(len(entries), code, in_haste=True)
         return Unput(len(entries), code, in_haste=False)
+
+    def _refused(self, entries: Sequence[Mapping[str, str]]) -> list[tuple[Mapping[str, str], str]]:
+        """Put entries on the bus. Give those that it did not take, each with its code."""
+        answers = self._client.put_events(Entries=entries)["Entries"]
+        return [
+            (entry, str(answer["ErrorCode"]))
+            for entry, answer in zip(entries, answers, strict=True)
+            if answer.get("ErrorCode")
+        ]
 
 
 def _about(submission: Submission, report: Report) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -183,7 +184,9 @@ class Claim:
         """Whether all was sent before, and nothing is sent now."""
         return not self._order.batches
 
-    def deliver(self, delivery: Delivery, *, forget_untried: bool = False) -> Iterator[Delivered]:
+    def deliver(
+        self, delivery: Delivery, *, forget_untried: bool = False
+    ) -> Generator[Delivered, None, None]:
         """Send what remains to be sent, and write down what becomes of it.
 
         If not all is taken from here, the claim stays as it is, and lapses.
@@ -201,15 +204,17 @@ class Claim:
         carried: list[Delivered] = []
         left = len(self._order.batches)
         refusals: set[Refusal | None] = {None} if self.verdicts or not forget_untried else set()
-        for delivered in delivery.deliver(self._order):
-            left -= 1
-            if None not in refusals:
-                refusals.update(refusal_of(*verdict[:3]) for verdict in delivered.verdicts.values())
-            if left and delivered.calls and self._clock() < self._order.deadline:
-                self._write(delivered)
-            else:
-                carried.append(delivered)
-            yield delivered
+        with closing(delivery.deliver(self._order)) as deliveries:
+            for delivered in deliveries:
+                left -= 1
+                if None not in refusals:
+                    verdicts = delivered.verdicts.values()
+                    refusals.update(refusal_of(*verdict[:3]) for verdict in verdicts)
+                if left and delivered.calls and self._clock() < self._order.deadline:
+                    self._write(delivered)
+                else:
+                    carried.append(delivered)
+                yield delivered
         if None not in refusals and len(refusals) == 1:
             # Expired since it was written: whoever comes next finds no such key.
             written_at = self._record.expiration - MEMORY_SECONDS

@@ -7,14 +7,15 @@ it. ``signals`` lists everything that is believed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
 
 from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
 from push_sender.signals import (
     CALL_CODES,
     STRONG_CODES,
     STRONG_WORDS,
+    TOKEN_FIELDS,
     WEAK_CODES,
     WEAK_WORDS,
 )
@@ -29,15 +30,24 @@ _BY_STATUS: Final[Mapping[str, Outcome]] = {
 """Statuses that say all there is to say."""
 
 _PROVIDER_MEMBERS: Final = (
-    "details", "errorCode", "reason", "error", "results", "status", "message", "description",
+    "details", "fieldViolations", "field", "errorCode", "reason", "error", "results", "status",
+    "message", "description",
 )  # fmt: skip
 """Where APNs (reason), FCM v1 (error, details), FCM legacy (results) and ADM (reason) put it."""
+
+_PASSING: Final = frozenset({408, 421, 425, 429})
+"""HTTP statuses below 500 after which the same request may succeed: a timeout, a connection to
+the wrong server, too early, too many (RFC 9110, RFC 8470, RFC 6585)."""
+
+_OF_THE_MESSAGE: Final = frozenset({400, 413, 422})
+"""HTTP statuses that speak of what was sent. Others are about the endpoint, the proxy or who
+sends."""
 
 _DEPTH: Final = 8
 """How deep JSON may hold JSON before it counts as text."""
 
 
-def judge(answer: Mapping[str, Any] | None) -> Verdict:
+def judge(answer: object) -> Verdict:
     """Judge what SendMessages answered for one address.
 
     Parameters
@@ -54,8 +64,9 @@ def judge(answer: Mapping[str, Any] | None) -> Verdict:
     if status == "SUCCESSFUL":
         outcome = Outcome.ACCEPTED
     else:
-        said, reason = _said(message)
-        outcome = _decide(_text(status), code, said)
+        document = _unwrapped(message)
+        said, reason = _said(document)
+        outcome = _decide(_text(status), _statuses(code, document), said)
     return Verdict(
         outcome,
         _text(status),
@@ -67,7 +78,7 @@ def judge(answer: Mapping[str, Any] | None) -> Verdict:
     )
 
 
-def judge_refusal(code: str, http_status: int | None, message: str | None) -> Verdict:
+def judge_refusal(code: str, http_status: int | None, message: object) -> Verdict:
     """Judge a call that was refused or failed as a whole, for each of its addresses.
 
     Parameters
@@ -80,46 +91,60 @@ def judge_refusal(code: str, http_status: int | None, message: str | None) -> Ve
         The service's words.
     """
     signal = CALL_CODES.get(code)
-    if message and "No channel of type" in message:
+    text = _text(message)
+    if text and "No channel of type" in text:
         outcome = Outcome.MISCONFIGURED  # some have seen the whole call refused for one channel
     elif signal:
         outcome = signal.outcome
     else:
         outcome = _by_http_status(http_status)
-    return Verdict(outcome, None, http_status, signal and signal.text, _text(message))
+    return Verdict(outcome, None, http_status, signal and signal.text, text or None)
 
 
-def _decide(status: str | None, code: object, said: Outcome | None) -> Outcome:
+def _decide(status: str | None, codes: Collection[int], said: Outcome | None) -> Outcome:
     if status is None:
         return Outcome.UNKNOWN
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status == "PERMANENT_FAILURE":
-        refused = Outcome.MISCONFIGURED if code in (401, 403) else Outcome.REJECTED
-        return said or refused
+        return said or _by_provider_statuses(codes)
     # UNKNOWN_FAILURE, or a status that came later than this list: without a provider's
     # word that it did not arrive, it may have.
     return Outcome.UNKNOWN if said in (None, Outcome.TRANSIENT) else said
 
 
-def _by_http_status(status: int | None) -> Outcome:
-    if status is None:
-        return Outcome.UNKNOWN
-    if status in (401, 403, 404, 405):
-        return Outcome.MISCONFIGURED
-    if status == 429 or status >= 500:
+def _by_provider_statuses(statuses: Collection[int]) -> Outcome:
+    """Judge a push for good refused, whose words say nothing, by what the HTTP statuses say."""
+    if any(status in _PASSING or status >= 500 for status in statuses):
         return Outcome.TRANSIENT
-    return Outcome.REJECTED
+    refused = any(status in (401, 403, 407) for status in statuses)
+    return Outcome.MISCONFIGURED if refused else Outcome.REJECTED
 
 
-def _said(message: str | None) -> tuple[Outcome | None, str | None]:
+def _by_http_status(status: int | None) -> Outcome:
+    """Judge a whole call by its HTTP status: only some speak of the message at all."""
+    if status is None or status < 300:
+        return Outcome.UNKNOWN
+    if status in _PASSING or status >= 500:
+        return Outcome.TRANSIENT
+    return Outcome.REJECTED if status in _OF_THE_MESSAGE else Outcome.MISCONFIGURED
+
+
+def _statuses(code: object, document: object) -> Collection[int]:
+    """List the HTTP statuses of an answer: the API's own, and the provider's where it is told."""
+    told = document.get("pushProviderStatusCode") if isinstance(document, dict) else None
+    texts = (str(status) for status in (code, told) if type(status) in (int, str))
+    return [int(text) for text in texts if len(text) == 3 and text.isascii() and text.isdecimal()]
+
+
+def _said(document: object) -> tuple[Outcome | None, str | None]:
     """Find what a StatusMessage says: the outcome, and the provider's code for it."""
-    if not message:
-        return None, None
-    sayings = list(_sayings(message))
+    sayings = list(_sayings(document))
     code = next(
         (saying for saying in sayings if saying in STRONG_CODES or saying in WEAK_CODES), None
     )
+    if not TOKEN_FIELDS.isdisjoint(sayings):
+        return Outcome.INVALID_TOKEN, code
     for codes, words in ((STRONG_CODES, STRONG_WORDS), (WEAK_CODES, WEAK_WORDS)):
         for saying in sayings:
             if saying in codes:
@@ -130,16 +155,15 @@ def _said(message: str | None) -> tuple[Outcome | None, str | None]:
     return None, None
 
 
-def _sayings(message: str) -> Iterator[str]:
+def _sayings(document: object) -> Iterator[str]:
     """List what a StatusMessage says, what is nearest to the provider first."""
-    document = _unwrapped(message)
-    if not isinstance(document, dict):
-        yield message
-        return
-    yield from _provider_sayings(document.get("pushProviderError"))
-    yield from _provider_sayings(document.get("pushProviderResponse"))
-    yield from _provider_sayings(document)
-    yield from _provider_sayings(document.get("errorMessage"))
+    if isinstance(document, dict):
+        yield from _provider_sayings(document.get("pushProviderError"))
+        yield from _provider_sayings(document.get("pushProviderResponse"))
+        yield from _provider_sayings(document)
+        yield from _provider_sayings(document.get("errorMessage"))
+    else:
+        yield from _provider_sayings(document)
 
 
 def _provider_sayings(value: object, depth: int = 0) -> Iterator[str]:
@@ -157,10 +181,13 @@ def _provider_sayings(value: object, depth: int = 0) -> Iterator[str]:
 def _unwrapped(value: object) -> object:
     """Read JSON, and the JSON in it, as far as it is whole; broken JSON stays text."""
     for _ in range(_DEPTH):
-        if not isinstance(value, str) or value[:1] not in ("{", "[", '"'):
+        if not isinstance(value, str):
+            break
+        text = value.lstrip("\ufeff \t\r\n")
+        if text[:1] not in ("{", "[", '"'):
             break
         try:
-            value = json.loads(value)
+            value = json.loads(text)
         except (ValueError, RecursionError):
             break
     return value
@@ -172,5 +199,8 @@ def _text(value: object) -> str | None:
         return value
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    except RecursionError:
+        text = "(nested too deeply)"
     return text.encode(errors="replace").decode()

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from push_sender.clients import code_of, insist
+from push_sender.calls import CallError
+from push_sender.clients import insist
 from push_sender.request import compact_json
 
 MESSAGE_BYTES: Final = 1_048_576
@@ -108,9 +107,9 @@ class Queue:
         }
         try:
             insist(lambda: self._client.send_message(**call), last_start=last_start)
-        except (BotoCoreError, ClientError) as error:
-            # Without its cause, whose message may repeat the body.
-            raise QueueUnavailable(code_of(error)) from None
+        except CallError as error:
+            if not error.was_taken:
+                raise QueueUnavailable(error.code) from None
 
 
 def message_body(request: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ It knows no door, no Lambda and no environment; clock, client and projects are p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 from push_sender import batches
@@ -154,10 +155,11 @@ class Sender:
             verdicts.update(claim.verdicts)
             attempts.update(claim.attempts)
             deliveries = claim.deliver(self._delivery, forget_untried=forget_untried)
-        for delivered in deliveries:
-            verdicts.update(delivered.verdicts)
-            attempts.update(delivered.attempts)
-            self._observer.delivered(delivered, audience.recipients)
+        with closing(deliveries):  # should anything below raise, no call starts after that
+            for delivered in deliveries:
+                verdicts.update(delivered.verdicts)
+                attempts.update(delivered.attempts)
+                self._observer.delivered(delivered, audience.recipients)
         results = [
             result(recipient, verdicts[position], attempts.get(position, 0), room)
             for position, recipient in enumerate(audience.recipients)

@@ -58,6 +58,9 @@ _CODES: Final = (
     Signal("PERMISSION_DENIED", Outcome.MISCONFIGURED, "FCM v1 403: the credential is refused"),
     Signal("UNAUTHENTICATED", Outcome.MISCONFIGURED, "FCM v1 401: the credential is not valid"),
     Signal("InvalidPackageName", Outcome.MISCONFIGURED, "FCM legacy: the token is of another app"),
+    Signal("BadEnvironmentKeyIdInToken", Outcome.MISCONFIGURED, "APNs: key of the other one"),
+    Signal("UnrelatedKeyIdInToken", Outcome.MISCONFIGURED, "APNs: the key is another topic's"),
+    Signal("AccessTokenExpired", Outcome.MISCONFIGURED, "ADM 401: the access token has expired"),
     # The message's own fault.
     Signal("PayloadTooLarge", Outcome.REJECTED, "APNs 413: over the limit for a device"),
     Signal("PayloadEmpty", Outcome.REJECTED, "APNs: nothing to deliver"),
@@ -87,6 +90,10 @@ _CODES: Final = (
     Signal("MaxRateExceeded", Outcome.TRANSIENT, "ADM 429"),
 )
 
+TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
+"""Fields of an FCM v1 request that hold the token. A violation of one of them (Google's
+``BadRequest.FieldViolation``) is the token's, where ``INVALID_ARGUMENT`` alone is the message's."""
+
 STRONG_WORDS: Final = (
     Signal(
         "not a valid FCM registration token",
@@ -107,6 +114,7 @@ _WEAK_CODES: Final = (
         "FCM v1: a fault of the message, unless a text says that it is the token",
     ),
     Signal("NOT_FOUND", Outcome.INVALID_TOKEN, "FCM v1 404 without its UNREGISTERED: kept"),
+    Signal("Invalid Credentials", Outcome.MISCONFIGURED, "AWS's own words: FCM refused the key"),
 )
 
 WEAK_WORDS: Final = (
@@ -122,25 +130,80 @@ WEAK_WORDS: Final = (
     ),
 )
 
+_THROTTLED: Final = (
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+)
+"""botocore's own list of codes that slow a caller down (``retries.standard``; a test compares)."""
+
+_OPERATORS: Final = {
+    # The caller's identity, signature or clock ("Common errors" of AWS's API references)
+    "AccessDenied": "403: no permission",
+    "AccessDeniedException": "403: the role lacks the action",
+    "AuthFailure": "the credentials could not be checked",
+    "ExpiredToken": "the role's session has ended",
+    "ExpiredTokenException": "403: the role's session has ended",
+    "ForbiddenException": "403: no permission",
+    "IncompleteSignature": "the signature lacks a part",
+    "IncompleteSignatureException": "the signature lacks a part",
+    "InvalidAccessKeyId": "no such access key",
+    "InvalidClientTokenId": "no such access key",
+    "InvalidSignatureException": "403: wrong secret, or clock",
+    "InvalidToken": "the session token is not valid",
+    "MissingAuthenticationToken": "not signed",
+    "MissingAuthenticationTokenException": "not signed",
+    "NotAuthorized": "no permission",
+    "RequestExpired": "the clock is wrong, or the request took too long",
+    "RequestTimeTooSkewed": "the clock is wrong",
+    "SignatureDoesNotMatch": "wrong secret, or clock",
+    "TokenRefreshRequired": "the session token must be renewed",
+    "UnauthorizedOperation": "no permission",
+    "UnrecognizedClientException": "403: no such access key",
+    # The account or the project
+    "AccountProblem": "the account cannot be used",
+    "InvalidAccountId": "no such account",
+    "NotFoundException": "404: no such project",
+    "NotSignedUp": "the account has not signed up",
+    "OptInRequired": "the account has not subscribed to the service or the region",
+    "PendingVerification": "the account waits for its verification",
+    "SubscriptionRequiredException": "the account has not subscribed to the service",
+    # Not this API's endpoint
+    "InvalidAction": "not the API's endpoint",
+    "MethodNotAllowedException": "405: not the API's endpoint",
+    "UnknownOperationException": "404: not the API's endpoint",
+    # What botocore and the transport raise themselves
+    "CredentialRetrievalError": "the credentials' source failed",
+    "NoCredentialsError": "no credentials in the environment",
+    "NoRegionError": "no region in the environment",
+    "PartialCredentialsError": "half a credential",
+    "UntrustedCertificateError": "the server's certificate is not trusted, or another host's",
+    "UnusableRequestError": "HTTP cannot carry a credential or the address",
+}
+
 _WHOLE_CALL: Final = (
-    Signal("TooManyRequestsException", Outcome.TRANSIENT, "429: over the account's rate"),
-    Signal("ThrottlingException", Outcome.TRANSIENT, "429 of AWS's front end"),
+    *(Signal(code, Outcome.TRANSIENT, "over a rate of the account's") for code in _THROTTLED),
+    *(Signal(code, Outcome.MISCONFIGURED, why) for code, why in _OPERATORS.items()),
+    Signal("RequestTimeout", Outcome.TRANSIENT, "the service did not get the request in time"),
+    Signal("RequestTimeoutException", Outcome.TRANSIENT, "as RequestTimeout"),
+    Signal("InternalFailure", Outcome.TRANSIENT, "500 of AWS's front end"),
     Signal("InternalServerErrorException", Outcome.TRANSIENT, "500"),
+    Signal("ServiceUnavailable", Outcome.TRANSIENT, "503 of AWS's front end"),
     Signal("ServiceUnavailableException", Outcome.TRANSIENT, "503"),
-    Signal("ForbiddenException", Outcome.MISCONFIGURED, "403: no permission"),
-    Signal("AccessDeniedException", Outcome.MISCONFIGURED, "403: the role lacks the action"),
-    Signal("UnrecognizedClientException", Outcome.MISCONFIGURED, "403: no such access key"),
-    Signal("InvalidSignatureException", Outcome.MISCONFIGURED, "403: wrong secret, or clock"),
-    Signal("ExpiredTokenException", Outcome.MISCONFIGURED, "403: the role's session has ended"),
-    Signal("NotFoundException", Outcome.MISCONFIGURED, "404: no such project"),
-    Signal("MethodNotAllowedException", Outcome.MISCONFIGURED, "405: not the API's endpoint"),
     Signal("BadRequestException", Outcome.REJECTED, "400"),
     Signal("PayloadTooLargeException", Outcome.REJECTED, "413: over 7 MB"),
-    # What botocore raises itself
-    Signal("NoCredentialsError", Outcome.MISCONFIGURED, "no credentials in the environment"),
-    Signal("PartialCredentialsError", Outcome.MISCONFIGURED, "half a credential"),
-    Signal("CredentialRetrievalError", Outcome.MISCONFIGURED, "the credentials' source failed"),
-    Signal("NoRegionError", Outcome.MISCONFIGURED, "no region in the environment"),
+    # What botocore and the transport raise themselves
     Signal("ConnectTimeoutError", Outcome.TRANSIENT, "never connected, so nothing was sent"),
     Signal("EndpointConnectionError", Outcome.TRANSIENT, "never connected, so nothing was sent"),
     Signal("ProxyConnectionError", Outcome.TRANSIENT, "never connected, so nothing was sent"),

@@ -19,8 +19,9 @@ from functools import cached_property
 from typing import Any, Final, Protocol, cast
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from push_sender.calls import CallError, perform
 from push_sender.sdk import make_client
 
 CONNECTIONS: Final = 8
@@ -181,15 +182,20 @@ class Store:
         for attempt in range(_TRIES):
             time.sleep(0.05 * attempt)  # what DynamoDB leaves out it was too busy to read
             try:
-                answer = self._client.batch_get_item(RequestItems=wanted)
-            except (ClientError, BotoCoreError) as error:
-                raise StoreError(_reason(error)) from error
-            for item in answer["Responses"].get(self._table, ()):
-                found[int(item["part"]["N"])] = item["outcomes"]["B"]
-            wanted = answer.get("UnprocessedKeys")
+                part, wanted = perform(lambda: self._batch(wanted))  # noqa: B023  called at once
+            except CallError as error:
+                raise StoreError(error.code) from None
+            found |= part
             if not wanted:
                 return found
         raise StoreError("UnprocessedKeys")
+
+    def _batch(self, wanted: Any) -> tuple[dict[int, bytes], Any]:
+        """Read some items: the outcomes of those that were read, and what was left out."""
+        answer = self._client.batch_get_item(RequestItems=wanted)
+        items = answer["Responses"].get(self._table, ())
+        found = {int(item["part"]["N"]): item["outcomes"]["B"] for item in items}
+        return found, answer.get("UnprocessedKeys")
 
     def _put_request(self, record: RequestRecord, **condition: Any) -> RequestRecord | None:
         return self._put(
@@ -203,16 +209,24 @@ class Store:
 
     def _put(self, call: Mapping[str, Any]) -> RequestRecord | None:
         """Write an item; give the one that is there where the condition does not hold."""
+
+        def put() -> RequestRecord | None:
+            try:
+                self._client.put_item(**call)
+            except ClientError as error:
+                there: Any = error.response.get("Item")
+                code = error.response.get("Error", {}).get("Code")
+                if code == "ConditionalCheckFailedException" and there:
+                    return _record(there)
+                raise
+            return None
+
         try:
-            self._client.put_item(**call)
-        except ClientError as error:
-            there: Any = error.response.get("Item")
-            if _reason(error) == "ConditionalCheckFailedException" and there:
-                return _record(there)
-            raise StoreError(_reason(error)) from error
-        except BotoCoreError as error:
-            raise StoreError(_reason(error)) from error
-        return None
+            return perform(put)
+        except CallError as error:
+            if error.was_taken:
+                return None
+            raise StoreError(error.code) from None
 
 
 def _part_id(record: RequestRecord, part: int) -> str:
@@ -249,9 +263,3 @@ def _record(item: Mapping[str, Any]) -> RequestRecord:
         outcomes=item["outcomes"]["B"] if "outcomes" in item else None,
         parts=tuple(int(part["N"]) for part in item["parts"]["L"]) if "parts" in item else (),
     )
-
-
-def _reason(error: ClientError | BotoCoreError) -> str:
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code"))
-    return type(error).__name__
