@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,15 +23,21 @@ from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
-    HTTPClientError,
     ReadTimeoutError,
     SSLError,
 )
 from botocore.httpsession import URLLib3Session
+from botocore.parsers import ResponseParserError
 
 from bench.authority import Authority
 from push_sender import sdk
-from push_sender.connections import Connections
+from push_sender.calls import CallError, TooLateError, perform, permitted
+from push_sender.connections import (
+    ANSWER_BYTES,
+    Connections,
+    UntrustedCertificateError,
+    UnusableRequestError,
+)
 from tests.invocation import Push, log_lines
 from tests.provider import Provider
 
@@ -267,26 +275,189 @@ def test_whoever_is_done_leaves_no_connection_open(forget: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "error"),
     [
-        b"",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}",
-        b"HTTP/1.1 two hundred\r\n\r\n",
-        b"220 mail.example.com ESMTP\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000,
+        (b"", ConnectionClosedError),
+        (b"HTTP/1.1 two hundred\r\n\r\n", ResponseParserError),
+        (b"HTTP/9.9 200 OK\r\n\r\n", ResponseParserError),
+        (b"220 mail.example.com ESMTP\r\n", ResponseParserError),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, ResponseParserError),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200, ResponseParserError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", ResponseParserError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 25 + b"\r\n\r\n{}", ResponseParserError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}", ResponseParserError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}", ResponseParserError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}", ResponseParserError),
     ],
-    ids=["none", "too short", "half a piece", "no status", "no HTTP", "too long"],
-)
-def test_without_a_whole_answer_what_was_asked_may_have_been_done(answer: bytes) -> None:
+    ids=[
+        "none", "no status", "no version", "no HTTP", "long header", "many headers", "too short",
+        "huge length", "half a chunk", "negative chunk", "no chunk",
+    ],
+)  # fmt: skip
+def test_without_a_whole_answer_a_call_may_have_been_done(
+    answer: bytes, error: type[Exception]
+) -> None:
     with serving(answering(answer, then_close=True)) as server:
         http = connections()
-        with pytest.raises(ConnectionClosedError):
+        with pytest.raises(error):
             http.send(asking(server))
-        with pytest.raises(ConnectionClosedError):
+        with pytest.raises(error):
             http.send(asking(server))
 
-        assert server.accepted == 2
+        assert server.accepted == 2  # each call was sent once, over a connection of its own
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 3\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\n{}",
+        b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+        b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    ids=["too short", "half a chunk", "unknown encoding", "no gzip"],
+)
+def test_an_error_whose_body_cannot_be_read_is_known_by_its_status(body: bytes) -> None:
+    with serving(answering(b"HTTP/1.1 503 X\r\n" + body, then_close=True)) as server:
+        answer = connections().send(asking(server))
+
+    assert (answer.status_code, answer.content) == (503, b"")
+
+
+def test_interim_answers_are_read_past() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+    with serving(answering(interim + ANSWER)) as server:
+        http = connections()
+        answers = [http.send(asking(server)) for _ in range(2)]
+
+        assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"{}")] * 2
+        assert "Link" not in answers[0].headers
+        assert server.accepted == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + b" " * 5_000_000,
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b" " * 5_000_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + b" " * 5_000_000,
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 150_000 + ANSWER,
+    ],
+    ids=["length", "until closed", "chunk of minus one", "interim answers"],
+)
+def test_no_more_of_an_answer_is_read_than_an_answer_may_have(answer: bytes) -> None:
+    assert len(answer) > ANSWER_BYTES
+    with (
+        serving(answering(answer, then_close=True)) as server,
+        pytest.raises((ResponseParserError, ConnectionClosedError)),
+    ):
+        connections().send(asking(server))
+
+
+def compressed(body: bytes, encoding: bytes = b"gzip") -> bytes:
+    """Write an answer with a compressed body."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
+    return head % (encoding, len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [(gzip.compress(b"{}"), b"gzip"), (zlib.compress(b"{}"), b"deflate"), (b"{}", b" Identity")],
+)
+def test_a_compressed_answer_is_read(body: bytes, encoding: bytes) -> None:
+    with serving(answering(compressed(body, encoding))) as server:
+        assert connections().send(asking(server)).content == b"{}"
+
+
+def test_a_compressed_answer_is_unpacked_up_to_the_same_bound() -> None:
+    bomb = gzip.compress(b" " * (ANSWER_BYTES + 1))
+    cut = gzip.compress(b"{}")[:-6]
+
+    for body in (bomb, cut):
+        with serving(answering(compressed(body))) as server, pytest.raises(ResponseParserError):
+            connections().send(asking(server))
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\nX: "])
+def test_an_answer_that_drips_ends_with_the_time_of_the_call(start: bytes) -> None:
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(start)
+        while True:  # until the client closes
+            time.sleep(0.02)
+            connection.sendall(b"x")
+
+    with serving(talk) as server, pytest.raises(ReadTimeoutError):
+        connections(read_seconds=0.3).send(asking(server))
+
+
+def test_a_body_that_drips_ends_with_the_time_of_the_call() -> None:
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while True:
+            time.sleep(0.02)
+            connection.sendall(b"x")
+
+    with serving(talk) as server, pytest.raises(ResponseParserError):
+        connections(read_seconds=0.3).send(asking(server))
+
+
+def test_a_request_that_nobody_reads_ends_with_the_time_of_the_call() -> None:
+    released = threading.Event()
+
+    with serving(lambda _: released.wait() and None) as server:
+        with pytest.raises(ReadTimeoutError):
+            connections(read_seconds=0.3).send(asking(server, b"x" * 20_000_000))
+        released.set()
+
+
+class Until:
+    """A permit with a deadline, and a last word on whether the first byte may go out."""
+
+    def __init__(self, seconds: float, *, refuses: bool = False) -> None:
+        self.deadline = time.monotonic() + seconds
+        self.noted: list[str] = []
+        self._refuses = refuses
+
+    def connecting(self) -> None:
+        self.noted.append("connecting")
+
+    def sending(self) -> None:
+        self.noted.append("sending")
+        if self._refuses:
+            raise TooLateError
+
+
+def test_a_call_ends_with_its_permit() -> None:
+    with serving(silent) as server, pytest.raises(ReadTimeoutError), permitted(Until(0.2)):
+        connections(read_seconds=30).send(asking(server))
+
+
+def test_the_first_byte_goes_out_only_with_leave() -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(1))
+
+    permit = Until(5, refuses=True)
+    with serving(talk) as server, pytest.raises(TooLateError), permitted(permit):
+        connections().send(asking(server))
+
+    assert permit.noted == ["connecting", "sending"]
+    assert asked == [b""]
+
+
+def test_a_kept_connection_asks_for_leave_too() -> None:
+    permit = Until(5)
+    with serving(answering(ANSWER)) as server:
+        http = connections()
+        http.send(asking(server))
+        with permitted(permit):
+            http.send(asking(server))
+
+    assert permit.noted == ["sending"]
 
 
 def test_an_answer_that_does_not_come_in_time_may_still_be_on_its_way() -> None:
@@ -312,7 +483,7 @@ def test_an_answer_may_take_longer_than_a_connection() -> None:
         assert http.send(asking(server)).content == b"{}"
 
 
-def test_a_call_that_is_broken_off_keeps_no_connection() -> None:
+def test_a_call_that_timed_out_keeps_no_connection() -> None:
     released = threading.Event()
 
     def talk(connection: socket.socket) -> None:
@@ -322,8 +493,8 @@ def test_a_call_that_is_broken_off_keeps_no_connection() -> None:
 
     with serving(talk) as server:
         http = connections()
-        with pytest.raises(TimeIsUp):
-            within(0.2, lambda: http.send(asking(server)))
+        with pytest.raises(ReadTimeoutError), permitted(Until(0.2)):
+            http.send(asking(server))
         released.set()
 
         assert http.send(asking(server)).content == b"{}"
@@ -375,7 +546,7 @@ def test_a_host_that_does_not_take_the_connection_was_sent_nothing() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://127.0.0.1:99999/", "http://a b/"])
 def test_what_is_no_address_was_sent_nothing(url: str) -> None:
-    with pytest.raises((HTTPClientError, EndpointConnectionError)):
+    with pytest.raises((UnusableRequestError, EndpointConnectionError)):
         connections().send(asking(url))
 
 
@@ -390,10 +561,44 @@ def test_a_credential_that_http_cannot_carry_is_not_told(
 
     report = push(ONE, seconds=1)
 
-    assert report["results"][0]["outcome"] == "unknown"
-    assert report["results"][0]["reason"] == "HTTPClientError"
+    (result,) = report["results"]
+    assert (result["outcome"], result["attempts"]) == ("misconfigured", 1)
+    assert result["reason"] == "UnusableRequestError"
     assert provider.calls == []
     assert "canary" not in json.dumps(report) + json.dumps(log_lines(capsys.readouterr().out))
+
+
+def test_calls_to_a_host_share_a_look_up_that_hangs() -> None:
+    """Threads do not accumulate while name resolution hangs: there is one for the host."""
+    released = threading.Event()
+    asked: list[str] = []
+
+    def resolve(host: str, *_: object, flags: int, **__: object) -> Any:
+        if flags:
+            raise OSError("no address")
+        asked.append(host)
+        released.wait()
+        raise OSError("no such host")
+
+    http = connections(connect_seconds=0.2, resolve=resolve)
+    for _ in range(3):
+        with pytest.raises(ConnectTimeoutError):
+            http.send(asking("http://push.test/"))
+    assert asked == ["push.test"]
+
+    released.set()
+    wait_for(lambda: not any(thread.name == "names" for thread in threading.enumerate()))
+    with pytest.raises(EndpointConnectionError):
+        http.send(asking("http://push.test/"))
+    assert asked == ["push.test"] * 2
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    """Wait until something is true, at most some seconds."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 # --- TLS
@@ -470,7 +675,7 @@ def test_certificates_are_read_once_for_all_connections(
 def test_a_certificate_for_another_address_is_refused(authority: Certified) -> None:
     with (
         serving(answering(ANSWER), authority.context("127.0.0.2")) as server,
-        pytest.raises(SSLError, match=r"127\.0\.0\.1"),
+        pytest.raises(UntrustedCertificateError, match=r"127\.0\.0\.1"),
     ):
         connections(ca_bundle=str(authority.bundle)).send(asking(server))
 
@@ -482,9 +687,23 @@ def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(
 
     with (
         serving(answering(ANSWER), stranger.context("127.0.0.1")) as server,
-        pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"),
+        pytest.raises(UntrustedCertificateError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
         connections(ca_bundle=str(authority.bundle)).send(asking(server))
+
+
+def test_a_certificate_that_is_not_trusted_is_the_operators_to_fix(
+    authority: Certified, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stranger = Certified(tmp_path_factory.mktemp("stranger"))
+    with serving(answering(ANSWER), stranger.context("127.0.0.1")) as server:
+        http = connections(ca_bundle=str(authority.bundle))
+        with pytest.raises(CallError) as error:
+            perform(lambda: http.send(asking(server)))
+
+    assert error.value.verdict.outcome == "misconfigured"
+    assert not error.value.may_pass
+    assert not error.value.is_lost
 
 
 def test_a_server_that_knows_no_tls_was_sent_nothing(authority: Certified) -> None:

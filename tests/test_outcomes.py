@@ -9,7 +9,7 @@ import pytest
 
 from push_sender.judge import judge, judge_refusal
 from push_sender.outcomes import Outcome
-from push_sender.signals import REASONS, SIGNALS
+from push_sender.signals import CALL_CODES, REASONS, SIGNALS
 from tests.invocation import Push
 from tests.provider import Json, Provider, accepted, refused, results
 
@@ -27,6 +27,8 @@ RECORDED_FCM_MESSAGE = (
     '{"pushProviderError":"Invalid value at message.notification.title",'
     '"pushProviderResponse":"{\\"status\\":\\"INVALID_ARGUMENT\\"}"}'
 )
+
+CALL_SIGNALS = list(CALL_CODES.values())
 
 
 def permanent(message: Any, code: int = 400) -> Json:
@@ -155,6 +157,91 @@ def test_a_failure_is_judged_by_who_is_nearest_to_the_device(
     assert verdict.status_code == code
 
 
+def by_status(status: str, error: str = "", response: Any = "", text: str = "x") -> str:
+    """Write a StatusMessage with the provider's HTTP status."""
+    message = json.loads(told(error, response, text))
+    return json.dumps({**message, "pushProviderStatusCode": status})
+
+
+PAGE = "<!DOCTYPE html><title>Error 502 (Server Error)!!1</title><p>Please try again."
+VIOLATION = {"field": "message.token", "description": "Invalid registration token"}
+OF_THE_TITLE = {"field": "message.notification.title", "description": "message.token"}
+
+
+def v1(violation: Json) -> Json:
+    """Write FCM v1's refusal of one field."""
+    details = [
+        {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}
+    ]
+    return {"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": details}}
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "outcome", "reason"),
+    [
+        pytest.param(by_status("502", PAGE, PAGE), 400, "transient", None, id="a page"),
+        pytest.param(by_status("429", "Quota exceeded"), 400, "transient", None, id="429"),
+        pytest.param(by_status("408"), 400, "transient", None, id="408"),
+        pytest.param("no", 503, "transient", None, id="the API's own 503"),
+        pytest.param(by_status("401"), 400, "misconfigured", None, id="401"),
+        pytest.param(by_status("400"), 400, "rejected", None, id="400"),
+        pytest.param(by_status("5020"), 400, "rejected", None, id="no status"),
+        pytest.param(
+            by_status("301", "deprecated", "", "Invalid Credentials"),
+            400,
+            "misconfigured",
+            "Invalid Credentials",
+            id="AWS's own words",
+        ),
+        pytest.param(
+            by_status("502", "BadDeviceToken"),
+            400,
+            "invalid_token",
+            "BadDeviceToken",
+            id="a code before a status",
+        ),
+        pytest.param(
+            told("Request contains an invalid argument.", v1(VIOLATION)),
+            400,
+            "invalid_token",
+            "INVALID_ARGUMENT",
+            id="the token's field",
+        ),
+        pytest.param(
+            told("Request contains an invalid argument.", v1(OF_THE_TITLE)),
+            400,
+            "rejected",
+            "INVALID_ARGUMENT",
+            id="another field that names the token",
+        ),
+        *(
+            pytest.param(
+                f"{blank}{json.dumps({'error': {'details': [{'errorCode': 'UNREGISTERED'}]}})}",
+                404,
+                "dead_token",
+                "UNREGISTERED",
+                id=f"JSON after {blank!r}",
+            )
+            for blank in ("\n", "\ufeff", " \r\n\t")
+        ),
+        *(
+            pytest.param(by_status("403", code), 400, "misconfigured", code, id=code)
+            for code in (
+                "BadEnvironmentKeyIdInToken",
+                "UnrelatedKeyIdInToken",
+                "AccessTokenExpired",
+            )
+        ),
+    ],
+)
+def test_an_answer_for_one_address_is_judged_by_all_that_it_says(
+    message: str, code: int, outcome: str, reason: str | None
+) -> None:
+    verdict = judge(permanent(message, code))
+
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
 @pytest.mark.parametrize(
     ("status", "message", "outcome"),
     [
@@ -188,9 +275,10 @@ def test_an_answer_of_any_kind_survives(answer: Any) -> None:
 
 
 def test_every_signal_has_its_reason_and_stands_once() -> None:
-    texts = [signal.text for signal in SIGNALS]
-
-    assert len(set(texts)) == len(texts)
+    # A code of a provider and one of AWS for whole calls may be alike and mean two things.
+    for signals in ([s for s in SIGNALS if s not in CALL_SIGNALS], CALL_SIGNALS):
+        texts = [signal.text for signal in signals]
+        assert len(set(texts)) == len(texts)
     assert all(len(signal.why) > 5 for signal in SIGNALS if signal.why not in ("400", "500", "503"))
 
 
@@ -226,7 +314,10 @@ def test_a_signal_is_believed_alone(signal: Any) -> None:
         (404, "NotFoundException", "no", "misconfigured", "NotFoundException"),
         (405, "MethodNotAllowedException", "no", "misconfigured", "MethodNotAllowedException"),
         (413, "PayloadTooLargeException", "no", "rejected", "PayloadTooLargeException"),
-        (418, "TeapotException", "no", "rejected", None),
+        (418, "TeapotException", "no", "misconfigured", None),
+        (422, "SomethingNew", "no", "rejected", None),
+        (407, "", "no", "misconfigured", None),
+        (302, "", "no", "misconfigured", None),
         (401, "SomethingNew", "no", "misconfigured", None),
     ],
 )

@@ -19,7 +19,7 @@ import time
 import weakref
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead, InvalidURL
@@ -39,7 +39,7 @@ from botocore.httpsession import create_urllib3_context
 from botocore.parsers import ResponseParserError
 from urllib3.util import wait_for_read
 
-from push_sender.calls import answered, permit_of_this_thread
+from push_sender.calls import TooLateError, answered, permit_of_this_thread
 
 ANSWER_BYTES: Final = 4_000_000
 """Where an answer is given up, with its head. The longest real one has 100 results of a few
@@ -87,6 +87,8 @@ class Connections:
     ca_bundle
         The file of the authorities that a server's certificate must come from. None where no
         server has one.
+    resolve
+        Gives the addresses of a host, as ``socket.getaddrinfo`` does.
 
     Raises
     ------
@@ -101,12 +103,13 @@ class Connections:
         read_seconds: float,
         most_kept: int,
         ca_bundle: str | None = None,
+        resolve: Callable[..., Iterable[_AddressInfo]] = socket.getaddrinfo,
     ) -> None:
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
         self._most_kept = most_kept
         self._tls = None if ca_bundle is None else _tls(ca_bundle)
-        self._names = _Names()
+        self._names = _Names(resolve)
         self._idle: dict[tuple[str, str], deque[_Connection]] = {}
         weakref.finalize(self, _close, self._idle)
 
@@ -172,6 +175,8 @@ class Connections:
             addresses = self._names.look_up(connection.host, connection.port, until)
             connection.open(addresses, until)
         except TimeoutError as error:
+            if time.monotonic() >= permit_of_this_thread().deadline:
+                raise TooLateError from None
             raise ConnectTimeoutError(endpoint_url=url, error=error) from error
         except ssl.SSLCertVerificationError as error:
             raise UntrustedCertificateError(endpoint_url=url, error=error) from error
@@ -337,7 +342,8 @@ class _Names:
     find one under way wait for that one, so that threads do not accumulate while it hangs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resolve: Callable[..., Iterable[_AddressInfo]]) -> None:
+        self._resolve = resolve
         self._under_way: dict[tuple[str, int], Future[list[_AddressInfo]]] = {}
         self._lock = threading.Lock()
 
@@ -352,19 +358,19 @@ class _Names:
             If that is no host's name.
         """
         with suppress(OSError, UnicodeError):  # an address needs no look-up
-            return _addresses(host, port, socket.AI_NUMERICHOST)
+            return self._addresses(host, port, socket.AI_NUMERICHOST)
         with self._lock:
             found = self._under_way.get((host, port))
             if found is None:
                 found = self._under_way[host, port] = Future()
                 threading.Thread(
-                    target=self._resolve, args=(host, port, found), name="names", daemon=True
+                    target=self._find, args=(host, port, found), name="names", daemon=True
                 ).start()
         return found.result(_left(until))
 
-    def _resolve(self, host: str, port: int, found: Future[list[_AddressInfo]]) -> None:
+    def _find(self, host: str, port: int, found: Future[list[_AddressInfo]]) -> None:
         try:
-            addresses = _addresses(host, port, 0)
+            addresses = self._addresses(host, port, 0)
         except Exception as error:  # noqa: BLE001  it is raised where it is waited for
             self._forget(host, port)
             found.set_exception(error)
@@ -376,9 +382,8 @@ class _Names:
         with self._lock:
             del self._under_way[host, port]
 
-
-def _addresses(host: str, port: int, flags: int) -> list[_AddressInfo]:
-    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
+    def _addresses(self, host: str, port: int, flags: int) -> list[_AddressInfo]:
+        return list(self._resolve(host, port, type=socket.SOCK_STREAM, flags=flags))
 
 
 def _until(seconds: float) -> float:
