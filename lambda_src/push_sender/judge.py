@@ -30,7 +30,7 @@ _BY_STATUS: Final[Mapping[str, Outcome]] = {
 """Statuses that say all there is to say."""
 
 _PROVIDER_MEMBERS: Final = (
-    "details", "fieldViolations", "field", "errorCode", "reason", "error", "results", "status",
+    "details", "fieldViolations", "errorCode", "reason", "error", "results", "status",
     "message", "description",
 )  # fmt: skip
 """Where APNs (reason), FCM v1 (error, details), FCM legacy (results) and ADM (reason) put it."""
@@ -143,7 +143,7 @@ def _said(document: object) -> tuple[Outcome | None, str | None]:
     code = next(
         (saying for saying in sayings if saying in STRONG_CODES or saying in WEAK_CODES), None
     )
-    if not TOKEN_FIELDS.isdisjoint(sayings):
+    if any(f"field {field}" in sayings for field in TOKEN_FIELDS):
         return Outcome.INVALID_TOKEN, code
     for codes, words in ((STRONG_CODES, STRONG_WORDS), (WEAK_CODES, WEAK_WORDS)):
         for saying in sayings:
@@ -171,6 +171,8 @@ def _provider_sayings(value: object, depth: int = 0) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif depth < _DEPTH and isinstance(value, dict):
+        if isinstance(field := value.get("field"), str):
+            yield f"field {field}"  # apart from what texts say, which may name a field too
         for member in _PROVIDER_MEMBERS:
             yield from _provider_sayings(value.get(member), depth + 1)
     elif depth < _DEPTH and isinstance(value, list):
