@@ -77,7 +77,7 @@ def test_every_outcome_is_told_in_its_event_and_every_event_is_as_its_schema_say
 ) -> None:
     message_id = account.send(to("fine", "fine", *ANSWERS))
     account.send("no request")
-    account.send(to("late", ttl=5), accepted_at=1_700_000_000_000)
+    account.send_again(to("late", ttl=5), accepted_at=1_700_000_000_000)
     account.send(to("throttled", ttl=0))
     account.send(to("dry", dry_run=True))
 

@@ -477,7 +477,7 @@ def test_the_time_to_live_of_what_is_queued_runs_from_when_it_was_handed_in(
     http.post(to("t", ttl=60), prefer="respond-async")
 
     (record,) = account.receive()["Records"]
-    accepted_at = int(record["messageAttributes"]["accepted_at"]["stringValue"])
+    accepted_at = int(record["messageAttributes"]["push_sender.accepted_at"]["stringValue"])
     assert round(before) <= accepted_at <= time.time() * 1_000
 
 

@@ -202,14 +202,19 @@ class FollowUp:
         """
         if self._dead_letters is None:
             raise refusal
-        attributes = {
-            "reason": "invalid",
-            **submission.attributes,
-            "fault": str(refusal)[:FAULT_CHARACTERS],
-        }
-        letter = Letter(body, attributes)
-        while attributes and letter.size > MESSAGE_BYTES:
-            attributes.popitem()  # the request itself matters more than what is said of it
+        reason, told = {"reason": "invalid"}, str(refusal)[:FAULT_CHARACTERS]
+        steering = submission.steering()
+        # The request itself matters more than what is said of it.
+        letter = next(
+            letter
+            for letter in (
+                Letter(body, {**reason, "fault": told}, steering=steering),
+                Letter(body, reason, steering=steering),
+                Letter(body, reason),
+                Letter(body),
+            )
+            if letter.size <= MESSAGE_BYTES or not letter.attributes
+        )
         self._dead_letters.post(letter, last_start=last_start)
         self._telemetry.count("RequestsRefused", 1)
         self._telemetry.warn(
@@ -217,9 +222,10 @@ class FollowUp:
         )
         self._put([request_refused(submission, refusal.faults)], last_start)
 
-    def pass_over(self, submission: Submission) -> None:
-        """Leave alone what is no request, though a rule that is too wide brought it here."""
-        self._telemetry.warn("own event passed over", request_id=submission.request_id)
+    def pass_over(self, request_id: str) -> None:
+        """Leave alone an event of our own, which a rule that is too wide brought here."""
+        self._telemetry.count("OwnEventsPassedOver", 1)
+        self._telemetry.warn("own event passed over", request_id=request_id)
 
     def _endings(self, submission: Submission, report: Report) -> _Endings:
         """Sort a report's recipients by where they end."""

@@ -2,6 +2,7 @@
 
 A request rests in a queue as itself: the body is the request, and what else must be known
 of it lies in the message's attributes, where an operator reads it without opening the body.
+Those that steer delivery are signed when a message is posted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from push_sender.clients import code_of, insist
 from push_sender.request import compact_json
+from push_sender.steering import Steering
 
 MESSAGE_BYTES: Final = 1_048_576
 """What SQS takes in one message, attributes included: 1 MiB."""
@@ -50,19 +52,27 @@ class Letter:
     body
         A request as JSON, or whatever came in its place.
     attributes
-        The message's attributes: text as String, whole numbers as Number.
+        What an operator reads of it. Text is sent as String, a whole number as Number.
     delay_seconds
         How long it stays hidden.
+    steering
+        What this function reads of it when it comes back.
     """
 
     body: str
     attributes: Mapping[str, str | int] = field(default_factory=dict)
     delay_seconds: int = 0
+    steering: Steering | None = None
+
+    def all_attributes(self, key: bytes) -> dict[str, str | int]:
+        """Give the message's attributes, signed under a key."""
+        steering = self.steering.attributes(self.body, key) if self.steering else {}
+        return {**self.attributes, **steering}
 
     @property
     def size(self) -> int:
         """The bytes that count against ``MESSAGE_BYTES``."""
-        return len(self.body.encode()) + attribute_bytes(self.attributes)
+        return len(self.body.encode()) + attribute_bytes(self.attributes, self.steering)
 
 
 class Queue:
@@ -74,11 +84,14 @@ class Queue:
         An SQS client.
     url
         The queue's URL.
+    key
+        What steers delivery is signed under this.
     """
 
-    def __init__(self, client: Any, url: str) -> None:
+    def __init__(self, client: Any, url: str, key: bytes) -> None:
         self._client = client
         self._url = url
+        self._key = key
 
     def post(self, letter: Letter, *, last_start: float) -> None:
         """Put a message on the queue, maybe twice where an answer was lost.
@@ -103,7 +116,7 @@ class Queue:
             "DelaySeconds": letter.delay_seconds,
             "MessageAttributes": {
                 name: {"DataType": _data_type(value), "StringValue": str(value)}
-                for name, value in letter.attributes.items()
+                for name, value in letter.all_attributes(self._key).items()
             },
         }
         try:
@@ -118,11 +131,12 @@ def message_body(request: Mapping[str, Any]) -> str:
     return compact_json(request).translate(_REFUSED_BY_SQS)
 
 
-def attribute_bytes(attributes: Mapping[str, str | int]) -> int:
+def attribute_bytes(attributes: Mapping[str, str | int], steering: Steering | None) -> int:
     """Count what attributes take of a message: their names, types and values."""
+    signed = steering.attributes("", b"") if steering else {}  # of any body as many bytes
     return sum(
         len(name.encode()) + len(_data_type(value)) + len(str(value).encode())
-        for name, value in attributes.items()
+        for name, value in {**attributes, **signed}.items()
     )
 
 

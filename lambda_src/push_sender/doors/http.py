@@ -144,7 +144,7 @@ class HttpDoor:
         """Put a request on the queue whose door sends it, and answer with the id it has there."""
         self._sender.check(request)
         submission = self._submission(request)
-        letter = Letter(message_body(request), submission.attributes)
+        letter = Letter(message_body(request), steering=submission.steering())
         if letter.size > MESSAGE_BYTES:
             raise HttpProblem(
                 problems.TOO_LARGE,
