@@ -136,7 +136,7 @@ class FollowUp:
         )
         self._put(_events(submission, report, endings, summary), last_start, comes_back=True)
 
-    def requeue(self, submission: Submission, report: Report, *, last_start: float) -> None:
+    def requeue(self, submission: Submission, report: Report, *, last_start: float) -> bool:
         """Hand to the queue what could not be sent now, and say so in the report.
 
         What stays behind keeps its outcome, and a warning says why. Nothing is raised: the
@@ -148,6 +148,11 @@ class FollowUp:
             As for ``settle``.
         report
             Is changed.
+
+        Returns
+        -------
+        bool
+            Whether any of it may lie in the queue, to be sent from there.
         """
         again = [
             at for at, result in enumerate(report["results"]) if _ending(result) is _Ending.QUEUE
@@ -157,6 +162,7 @@ class FollowUp:
         if len(lasting) < len(again):
             reasons.append("what has a ttl of 0 is sent at once or never")
         requeued: list[int] = []
+        may_be_queued = False
         if self._queue is None:
             reasons.append("this function has no queue: what cannot be sent now is only reported")
         elif lasting:
@@ -168,6 +174,7 @@ class FollowUp:
                     self._queue.post(letter, last_start=last_start)
                     requeued.extend(positions)
             except QueueUnavailable as unavailable:
+                may_be_queued = unavailable.may_be_queued
                 self._telemetry.warn("not requeued", reason=unavailable.reason)
                 reasons.append(
                     "the queue was out of reach: repeat the request, or what is not requeued of it"
@@ -178,6 +185,7 @@ class FollowUp:
             report["summary"] = _summary(report, ())
             self._telemetry.count("PushesRequeued", len(requeued))
         report["warnings"].extend({"path": "requeue", "message": reason} for reason in reasons)
+        return may_be_queued or bool(requeued)
 
     def refuse(
         self, submission: Submission, body: str, refusal: InvalidRequest, *, last_start: float

@@ -141,6 +141,8 @@ class Claim:
     ----------
     verdicts, attempts
         What is remembered of an earlier run, by position.
+    untried
+        Once all is delivered: whether the service threw every call back, all for one reason.
     lost
         Once all is delivered: why that could not be written down, or None.
     """
@@ -162,6 +164,7 @@ class Claim:
                 remembered.setdefault(position, Remembered(NO_ANSWER, 1))
         self.verdicts = {position: one.verdict for position, one in remembered.items()}
         self.attempts = {position: one.attempts for position, one in remembered.items()}
+        self.untried = False
         self.lost: str | None = None
         self._replaced = sum(one.replaced for one in remembered.values())
         self._store = store
@@ -193,14 +196,13 @@ class Claim:
         delivery
             Sends it.
         forget_untried
-            Whether the key is free again where the service threw every call back, all for
-            one reason.
+            Whether the key is free again where nothing was tried.
         """
         if self._record.done:
             return
         carried: list[Delivered] = []
         left = len(self._order.batches)
-        refusals: set[Refusal | None] = {None} if self.verdicts or not forget_untried else set()
+        refusals: set[Refusal | None] = {None} if self.verdicts else set()
         for delivered in delivery.deliver(self._order):
             left -= 1
             if None not in refusals:
@@ -210,12 +212,16 @@ class Claim:
             else:
                 carried.append(delivered)
             yield delivered
-        if None not in refusals and len(refusals) == 1:
-            # Expired since it was written: whoever comes next finds no such key.
-            written_at = self._record.expiration - MEMORY_SECONDS
-            self._write_last(replace(self._record, expiration=written_at))
+        self.untried = None not in refusals and len(refusals) == 1
+        if self.untried and forget_untried:
+            self.forget()
         else:
             self._finish(carried)
+
+    def forget(self) -> None:
+        """Free the key: its record has expired since it was written, and counts for none."""
+        written_at = self._record.expiration - MEMORY_SECONDS
+        self._write_last(replace(self._record, expiration=written_at))
 
     def warnings(self) -> Iterator[Warned]:
         """Tell what the report lacks, and what will not be remembered."""

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+)
 
 from push_sender.clients import code_of, insist
 from push_sender.request import compact_json
@@ -36,10 +41,13 @@ class QueueUnavailable(Exception):  # noqa: N818  said as IdempotencyStoreUnavai
     ----------
     reason
         The service's code or the exception's name, for logs.
+    may_be_queued
+        Whether the message may lie there all the same: a try had no answer, or a 5xx.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, may_be_queued: bool = False) -> None:
         self.reason = reason
+        self.may_be_queued = may_be_queued
         super().__init__(f"a message could not be put on its queue ({reason})")
 
 
@@ -119,11 +127,22 @@ class Queue:
                 for name, value in letter.all_attributes(self._key).items()
             },
         }
+        errors: list[BotoCoreError | ClientError] = []
+
+        def send() -> None:
+            try:
+                self._client.send_message(**call)
+            except (BotoCoreError, ClientError) as error:
+                errors.append(error)
+                raise
+
         try:
-            insist(lambda: self._client.send_message(**call), last_start=last_start)
+            insist(send, last_start=last_start)
         except (BotoCoreError, ClientError) as error:
             # Without its cause, whose message may repeat the body.
-            raise QueueUnavailable(code_of(error)) from None
+            raise QueueUnavailable(
+                code_of(error), may_be_queued=any(map(_may_have_arrived, errors))
+            ) from None
 
 
 def message_body(request: Mapping[str, Any]) -> str:
@@ -138,6 +157,13 @@ def attribute_bytes(attributes: Mapping[str, str | int], steering: Steering | No
         len(name.encode()) + len(_data_type(value)) + len(str(value).encode())
         for name, value in {**attributes, **signed}.items()
     )
+
+
+def _may_have_arrived(error: BotoCoreError | ClientError) -> bool:
+    """Tell whether a call may have had its effect though it failed."""
+    if isinstance(error, ClientError):
+        return bool(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500)
+    return not isinstance(error, (ConnectTimeoutError, EndpointConnectionError))
 
 
 def _data_type(value: str | int) -> str:

@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -128,17 +129,17 @@ class HttpDoor:
 
     def _send(self, request: Any, timing: Timing) -> Report:
         requeues = isinstance(request, dict) and request.get("requeue") is True
-        report = self._sender.send(
+        return self._sender.send(
             request,
             deadline=timing.deadline if requeues else timing.end,
             as_text=True,
-            # What is requeued must be remembered: the queue has it under a key of its own.
-            forget_untried=not requeues,
+            forget_untried=True,
+            requeue=partial(self._requeue, request, timing) if requeues else None,
         )
-        if requeues:
-            submission = self._submission(request)
-            self._follow_up().requeue(submission, report, last_start=timing.last_start)
-        return report
+
+    def _requeue(self, request: Any, timing: Timing, report: Report) -> bool:
+        submission = self._submission(request)
+        return self._follow_up().requeue(submission, report, last_start=timing.last_start)
 
     def _put_on(self, queue: Queue, request: Any, timing: Timing) -> Response[str]:
         """Put a request on the queue whose door sends it, and answer with the id it has there."""
