@@ -83,6 +83,24 @@ class EventBus(Construct):
                 )
             )
 
+    def grant_put_requests(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody put requests on the bus, and nothing in the function's name.
+
+        The operators are those of AWS's own example for PutEvents (EventBridge User Guide,
+        "Permissions for event buses"): a call has one detail-type and a list of sources.
+        """
+        return iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["events:PutEvents"],
+            resource_arns=[self.bus.event_bus_arn],
+            conditions={
+                "StringEquals": {"events:detail-type": DETAIL_TYPE},
+                "ForAllValues:StringNotEquals": {"events:source": SOURCE},
+                # Of a list that is missing, ForAllValues says that all its values are right.
+                "Null": {"events:source": "false"},
+            },
+        )
+
     def metric_lost(self, *, period: cdk.Duration) -> cloudwatch.Metric:
         """Count the events that reached neither the queue nor the dead-letter queue."""
         # Of a rule on the default bus CloudWatch counts by the rule alone.

@@ -89,6 +89,9 @@ class SenderFunction(Construct):
                 "DEAD_LETTER_QUEUE_URL": dead_letters.queue_url,
                 "EVENT_BUS_NAME": event_bus.event_bus_name,
                 "IDEMPOTENCY_TABLE": idempotency.table_name,
+                # Proves which messages the function wrote. It ends in a UUID that nobody knows
+                # who may only send, and stays the same as long as the stack lives.
+                "MESSAGE_KEY": cdk.Aws.STACK_ID,
                 "POWERTOOLS_SERVICE_NAME": settings.name,
                 "QUEUE_URL": requests.queue_url,
             },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -11,6 +13,7 @@ from infra.dashboard import Dashboard
 from infra.dead_letters import DeadLetters
 from infra.event_bus import EventBus
 from infra.function import SenderFunction
+from infra.grants import check_account, check_source, has_effect
 from infra.http_api import HttpApi
 from infra.idempotency import IdempotencyTable
 from infra.project import Project
@@ -112,8 +115,20 @@ class PushSender(Construct):
         )
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody send pushes and wait for the report, by the alias and nothing else."""
-        return self.function.alias.grant_invoke(grantee)
+        """Let somebody send pushes and wait for the report, by the alias and nothing else.
+
+        An AWS service needs a source that it calls for: ``aws:SourceArn``,
+        ``aws:SourceAccount`` or both among its principal's conditions.
+
+        Raises
+        ------
+        GrantError
+            If a service has no such condition, or the grant would have no effect. As all
+            grants here.
+        """
+        check_source(grantee)
+        grant = self.function.alias.grant_invoke(grantee)
+        return has_effect(grant, grantee, "lambda:InvokeFunction")
 
     def grant_post_messages(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody send pushes over HTTP and wait for the report, by the API and nothing else.
@@ -128,16 +143,19 @@ class PushSender(Construct):
                 "there is no HTTP API to post messages to: set http_api to true, or let the "
                 "caller invoke the function itself (grant_invoke)"
             )
-        return self.http_api.grant_invoke(grantee)
+        return self._granted(grantee, self.http_api.grant_invoke, "execute-api:Invoke")
 
     def grant_send_messages(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody put requests on the queue, and nothing else."""
-        return iam.Grant.add_to_principal(
-            grantee=grantee,
-            actions=["sqs:SendMessage"],
-            resource_arns=[self.requests.queue.queue_arn],
-        )
+        return self._granted(grantee, self.requests.grant_send, "sqs:SendMessage")
 
     def grant_put_events(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody put events on the bus: requests, and any other."""
-        return self.event_bus.bus.grant_put_events_to(grantee)
+        """Let somebody put requests on the bus, and no other event."""
+        return self._granted(grantee, self.event_bus.grant_put_requests, "events:PutEvents")
+
+    def _granted(
+        self, grantee: iam.IGrantable, grant: Callable[[iam.IGrantable], iam.Grant], action: str
+    ) -> iam.Grant:
+        """Give a permission by the grantee's own policy."""
+        check_account(grantee, self, action)
+        return has_effect(grant(grantee), grantee, action)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -70,6 +71,12 @@ class RequestQueue(Construct):
             retention_period=cdk.Duration.days(14),
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=RECEIVES),
             removal_policy=removal_policy(settings),
+        )
+
+    def grant_send(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody put requests on the queue; the CDK's own grant allows more."""
+        return iam.Grant.add_to_principal(
+            grantee=grantee, actions=["sqs:SendMessage"], resource_arns=[self.queue.queue_arn]
         )
 
     def feed(self, function: SenderFunction, *, concurrency: int) -> None:

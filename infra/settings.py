@@ -56,6 +56,10 @@ _CHANNEL_SETTINGS: Final[Mapping[str, tuple[Service, CredentialKind]]] = {
 }
 """The settings that name a channel's secret, each to its service and what the secret holds."""
 
+MOST_EXTRA_PROJECTS: Final = 79
+"""With the default project 80, whose ids take 2,639 of the 4,096 bytes that Lambda has for all
+environment variables. The others, with the longest names that AWS allows, take under 1,200."""
+
 _HTTP_LIMITS: Final = ("http_requests_per_second", "http_burst")
 """The settings that mean nothing without an HTTP API."""
 
@@ -118,6 +122,15 @@ def _items(value: object) -> object:
     return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
 
 
+def _not_too_many(ids: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(ids)) > MOST_EXTRA_PROJECTS:
+        raise ValueError(
+            f"must be at most {MOST_EXTRA_PROJECTS} projects, because all environment variables "
+            "of the function together hold 4 KB; deploy a second stage for the others"
+        )
+    return ids
+
+
 def _one_of(*allowed: int) -> AfterValidator:
     def check(value: int) -> int:
         if value not in allowed:
@@ -136,7 +149,9 @@ def _no_bool(value: object) -> object:
 WholeNumber = Annotated[int, BeforeValidator(_no_bool)]
 SecretName = Annotated[Secret, BeforeValidator(_secret)]
 ApplicationId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-ApplicationIds = Annotated[tuple[ApplicationId, ...], BeforeValidator(_items)]
+ApplicationIds = Annotated[
+    tuple[ApplicationId, ...], BeforeValidator(_items), AfterValidator(_not_too_many)
+]
 
 
 def _channel(what: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from typing import Any
 
 import botocore.session
 
+from push_sender.steering import Steering
 from sandbox.server import Server
 
 Json = dict[str, Any]
 
 REGION = "us-east-1"
+MESSAGE_KEY = "arn:aws:cloudformation:us-east-1:123456789012:stack/push-sender/made-up"
 
 
 class Account:
@@ -73,13 +76,23 @@ class Account:
             "DEAD_LETTER_QUEUE_URL": self.dead_letters,
             "EVENT_BUS_NAME": "default",
             "IDEMPOTENCY_TABLE": self.table,
+            "MESSAGE_KEY": MESSAGE_KEY,
             "AWS_ENDPOINT_URL_SQS": self.url,
             "AWS_ENDPOINT_URL_EVENTBRIDGE": self.url,
             "AWS_ENDPOINT_URL_DYNAMODB": self.url,
         }
 
+    def send_again(
+        self, body: Any, *, attempt: int = 0, accepted_at: int | None = None, request_id: str = "id"
+    ) -> str:
+        """Put a message on the queue as the function itself does, signed."""
+        text = json.dumps(body)
+        now = round(time.time() * 1_000)
+        steering = Steering(request_id, now if accepted_at is None else accepted_at, attempt)
+        return self.send(text, **steering.attributes(text, MESSAGE_KEY.encode()))
+
     def send(self, body: Any, **attributes: str | int) -> str:
-        """Put a message on the queue, and give its id."""
+        """Put a message on the queue as a producer does, and give its id."""
         answer = self.sqs.send_message(
             QueueUrl=self.queue,
             MessageBody=body if isinstance(body, str) else json.dumps(body),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_every_outcome_is_told_in_its_event_and_every_event_is_as_its_schema_say
 ) -> None:
     message_id = account.send(to("fine", "fine", *ANSWERS))
     account.send("no request")
-    account.send(to("late", ttl=5), accepted_at=1_700_000_000_000)
+    account.send_again(to("late", ttl=5), accepted_at=1_700_000_000_000)
     account.send(to("throttled", ttl=0))
     account.send(to("dry", dry_run=True))
 
@@ -360,3 +361,108 @@ def test_the_example_for_step_functions_is_sent_by_the_direct_door(
     ours = [error for error in named if not error.startswith("Lambda.")]
     assert len(ours) == 4
     assert all(hasattr(faults, error) for error in ours)
+
+
+def own_events(account: Account, work_off: WorkOff) -> list[Json]:
+    """Have the function send every kind of event, and take them off the bus."""
+    account.send(to("fine", *ANSWERS))
+    account.send("no request")
+    work_off()
+    return account.events_told()
+
+
+def _in_sns(event: Json) -> Json:
+    return {"Type": "Notification", "Message": json.dumps(event)}
+
+
+CARRIERS: dict[str, Callable[[Json], Any]] = {
+    "as it was": lambda event: event,
+    "its detail alone": lambda event: event["detail"],
+    "another source": lambda event: {**event, "source": "forwarder"},
+    "in another event": lambda event: {
+        "detail-type": "Push Notification Requested",
+        "source": "forwarder",
+        "id": "e",
+        "detail": event["detail"],
+    },
+    "whole in another event": lambda event: {"detail-type": "x", "detail": event},
+    "by SNS": _in_sns,
+    "its detail by SNS": lambda event: _in_sns(event["detail"]),
+    "as a CloudEvent": lambda event: {"specversion": "1.0", "id": "e", "data": event["detail"]},
+    "in a list": lambda event: {"Records": [{"body": json.dumps(event)}]},
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS.keys())
+def test_an_event_of_our_own_ends_after_one_step_whatever_carries_it(
+    account: Account,
+    work_off: WorkOff,
+    answering: Provider,
+    capsys: pytest.CaptureFixture[str],
+    carrier: Callable[[Json], Any],
+) -> None:
+    events = own_events(account, work_off)
+    assert {event["detail-type"] for event in events} == set(SCHEMAS)
+    assert len(events) <= 10, "more than one invocation takes"
+    calls, dead = len(answering.calls), len(account.dead())
+    capsys.readouterr()
+    for event in events:
+        account.send(carrier(event))
+
+    assert work_off() == {"batchItemFailures": []}
+
+    assert account.events_told() == []
+    assert (len(answering.calls), len(account.dead())) == (calls, dead)
+    printed = capsys.readouterr().out
+    passed_over = [line["OwnEventsPassedOver"] for line in metric_lines(printed)]
+    assert sum(map(sum, passed_over)) == len(events)
+    lines = [line for line in log_lines(printed) if line["message"] == "own event passed over"]
+    assert len(lines) == len(events)
+
+
+@pytest.mark.parametrize("carrier", ["as it was", "its detail alone", "another source"])
+def test_a_rule_that_hands_an_event_of_our_own_to_the_function_itself_ends_there(
+    account: Account, push: Push, work_off: WorkOff, answering: Provider, carrier: str
+) -> None:
+    events = own_events(account, work_off)
+    dead = len(account.dead())
+
+    for event in events:
+        assert push(CARRIERS[carrier](event)) is None
+
+    assert account.events_told() == []
+    assert len(account.dead()) == dead
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"version": 1, "request_id": "r", "message": "m"},
+        {"message": "m", "data": {"event": '{"version": 1, "request_id": "r", "failure": "f"}'}},
+        {"detail-type": "Push Report", "detail": {"message": "m"}},
+        {"summary": {}},
+    ],
+)
+def test_a_request_is_never_taken_for_an_event_of_our_own(
+    account: Account, work_off: WorkOff, answering: Provider, request_: Json
+) -> None:
+    account.send(request_)
+
+    work_off()
+
+    (letter,) = account.dead()
+    assert letter["attributes"]["reason"] == "invalid"
+    (told,) = account.events_told()
+    assert told["detail"]["failure"] == "invalid_request"
+
+
+def test_a_request_that_pushes_the_text_of_an_event_is_sent(
+    account: Account, work_off: WorkOff, answering: Provider
+) -> None:
+    event = own_events(account, work_off)[0]
+    calls = len(answering.calls)
+
+    account.send(to("fine", data={"event": json.dumps(event), "detail": "{"}, silent=True))
+    work_off()
+
+    assert len(answering.calls) == calls + 1

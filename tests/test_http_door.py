@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from push_sender.problems import KINDS
-from tests.account import Account, nobody
+from tests.account import Account, nobody, running_service
 from tests.api_gateway import Answer, Http, event, read
 from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines
 from tests.provider import Json, Provider, Reply, accepted, refused, results
@@ -477,7 +478,7 @@ def test_the_time_to_live_of_what_is_queued_runs_from_when_it_was_handed_in(
     http.post(to("t", ttl=60), prefer="respond-async")
 
     (record,) = account.receive()["Records"]
-    accepted_at = int(record["messageAttributes"]["accepted_at"]["stringValue"])
+    accepted_at = int(record["messageAttributes"]["push_sender.accepted_at"]["stringValue"])
     assert round(before) <= accepted_at <= time.time() * 1_000
 
 
@@ -573,6 +574,88 @@ def test_what_is_throttled_is_requeued_where_the_request_asks_for_it(
     keys = {each["body"]["idempotency_key"] for each in account.requeued()}
     assert len(keys) == 1, "what is in the queue twice must be sent once"
     assert again.body["replayed"] is True
+
+
+def _refused_by_sqs(status: int) -> Callable[[str, Json], tuple[int, Json]]:
+    return lambda *_: (status, {"__type": "Broken", "message": "m"})
+
+
+@pytest.mark.parametrize(
+    ("thrown_back", "status", "queue"),
+    [
+        (FORBIDDEN, 502, "takes"),
+        (FORBIDDEN, 502, "none"),
+        (THROTTLED, 429, "none"),
+        (THROTTLED, 429, "nobody"),
+        (THROTTLED, 429, "400"),
+    ],
+)
+def test_a_key_is_free_where_nothing_was_tried_and_nothing_was_queued(
+    http: Http,
+    provider: Provider,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    thrown_back: Reply,
+    status: int,
+    queue: str,
+) -> None:
+    provider.answer = lambda _: thrown_back
+    with running_service(_refused_by_sqs(400)) as broken:
+        if queue == "none":
+            monkeypatch.setenv("QUEUE_URL", "")
+        elif queue in ("nobody", "400"):
+            url = nobody() if queue == "nobody" else broken.url
+            monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
+        refused = http.post(to("t", requeue=True), idempotency_key="key")
+    provider.reset()
+
+    again = http.post(to("t", requeue=True), idempotency_key="key")
+
+    assert refused.status == status
+    assert (again.body["summary"], again.body["replayed"]) == (
+        {"recipients": 1, "accepted": 1},
+        False,
+    )
+    assert account.requeued() == []
+
+
+def test_a_key_is_kept_where_something_may_be_queued(
+    http: Http, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    with running_service(_refused_by_sqs(500)) as broken:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", broken.url)
+        assert http.post(to("t", requeue=True), idempotency_key="key").status == 429
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", account.url)
+    provider.reset()
+
+    again = http.post(to("t", requeue=True), idempotency_key="key")
+
+    # What may lie in the queue already goes there once more, under the same derived key.
+    assert (again.body["summary"], again.body["replayed"]) == (
+        {"recipients": 1, "requeued": 1},
+        True,
+    )
+    assert provider.tokens == []
+
+
+def test_outcomes_are_remembered_before_anything_is_queued(
+    http: Http, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    remembered: list[Json] = []
+
+    def take(*_: Any) -> tuple[int, Json]:
+        remembered.extend(account.client("dynamodb").scan(TableName=account.table)["Items"])
+        return 200, {"MessageId": "m"}
+
+    with running_service(take) as queue:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", queue.url)
+        http.post(to("t", requeue=True), idempotency_key="key")
+
+    (record,) = remembered
+    assert "outcomes" in record, "a crash here must not send what the queue sends"
+    assert int(record["expiration"]["N"]) > time.time()
 
 
 def test_the_answer_is_ready_before_api_gateway_gives_up(http: Http, provider: Provider) -> None:

@@ -76,8 +76,10 @@ def test_only_who_was_throttled_is_requeued_later_under_a_key_of_its_own(
     found = DERIVED.fullmatch(key)
     assert found is not None
     assert (found["root"], found["generation"]) == ("order-1", "1")
-    assert later["attributes"]["attempt"] == "1"
-    assert before - 1_000 <= int(later["attributes"]["accepted_at"]) <= time.time() * 1_000
+    assert later["attributes"]["push_sender.attempt"] == "1"
+    assert (
+        before - 1_000 <= int(later["attributes"]["push_sender.accepted_at"]) <= time.time() * 1_000
+    )
     assert DELAY_SECONDS[0] / 2 <= later["delay"] <= DELAY_SECONDS[0]
 
     provider.reset()
@@ -96,7 +98,9 @@ def test_waits_grow_to_fifteen_minutes_and_then_the_request_is_a_dead_letter(
 
     waits = work_off_to_the_end(account, work_off)
 
-    assert [int(one["attributes"]["attempt"]) for one in waits] == list(range(1, ATTEMPTS + 1))
+    assert [int(one["attributes"]["push_sender.attempt"]) for one in waits] == list(
+        range(1, ATTEMPTS + 1)
+    )
     for one, bound in zip(waits, DELAY_SECONDS, strict=True):
         assert bound / 2 <= one["delay"] <= bound <= 900
     keys = [one["body"]["idempotency_key"] for one in waits]
@@ -105,7 +109,7 @@ def test_waits_grow_to_fifteen_minutes_and_then_the_request_is_a_dead_letter(
     ]
     (letter,) = account.dead()
     assert letter["attributes"]["reason"] == "transient"
-    assert "attempt" not in letter["attributes"]
+    assert "push_sender.attempt" not in letter["attributes"]
     body = json.loads(letter["text"])
     assert body["recipients"] == [{"token": "b", "service": "APNS"}]
     assert body["idempotency_key"] not in [*keys, "order-1"]
@@ -124,7 +128,7 @@ def test_a_redrive_on_the_same_day_sends_each_dead_letter_once_however_often_it_
     reason: str,
 ) -> None:
     answering(provider, {"b": failure})
-    account.send(to("a", "b", idempotency_key="order-1"), attempt=ATTEMPTS)
+    account.send_again(to("a", "b", idempotency_key="order-1"), attempt=ATTEMPTS)
     work_off()
     (letter,) = account.dead()
     assert letter["attributes"]["reason"] == reason
@@ -145,14 +149,14 @@ def test_a_dead_letter_that_fails_again_after_its_redrive_starts_its_attempts_an
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
-    account.send(to("b"), attempt=ATTEMPTS)
+    account.send_again(to("b"), attempt=ATTEMPTS)
     work_off()
     account.redrive()
 
     work_off()
 
     (later,) = account.requeued()
-    assert later["attributes"]["attempt"] == "1"
+    assert later["attributes"]["push_sender.attempt"] == "1"
     assert account.dead() == []
     provider.reset()
     account.wait()
@@ -225,13 +229,14 @@ def test_a_ttl_of_zero_is_never_requeued(
 def test_the_ttl_of_what_is_requeued_goes_on_running(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
-    account.send(
+    account.send_again(
         to("a", ttl=600),
         attempt=2,
         accepted_at=round((time.time() - 500) * 1_000),
         request_id="first",
     )
-    account.send(to("b", ttl=300), attempt=2, accepted_at=round((time.time() - 500) * 1_000))
+    long_ago = round((time.time() - 500) * 1_000)
+    account.send_again(to("b", ttl=300), attempt=2, accepted_at=long_ago)
 
     work_off()
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra.bundle import REPOSITORY
-from infra.settings import Credential, Secret, Settings, SettingsError, table
+from infra.settings import MOST_EXTRA_PROJECTS, Credential, Secret, Settings, SettingsError, table
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 OTHER_PROJECT = "f" * 32
@@ -162,6 +162,20 @@ def test_the_cdks_own_keys_pass() -> None:
 
 
 # ------------------------------------------------------------------ what is refused
+
+
+def test_more_projects_than_the_functions_environment_holds_are_refused() -> None:
+    ids = [f"{number:032x}" for number in range(MOST_EXTRA_PROJECTS + 1)]
+
+    told = faults(extra_application_ids=",".join(ids), memory_mb="little")
+
+    assert told == [
+        "extra_application_ids: must be at most 79 projects, because all environment variables of "
+        "the function together hold 4 KB; deploy a second stage for the others",
+        "memory_mb: must be a whole number",
+    ]
+    twice = Settings.from_context({"extra_application_ids": [*ids[1:], ids[1]]})
+    assert set(twice.extra_application_ids) == set(ids[1:])
 
 
 def test_every_fault_is_told_at_once_and_none_with_its_value() -> None:

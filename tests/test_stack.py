@@ -35,7 +35,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from infra.push_sender import PushSender
-from infra.settings import Settings
+from infra.settings import MOST_EXTRA_PROJECTS, Settings
 
 PINPOINT = "AWS::Pinpoint::"
 
@@ -412,6 +412,7 @@ def test_the_function_is_told_of_its_table_queues_and_bus(
             "QUEUE_URL": f"{{{requests}}}",
             "DEAD_LETTER_QUEUE_URL": f"{{{dead_letters}}}",
             "EVENT_BUS_NAME": bus[name],
+            "MESSAGE_KEY": "{AWS::StackId}",
         }.items()
         outputs = made.template["Outputs"]
         assert {key: in_words(outputs[key]["Value"]) for key in OUTPUTS} == {
@@ -422,6 +423,31 @@ def test_the_function_is_told_of_its_table_queues_and_bus(
             "EventBusName": bus[name],
             "TableName": f"{{{the_id(made, 'AWS::DynamoDB::Table')}}}",
         }
+
+
+def test_the_most_projects_fit_into_the_functions_environment(tmp_path: Path) -> None:
+    ids = [f"{number:032x}" for number in range(MOST_EXTRA_PROJECTS + 1)]
+    settings = {
+        "application_id": ids[0],
+        "extra_application_ids": ",".join(ids[1:]),
+        "event_bus_name": "b" * 255,
+        "send_concurrency": "256",
+    }
+    made = synthesize(tmp_path, settings)
+    environment = properties(made, "AWS::Lambda::Function")["Environment"]["Variables"]
+    region, account = "ap-southeast-1", "123456789012"
+    queue_url = f"https://sqs.{region}.amazonaws.com/{account}/{'q' * 80}"
+    stack_id = f"arn:aws:cloudformation:{region}:{account}:stack/{'s' * 128}/{'u' * 36}"
+    longest = {
+        "DEAD_LETTER_QUEUE_URL": queue_url,
+        "IDEMPOTENCY_TABLE": "t" * 255,
+        "MESSAGE_KEY": stack_id,
+        "QUEUE_URL": queue_url,
+    }
+
+    assert {key for key, value in environment.items() if not isinstance(value, str)} == set(longest)
+    assert environment["APPLICATION_IDS"].count(",") == MOST_EXTRA_PROJECTS
+    assert sum(len(key) + len(value) for key, value in {**environment, **longest}.items()) < 4_096
 
 
 def test_the_table_is_paid_by_use_and_forgets(full: Synthesis) -> None:
@@ -692,9 +718,14 @@ def test_another_team_may_be_let_to_the_queue_or_the_bus_and_to_nothing_else(
             for id_, found in made.of_type("AWS::IAM::Policy").items()
             if id_.startswith(role)
         )
-        return [(one["Action"], in_words(one["Resource"])) for one in policy]
+        return [(one["Action"], in_words(one["Resource"]), one.get("Condition")) for one in policy]
 
-    assert granted("Queue") == [("sqs:SendMessage", f"{{{requests}.Arn}}")]
-    assert granted("Bus") == [
-        ("events:PutEvents", f"{{{the_id(made, 'AWS::Events::EventBus')}.Arn}}")
-    ]
+    assert granted("Queue") == [("sqs:SendMessage", f"{{{requests}.Arn}}", None)]
+    # In the function's name, or an event of another kind, nobody may put anything on the bus.
+    conditions = {
+        "StringEquals": {"events:detail-type": "Push Notification Requested"},
+        "ForAllValues:StringNotEquals": {"events:source": "push-sender"},
+        "Null": {"events:source": "false"},
+    }
+    bus = f"{{{the_id(made, 'AWS::Events::EventBus')}.Arn}}"
+    assert granted("Bus") == [("events:PutEvents", bus, conditions)]

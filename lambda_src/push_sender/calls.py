@@ -104,6 +104,9 @@ class CallError(Exception):
         What it means for everything that the call was about.
     is_lost
         Whether the call may have had its effect and no status was read.
+    may_have_arrived
+        Whether the call may have had its effect: it is lost, its answer is of no use, or the
+        service failed.
     """
 
     def __init__(
@@ -112,7 +115,9 @@ class CallError(Exception):
         self.code = code[:_CODE_CHARACTERS]
         self.status = status
         self.verdict = judge_refusal(code, status, message)
-        self.is_lost = is_lost and self.verdict.outcome is Outcome.UNKNOWN
+        is_unknown = self.verdict.outcome is Outcome.UNKNOWN
+        self.is_lost = is_lost and is_unknown
+        self.may_have_arrived = is_unknown or (status is not None and status >= 500)
         super().__init__(self.code)
 
     @property

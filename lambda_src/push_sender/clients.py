@@ -51,15 +51,19 @@ def insist(call: Callable[[], Answer], *, last_start: float) -> Answer:
     Raises
     ------
     CallError
-        Of the last try.
+        Of the last try. Its ``may_have_arrived`` speaks of all of them.
     """
-    for number in range(1, TRIES):
+    may_have_arrived = False
+    number = 0
+    while True:
+        number += 1
         try:
             return perform(call)
         except CallError as error:
-            if not (error.may_pass and pause(number, last_start)):
+            may_have_arrived |= error.may_have_arrived
+            if number == TRIES or not (error.may_pass and pause(number, last_start)):
+                error.may_have_arrived = may_have_arrived
                 raise
-    return perform(call)
 
 
 def pause(number: int, last_start: float) -> bool:

@@ -27,6 +27,16 @@ TOKEN_UPDATE: Final = "Push Token Update"  # noqa: S105  an event's name, no sec
 DELIVERY_FAILED: Final = "Push Delivery Failed"
 REPORT: Final = "Push Report"
 
+_ABOUT: Final = frozenset({"version", "request_id", "idempotency_key", "application_id"})
+_DETAILS: Final = (
+    _ABOUT | {"change", "tokens"},
+    _ABOUT | {"failure", "recipients"},
+    _ABOUT | {"failure", "faults"},
+    _ABOUT | {"attempt", "dry_run", "summary"},
+)
+"""The fields of each detail. No request has them: ``version`` and ``request_id`` are none of
+its fields."""
+
 DETAIL_BYTES: Final = 200_000
 """Room for an event's list. Far below what the bus takes, because an event goes on to
 targets that take less."""
@@ -152,6 +162,11 @@ def push_report(submission: Submission, report: Report, summary: Mapping[str, in
             "summary": dict(summary),
         },
     )
+
+
+def is_own_detail(value: object) -> bool:
+    """Tell whether something is the detail of an event from here, whatever carried it."""
+    return isinstance(value, dict) and value.keys() in _DETAILS
 
 
 class EventBus:

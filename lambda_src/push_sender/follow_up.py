@@ -136,7 +136,7 @@ class FollowUp:
         )
         self._put(_events(submission, report, endings, summary), last_start, comes_back=True)
 
-    def requeue(self, submission: Submission, report: Report, *, last_start: float) -> None:
+    def requeue(self, submission: Submission, report: Report, *, last_start: float) -> bool:
         """Hand to the queue what could not be sent now, and say so in the report.
 
         What stays behind keeps its outcome, and a warning says why. Nothing is raised: the
@@ -148,6 +148,11 @@ class FollowUp:
             As for ``settle``.
         report
             Is changed.
+
+        Returns
+        -------
+        bool
+            Whether any of it may lie in the queue, to be sent from there.
         """
         again = [
             at for at, result in enumerate(report["results"]) if _ending(result) is _Ending.QUEUE
@@ -157,6 +162,7 @@ class FollowUp:
         if len(lasting) < len(again):
             reasons.append("what has a ttl of 0 is sent at once or never")
         requeued: list[int] = []
+        may_be_queued = False
         if self._queue is None:
             reasons.append("this function has no queue: what cannot be sent now is only reported")
         elif lasting:
@@ -168,6 +174,7 @@ class FollowUp:
                     self._queue.post(letter, last_start=last_start)
                     requeued.extend(positions)
             except QueueUnavailable as unavailable:
+                may_be_queued = unavailable.may_be_queued
                 self._telemetry.warn("not requeued", reason=unavailable.reason)
                 reasons.append(
                     "the queue was out of reach: repeat the request, or what is not requeued of it"
@@ -178,6 +185,7 @@ class FollowUp:
             report["summary"] = _summary(report, ())
             self._telemetry.count("PushesRequeued", len(requeued))
         report["warnings"].extend({"path": "requeue", "message": reason} for reason in reasons)
+        return may_be_queued or bool(requeued)
 
     def refuse(
         self, submission: Submission, body: str, refusal: InvalidRequest, *, last_start: float
@@ -202,14 +210,19 @@ class FollowUp:
         """
         if self._dead_letters is None:
             raise refusal
-        attributes = {
-            "reason": "invalid",
-            **submission.attributes,
-            "fault": str(refusal)[:FAULT_CHARACTERS],
-        }
-        letter = Letter(body, attributes)
-        while attributes and letter.size > MESSAGE_BYTES:
-            attributes.popitem()  # the request itself matters more than what is said of it
+        reason, told = {"reason": "invalid"}, str(refusal)[:FAULT_CHARACTERS]
+        steering = submission.steering()
+        # The request itself matters more than what is said of it.
+        letter = next(
+            letter
+            for letter in (
+                Letter(body, {**reason, "fault": told}, steering=steering),
+                Letter(body, reason, steering=steering),
+                Letter(body, reason),
+                Letter(body),
+            )
+            if letter.size <= MESSAGE_BYTES or not letter.attributes
+        )
         self._dead_letters.post(letter, last_start=last_start)
         self._telemetry.count("RequestsRefused", 1)
         self._telemetry.warn(
@@ -217,9 +230,10 @@ class FollowUp:
         )
         self._put([request_refused(submission, refusal.faults)], last_start)
 
-    def pass_over(self, submission: Submission) -> None:
-        """Leave alone what is no request, though a rule that is too wide brought it here."""
-        self._telemetry.warn("own event passed over", request_id=submission.request_id)
+    def pass_over(self, request_id: str) -> None:
+        """Leave alone an event of our own, which a rule that is too wide brought here."""
+        self._telemetry.count("OwnEventsPassedOver", 1)
+        self._telemetry.warn("own event passed over", request_id=request_id)
 
     def _endings(self, submission: Submission, report: Report) -> _Endings:
         """Sort a report's recipients by where they end."""

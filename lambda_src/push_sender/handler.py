@@ -69,7 +69,7 @@ def _idempotency(settings: Settings) -> Idempotency:
 def _queue(settings: Settings, url: str) -> Queue:
     from push_sender.letters import Queue
 
-    return Queue(_sqs(settings), url)
+    return Queue(_sqs(settings), url, settings.message_key)
 
 
 @lru_cache(maxsize=1)
@@ -149,19 +149,30 @@ def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             from push_sender.doors import queue
 
-            return queue.push(event, context, sender, _follow_up(settings), _telemetry())
+            return queue.push(
+                event, context, sender, _follow_up(settings), _telemetry(), settings.message_key
+            )
         case {"version": "2.0", "requestContext": {"http": _}}:
             return _http_door(settings).answer(event, context)
         case {"detail-type": _, "detail": _}:
             from push_sender.doors import event_bridge
 
             return event_bridge.push(event, context, sender, _follow_up(settings))
+        case {"version": _, "request_id": _} if _is_our_own(event):
+            _follow_up(settings).pass_over(context.aws_request_id)
+            return None
         case {"requeue": True}:
             from push_sender.doors import requeueing
 
             return requeueing.push(event, context, sender, _follow_up(settings))
         case _:
             return direct.push(event, context, sender)
+
+
+def _is_our_own(event: object) -> bool:
+    from push_sender.doors.event_bridge import is_our_own
+
+    return is_our_own(event)
 
 
 if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:

@@ -32,7 +32,8 @@ from push_sender.faults import (
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
-from push_sender.outcomes import NO_ANSWER, Outcome, Refusal, Verdict, refusal_of
+from push_sender.judge import refusal_of
+from push_sender.outcomes import NO_ANSWER, Outcome, Refusal, Verdict
 from push_sender.remembered import Remembered, UnknownFormatError, pack, unpack
 from push_sender.rules import Warned
 from push_sender.store import CONNECTIONS, RequestRecord, Store, StoreError
@@ -142,6 +143,8 @@ class Claim:
     ----------
     verdicts, attempts
         What is remembered of an earlier run, by position.
+    untried
+        Once all is delivered: whether the service threw every call back, all for one reason.
     lost
         Once all is delivered: why that could not be written down, or None.
     """
@@ -163,6 +166,7 @@ class Claim:
                 remembered.setdefault(position, Remembered(NO_ANSWER, 1))
         self.verdicts = {position: one.verdict for position, one in remembered.items()}
         self.attempts = {position: one.attempts for position, one in remembered.items()}
+        self.untried = False
         self.lost: str | None = None
         self._replaced = sum(one.replaced for one in remembered.values())
         self._store = store
@@ -196,31 +200,34 @@ class Claim:
         delivery
             Sends it.
         forget_untried
-            Whether the key is free again where the service threw every call back, all for
-            one reason.
+            Whether the key is free again where nothing was tried.
         """
         if self._record.done:
             return
         carried: list[Delivered] = []
         left = len(self._order.batches)
-        refusals: set[Refusal | None] = {None} if self.verdicts or not forget_untried else set()
+        refusals: set[Refusal | None] = {None} if self.verdicts else set()
         with closing(delivery.deliver(self._order)) as deliveries:
             for delivered in deliveries:
                 left -= 1
                 if None not in refusals:
                     verdicts = delivered.verdicts.values()
-                    refusals.update(refusal_of(*verdict[:3]) for verdict in verdicts)
+                    refusals.update(refusal_of(*verdict[:4]) for verdict in verdicts)
                 if left and delivered.calls and self._clock() < self._order.deadline:
                     self._write(delivered)
                 else:
                     carried.append(delivered)
                 yield delivered
-        if None not in refusals and len(refusals) == 1:
-            # Expired since it was written: whoever comes next finds no such key.
-            written_at = self._record.expiration - MEMORY_SECONDS
-            self._write_last(replace(self._record, expiration=written_at))
+        self.untried = None not in refusals and len(refusals) == 1
+        if self.untried and forget_untried:
+            self.forget()
         else:
             self._finish(carried)
+
+    def forget(self) -> None:
+        """Free the key: its record has expired since it was written, and counts for none."""
+        written_at = self._record.expiration - MEMORY_SECONDS
+        self._write_last(replace(self._record, expiration=written_at))
 
     def warnings(self) -> Iterator[Warned]:
         """Tell what the report lacks, and what will not be remembered."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from http import HTTPStatus
 from typing import Final
 
-from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
+from push_sender.outcomes import NO_ANSWER, Outcome, Refusal, Verdict
 from push_sender.signals import (
     CALL_CODES,
     STRONG_CODES,
     STRONG_WORDS,
+    THROTTLED_CODES,
     TOKEN_FIELDS,
     WEAK_CODES,
     WEAK_WORDS,
@@ -99,6 +101,24 @@ def judge_refusal(code: str, http_status: int | None, message: object) -> Verdic
     else:
         outcome = _by_http_status(http_status)
     return Verdict(outcome, None, http_status, signal and signal.text, text or None)
+
+
+def refusal_of(
+    outcome: str, delivery_status: str | None, status_code: int | None, reason: str | None
+) -> Refusal | None:
+    """Tell why a recipient was not even tried; None where it was, or may have been.
+
+    Parameters
+    ----------
+    outcome, delivery_status, status_code, reason
+        As a verdict or a result has them.
+    """
+    if delivery_status is not None:
+        return None  # an answer for this very address
+    throttles = status_code == HTTPStatus.TOO_MANY_REQUESTS or reason in THROTTLED_CODES
+    if outcome == Outcome.TRANSIENT and throttles:
+        return Refusal.THROTTLED
+    return Refusal.REFUSED if outcome == Outcome.MISCONFIGURED else None
 
 
 def _decide(status: str | None, codes: Collection[int], said: Outcome | None) -> Outcome:

@@ -2,6 +2,7 @@
 
 A request rests in a queue as itself: the body is the request, and what else must be known
 of it lies in the message's attributes, where an operator reads it without opening the body.
+Those that steer delivery are signed when a message is posted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 from push_sender.calls import CallError
 from push_sender.clients import insist
 from push_sender.request import compact_json
+from push_sender.steering import Steering
 
 MESSAGE_BYTES: Final = 1_048_576
 """What SQS takes in one message, attributes included: 1 MiB."""
@@ -33,10 +35,13 @@ class QueueUnavailable(Exception):  # noqa: N818  said as IdempotencyStoreUnavai
     ----------
     reason
         The service's code or the exception's name, for logs.
+    may_be_queued
+        Whether the message may lie there all the same: a try had no answer, or a 5xx.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, may_be_queued: bool = False) -> None:
         self.reason = reason
+        self.may_be_queued = may_be_queued
         super().__init__(f"a message could not be put on its queue ({reason})")
 
 
@@ -49,19 +54,27 @@ class Letter:
     body
         A request as JSON, or whatever came in its place.
     attributes
-        The message's attributes: text as String, whole numbers as Number.
+        What an operator reads of it. Text is sent as String, a whole number as Number.
     delay_seconds
         How long it stays hidden.
+    steering
+        What this function reads of it when it comes back.
     """
 
     body: str
     attributes: Mapping[str, str | int] = field(default_factory=dict)
     delay_seconds: int = 0
+    steering: Steering | None = None
+
+    def all_attributes(self, key: bytes) -> dict[str, str | int]:
+        """Give the message's attributes, signed under a key."""
+        steering = self.steering.attributes(self.body, key) if self.steering else {}
+        return {**self.attributes, **steering}
 
     @property
     def size(self) -> int:
         """The bytes that count against ``MESSAGE_BYTES``."""
-        return len(self.body.encode()) + attribute_bytes(self.attributes)
+        return len(self.body.encode()) + attribute_bytes(self.attributes, self.steering)
 
 
 class Queue:
@@ -73,11 +86,14 @@ class Queue:
         An SQS client.
     url
         The queue's URL.
+    key
+        What steers delivery is signed under this.
     """
 
-    def __init__(self, client: Any, url: str) -> None:
+    def __init__(self, client: Any, url: str, key: bytes) -> None:
         self._client = client
         self._url = url
+        self._key = key
 
     def post(self, letter: Letter, *, last_start: float) -> None:
         """Put a message on the queue, maybe twice where an answer was lost.
@@ -102,14 +118,14 @@ class Queue:
             "DelaySeconds": letter.delay_seconds,
             "MessageAttributes": {
                 name: {"DataType": _data_type(value), "StringValue": str(value)}
-                for name, value in letter.attributes.items()
+                for name, value in letter.all_attributes(self._key).items()
             },
         }
         try:
             insist(lambda: self._client.send_message(**call), last_start=last_start)
         except CallError as error:
             if not error.was_taken:
-                raise QueueUnavailable(error.code) from None
+                raise QueueUnavailable(error.code, may_be_queued=error.may_have_arrived) from None
 
 
 def message_body(request: Mapping[str, Any]) -> str:
@@ -117,11 +133,12 @@ def message_body(request: Mapping[str, Any]) -> str:
     return compact_json(request).translate(_REFUSED_BY_SQS)
 
 
-def attribute_bytes(attributes: Mapping[str, str | int]) -> int:
+def attribute_bytes(attributes: Mapping[str, str | int], steering: Steering | None) -> int:
     """Count what attributes take of a message: their names, types and values."""
+    signed = steering.attributes("", b"") if steering else {}  # of any body as many bytes
     return sum(
         len(name.encode()) + len(_data_type(value)) + len(str(value).encode())
-        for name, value in attributes.items()
+        for name, value in {**attributes, **signed}.items()
     )
 
 

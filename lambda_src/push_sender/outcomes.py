@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum, StrEnum, auto
-from http import HTTPStatus
 from typing import Final, NamedTuple
 
 
@@ -40,23 +39,6 @@ class Refusal(Enum):
 
     THROTTLED = auto()
     REFUSED = auto()
-
-
-def refusal_of(
-    outcome: str, delivery_status: str | None, status_code: int | None
-) -> Refusal | None:
-    """Tell why a recipient was not even tried; None where it was, or may have been.
-
-    Parameters
-    ----------
-    outcome, delivery_status, status_code
-        As a verdict or a result has them.
-    """
-    if delivery_status is not None:
-        return None  # an answer for this very address
-    if outcome == Outcome.TRANSIENT and status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        return Refusal.THROTTLED
-    return Refusal.REFUSED if outcome == Outcome.MISCONFIGURED else None
 
 
 NO_ANSWER: Final = Verdict(Outcome.UNKNOWN)

@@ -27,6 +27,7 @@ from push_sender.letters import (
     message_body,
 )
 from push_sender.services import SERVICES
+from push_sender.steering import Steering
 
 DELAY_SECONDS: Final = (15, 45, 135, 405, 900, 900)
 """The upper bound of the wait before each further attempt: some 25 to 40 minutes in all.
@@ -37,6 +38,7 @@ ATTEMPTS: Final = len(DELAY_SECONDS)
 """How often a request is put back before it is a dead letter."""
 
 _KEY_CHARACTERS: Final = 256
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DERIVED_KEY: Final = re.compile(r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\.[0-9]+", re.DOTALL)
 
 
@@ -68,10 +70,9 @@ class Submission:
         own = self.request.get("idempotency_key") if isinstance(self.request, dict) else None
         return own if isinstance(own, str) else self.request_id
 
-    @property
-    def attributes(self) -> dict[str, str | int]:
-        """What must travel beside the request."""
-        return {"request_id": self.request_id, "accepted_at": self.accepted_at}
+    def steering(self, attempt: int = 0) -> Steering:
+        """Give what must travel beside the request, or a part of it, to its next attempt."""
+        return Steering(self.request_id, self.accepted_at, attempt)
 
 
 class Split(NamedTuple):
@@ -86,6 +87,7 @@ def letters(
     positions: Sequence[int],
     *,
     delay_seconds: int = 0,
+    attempt: int = 0,
     **attributes: str | int,
 ) -> Split:
     """Write the messages that hold some recipients of a request.
@@ -100,8 +102,10 @@ def letters(
         The recipients, counted from 0.
     delay_seconds
         How long the messages stay hidden.
+    attempt
+        Which attempt they are for; 0 starts anew.
     attributes
-        Of each message, beside what always travels.
+        Of each message, for operators.
     """
     everyone = recipients_of(submission.request)
     shared = {
@@ -109,10 +113,10 @@ def letters(
         for name, value in submission.request.items()
         if name not in ("recipient", "recipients")
     }
-    beside = {**submission.attributes, **attributes}
+    steering = submission.steering(attempt)
     longest_key = "\\" * _KEY_CHARACTERS  # whose JSON is the longest, too
     empty = {**shared, "recipients": [], "idempotency_key": longest_key}
-    room = MESSAGE_BYTES - len(message_body(empty).encode()) - attribute_bytes(beside)
+    room = MESSAGE_BYTES - len(message_body(empty).encode()) - attribute_bytes(attributes, steering)
     sizes = {at: len(message_body(everyone[at]).encode()) + len(",") for at in positions}
 
     messages = []
@@ -120,7 +124,8 @@ def letters(
         recipients = [everyone[at] for at in group]
         key = derived_key(submission.key, recipients)
         request = {**shared, "recipients": recipients, "idempotency_key": key}
-        messages.append((Letter(message_body(request), beside, delay_seconds), group))
+        letter = Letter(message_body(request), attributes, delay_seconds, steering)
+        messages.append((letter, group))
     return Split(messages, [at for at in positions if sizes[at] > room])
 
 
@@ -165,6 +170,25 @@ def derived_key(key: str, recipients: Iterable[Mapping[str, Any]]) -> str:
     if len(root) + len(tail) > _KEY_CHARACTERS:
         root = sha256(root.encode()).hexdigest()
     return root + tail
+
+
+def has_derived_key(request: object) -> bool:
+    """Tell whether a request is a part of another, by its key: ``derived_key`` wrote it.
+
+    Of the first generation the parent's key is known, unless it was too long, and so the
+    part can be derived again. Of a later one the form must do.
+    """
+    match request:
+        case {"idempotency_key": str(key), "recipients": [*recipients]}:
+            found = _DERIVED_KEY.fullmatch(key)
+        case _:
+            return False
+    if found is None or found["generation"] != "1" or _DIGEST.fullmatch(found["root"]):
+        return found is not None
+    try:
+        return derived_key(found["root"], recipients) == key
+    except (KeyError, TypeError):  # not a list of recipients
+        return False
 
 
 def _batches(

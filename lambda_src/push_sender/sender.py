@@ -93,6 +93,7 @@ class Sender:
         age: float = 0.0,
         as_text: bool = False,
         forget_untried: bool = False,
+        requeue: Callable[[Report], bool] | None = None,
     ) -> Report:
         """Send a request.
 
@@ -111,6 +112,10 @@ class Sender:
         forget_untried
             Whether a key stays free where the service threw every call back, so that nothing
             was tried: for a door that then says to come back with the same key.
+        requeue
+            Is called with the report once its outcomes are remembered, so that a repetition
+            requeues and does not send. Hands to the queue what could not be sent, changes the
+            report, and tells whether anything may lie in the queue. A key stays taken then.
 
         Returns
         -------
@@ -143,7 +148,12 @@ class Sender:
                 for batch in planned
             ]
             results = [result(recipient, _DRY_RUN, 0, room) for recipient in audience.recipients]
-            return report(request, application_id, results, advice, calls, key=key, as_text=as_text)
+            shown = report(
+                request, application_id, results, advice, calls, key=key, as_text=as_text
+            )
+            if requeue is not None:
+                requeue(shown)
+            return shown
 
         verdicts = dict.fromkeys(audience.repeated, _DUPLICATE)
         attempts: dict[int, int] = {}
@@ -154,7 +164,9 @@ class Sender:
         else:
             verdicts.update(claim.verdicts)
             attempts.update(claim.attempts)
-            deliveries = claim.deliver(self._delivery, forget_untried=forget_untried)
+            deliveries = claim.deliver(
+                self._delivery, forget_untried=forget_untried and requeue is None
+            )
         with closing(deliveries):  # should anything below raise, no call starts after that
             for delivered in deliveries:
                 verdicts.update(delivered.verdicts)
@@ -171,7 +183,12 @@ class Sender:
         elif request.idempotency_key is not None:
             advice.append(_NO_TABLE)
         replayed = claim is not None and claim.replays
-        return report(request, application_id, results, advice, key=key, replayed=replayed)
+        told = report(request, application_id, results, advice, key=key, replayed=replayed)
+        if requeue is not None:
+            queued = requeue(told)
+            if claim is not None and claim.untried and forget_untried and not queued:
+                claim.forget()
+        return told
 
     def _claim(
         self, key: str, request: PushRequest, application_id: str, order: Order

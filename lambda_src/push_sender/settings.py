@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _OF_THE_SDK: Final = (
@@ -50,6 +50,10 @@ class Settings:
         Where what cannot be sent ends. ``DEAD_LETTER_QUEUE_URL``.
     event_bus_name
         Where events go. ``EVENT_BUS_NAME``.
+    message_key
+        Proves which messages the function wrote. ``MESSAGE_KEY``; where that is missing, the
+        queues' URLs, which is weaker: a producer knows at least one of them. Empty without
+        queues; then no message's proof is believed.
     sdk
         What the SDK reads for itself. Here only so that a change makes a new client.
     """
@@ -61,6 +65,7 @@ class Settings:
     queue_url: str | None = None
     dead_letter_queue_url: str | None = None
     event_bus_name: str | None = None
+    message_key: bytes = field(default=b"", repr=False)
     sdk: tuple[str | None, ...] = ()
 
     @classmethod
@@ -73,14 +78,16 @@ class Settings:
             If ``SEND_CONCURRENCY`` is not a whole number from 1 up.
         """
         ids = environment.get("APPLICATION_IDS", "").split(",")
+        queues = [environment.get("QUEUE_URL"), environment.get("DEAD_LETTER_QUEUE_URL")]
         return cls(
             application_ids=tuple(name.strip() for name in ids if name.strip()),
             send_concurrency=_calls_at_once(environment),
             region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
             idempotency_table=environment.get("IDEMPOTENCY_TABLE") or None,
-            queue_url=environment.get("QUEUE_URL") or None,
-            dead_letter_queue_url=environment.get("DEAD_LETTER_QUEUE_URL") or None,
+            queue_url=queues[0] or None,
+            dead_letter_queue_url=queues[1] or None,
             event_bus_name=environment.get("EVENT_BUS_NAME") or None,
+            message_key=(environment.get("MESSAGE_KEY") or " ".join(filter(None, queues))).encode(),
             sdk=tuple(environment.get(name) for name in _OF_THE_SDK),
         )
 

@@ -130,7 +130,7 @@ WEAK_WORDS: Final = (
     ),
 )
 
-_THROTTLED: Final = (
+THROTTLED_CODES: Final = (
     "BandwidthLimitExceeded",
     "EC2ThrottledException",
     "LimitExceededException",
@@ -193,7 +193,7 @@ _OPERATORS: Final = {
 }
 
 _WHOLE_CALL: Final = (
-    *(Signal(code, Outcome.TRANSIENT, "over a rate of the account's") for code in _THROTTLED),
+    *(Signal(code, Outcome.TRANSIENT, "over a rate of the account's") for code in THROTTLED_CODES),
     *(Signal(code, Outcome.MISCONFIGURED, why) for code, why in _OPERATORS.items()),
     Signal("RequestTimeout", Outcome.TRANSIENT, "the service did not get the request in time"),
     Signal("RequestTimeoutException", Outcome.TRANSIENT, "as RequestTimeout"),

@@ -8,6 +8,7 @@ puts the event into the dead-letter queue.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,15 +17,17 @@ from typing import Any, Final, TypeGuard
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.doors.timing import Timing
-from push_sender.events import SOURCE
+from push_sender.events import SOURCE, is_own_detail
 from push_sender.faults import Fault, IdempotencyConflict, InvalidRequest
 from push_sender.follow_up import FollowUp
 from push_sender.letters import message_body
 from push_sender.report import Report
+from push_sender.request import PushRequest
 from push_sender.requeue import Submission
 from push_sender.sender import Sender
+from push_sender.steering import usable_id
 
-_ID_CHARACTERS: Final = 200
+_FIELDS: Final = PushRequest.model_fields.keys() - {"data"}  # as CloudEvents call the content
 
 
 def is_event(value: object) -> TypeGuard[Mapping[str, Any]]:
@@ -32,12 +35,32 @@ def is_event(value: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, dict) and "detail-type" in value and "detail" in value
 
 
-def is_our_own(event: Mapping[str, Any]) -> bool:
-    """Tell whether an event comes from this function, by a rule that is too wide.
+def is_our_own(value: object, depth: int = 5) -> bool:
+    """Tell whether an event of this function came back, by a rule that is too wide.
 
-    An answer to it would be a further event, and so on for ever.
+    An answer to it would be a further event, and so on without end. It may have come
+    without its envelope, in another one, or as text in one, as SNS passes it on. What has a
+    field of a request is not opened: it is a request.
+
+    Parameters
+    ----------
+    value
+        What came: parsed JSON of any kind.
+    depth
+        How many envelopes are opened.
     """
-    return event.get("source") == SOURCE
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+    if is_own_detail(value) or (is_event(value) and value.get("source") == SOURCE):
+        return True
+    if isinstance(value, dict) and not value.keys() & _FIELDS:
+        value = list(value.values())
+    return (
+        isinstance(value, list) and depth > 0 and any(is_our_own(each, depth - 1) for each in value)
+    )
 
 
 def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -> Submission:
@@ -55,13 +78,6 @@ def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -
         usable_id(event.get("id")) or request_id,
         _milliseconds(event.get("time")) or accepted_at,
     )
-
-
-def usable_id(value: object) -> str | None:
-    """Take an id that can be a key and stand in a log, or nothing."""
-    if isinstance(value, str) and 0 < len(value) <= _ID_CHARACTERS:
-        return value if value.isascii() and value.isprintable() and " " not in value else None
-    return None
 
 
 def push(
@@ -82,7 +98,7 @@ def push(
     now = round(time.time() * 1_000)
     submission = submission_in(event, context.aws_request_id, now)
     if is_our_own(event):
-        follow_up.pass_over(submission)
+        follow_up.pass_over(submission.request_id)
         return None
     try:
         report = sender.send(

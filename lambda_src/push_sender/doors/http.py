@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -29,8 +30,9 @@ from push_sender.faults import (
     IdempotencyStoreUnavailable,
     InvalidRequest,
 )
+from push_sender.judge import refusal_of
 from push_sender.letters import MESSAGE_BYTES, Letter, Queue, QueueUnavailable, message_body
-from push_sender.outcomes import Outcome, Refusal, refusal_of
+from push_sender.outcomes import Outcome, Refusal
 from push_sender.problems import HttpProblem
 from push_sender.report import Report
 from push_sender.requeue import Submission
@@ -128,23 +130,23 @@ class HttpDoor:
 
     def _send(self, request: Any, timing: Timing) -> Report:
         requeues = isinstance(request, dict) and request.get("requeue") is True
-        report = self._sender.send(
+        return self._sender.send(
             request,
             deadline=timing.deadline if requeues else timing.end,
             as_text=True,
-            # What is requeued must be remembered: the queue has it under a key of its own.
-            forget_untried=not requeues,
+            forget_untried=True,
+            requeue=partial(self._requeue, request, timing) if requeues else None,
         )
-        if requeues:
-            submission = self._submission(request)
-            self._follow_up().requeue(submission, report, last_start=timing.last_start)
-        return report
+
+    def _requeue(self, request: Any, timing: Timing, report: Report) -> bool:
+        submission = self._submission(request)
+        return self._follow_up().requeue(submission, report, last_start=timing.last_start)
 
     def _put_on(self, queue: Queue, request: Any, timing: Timing) -> Response[str]:
         """Put a request on the queue whose door sends it, and answer with the id it has there."""
         self._sender.check(request)
         submission = self._submission(request)
-        letter = Letter(message_body(request), submission.attributes)
+        letter = Letter(message_body(request), steering=submission.steering())
         if letter.size > MESSAGE_BYTES:
             raise HttpProblem(
                 problems.TOO_LARGE,
@@ -258,7 +260,9 @@ def _refuse_where_nothing_was_tried(report: Report) -> None:
     A report from memory stays one: coming back with its key would not change it.
     """
     refusals = {
-        refusal_of(result["outcome"], result["delivery_status"], result["status_code"])
+        refusal_of(
+            result["outcome"], result["delivery_status"], result["status_code"], result["reason"]
+        )
         for result in report["results"]
         if result["outcome"] != Outcome.DUPLICATE or result["delivery_status"] is not None
     }

@@ -24,7 +24,6 @@ from push_sender.doors.event_bridge import (
     is_event,
     is_our_own,
     submission_in,
-    usable_id,
 )
 from push_sender.doors.timing import Timing
 from push_sender.events import BusUnavailable
@@ -37,8 +36,9 @@ from push_sender.faults import (
 )
 from push_sender.follow_up import FollowUp
 from push_sender.letters import QueueUnavailable
-from push_sender.requeue import Submission
+from push_sender.requeue import Submission, has_derived_key
 from push_sender.sender import Sender
+from push_sender.steering import proven, unproven
 from push_sender.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ SHARE_SECONDS: Final = 13.0
 it would be cut off by us and end ``unknown``, which is never tried again. So two messages
 for which the service hangs fit into one invocation, and any number of those that go well."""
 
-_NOT_JSON: Final = "must be an object in JSON"
+_NO_JSON: Final = object()
 
 
 class _NotBegunError(Exception):
@@ -64,17 +64,19 @@ def push(
     sender: Sender,
     follow_up: FollowUp,
     telemetry: Telemetry,
+    key: bytes,
 ) -> PartialItemFailureResponse:
     """Handle the messages of an invocation in order, and name those that failed.
 
-    A message that fails takes no other with it, and nothing is raised for one.
+    A message that fails takes no other with it, and nothing is raised for one. Attributes
+    count only on messages that the function signed under its key.
     """
     records = event["Records"]
     share = _shares(end_of(context), len(records))
     messages = _Messages(telemetry)
 
     def handle(record: SQSRecord) -> None:
-        _handle(record, share(), sender, follow_up)
+        _handle(record, share(), key, context, sender, follow_up)
 
     with messages(records=records, handler=handle):
         messages.process()
@@ -116,20 +118,25 @@ def _shares(end: float, messages: int) -> Callable[[], Timing]:
     return share
 
 
-def _handle(record: SQSRecord, timing: Timing, sender: Sender, follow_up: FollowUp) -> None:
-    request: Any
+def _handle(
+    record: SQSRecord,
+    timing: Timing,
+    key: bytes,
+    context: LambdaContext,
+    sender: Sender,
+    follow_up: FollowUp,
+) -> None:
     try:
         request = json.loads(record.body)
     except (ValueError, RecursionError):
-        refusal = InvalidRequest([Fault("request", _NOT_JSON)])
-        submission = _submission(record, None)
-        follow_up.refuse(submission, record.body, refusal, last_start=timing.last_start)
-        return
-    submission = _submission(record, request)
-    if is_event(request) and is_our_own(request):
-        follow_up.pass_over(submission)
+        request = _NO_JSON
+    submission = _submission(record, request, key, context)
+    if is_our_own(request):
+        follow_up.pass_over(submission.request_id)
         return
     try:
+        if request is _NO_JSON:
+            raise InvalidRequest([Fault("request", "must be an object in JSON")])
         report = sender.send(
             submission.request,
             deadline=timing.deadline,
@@ -142,25 +149,31 @@ def _handle(record: SQSRecord, timing: Timing, sender: Sender, follow_up: Follow
     follow_up.settle(submission, report, last_start=timing.last_start)
 
 
-def _submission(record: SQSRecord, request: object) -> Submission:
-    """Read what a message is, and what travels beside it."""
-    request_id, accepted_at = record.message_id, int(record.attributes.sent_timestamp)
+def _submission(record: SQSRecord, request: Any, key: bytes, context: LambdaContext) -> Submission:
+    """Read what a message is, and what this function wrote beside it."""
+    opened = Submission(request, record.message_id, int(record.attributes.sent_timestamp))
     if is_event(request):
-        opened = submission_in(request, request_id, accepted_at)
-        request, request_id, accepted_at = opened.request, opened.request_id, opened.accepted_at
-    travelling = record.raw_event.get("messageAttributes") or {}
-    return Submission(
-        request,
-        usable_id(travelling.get("request_id", {}).get("stringValue")) or request_id,
-        _whole_number(travelling.get("accepted_at")) or accepted_at,
-        _whole_number(travelling.get("attempt")) or 0,
+        opened = submission_in(request, opened.request_id, opened.accepted_at)
+    attributes = record.raw_event.get("messageAttributes") or {}
+    steering = proven(record.body, attributes, key)
+    if steering is None and _is_of_the_version_before(record, attributes, request, context):
+        steering = unproven(attributes, opened.steering())
+    return opened if steering is None else Submission(opened.request, *steering)
+
+
+def _is_of_the_version_before(
+    record: SQSRecord, attributes: Mapping[str, Any], request: Any, context: LambdaContext
+) -> bool:
+    """Tell whether this function sent a message before it signed them (see ``unproven``).
+
+    It wrote the two attributes on each, and on what it requeued a key that it derived. Any
+    other it sent in its role's session, which Lambda calls like the function, and SenderId
+    ends with the session's name (API reference, ReceiveMessage).
+    """
+    return {"request_id", "accepted_at"} <= attributes.keys() and (
+        has_derived_key(request)
+        or str(record.raw_event["attributes"].get("SenderId")).endswith(f":{context.function_name}")
     )
-
-
-def _whole_number(attribute: Mapping[str, Any] | None) -> int | None:
-    """Read a number that was put there by us, or by anybody."""
-    text = (attribute or {}).get("stringValue") or ""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 _FAULTS_OF_OURS: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)

@@ -1,0 +1,115 @@
+"""The message attributes that steer delivery, and the proof that this function wrote them.
+
+A producer may give its messages any attributes. Ours count only beside a proof: an HMAC over
+them and the message's body, under a key that a producer does not have. Whoever can read a
+message can put a copy of it on the queue, which changes nothing; on another body the same
+attributes mean nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+PREFIX: Final = "push_sender."
+"""What the names begin with, beside which a producer's own attributes stay its own."""
+
+_REQUEST_ID: Final = f"{PREFIX}request_id"
+_ACCEPTED_AT: Final = f"{PREFIX}accepted_at"
+_ATTEMPT: Final = f"{PREFIX}attempt"
+_PROOF: Final = f"{PREFIX}proof"
+
+_PROOF_DIGITS: Final = 32  # hexadecimal: 128 bits
+_ID_CHARACTERS: Final = 200
+
+
+class Steering(NamedTuple):
+    """What travels beside a request from one message to the next.
+
+    Attributes
+    ----------
+    request_id
+        The id that the caller knows the request by.
+    accepted_at
+        When it was first accepted, in milliseconds of the epoch.
+    attempt
+        How often it was requeued so far; 0 is not written.
+    """
+
+    request_id: str
+    accepted_at: int
+    attempt: int = 0
+
+    def attributes(self, body: str, key: bytes) -> dict[str, str | int]:
+        """Write it as attributes of a message with this body; their size depends on neither.
+
+        Parameters
+        ----------
+        body
+            The message's body.
+        key
+            The function's key.
+        """
+        return {
+            _REQUEST_ID: self.request_id,
+            _ACCEPTED_AT: self.accepted_at,
+            **({_ATTEMPT: self.attempt} if self.attempt else {}),
+            _PROOF: self._proof(body, key),
+        }
+
+    def _proof(self, body: str, key: bytes) -> str:
+        # No id has a space or a line break, so no two messages give the same text.
+        text = f"{self.attempt} {self.accepted_at} {self.request_id}\n{body}"
+        return hmac.digest(key, text.encode(errors="surrogatepass"), "sha256").hex()[:_PROOF_DIGITS]
+
+
+def proven(body: str, attributes: Mapping[str, Any], key: bytes) -> Steering | None:
+    """Read what the function wrote beside a message, or nothing where it did not.
+
+    Parameters
+    ----------
+    body, attributes
+        Of a message, as Lambda hands it over (``messageAttributes``).
+    key
+        The function's key; without one nothing is believed.
+    """
+    request_id = usable_id(_text(attributes, _REQUEST_ID))
+    accepted_at = _whole_number(attributes, _ACCEPTED_AT)
+    proof = _text(attributes, _PROOF)
+    if not (key and request_id and accepted_at is not None and proof and proof.isascii()):
+        return None
+    steering = Steering(request_id, accepted_at, _whole_number(attributes, _ATTEMPT) or 0)
+    return steering if hmac.compare_digest(proof, steering._proof(body, key)) else None
+
+
+def unproven(attributes: Mapping[str, Any], otherwise: Steering) -> Steering:
+    """Read what the version before wrote, which had no proof and other names.
+
+    Only for a message that this function is known to have sent. Can be removed one release
+    after the first with proofs, when the last such message is over 14 days old, the longest
+    that SQS keeps one.
+    """
+    return Steering(
+        usable_id(_text(attributes, "request_id")) or otherwise.request_id,
+        _whole_number(attributes, "accepted_at") or otherwise.accepted_at,
+        _whole_number(attributes, "attempt") or otherwise.attempt,
+    )
+
+
+def usable_id(value: object) -> str | None:
+    """Take an id that can be a key and stand in a log, or nothing."""
+    if isinstance(value, str) and 0 < len(value) <= _ID_CHARACTERS:
+        return value if value.isascii() and value.isprintable() and " " not in value else None
+    return None
+
+
+def _whole_number(attributes: Mapping[str, Any], name: str) -> int | None:
+    """Read an attribute that is a whole number from 0 up, or nothing."""
+    text = _text(attributes, name) or ""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str | None:
+    text = (attributes.get(name) or {}).get("stringValue")
+    return text if isinstance(text, str) else None
