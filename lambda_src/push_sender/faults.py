@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Self
 
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
@@ -52,6 +52,18 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
+
+
+class MoreFaults(Fault):
+    """The last of a list of faults: stands for those that were counted and are not listed."""
+
+    number: int
+
+    def __new__(cls, number: int) -> Self:
+        """Stand for so many."""
+        self = super().__new__(cls, "request", f"… and {number:,} more")
+        self.number = number
+        return self
 
 
 class Remark(TypedDict):
@@ -116,16 +128,32 @@ class IdempotencyStoreUnavailable(Exception):  # noqa: N818  the contract's name
         )
 
 
-def _lines(faults: Sequence[Fault]) -> str:
-    lines: list[str] = []
-    room = MESSAGE_CHARACTERS
-    for fault in faults:
-        line = str(fault)
-        room -= len(line) + 1
+def that_fit(
+    faults: Sequence[Fault], room: int, size: Callable[[Fault], int]
+) -> tuple[list[Fault], int]:
+    """Cut a list of faults so that it fits into an answer.
+
+    Returns
+    -------
+    tuple
+        The faults that fit, and the number of all the others.
+    """
+    *listed, last = faults
+    more = last.number if isinstance(last, MoreFaults) else 0
+    if not more:
+        listed.append(last)
+    for told, fault in enumerate(listed):
+        room -= size(fault)
         if room < 0:
-            lines.append(f"… and {len(faults) - len(lines):,} more")
-            break
-        lines.append(line)
+            return listed[:told], len(listed) - told + more
+    return listed, more
+
+
+def _lines(faults: Sequence[Fault]) -> str:
+    told, more = that_fit(faults, MESSAGE_CHARACTERS, lambda fault: len(str(fault)) + 1)
+    lines = [str(fault) for fault in told]
+    if more:
+        lines.append(f"… and {more:,} more")
     return "\n".join(lines)
 
 

@@ -142,7 +142,8 @@ def _fill(text: str | None, substitutions: Substitutions) -> str | None:
     """Put the values of message variables into a text; unknown variables stay as they are."""
     if not text or not substitutions:
         return text
-    filled, done = [], 0
+    filled: list[str] = []
+    done = 0
     for start, end, name in variables(text):
         if name in substitutions:
             filled += text[done:start], ", ".join(substitutions[name])

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, Final, Protocol
 
 from push_sender import fcm_v1
 from push_sender.request import Content, PushRequest, Recipient, compact_json
 from push_sender.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
-
 
 _SURELY_FITS: Final = min(service.payload_bytes for service in SERVICES.values())
 
@@ -119,6 +118,10 @@ class _FieldSizes(_Sizes):
     def __init__(self, shape: MessageShape, content: Content, context: Mapping[str, str]) -> None:
         super().__init__(shape, content)
         self._context = context
+        self._replaced = {
+            filled_in: _EachOnce(context, partial(_at_least, filled_in=filled_in))
+            for filled_in in (False, True)
+        }
         self._texts = () if content.get("silent") else ("title", "message")
         self._measured: dict[bool, dict[str, int]] = {}
 
@@ -133,10 +136,8 @@ class _FieldSizes(_Sizes):
             size += parts[field] if own is None else _at_least(own, filled_in)
         for key, value in (recipient.context or {}).items():
             size += _at_least(value, filled_in)
-            if (there := self._context.get(key)) is None:
-                size += _at_least(key, filled_in)
-            else:
-                size -= _at_least(there, filled_in)
+            there = self._replaced[filled_in].get(key)
+            size += _at_least(key, filled_in) if there is None else -there
         return size
 
     def _parts(self, filled_in: bool) -> dict[str, int]:
@@ -163,10 +164,11 @@ class _FcmV1Sizes(_Sizes):
         bare = {**content, "title": None, "message": None}
         (part, *_) = fcm_v1.device_parts(_message(fcm_v1.raw_content(bare, context, {})))
         self._data: Mapping[str, str] = part.get("data", {})
+        self._replaced = _EachOnce(self._data, utf8_bytes)
         self._kept = {*content.get("data", {}), *({"action", "url"} & content.keys())}
         self._notification = part.get("notification")
         self._frame = _unescaped(compact_json(part))
-        self._values = _ValueSizes(content.get("substitutions", {}))
+        self._values = _EachOnce(content.get("substitutions", {}), _joined)
         self._texts: dict[str, tuple[int, _Template | None]] = {}
         if self._notification is not None:
             for field, member in (("title", "title"), ("message", "body")):
@@ -195,33 +197,34 @@ class _FcmV1Sizes(_Sizes):
         for key, value in context.items():
             if key in self._kept:
                 continue
-            if (there := self._data.get(key)) is None:
+            if (there := self._replaced.get(key)) is None:
                 added.append(_member(key, utf8_bytes(value)))
             else:
-                size += utf8_bytes(value) - utf8_bytes(there)
+                size += utf8_bytes(value) - there
         if added and not self._data:
             size += _member("data", 0) + _commas(self._notification is not None, 1)
             size -= len('""') - len("{}")
         return size + sum(added) + _commas(len(self._data), len(added))
 
 
-class _ValueSizes:
-    """The bytes of each value that a variable gets, each counted once."""
+class _EachOnce:
+    """The bytes of each value of a map, each counted once and only if it is asked for."""
 
-    def __init__(self, values: fcm_v1.Substitutions) -> None:
+    def __init__(self, values: Mapping[str, Any], count: Callable[[Any], int]) -> None:
         self._values = values
+        self._count = count
         self._bytes: dict[str, int] = {}
 
     def get(self, name: str) -> int | None:
         if name in self._values and name not in self._bytes:
-            self._bytes[name] = _joined(self._values[name])
+            self._bytes[name] = self._count(self._values[name])
         return self._bytes.get(name)
 
 
 class _Template:
     """A text with variables, and how often each stands in it."""
 
-    def __init__(self, text: str, values: _ValueSizes) -> None:
+    def __init__(self, text: str, values: _EachOnce) -> None:
         self._text = text
         self._values = values
 

@@ -40,7 +40,7 @@ def _from_float(value: object) -> object:
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 Token = Annotated[str, Field(min_length=1, max_length=2_048, pattern=r"^[\x21-\x7e]+$")]
-Count = Annotated[int, BeforeValidator(_from_float), Field(ge=0, le=_INT32)]
+Count = Annotated[int, Field(ge=0, le=_INT32), BeforeValidator(_from_float)]
 ServiceName = Literal[
     "GCM", "FCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"
 ]
@@ -206,7 +206,7 @@ class Recipient(_Strict):
     @property
     def is_individual(self) -> bool:
         """Whether it may get something for itself alone: it has more than a token and a service."""
-        return len(self.model_fields_set) > _FIELDS_OF_EVERYONE
+        return len(self.__pydantic_fields_set__) > _FIELDS_OF_EVERYONE
 
 
 _FIELDS_OF_EVERYONE: Final = 2

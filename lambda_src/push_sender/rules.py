@@ -238,9 +238,9 @@ def _payloads(
             recipient = audience.recipients[position]
             if (size := measured.of(recipient)) <= room:
                 continue
-            field, paths = "message", judged_by
-            if recipient.raw_content is not None:
-                field, paths = "raw_content", ("substitutions",)
+            own_raw = recipient.raw_content is not None
+            field = "raw_content" if own_raw else "message"
+            paths = ("substitutions",) if own_raw else judged_by
             place = request.place_of(position)
             own = {f"{place}.raw_content", f"{place}.substitutions"}
             path = f"{place}.{field}"
@@ -329,8 +329,10 @@ def _raw_warnings(
         yield Warned(f"{shape.options}.raw_content", warning)
     concerned = [
         position
-        for position in sorted(audience.individual.intersection(_positions(audience, shape)))
-        if (own := audience.recipients[position].raw_content) is not None and applies(own)
+        for position in sorted(audience.individual)
+        if SERVICES[audience.recipients[position].service].shape is shape
+        and (own := audience.recipients[position].raw_content) is not None
+        and applies(own)
     ]
     if concerned:
         others = f" (and {len(concerned) - 1:,} more recipients)" if len(concerned) > 1 else ""

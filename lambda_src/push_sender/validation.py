@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from aws_lambda_powertools.utilities.parser import ValidationError, parse
 
 from push_sender.audience import Audience, sort_recipients
-from push_sender.faults import Fault, InvalidRequest, kind_of
+from push_sender.faults import Fault, InvalidRequest, MoreFaults, kind_of
 from push_sender.request import OPTIONS, Contents, PushRequest, Recipient
 from push_sender.rules import findings
 
@@ -55,7 +55,7 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
 
 def _parse(event: dict[str, Any]) -> PushRequest | None:
     """Check the fields, up to the first error. The error, which holds values, ends here."""
-    if not _has_no_more_fields_than_there_are(event):
+    if not _has_few_fields(event):
         return None
     try:
         return parse(event=event, model=PushRequest)
@@ -70,8 +70,11 @@ _FIELDS: Final = {
 _FIELDS_IN_ALL: Final = len(PushRequest.model_fields)
 
 
-def _has_no_more_fields_than_there_are(event: Mapping[str, Any]) -> bool:
-    """Tell whether pydantic will have but few unknown fields to keep an error for."""
+def _has_few_fields(event: Mapping[str, Any]) -> bool:
+    """Tell whether no object has more fields than a request knows.
+
+    Pydantic keeps an error for each unknown field, and there may be a million.
+    """
     if len(event) > _FIELDS_IN_ALL:
         return False
     try:
@@ -95,5 +98,5 @@ def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> li
     found = findings(request, audience, contents, application_ids, malformed.paths)
     faults = list(dict.fromkeys([*malformed.faults, *found]))
     if malformed.unlisted:
-        faults.append(Fault("request", f"… and {malformed.unlisted:,} more"))
+        faults.append(MoreFaults(malformed.unlisted))
     return faults
