@@ -286,10 +286,11 @@ def test_what_recipients_share_is_read_no_more_often_for_more_of_them(
 
 
 @pytest.mark.parametrize("unit", ["{", "{{", "}}", "{{a}}", "{{a", "a}}", "{{ ", "{}", "{{{a}}}"])
+@pytest.mark.parametrize("end", ["", "}}"])
 @pytest.mark.parametrize("options", [{}, {"gcm": FCM}], ids=["pinpoint", "fcm_v1"])
-def test_variables_are_looked_for_in_one_pass(options: Json, unit: str) -> None:
+def test_variables_are_looked_for_in_one_pass(options: Json, unit: str, end: str) -> None:
     def read_of(n: int) -> int:
-        shared = {"message": unit * n, "substitutions": {"a": "b"}, **options}
+        shared = {"message": unit * n + end, "substitutions": {"a": "b"}, **options}
         request = PushRequest.model_validate({**shared, "recipients": own(1)})
         read = Read()
         content = {**request.content_for(GCM_MESSAGE)}
@@ -544,6 +545,17 @@ def test_variables_are_those_that_the_pattern_finds(text: str, values: Json) -> 
 
     expected = filled if lists else text
     assert built["fcmV1Message"]["message"]["notification"]["title"] == expected
+
+
+@given(texts)
+@settings(deadline=None)
+def test_what_may_be_filled_in_counts_for_nothing_in_the_api_s_format(text: str) -> None:
+    event = {"recipient": GCM, "message": text, "substitutions": {"a": "b"}}
+    request = PushRequest.model_validate(event)
+    measured = sizes(request, GCM_MESSAGE, request.content_for(GCM_MESSAGE))
+
+    without = re.sub(r"\{\{.*?\}\}", "", text, flags=re.DOTALL)
+    assert measured.shared() == len(without.encode())
 
 
 def bytes_of(value: Any) -> int:
