@@ -56,6 +56,12 @@ def test_a_fingerprint_outlives_releases() -> None:
     )
 
 
+def test_a_fingerprint_knows_numbers_by_their_value() -> None:
+    as_float = {**EVERYTHING, "ttl": 60.0, "apns": {"badge": -0.0}}
+
+    assert fingerprint_of(as_float) == fingerprint_of(EVERYTHING)
+
+
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
     script = "import json, sys; from tests.test_fingerprint import *; " + (
         "print(fingerprint_of(json.load(sys.stdin)))"

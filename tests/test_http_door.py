@@ -183,6 +183,7 @@ TWICE = '{"recipient": {"token": "t", "service": "GCM"}, "message": "m", "ttl": 
         (TWICE, "ttl stands twice"),
         ('{"data": {"KaNaRy": "1", "KaNaRy": "2"}}', "a name stands twice"),
         ('{"ttl": 1, "ttl": 1}', "ttl stands twice"),  # alike or not
+        ('{"data": [' + "[]," * 250_000 + "0]}", "at most 250,000 objects and lists"),
         ("[]", "must be an object"),
         ('"{}"', "must be an object"),
         ("null", "must be an object"),
@@ -198,6 +199,20 @@ def test_what_is_no_request_in_json_is_refused(
     assert fault["path"] == "request"
     assert told in fault["message"]
     assert "KaNaRy" not in json.dumps(answer.body)
+    assert provider.calls == []
+
+
+def test_brackets_within_a_text_are_no_lists(http: Http) -> None:
+    answer = http.post(to("t", substitutions={"a": '[\\"' * 250_001}))
+
+    assert answer.status == 200
+
+
+def test_half_a_surrogate_pair_in_a_name_is_refused(http: Http, provider: Provider) -> None:
+    answer = http.ask(event(json.dumps(to("t"))[:-1] + r', "\ud800": {"\udfff": 1}}'))
+
+    assert is_problem(answer, 400, "invalid-request")
+    assert answer.paths == ["(a name not shown)"]
     assert provider.calls == []
 
 
@@ -505,6 +520,8 @@ def test_queued_twice_under_a_key_it_is_sent_once(
         ("respond-async-please", 200),
         ('foo="respond-async"', 200),
         ('foo="x, respond-async, y"', 200),
+        ('foo="never closed, respond-async', 200),
+        ('foo="a\\"b", respond-async', 202),
         ("wait=10", 200),
         ("", 200),
     ],

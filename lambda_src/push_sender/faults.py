@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Self
 
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
@@ -17,10 +17,6 @@ from typing_extensions import TypedDict
 MESSAGE_CHARACTERS: Final = 1_000_000
 """Where the message of an ``InvalidRequest`` is cut: an answer of Lambda has 6 MB at most."""
 
-_HINTS: Final = 100
-"""Unknown fields that get a near name suggested."""
-
-_FREE_MAPS: Final = frozenset({"data", "context", "substitutions", "raw_content"})
 _SHOWABLE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 _RULES: Final = {
@@ -36,7 +32,6 @@ _MESSAGES: Final = {
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters",
     "int_type": "must be a whole number, not {kind}",
-    "int_from_float": "must be a whole number, not a fraction",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "bool_type": "must be true or false, not {kind}",
@@ -57,6 +52,18 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
+
+
+class MoreFaults(Fault):
+    """The last of a list of faults: stands for those that were counted and are not listed."""
+
+    number: int
+
+    def __new__(cls, number: int) -> Self:
+        """Stand for so many."""
+        self = super().__new__(cls, "request", f"… and {number:,} more")
+        self.number = number
+        return self
 
 
 class Remark(TypedDict):
@@ -121,35 +128,42 @@ class IdempotencyStoreUnavailable(Exception):  # noqa: N818  the contract's name
         )
 
 
-def _lines(faults: Sequence[Fault]) -> str:
-    lines: list[str] = []
-    room = MESSAGE_CHARACTERS
-    for fault in faults:
-        line = str(fault)
-        room -= len(line) + 1
+def that_fit(
+    faults: Sequence[Fault], room: int, size: Callable[[Fault], int]
+) -> tuple[list[Fault], int]:
+    """Cut a list of faults so that it fits into an answer.
+
+    Returns
+    -------
+    tuple
+        The faults that fit, and the number of all the others.
+    """
+    *listed, last = faults
+    more = last.number if isinstance(last, MoreFaults) else 0
+    if not more:
+        listed.append(last)
+    for told, fault in enumerate(listed):
+        room -= size(fault)
         if room < 0:
-            lines.append(f"… and {len(faults) - len(lines):,} more")
-            break
-        lines.append(line)
+            return listed[:told], len(listed) - told + more
+    return listed, more
+
+
+def _lines(faults: Sequence[Fault]) -> str:
+    told, more = that_fit(faults, MESSAGE_CHARACTERS, lambda fault: len(str(fault)) + 1)
+    lines = [str(fault) for fault in told]
+    if more:
+        lines.append(f"… and {more:,} more")
     return "\n".join(lines)
 
 
-def path_of(location: Iterable[int | str]) -> str:
-    """Write a location as a path, ``("recipients", 3, "token")`` as ``recipients[3].token``.
+def path_of(place: str, name: str) -> str:
+    """Write the path of a member of an object, which itself stands at a place or at none.
 
-    What lies in a map of the caller's own keys is told by the map alone, and a name
-    that could be content rather than a field's name is not shown.
+    A name that could be content rather than a field's name is not shown.
     """
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            name = part if _SHOWABLE_NAME.fullmatch(part) else "(a name not shown)"
-            path += f".{name}" if path else name
-            if part in _FREE_MAPS:
-                break
-    return path or "request"
+    shown = name if _SHOWABLE_NAME.fullmatch(name) else "(a name not shown)"
+    return f"{place}.{shown}" if place else shown
 
 
 def kind_of(value: object) -> str:
@@ -171,49 +185,33 @@ def kind_of(value: object) -> str:
             return "something that is not JSON"
 
 
-def describe(errors: Iterable[ErrorDetails], known_names: Sequence[str]) -> list[Fault]:
-    """Tell pydantic's errors as faults, each once.
+def describe(error: ErrorDetails, field: str) -> str:
+    """Tell one of pydantic's errors in words.
 
     Parameters
     ----------
-    errors
-        As ``ValidationError.errors()`` gives them. Their inputs are looked at for their
-        kind alone.
-    known_names
-        The names to suggest for an unknown field that is nearly one of them.
+    error
+        As ``ValidationError.errors()`` gives it. Its input is looked at for its kind alone.
+    field
+        The name of the field that it is about.
     """
-    faults: dict[Fault, None] = {}
-    for error in errors:
-        # Finding a near name takes 0.1 ms, so 6 MB of unknown fields get no such help.
-        faults[_fault(error, known_names if len(faults) < _HINTS else ())] = None
-    return list(faults)
-
-
-def _fault(error: ErrorDetails, known_names: Sequence[str]) -> Fault:
-    location = error["loc"]
-    path = path_of(location)
     match error["type"]:
-        case "extra_forbidden":
-            return Fault(path, _unknown_field(str(location[-1]), known_names))
         case "string_pattern_mismatch" | "string_too_short" | "string_too_long" as wrong:
-            field = str(location[-1])
             if field in _RULES:
-                return Fault(path, _RULES[field])
+                return _RULES[field]
             if wrong == "string_pattern_mismatch":
-                return Fault(path, _NULL_CHARACTER)
+                return _NULL_CHARACTER
+        case "int_type" if isinstance(error["input"], float):
+            return "must be a whole number, without a fraction"
         case "request_rule":
-            return Fault(path, error["msg"])
+            return error["msg"]
     message = _MESSAGES.get(error["type"], "is not valid")
     details: dict[str, Any] = {"kind": kind_of(error["input"]), **error.get("ctx", {})}
-    message = message.format_map(details)
-    return Fault(path, f"a value {message}" if _inside_free_map(location) else message)
+    return message.format_map(details)
 
 
-def _inside_free_map(location: Sequence[int | str]) -> bool:
-    return any(part in _FREE_MAPS for part in location[:-1])
-
-
-def _unknown_field(name: str, known_names: Sequence[str]) -> str:
+def unknown_field(name: str, known_names: Sequence[str]) -> str:
+    """Tell that a field is unknown, with the known name that is nearly the same, if any."""
     import difflib  # only for a request that is refused
 
     if not known_names:

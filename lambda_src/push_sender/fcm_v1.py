@@ -14,16 +14,72 @@ confirmed that the API adds it to raw content.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeGuard
 
 Substitutions = Mapping[str, Sequence[str]]
 
-RESERVED_DATA_KEY: Final = re.compile(r"(from|message_type)$|google\.|gcm\.notification\.")
-"""Keys of ``data`` that FCM refuses (Firebase's reference, ``Message.data``)."""
+TEMPLATE_CHARACTERS: Final = 20_000
+"""How long a shared title or message may be before its variables are filled in, since that is
+done anew for each recipient that has values of its own."""
 
-_VARIABLE: Final = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+_RESERVED: Final = frozenset({"from", "message_type"})
+_RESERVED_PREFIXES: Final = ("google.", "gcm.notification.")
+
+_PAYLOAD_OF: Final = {
+    "android": ("data", "notification"),
+    "apns": ("payload",),
+    "webpush": ("data", "notification"),
+}
+"""The members of a platform's block that reach the device. The others say how to deliver it."""
+
+
+def is_reserved(key: str) -> bool:
+    """Tell whether FCM refuses a key of ``data`` (Firebase's reference, ``Message.data``)."""
+    return key in _RESERVED or key.startswith(_RESERVED_PREFIXES)
+
+
+def device_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give what the devices of each platform get of a message, one part a platform.
+
+    What a platform's block overrides is left out of its part, and so is what only tells FCM
+    how to deliver the message. So no device gets less than its part.
+    """
+    parts = []
+    for platform, members in _PAYLOAD_OF.items():
+        block = message.get(platform)
+        own = {name: block[name] for name in members if name in block} if _is_map(block) else {}
+        part = {name: message[name] for name in ("data", "notification") if name in message}
+        if _is_map(shared := part.get("notification")) and _is_map(own.get("notification")):
+            own["notification"] = {**shared, **own["notification"]}
+        match own:
+            case {"payload": {"aps": {"alert": _}}}:
+                part.pop("notification", None)
+        parts.append({**part, **own})
+    return parts
+
+
+def _is_map(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def variables(text: str) -> Iterator[tuple[int, int, str]]:
+    """Find the variables of a text, ``{{ name }}``, in one pass over it.
+
+    Yields
+    ------
+    tuple
+        Where a variable begins and ends, and its name without the spaces around it.
+    """
+    done = 0
+    while (closing := text.find("}}", done)) >= 0:
+        opening = text.rfind("{{", done, closing)
+        done = closing + 2
+        if opening < 0:
+            continue
+        name = text[opening + 2 : closing]
+        if "{" not in name and "}" not in name and (stripped := name.strip()):
+            yield opening, done, stripped
 
 
 def raw_content(
@@ -86,4 +142,10 @@ def _fill(text: str | None, substitutions: Substitutions) -> str | None:
     """Put the values of message variables into a text; unknown variables stay as they are."""
     if not text or not substitutions:
         return text
-    return _VARIABLE.sub(lambda found: ", ".join(substitutions.get(found[1], (found[0],))), text)
+    filled: list[str] = []
+    done = 0
+    for start, end, name in variables(text):
+        if name in substitutions:
+            filled += text[done:start], ", ".join(substitutions[name])
+            done = end
+    return "".join((*filled, text[done:]))

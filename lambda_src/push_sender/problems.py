@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
-from push_sender.faults import Fault, Remark
+from push_sender.faults import Fault, Remark, that_fit
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -132,14 +132,11 @@ class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
             "status": self.kind.status.value,
             "detail": self.detail,
         }
-        told: list[Remark] = []
-        room = _FAULT_BYTES
-        for fault in self.faults:
-            room -= len(json.dumps(fault._asdict()))
-            if room < 0:
-                problem["detail"] += f" … and {len(self.faults) - len(told):,} more faults"
-                break
-            told.append({"path": fault.path, "message": fault.message})
-        if told:
-            problem["faults"] = told
+        if self.faults:
+            told, more = that_fit(
+                self.faults, _FAULT_BYTES, lambda fault: len(json.dumps(fault._asdict()))
+            )
+            problem["faults"] = [{"path": fault.path, "message": fault.message} for fault in told]
+            if more:
+                problem["detail"] += f" … and {more:,} more faults"
         return problem

@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     PlainValidator,
     WithJsonSchema,
@@ -28,9 +29,18 @@ from push_sender.services import MessageShape
 MAX_RECIPIENTS: Final = 5_000
 _INT32: Final = 2_147_483_647
 
+RAW_CHARACTERS: Final = 65_536
+"""How long raw content may be as JSON text. No payload that a service takes comes near it."""
+
+
+def _from_float(value: object) -> object:
+    """Take 3600.0 for 3600: JSON has one kind of number, and JSON Schema calls both integers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 Token = Annotated[str, Field(min_length=1, max_length=2_048, pattern=r"^[\x21-\x7e]+$")]
-Count = Annotated[int, Field(ge=0, le=_INT32)]
+Count = Annotated[int, Field(ge=0, le=_INT32), BeforeValidator(_from_float)]
 ServiceName = Literal[
     "GCM", "FCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"
 ]
@@ -53,18 +63,26 @@ def _refuse_constant(_: str) -> NoReturn:
 def _json_object_text(value: object) -> str:
     """Take an object or the text of one, and give the text that will be sent."""
     try:
-        parsed = (
-            json.loads(value, parse_constant=_refuse_constant) if isinstance(value, str) else value
-        )
+        parsed = _read(value) if isinstance(value, str) else value
         if isinstance(parsed, dict):
             text = compact_json(parsed)
             text.encode()  # half a surrogate pair fails here
-            return value if isinstance(value, str) else text
+            if len(text) <= RAW_CHARACTERS:
+                return value if isinstance(value, str) else text
     except (ValueError, TypeError, RecursionError):
         pass
     raise PydanticCustomError(
-        "request_rule", "must be a JSON object, or the text of one, not nested too deeply"
+        "request_rule",
+        f"must be a JSON object, or the text of one, of at most {RAW_CHARACTERS:,} characters and "
+        "not nested too deeply",
     )
+
+
+def _read(text: str) -> object:
+    """Parse JSON text, of which objects may take 40 times the memory, so its size comes first."""
+    if len(text) > RAW_CHARACTERS:
+        raise ValueError
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def compact_json(value: object) -> str:
@@ -78,20 +96,29 @@ Content = Mapping[str, Any]
 Contents = Mapping[MessageShape, Content]
 """The content of each message shape that somebody uses."""
 
-Substitutions = dict[
-    Text,
-    Annotated[
-        list[Text],
-        BeforeValidator(_as_list),
-        WithJsonSchema(
-            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-        ),
+# The first error ends a map or a list, because pydantic would keep one error for each of
+# millions of entries. ``malformed`` finds the others, a few at a time.
+TextMap = Annotated[dict[Text, Text], FailFast()]
+Substitutions = Annotated[
+    dict[
+        Text,
+        Annotated[
+            list[Text],
+            FailFast(),
+            BeforeValidator(_as_list),
+            WithJsonSchema(
+                {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+            ),
+        ],
     ],
+    FailFast(),
 ]
 RawContent = Annotated[
     str,
     PlainValidator(_json_object_text),
-    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "string"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "object"}, {"type": "string", "maxLength": RAW_CHARACTERS}]}
+    ),
 ]
 
 
@@ -111,7 +138,7 @@ class SharedContent(_Strict):
     silent: bool | None = None
     image_url: Text | None = None
     sound: Text | None = None
-    data: dict[Text, Text] | None = None
+    data: TextMap | None = None
     collapse_id: Text | None = None
     substitutions: Substitutions | None = None
 
@@ -173,16 +200,25 @@ class Recipient(_Strict):
     title: Text | None = None
     message: Text | None = None
     substitutions: Substitutions | None = None
-    context: dict[Text, Text] | None = None
+    context: TextMap | None = None
     raw_content: RawContent | None = None
 
     @property
     def is_individual(self) -> bool:
         """Whether it may get something for itself alone: it has more than a token and a service."""
-        return len(self.model_fields_set) > _FIELDS_OF_EVERYONE
+        return len(self.__pydantic_fields_set__) > _FIELDS_OF_EVERYONE
 
 
 _FIELDS_OF_EVERYONE: Final = 2
+
+
+OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
+    "gcm": GcmContent,
+    "apns": ApnsContent,
+    "baidu": BaiduContent,
+    "adm": AdmContent,
+}
+"""The object of each service, by its name in the request."""
 
 
 class PushRequest(SharedContent):
@@ -190,7 +226,8 @@ class PushRequest(SharedContent):
 
     recipient: Recipient | None = None
     recipients: (
-        Annotated[list[Recipient], Field(min_length=1, max_length=MAX_RECIPIENTS)] | None
+        Annotated[list[Recipient], Field(min_length=1, max_length=MAX_RECIPIENTS), FailFast()]
+        | None
     ) = None
     gcm: GcmContent | None = None
     apns: ApnsContent | None = None
@@ -202,7 +239,7 @@ class PushRequest(SharedContent):
     ) = None
     requeue: bool | None = None
     dry_run: bool | None = None
-    context: dict[Text, Text] | None = None
+    context: TextMap | None = None
     trace_id: Annotated[Text, Field(min_length=1)] | None = None
 
     @property
@@ -240,15 +277,17 @@ class PushRequest(SharedContent):
         own = getattr(getattr(self, shape.options), field, None) is not None
         return f"{shape.options}.{field}" if own else field
 
+    def sources(self, shape: MessageShape, *fields: str) -> set[str]:
+        """Name every place that a shape's values of some fields depend on."""
+        places = set()
+        for field in fields:
+            own = f"{shape.options}.{field}"
+            given = self.path_in(shape, field)
+            places |= {own} if given == own else {own, field, shape.options}
+        return places
+
 
 def field_names() -> list[str]:
     """List every field that some part of a request has, to suggest from."""
-    models: Iterable[type[BaseModel]] = (
-        PushRequest,
-        Recipient,
-        GcmContent,
-        ApnsContent,
-        BaiduContent,
-        AdmContent,
-    )
+    models: Iterable[type[BaseModel]] = (PushRequest, Recipient, *OPTIONS.values())
     return sorted({name for model in models for name in model.model_fields})

@@ -55,6 +55,9 @@ RESPOND_ASYNC: Final = "respond-async"
 
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 
+_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+"""Also a text that never ends: each character of a header is read once, whatever stands there."""
+
 _JSON: Final = "application/json"
 
 
@@ -235,7 +238,7 @@ def _with_key(request: Any, header: str | None, sender: Sender) -> Any:
 
 def _prefers_async(header: str) -> bool:
     """Find ``respond-async`` in a Prefer header (RFC 7240)."""
-    without_texts = _QUOTED.sub("", header)
+    without_texts = _TEXT.sub("", header)
     preferences = (each.split(";")[0].strip() for each in without_texts.split(","))
     return any(preference.lower() == RESPOND_ASYNC for preference in preferences)
 
