@@ -177,7 +177,8 @@ class Settings(BaseModel):
         default=None, description="an existing project to send through, in place of a new one"
     )
     extra_application_ids: ApplicationIds = Field(
-        default=(), description="further projects that requests may name, separated by commas"
+        default=(),
+        description="further projects that requests may name, separated by commas, 79 at most",
     )
     fcm_secret: SecretName | None = _channel("FCM's service-account JSON, as Firebase gives it")
     apns_secret: SecretName | None = _channel(f"an APNs token key: {_TOKEN}")

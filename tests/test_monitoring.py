@@ -144,6 +144,7 @@ def emitted(
                 "QUEUE_URL": _queues_and_bus.url,
                 "DEAD_LETTER_QUEUE_URL": _queues_and_bus.url,
                 "EVENT_BUS_NAME": "default",
+                "MESSAGE_KEY": "made-up",
             },
             capture_output=True,
             text=True,

@@ -121,11 +121,13 @@ def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> N
     assert told["Handler"] == "push_sender.handler.handler"
     assert told["LoggingConfig"]["LogGroup"] == deployment.outputs["LogGroupName"]
     assert told["TracingConfig"] == {"Mode": "Active"}
+    (stack,) = client("cloudformation", deployment.url).describe_stacks()["Stacks"]
     assert told["Environment"]["Variables"] == {
         "APPLICATION_IDS": deployment.application_id,
         "DEAD_LETTER_QUEUE_URL": deployment.outputs["DeadLetterQueueUrl"],
         "EVENT_BUS_NAME": deployment.outputs["EventBusName"],
         "IDEMPOTENCY_TABLE": deployment.outputs["TableName"],
+        "MESSAGE_KEY": stack["StackId"],
         "POWERTOOLS_SERVICE_NAME": "push-sender",
         "QUEUE_URL": deployment.outputs["QueueUrl"],
     }

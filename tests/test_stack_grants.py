@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
 
 from infra.grants import GrantError
 from infra.push_sender import PushSender
@@ -60,7 +61,7 @@ ELSEWHERE: dict[str, Grantee] = {
     ),
     "another stack's role in another account": lambda stack: iam.Role(
         cdk.Stack(
-            stack.node.root,
+            cast(Construct, stack.node.root),
             "Other",
             env=cdk.Environment(account=OTHER_ACCOUNT, region="us-east-1"),
         ),
