@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,7 +25,7 @@ from moto.pinpoint.responses import PinpointResponse
 from sandbox.doors import door_of
 from sandbox.push import devices
 from sandbox.push.devices import CHANNELS, CallRefused
-from sandbox.push.inbox import Inbox, Push, inbox_of
+from sandbox.push.inbox import Inbox, Push, Refusal, inbox_of
 
 # Channels are set up through this module, too: the names are part of what it offers.
 from sandbox.push.projects import add_project
@@ -34,6 +34,7 @@ from sandbox.push.projects import enable_channel as enable_channel
 from sandbox.push.projects import update_channel as update_channel
 from sandbox.push.requests import (
     RefusedError,
+    addresses_in,
     body_shape,
     channel_messages,
     checked,
@@ -53,10 +54,13 @@ class Options:
         Seconds that every SendMessages call takes, on top of what its devices ask for.
     any_project
         Whether a project that nobody has made is there all the same, from its first use on.
+    on_pushes
+        Called with the pushes of each call.
     """
 
     latency: float = 0.0
     any_project: bool = False
+    on_pushes: Callable[[Sequence[Push]], None] | None = None
 
 
 options: Final = Options()
@@ -101,18 +105,35 @@ class PushResponse(PinpointResponse):
 
     def send_messages(self) -> TYPE_RESPONSE:
         """SendMessages: hand each address to its device, and answer once."""
-        app = self._app()
+        try:
+            app = self._app()
+        except RefusedError as refused:
+            inbox_of(self.pinpoint_backend).refuse(self._refusal(refused))
+            raise
         inbox = inbox_of(app)
         try:
             answer, seconds = self._send(app, inbox)
         except RefusedError as refused:
             inbox.called(refused.status)
+            inbox.refuse(self._refusal(refused))
             raise
         inbox.called(200)
         # After all is kept: who gives up on a slow call has had it delivered all the same.
         if pause := seconds + options.latency:
             time.sleep(pause)
         return _json(answer)
+
+    def _refusal(self, refused: RefusedError) -> Refusal:
+        return Refusal(
+            time=_now(),
+            door=door_of(self.get_access_key()),
+            application_id=self.uri_match["application-id"],
+            request_id=self.request_id,
+            status=refused.status,
+            code=refused.code,
+            reason=str(refused),
+            addresses=addresses_in(self.raw_body),
+        )
 
     def get_channels(self) -> TYPE_RESPONSE:
         """GetChannels: every channel that was set up."""
@@ -200,6 +221,8 @@ class PushResponse(PinpointResponse):
                 )
             )
         inbox.keep(pushes)
+        if options.on_pushes is not None:
+            options.on_pushes(pushes)
         return {
             "ApplicationId": app.application_id,
             "RequestId": self.request_id,
