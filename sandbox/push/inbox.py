@@ -115,7 +115,7 @@ class Contents(NamedTuple):
     pushes, refusals
         Copied, with their numbers.
     oldest
-        The lowest number of all pushes that are kept, whether it was asked for or not.
+        The lowest number of all that is kept, whether it was asked for or not.
     kept
         How many pushes there are, and ``dropped`` how many had to make room for them.
     """
@@ -187,7 +187,9 @@ class Inbox:
     def contents(self, since: int = 0) -> Contents:
         """Return what there is, of pushes and refusals those with a number after ``since``."""
         with self._lock:
-            oldest = self._pushes[0][0] if self._pushes else None
+            oldest = min(
+                (kept[0][0] for kept in (self._pushes, self._refusals) if kept), default=None
+            )
             return Contents(
                 _after(since, self._pushes),
                 _after(since, self._refusals),
