@@ -23,7 +23,7 @@ from moto.pinpoint.models import App
 from moto.pinpoint.responses import PinpointResponse
 
 from sandbox.doors import door_of
-from sandbox.push import devices
+from sandbox.push import devices, retired
 from sandbox.push.devices import CHANNELS, CallRefused
 from sandbox.push.inbox import Inbox, Push, Refusal, inbox_of
 
@@ -74,6 +74,10 @@ def install() -> None:
     for path in ("messages", "channels", "channels/(?P<channel_type>[^/]+)"):
         address = "{0}/v1/apps/(?P<app_id>[^/]+)/" + path + "$"
         urls.url_paths[address] = PushResponse.dispatch
+    for path in retired.other_operations().values():
+        urls.url_paths["{0}" + path + "$"] = PushResponse.dispatch
+    # Its pattern is open at the end, and would take what is sent to /events.
+    urls.url_paths.pop("{0}/v1/apps/(?P<app_id>[^/]+)/eventstream", None)
 
 
 class PushResponse(PinpointResponse):
@@ -91,6 +95,9 @@ class PushResponse(PinpointResponse):
         """Answer a request, or refuse it in the shape of the real API."""
         request_id = self.request_id = str(uuid.uuid4())
         try:
+            gone = retired.why_not(self._get_action())
+            if gone is not None:
+                raise RefusedError("MethodNotAllowedException", gone)
             status, headers, body = super().call_action()
         except RefusedError as refused:
             status = refused.status
