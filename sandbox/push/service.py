@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -54,13 +54,13 @@ class Options:
         Seconds that every SendMessages call takes, on top of what its devices ask for.
     any_project
         Whether a project that nobody has made is there all the same, from its first use on.
-    on_pushes
-        Called with the pushes of each call.
+    on_arrival
+        Called with each push, and with each call that was refused whole.
     """
 
     latency: float = 0.0
     any_project: bool = False
-    on_pushes: Callable[[Sequence[Push]], None] | None = None
+    on_arrival: Callable[[Push | Refusal], None] = lambda _: None
 
 
 options: Final = Options()
@@ -115,14 +115,14 @@ class PushResponse(PinpointResponse):
         try:
             app = self._app()
         except RefusedError as refused:
-            inbox_of(self.pinpoint_backend).refuse(self._refusal(refused))
+            self._keep(refused, inbox_of(self.pinpoint_backend))
             raise
         inbox = inbox_of(app)
         try:
             answer, seconds = self._send(app, inbox)
         except RefusedError as refused:
             inbox.called(refused.status)
-            inbox.refuse(self._refusal(refused))
+            self._keep(refused, inbox)
             raise
         inbox.called(200)
         # After all is kept: who gives up on a slow call has had it delivered all the same.
@@ -130,8 +130,8 @@ class PushResponse(PinpointResponse):
             time.sleep(pause)
         return _json(answer)
 
-    def _refusal(self, refused: RefusedError) -> Refusal:
-        return Refusal(
+    def _keep(self, refused: RefusedError, inbox: Inbox) -> None:
+        refusal = Refusal(
             time=_now(),
             door=door_of(self.get_access_key()),
             application_id=self.uri_match["application-id"],
@@ -141,6 +141,8 @@ class PushResponse(PinpointResponse):
             reason=str(refused),
             addresses=addresses_in(self.raw_body),
         )
+        inbox.refuse(refusal)
+        options.on_arrival(refusal)
 
     def get_channels(self) -> TYPE_RESPONSE:
         """GetChannels: every channel that was set up."""
@@ -228,8 +230,8 @@ class PushResponse(PinpointResponse):
                 )
             )
         inbox.keep(pushes)
-        if options.on_pushes is not None:
-            options.on_pushes(pushes)
+        for push in pushes:
+            options.on_arrival(push)
         return {
             "ApplicationId": app.application_id,
             "RequestId": self.request_id,
