@@ -23,8 +23,8 @@ from tests.invocation import OTHER_PROJECT, PROJECT, Push
 from tests.provider import Provider, accepted, refused
 
 REPOSITORY = Path(__file__).parent.parent
-MODEL = get_session().get_service_model("pinpoint")
-MESSAGE_REQUEST = MODEL.operation_model("SendMessages").input_shape.members["MessageRequest"]
+MODEL: Any = get_session().get_service_model("pinpoint")
+MESSAGE_REQUEST: Any = MODEL.operation_model("SendMessages").input_shape.members["MessageRequest"]
 
 COMMON = {
     "Title": "t",
@@ -197,7 +197,7 @@ def test_priorities_may_be_numbers_as_in_sendmessages() -> None:
 def test_what_cannot_be_translated_is_named_all_at_once_and_without_values(
     pinpoint: PushSender, provider: Provider
 ) -> None:
-    request = {
+    request: dict[str, Any] = {
         "Addresses": {
             "secret-1": {"ChannelType": "SMS"},
             "secret-2": {"ChannelType": "ADM", "New": 1},

@@ -227,7 +227,7 @@ def test_stock_clients_of_python_go_on(sandbox: Sandbox) -> None:
     for url in (sandbox.url, sandbox.url.replace("127.0.0.1", "localhost")):
         for name in ("sqs", "s3", "dynamodb", "sns", "cloudformation", "pinpoint"):
             client = boto3.client(
-                name,  # type: ignore[call-overload]  # stubs know names as literals only
+                name,
                 endpoint_url=url,
                 region_name="us-east-1",
                 aws_access_key_id="sandbox",

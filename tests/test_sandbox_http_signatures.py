@@ -467,7 +467,8 @@ def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
 
 def test_white_space_around_a_header_is_not_signed_and_not_told(sandbox: Sandbox, api: Api) -> None:
     signed = api.signed(body=BODY, headers={**JSON, "Idempotency-Key": "a  b"})
-    with socket.create_connection(tuple(api.host.split(":")), timeout=30) as raw:
+    host, _, port = api.host.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
         lines = [f"POST {api.prefix}/messages HTTP/1.1", f"Host: {api.host}", "Connection: close"]
         lines += [f"{name}:\t {value} \t" for name, value in signed.items()]
         lines += [f"Content-Length: {len(BODY)} ", "", ""]

@@ -214,7 +214,7 @@ def inbox_of(owner: App | PinpointBackend) -> Inbox:
 def every_inbox() -> Iterator[Inbox]:
     """Go through the inboxes of all projects, accounts and regions."""
     with backend_lock:
-        backends = [backend for _, _, backend in pinpoint_backends.iter_backends()]
+        backends: list[Any] = [backend for _, _, backend in pinpoint_backends.iter_backends()]
     for backend in backends:
         if _ATTRIBUTE in vars(backend):
             yield inbox_of(backend)

@@ -79,14 +79,12 @@ def send(url: str, wanted: Any) -> dict[str, Any]:
 def _understood(wanted: Any) -> tuple[str, str, str | None]:
     match wanted:
         case {"token": str(token), "service": str(service), "text": str(text), **others}:
-            pass
+            if not others:
+                return token, service, text
         case {"token": str(token), "service": str(service), **others}:
-            text = None
-        case _:
-            others = {"": None}
-    if others:
-        raise BadQueryError("takes a token, a service and perhaps a text, as one JSON object")
-    return token, service, text
+            if not others:
+                return token, service, None
+    raise BadQueryError("takes a token, a service and perhaps a text, as one JSON object")
 
 
 def _project() -> str:
