@@ -65,7 +65,7 @@ def refusal_reason(headers: Message, target: str, port: int) -> str | None:
         for origin in origins
     ) or any(site not in _OWN_SITES for site in sites):
         return (
-            "The sandbox does not answer pages of other sites. To open one of its own pages, "
+            "The sandbox answers no pages of other sites. To open one of its own pages, "
             "type the address into the browser."
         )
     return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 HOST_REFUSED = "The sandbox answers only requests with one of its own addresses as Host"
-PAGE_REFUSED = "The sandbox does not answer pages of other sites."
+PAGE_REFUSED = "The sandbox answers no pages of other sites."
 SIGNED = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, Signature=0"
 
 

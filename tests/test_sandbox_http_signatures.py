@@ -461,7 +461,7 @@ def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
 ) -> None:
     answer = api.ask(headers={"Origin": "https://example.com"})
 
-    assert (answer.status, b"not answer pages" in answer.body) == (403, True)
+    assert (answer.status, b"no pages" in answer.body) == (403, True)
     assert not sandbox.invocations()
 
 
