@@ -18,6 +18,7 @@ ASYNCHRONOUS: Final = "asynchronous"
 QUEUE: Final = "queue"
 EVENTBRIDGE: Final = "eventbridge"
 HTTP: Final = "http"
+ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP)
 
 _lock: Final = Lock()
 _under_way: Final[defaultdict[str, list[str]]] = defaultdict(list)

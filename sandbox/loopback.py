@@ -3,26 +3,87 @@
 Python's own threaded servers either wait at their end until each client hangs
 up, or leave the threads of clients that do not. Here `close` hangs up first and
 then waits, so that no thread and no socket is left.
+
+A browser on this machine reaches loopback, too, and lets any page in the world do so. So
+`refusal_reason` tells which requests a server here must not answer.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import sys
 import time
 from contextlib import suppress
+from email.message import Message
 from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, Final
 
 ADDRESS = "127.0.0.1"
+_NAMES: Final = (ADDRESS, "localhost", "[::1]")
+_DEFAULT_PORT: Final = 80  # which a client leaves out of Host and Origin
+_ABSOLUTE_FORM: Final = re.compile(r"http://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+# What a browser says of a request that no other site had a part in. A page of another port of
+# this machine is "same-site" and no friend either.
+_OWN_SITES: Final = ("same-origin", "none")
 
 # How long the end waits for requests that are stuck, such as a long poll for
 # messages: their threads are daemons and end with the process at the latest.
 _LAST_WORD_SECONDS = 2.0
 
 _logger = logging.getLogger(__name__)
+
+
+def refusal_reason(headers: Message, target: str, port: int) -> str | None:
+    """Say why a server on this machine must not answer a request; nothing if it may.
+
+    Whatever name a browser looks up can be made to mean this machine (DNS rebinding), and
+    then a page counts as the server's own. Host still tells the name.
+
+    Parameters
+    ----------
+    headers
+        Of the request, as they came, repeated ones included.
+    target
+        The request's: a path, ``*``, or an address, whose host then has to be right, too.
+    port
+        The server's.
+    """
+    hosts = headers.get_all("Host", [])
+    address = _ABSOLUTE_FORM.fullmatch(target)
+    is_ours = target.startswith("/") or target == "*" or (address and _is_own(address[1], port))
+    if len(hosts) != 1 or not _is_own(hosts[0], port) or not is_ours:
+        names = ", ".join(f"{name}:{port}" for name in _NAMES)
+        return f"The sandbox answers only requests with one of its own addresses as Host: {names}."
+    origins = headers.get_all("Origin", [])
+    sites = headers.get_all("Sec-Fetch-Site", [])
+    if any(
+        not origin.startswith("http://") or not _is_own(origin.removeprefix("http://"), port)
+        for origin in origins
+    ) or any(site not in _OWN_SITES for site in sites):
+        return (
+            "The sandbox answers no pages of other sites. To open one of its own pages, "
+            "type the address into the browser."
+        )
+    return None
+
+
+def origin_form(target: str) -> str:
+    """Give a request's target as the path that it names."""
+    address = _ABSOLUTE_FORM.fullmatch(target)
+    if address is None:
+        return target
+    return address[2] if address[2].startswith("/") else f"/{address[2]}"
+
+
+def _is_own(authority: str, port: int) -> bool:
+    own = {f"{name}:{port}" for name in _NAMES}
+    if port == _DEFAULT_PORT:
+        own.update(_NAMES)
+    return authority.strip(" \t").lower() in own
 
 
 class LoopbackServer(ThreadingMixIn, TCPServer):

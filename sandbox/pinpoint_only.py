@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from sandbox import terminal
 from sandbox.push import pages
 from sandbox.push import service as push
 from sandbox.server import Server
@@ -52,6 +53,7 @@ def up(console: Console, port: int) -> NoReturn:
             "application id, if it is started where this was said:\n"
         )
         console.print(commands(server.url), markup=False, soft_wrap=True)
+        push.options.on_arrival = terminal.arrivals(console)
         while True:
             signal.pause()
 

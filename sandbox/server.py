@@ -3,12 +3,17 @@
 What moto lacks is mounted in front of it by path, as WSGI applications. This
 module knows none of them, and nothing of commands or printing: it offers what a
 command line needs to start, to say what is wrong, and to end cleanly.
+
+No request of a foreign web page gets as far as moto or what is mounted: moto lets every page
+in the world ask, which here would let any page run code on this machine, since the sandbox
+runs functions and nobody checks signatures.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +29,7 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 
-from sandbox.loopback import ADDRESS, LoopbackServer
+from sandbox.loopback import ADDRESS, LoopbackServer, origin_form, refusal_reason
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,6 +38,8 @@ _logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_TEXT = "text/plain; charset=utf-8"
+_FOLD = re.compile(r"[ \t]*(?:\r\n|\r|\n)[ \t]+")
 
 
 class PortTakenError(Exception):
@@ -91,7 +98,7 @@ class Server:
         see the whole path, prefix included.
     guard
         Is put in front of moto and of what is mounted, and may answer in their
-        place. What pages of other sites ask, it does not see.
+        place. What the server refuses by itself, it does not see.
     unguarded
         WSGI applications by path prefix, like ``mounts``, but in front of the
         guard: they judge for themselves who asks.
@@ -150,8 +157,7 @@ class Server:
         application = _mounted(self._mounts, in_front_of=_Dispatcher(create_backend_app))
         if self._guard is not None:
             application = self._guard(application)
-        application = _mounted(self._unguarded, in_front_of=application)
-        self._http.app = _closed_to_foreign_pages(application)
+        self._http.app = _mounted(self._unguarded, in_front_of=application)
         self._http.start()
         return self
 
@@ -176,27 +182,6 @@ def _mounted(
         return chosen(environ, start_response)
 
     return application
-
-
-def _closed_to_foreign_pages(inside: WSGIApplication) -> WSGIApplication:
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if _comes_from_a_foreign_page(environ):
-            start_response("403 Forbidden", [("Content-Type", "text/plain")])
-            return [b"The sandbox answers no pages of other sites."]
-        return inside(environ, start_response)
-
-    return application
-
-
-def _comes_from_a_foreign_page(environ: WSGIEnvironment) -> bool:
-    """Tell whether a web page somewhere has made a browser on this machine ask.
-
-    moto lets every page in the world ask. Here that would let any page run code
-    on this machine: the sandbox runs functions, and nobody checks signatures.
-    """
-    origin = environ.get("HTTP_ORIGIN")
-    own = {f"http://{name}:{environ['SERVER_PORT']}" for name in (ADDRESS, "localhost")}
-    return origin is not None and origin not in own
 
 
 class _Dispatcher(DomainDispatcherApplication):
@@ -252,10 +237,28 @@ class _RequestHandler(MotoRequestHandler):
         self.wfile.flush()
         return allowed
 
+    def parse_request(self) -> bool:
+        """Read a request's head, and its headers as RFC 9110 and 9112 mean them.
+
+        White space around a value is no part of it, and a folded line goes on after a space.
+        """
+        if not super().parse_request():
+            return False
+        told = self.MessageClass()
+        for name, value in self.headers.items():
+            told[name] = _FOLD.sub(" ", value).strip(" \t")
+        self.headers = told
+        return True
+
     def run_wsgi(self) -> None:
         """Answer one request."""
+        refusal = refusal_reason(self.headers, self.path, self.server.server_address[1])
+        self.path = origin_form(self.path) if refusal is None else "/"
         self.environ = environ = self.make_environ()
         body = environ["wsgi.input"].read(self._announced_length())
+        if refusal is not None:
+            self._send(HTTPStatus.FORBIDDEN, [("Content-Type", _TEXT)], f"{refusal}\n".encode())
+            return
         environ["wsgi.input"] = BytesIO(body)
         if environ.pop("HTTP_TRANSFER_ENCODING", None):
             environ["CONTENT_LENGTH"] = str(len(body))

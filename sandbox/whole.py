@@ -11,8 +11,9 @@ from rich.console import Console
 
 from infra.settings import SettingsError
 from infra.wheels import BundleError
-from sandbox import demo
+from sandbox import demo, terminal
 from sandbox.push.pages import PAGE
+from sandbox.push.service import options
 from sandbox.running import running_sandbox
 from sandbox.stack.account import committed_context
 from sandbox.stack.deployment import DeploymentError
@@ -42,7 +43,7 @@ def up(console: Console, port: int, context: Mapping[str, Any]) -> NoReturn:
         context={**committed_context(), **context},
         watch=True,
         tell=_teller(console),
-        echo=lambda _, line: console.print(line, style="dim", markup=False, soft_wrap=True),
+        echo=terminal.function_log(console),
     ) as sandbox:
         deployment = sandbox.deployment
         console.print(
@@ -52,8 +53,9 @@ def up(console: Console, port: int, context: Mapping[str, Any]) -> NoReturn:
         )
         console.print(demo.commands(deployment.url, deployment), markup=False, soft_wrap=True)
         console.print(
-            "\nA change in lambda_src is deployed as it is saved. The function's log follows."
+            f"\nA change in lambda_src is deployed as it is saved. {terminal.HINT}\n", markup=False
         )
+        options.on_arrival = terminal.arrivals(console)
         while True:
             signal.pause()
 

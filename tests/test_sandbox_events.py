@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -197,6 +199,178 @@ def test_a_target_may_ask_for_a_part_of_the_event(
     put(sandbox, {"a": {"b": 1}})
 
     assert bodies(sandbox) == [body]
+
+
+EVENT_PARTS = {
+    "who": "$.source",
+    "kind": "$.detail-type",
+    "token": "$.detail.recipient.token",
+    "all": "$.detail",
+    "count": "$.detail.count",
+    "on": "$.detail.on",
+    "none": "$.detail.none",
+    "list": "$.detail.list",
+    "first": "$.detail.list[0]",
+    "every": "$.detail.people[*].name",
+    "gone": "$.detail.gone",
+    "beyond": "$.detail.list[9]",
+    "odd": "no path",
+}
+DETAIL = {
+    "recipient": {"token": "t-1"},
+    "count": 2,
+    "on": True,
+    "none": None,
+    "list": ["a", "b"],
+    "people": [{"name": "x"}, {"other": 1}, {"name": "y"}],
+    "quoted": 'say "hi"',
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "body"),
+    [
+        # JSON: values without quotes, text within quotes.
+        ('{"r":{"token":<token>,"service":"GCM"}}', '{"r":{"token":"t-1","service":"GCM"}}'),
+        ('{"a":<count>,"b":<on>,"c":<none>,"d":<list>}', '{"a":2,"b":true,"c":null,"d":["a","b"]}'),
+        ('{"a":"<token> and <count>, <on>"}', '{"a":"t-1 and 2, true"}'),
+        ('{"a":"<first>","b":<first>,"c":<every>}', '{"a":"a","b":"a","c":["x","y"]}'),
+        ('{"a":"list <list>"}', '{"a":"list [a,b]"}'),
+        ('{"a":"\\"<token>\\" <who>"}', '{"a":"\\"t-1\\" shop"}'),
+        ("<list>", '["a","b"]'),
+        ("<token>", '"t-1"'),
+        ('[<count>, "<>", "<a b>", 1]', '[2, "<>", "<a b>", 1]'),
+        # What a path does not find.
+        ('{"a":<gone>,"b":"<gone>","c":"x<beyond>y","d":<odd>}', '{"a":"","b":"","c":"xy","d":""}'),
+        # Plain text, as a text in quotes, in several lines, and as it is.
+        ('"<who> has <count>"', '"shop has 2"'),
+        ('"<who>"\n"<token>"', '"shop"\n"t-1"'),
+        ("<who> is in state <token>", "shop is in state t-1"),
+        ('<who> says "<token>" {', 'shop says "t-1" {'),
+        # Reserved variables.
+        ('{"a":"<aws.events.rule-name>"}', '{"a":"rule"}'),
+        ('{"a":<aws.events.rule-arn>}', f'{{"a":"arn:aws:events:{REGION}:{ACCOUNT}:rule/rule"}}'),
+    ],
+)
+def test_a_template_makes_the_input_of_a_target(sandbox: Sandbox, written: str, body: str) -> None:
+    transformer = {"InputPathsMap": EVENT_PARTS, "InputTemplate": written}
+    rule(sandbox, {"Arn": sandbox.queue(), "InputTransformer": transformer})
+
+    put(sandbox, DETAIL)
+
+    assert [each["Body"] for each in sandbox.received()] == [body]
+
+
+def test_a_template_may_take_in_the_event(sandbox: Sandbox) -> None:
+    written = """{"all": <aws.events.event.json>, "rest": <aws.events.event>,
+                  "in": <aws.events.event.ingestion-time>}"""
+    target = {"Arn": sandbox.queue(), "InputTransformer": {"InputTemplate": written}}
+    rule(sandbox, target, sandbox.queue("whole"))
+
+    put(sandbox, DETAIL)
+
+    (made,) = bodies(sandbox)
+    (event,) = bodies(sandbox, "whole")
+    assert made["all"] == event
+    assert made["rest"] == {name: part for name, part in event.items() if name != "detail"}
+    assert made["in"] == event["time"]
+
+
+def test_a_template_with_an_undefined_variable_is_refused(sandbox: Sandbox) -> None:
+    events = sandbox.client("events")
+    events.put_rule(Name="rule", EventPattern=json.dumps(PATTERN))
+    transformer = {"InputPathsMap": {"a": "$.source"}, "InputTemplate": '{"a":<a>,"b":<b>}'}
+    target = {"Id": "q", "Arn": sandbox.queue(), "InputTransformer": transformer}
+
+    assert "does not define: b" in refusal(events.put_targets, Rule="rule", Targets=[target])
+
+
+def unusual_targets(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+    """Give targets that cannot take an event, by what is unusual."""
+    quoted = {"InputPathsMap": {"q": "$.detail.quoted"}, "InputTemplate": '{"a":"<q>"}'}
+    text = {"InputTemplate": "no JSON"}
+    fifo = sandbox.queue("no-key.fifo", FifoQueue="true")
+    return {
+        "no JSON": {"Arn": sandbox.queue("other"), "InputTransformer": quoted},
+        "no JSON for a function": {"Arn": sandbox.function(), "InputTransformer": text},
+        "not in the sandbox": {"Arn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:m"},
+        "no log group": {"Arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:gone"},
+        "no such region": {"Arn": f"arn:aws:sqs:nowhere:{ACCOUNT}:queue"},
+        "no deduplication id": {"Arn": fifo, "SqsParameters": {"MessageGroupId": "g"}},
+        "half an ARN": {"Arn": "arn:aws:lambda"},
+    }
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        *("no JSON", "no JSON for a function", "not in the sandbox", "no log group"),
+        *("no such region", "no deduplication id", "half an ARN"),
+    ],
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_failure_of_a_target_is_that_targets_alone(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, unusual: str, kept: bool
+) -> None:
+    target = unusual_targets(sandbox)[unusual]
+    dead = {"DeadLetterConfig": {"Arn": sandbox.queue("dead")}} if kept else {}
+    rule(sandbox, f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue", name="before")
+    rule(sandbox, {**target, **dead}, sandbox.queue(), name="failing")
+    rule(sandbox, f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue", name="then")
+
+    identifier = put(sandbox, DETAIL)
+
+    assert [event["id"] for event in bodies(sandbox)] == [identifier] * 3
+    if not kept:
+        assert f"event {identifier} is lost" in caplog.text
+        assert "t-1" not in caplog.text
+        return
+    (letter,) = sandbox.received("dead")
+    assert json.loads(letter["Body"])["detail"] == DETAIL
+    told = {name: each["StringValue"] for name, each in letter["MessageAttributes"].items()}
+    assert told["TARGET_ARN"] == target["Arn"]
+    assert told["RULE_ARN"].endswith("rule/failing")
+    assert told["ERROR_CODE"]
+    assert told["ERROR_MESSAGE"]
+    assert "t-1" not in told["ERROR_MESSAGE"]
+
+
+def test_a_dead_letter_queue_that_fails_fails_nothing_else(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone"
+    small = sandbox.queue("small", MaximumMessageSize="1024")
+    rule(sandbox, {"Arn": gone, "DeadLetterConfig": {"Arn": small}}, sandbox.queue())
+
+    identifier = put(sandbox, {"text": "x" * 2000})
+
+    assert len(bodies(sandbox)) == 1
+    assert f"event {identifier} is lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"EventBusName": "unknown"}, {"Time": 1e18}, {"Detail": "[" * 100_000 + "]" * 100_000}],
+)
+def test_a_call_that_is_refused_has_delivered_nothing(
+    sandbox: Sandbox, wrong: dict[str, Any]
+) -> None:
+    rule(sandbox, sandbox.queue())
+    entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
+    body = json.dumps({"Entries": [entry, {**entry, **wrong}]}).encode()
+
+    # By hand, since boto3 makes a date of the time.
+    headers = {
+        "X-Amz-Target": "AWSEvents.PutEvents",
+        "Content-Type": "application/x-amz-json-1.1",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=a/20260101/{REGION}/events/aws4_request, x",
+    }
+    with pytest.raises(HTTPError) as refused:
+        urlopen(Request(sandbox.url, body, headers))  # noqa: S310  loopback
+
+    refused.value.close()
+    assert refused.value.code == 400
+    assert not bodies(sandbox)
 
 
 @pytest.mark.parametrize(

@@ -310,11 +310,12 @@ def test_a_taken_port_is_one_clear_message() -> None:
     assert len(errors.splitlines()) == 1
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("ending", "verbose"), [(signal.SIGINT, "0"), (signal.SIGTERM, "1")])
 def test_ctrl_c_ends_everything_and_leaves_nothing_behind(
-    ending: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ending: signal.Signals, verbose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("VERBOSE", verbose)
     process = run_sandbox("up", "--port", "0")
     assert process.stdout
     url = None
@@ -333,7 +334,9 @@ def test_ctrl_c_ends_everything_and_leaves_nothing_behind(
     output, errors = process.communicate(timeout=30)
 
     assert (process.returncode, errors) == (0, "")
-    assert "batch delivered" in output, "the function's log is shown as it comes"
+    lines = [line for line in output.splitlines() if "Test message sent" in line]
+    assert len([line for line in lines if "direct" in line and "accepted" in line]) == 4
+    assert ("batch delivered" in output) == (verbose == "1"), "the function's log, if asked for"
     assert [child for child in children if Path(f"/proc/{child}").exists()] == []
     assert list(tmp_path.iterdir()) == []
 

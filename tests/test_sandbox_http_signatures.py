@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import socket
 import subprocess
 import time
 import uuid
@@ -462,3 +463,17 @@ def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
 
     assert (answer.status, b"no pages" in answer.body) == (403, True)
     assert not sandbox.invocations()
+
+
+def test_white_space_around_a_header_is_not_signed_and_not_told(sandbox: Sandbox, api: Api) -> None:
+    signed = api.signed(body=BODY, headers={**JSON, "Idempotency-Key": "a  b"})
+    host, _, port = api.host.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
+        lines = [f"POST {api.prefix}/messages HTTP/1.1", f"Host: {api.host}", "Connection: close"]
+        lines += [f"{name}:\t {value} \t" for name, value in signed.items()]
+        lines += [f"Content-Length: {len(BODY)} ", "", ""]
+        raw.sendall("\r\n".join(lines).encode() + BODY)
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert sandbox.event()["headers"]["idempotency-key"] == "a  b"

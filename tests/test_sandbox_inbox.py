@@ -351,6 +351,136 @@ def test_without_a_cursor_the_list_is_what_it_always_was(
     assert "card" not in listed["messages"][0]
 
 
+@pytest.mark.parametrize(
+    ("token", "named"),
+    [
+        ("any-device", "accepted"),
+        ("sandbox-unregistered", "dead_token"),
+        ("sandbox-bad-token", "invalid_token"),
+        ("sandbox-bad-credentials", "misconfigured"),
+        ("sandbox-rejected", "rejected"),
+        ("sandbox-opted-out", "opted_out"),
+        ("sandbox-duplicate", "duplicate"),
+        ("sandbox-throttled", "transient"),
+        ("sandbox-missing", "unknown"),
+    ],
+)
+def test_the_outcome_is_also_named_as_a_report_names_it(
+    pinpoint: PinpointClient, followed: Followed, token: str, named: str
+) -> None:
+    send(pinpoint, {token: "APNS", "other": "APNS"})
+    assert followed.read()[0]["outcome_in_report"] == named
+    listed = Followed(followed.url).tokens(outcome=named)
+    assert listed == ([token, "other"] if named == "accepted" else [token])
+
+
+def test_calls_that_are_refused_whole_are_listed_beside_the_pushes(
+    url: str, pinpoint: PinpointClient, followed: Followed
+) -> None:
+    send(pinpoint, {"a": "GCM"})
+    with pytest.raises(pinpoint.exceptions.ForbiddenException):
+        send(pinpoint, {"sandbox-call-403": "GCM", "b": "APNS"})
+    send(pinpoint, {"c": "GCM"})
+
+    assert followed.tokens() == ["a", "c"]
+    (refused,) = followed.last["refused"]
+    numbers = [message["number"] for message in Followed(url).read()]
+    assert numbers[0] < refused["number"] < numbers[1]
+    assert (refused["status"], refused["code"]) == (403, "ForbiddenException")
+    assert refused["outcome_in_report"] == "misconfigured"
+    assert (refused["application_id"], refused["door"]) == ("p", None)
+    assert refused["addresses"] == [
+        {"token": "sandbox-call-403", "service": "GCM"},
+        {"token": "b", "service": "APNS"},
+    ]
+    followed.read()
+    assert followed.last["refused"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, True),
+        ({"token": "b"}, True),
+        ({"token": "sandbox-accepted"}, False),
+        ({"service": "APNS"}, True),
+        ({"service": "ADM"}, False),
+        ({"outcome": "misconfigured"}, True),
+        ({"outcome": "rejected"}, False),
+        ({"door": "none"}, True),
+        ({"door": "queue"}, False),
+        ({"application_id": "p"}, True),
+        ({"application_id": "q"}, False),
+        ({"text": "CALL-403"}, True),
+        ({"text": "forbidden"}, True),
+        ({"text": "nobody"}, False),
+        ({"limit": 0}, False),
+    ],
+)
+def test_the_filters_choose_among_refused_calls_too(
+    pinpoint: PinpointClient, followed: Followed, query: dict[str, Any], found: bool
+) -> None:
+    with pytest.raises(pinpoint.exceptions.ForbiddenException):
+        send(pinpoint, {"sandbox-call-403": "GCM", "b": "APNS"})
+    followed.read(**query)
+    assert len(followed.last["refused"]) == found
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[", "[]", "7", '{"Addresses": []}', '{"Addresses": {"t": 1}}', "x" * 7_000_001]
+)
+def test_a_request_that_cannot_be_read_is_a_refused_call(
+    url: str, pinpoint: PinpointClient, followed: Followed, body: str
+) -> None:
+    signed = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/mobiletargeting/aws4_request, x"
+    headers = {**JSON, "Authorization": signed}
+    status, _ = call(url, "POST", "/v1/apps/p/messages", body, headers)
+    followed.read()
+    (refused,) = followed.last["refused"]
+    assert refused["status"] == status >= 400
+
+
+def test_a_call_through_a_project_that_is_not_there_is_a_refused_call(
+    url: str, pinpoint: PinpointClient, followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_service.options, "any_project", False)
+    with pytest.raises(pinpoint.exceptions.NotFoundException):
+        send(pinpoint, {"a": "GCM"}, project="gone")
+    followed.read()
+    (refused,) = followed.last["refused"]
+    assert (refused["application_id"], refused["code"]) == ("gone", "NotFoundException")
+    call(url, "POST", "/moto-api/reset")
+    Followed(url).read()
+    assert Followed(url).tokens() == []
+
+
+def test_clearing_may_keep_to_a_filter(
+    url: str, pinpoint: PinpointClient, followed: Followed
+) -> None:
+    send(pinpoint, {"a": "GCM", "b": "APNS", "sandbox-unregistered": "APNS"})
+    with pytest.raises(pinpoint.exceptions.ForbiddenException):
+        send(pinpoint, {"sandbox-call-403": "ADM"})
+    followed.read()
+    before = followed.last["clearings"]
+
+    def cleared(query: str) -> int:
+        status, answer = call(url, "DELETE", f"/sandbox/messages?{query}")
+        assert status == 200
+        return int(answer["cleared"])
+
+    assert cleared("service=APNS&outcome=accepted") == 1
+    assert cleared("text=nobody") == 0
+    assert Followed(url).tokens() == ["a", "sandbox-unregistered"]
+    followed.read()
+    assert followed.last["clearings"] > before
+    assert cleared("outcome=misconfigured&door=none") == 0
+    rest = Followed(url)
+    rest.read()
+    assert rest.last["refused"] == []
+    assert rest.last["calls"] == {"200": 1, "403": 1}
+    assert call(url, "DELETE", "/sandbox/messages?since=0")[0] == 400
+
+
 def test_what_is_cleared_is_older_than_the_oldest(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
@@ -439,6 +569,26 @@ def test_a_call_that_is_refused_whole_is_told_and_not_tried_again(
     assert answer["answer"]["Code"] == "InternalServerErrorException"
     assert followed.read() == []
     assert followed.last["calls"] == {"500": 1}
+
+
+def test_any_token_can_be_sent_a_text(
+    url: str, pinpoint: PinpointClient, followed: Followed
+) -> None:
+    wanted = {"token": "my-phone", "service": "APNS", "text": "Hello"}
+    status, answer = call(url, "POST", "/sandbox/send", json.dumps(wanted), JSON)
+    assert (status, answer["status"]) == (200, 200)
+    (message,) = followed.read()
+    assert (message["token"], message["card"]["text"]) == ("my-phone", "Hello")
+    for wrong in ({"text": ""}, {"text": 1}, {"token": ""}, {"title": "x"}):
+        body = json.dumps({**wanted, **wrong})
+        assert call(url, "POST", "/sandbox/send", body, JSON)[0] == 400
+
+
+def test_the_filters_are_told_with_their_values(url: str) -> None:
+    _, told = call(url, "GET", "/sandbox/filters")
+    assert told["services"] == list(CHANNELS)
+    assert "dead_token" in told["outcomes"]
+    assert told["doors"] == ["direct", "asynchronous", "queue", "eventbridge", "http", "none"]
 
 
 def test_a_button_sends_through_the_project_that_is_there(

@@ -161,6 +161,7 @@ def test_a_card_shows_what_the_phone_shows_and_what_became_of_it(page: Page) -> 
         "Link: https://www.example.com/17",
     ):
         assert part in phone
+    assert page.text(".named") == "dead_token"
     assert page.text(".outcome") == "PERMANENT_FAILURE 410 · Unregistered"
     assert "sandbox-unregistered" in page.text(".facts")
     assert not page.browser.find_elements(By.CSS_SELECTOR, "#pushes :is(img, a)")
@@ -226,6 +227,11 @@ def test_clearing_empties_page_and_sandbox_and_new_pushes_appear(page: Page) -> 
     page.send("any-phone", Title="Old", Body="x")
     page.shows("Old")
     page.find("#clear").click()
+    assert page.text("#question") == "Clear all pushes, calls and counts?"
+    page.find("#no").click()
+    page.shows("Old")
+    page.find("#clear").click()
+    page.find("#yes").click()
     page.shows()
     page.wait(lambda: "No push yet" in page.text("#empty"))
     assert f"AWS_ENDPOINT_URL_PINPOINT={page.url}" in page.text("#how")
@@ -250,9 +256,90 @@ def test_a_button_sends_to_its_token_and_tells_the_answer(page: Page) -> None:
     assert page.text(".outcome") == "PERMANENT_FAILURE 410 · BadDeviceToken"
     page.wait(lambda: page.text("#sent") == "sandbox-bad-token, APNS: 200 PERMANENT_FAILURE")
 
-    page.browser.find_element(By.XPATH, "//button[.='sandbox-call-403']").click()
-    page.wait(lambda: "403 ForbiddenException" in page.text("#sent"))
-    assert page.titles() == ["sandbox-bad-token"]
+
+@pytest.mark.parametrize(
+    ("token", "code", "outcome"),
+    [
+        ("sandbox-call-403", "403 ForbiddenException", "misconfigured"),
+        ("sandbox-call-429", "429 TooManyRequestsException", "transient"),
+        ("sandbox-call-500", "500 InternalServerErrorException", "transient"),
+    ],
+)
+def test_a_call_of_a_button_that_is_refused_whole_is_shown_as_such(
+    page: Page, token: str, code: str, outcome: str
+) -> None:
+    button = page.browser.find_element(By.XPATH, f"//button[.='{token}']")
+    button.click()
+    page.wait(lambda: code in page.text("#sent"))
+    beside = page.browser.execute_script("return arguments[0].nextElementSibling.id", button)
+    assert beside == "sent"
+
+    page.wait(lambda: page.browser.find_elements(By.CSS_SELECTOR, "#pushes .refused"))
+    assert page.titles() == []
+    assert page.text("#pushes .refusal") == code
+    assert "No device was sent anything" in page.text("#pushes .refused .text")
+    assert page.text("#pushes .named") == outcome
+    assert token in page.text("#pushes .facts")
+    assert not page.find("#empty").is_displayed()
+    page.send("fine", Title="Then this", Body="x")
+    page.shows("Then this")
+    assert page.text("#pushes li:last-child .refusal") == code
+
+
+def test_one_can_be_sent_to_any_token_with_any_text(page: Page) -> None:
+    Select(page.find("#sender")).select_by_visible_text("APNS")
+    page.find("#to").send_keys("my-own-phone")
+    page.find("#what").send_keys("Hello, phone")
+    page.find("#what").send_keys(Keys.ENTER)
+
+    page.shows("Sent from the inbox")
+    assert page.text("#pushes .text") == "Hello, phone"
+    assert "my-own-phone" in page.text(".facts")
+    page.wait(lambda: page.text("#sent") == "my-own-phone, APNS: 200 SUCCESSFUL")
+
+
+def test_outcome_and_entry_point_choose_and_clearing_keeps_to_the_choice(page: Page) -> None:
+    page.send("fine", Title="Arrived", Body="x")
+    page.send("sandbox-unregistered", Title="Not arrived", Body="x")
+    page.shows("Not arrived", "Arrived")
+
+    Select(page.find("#outcome")).select_by_visible_text("dead_token")
+    page.shows("Not arrived")
+    assert "outcome=dead_token" in page.find("#json").get_attribute("href")
+    page.find("#clear").click()
+    assert page.text("#question") == "Clear what fits outcome “dead_token”? All else stays."
+    page.find("#yes").click()
+    page.shows()
+
+    Select(page.find("#outcome")).select_by_visible_text("all")
+    page.shows("Arrived")
+    Select(page.find("#door")).select_by_visible_text("queue")
+    page.shows()
+    Select(page.find("#door")).select_by_visible_text("none")
+    page.shows("Arrived")
+
+
+def test_a_clearing_elsewhere_in_the_middle_of_the_list_is_followed(page: Page) -> None:
+    for title in ("First", "Second", "Third"):
+        page.send(title.lower(), Title=title, Body="x")
+    page.shows("Third", "Second", "First")
+    asked = Request(f"{page.url}/sandbox/messages?text=second", method="DELETE")  # noqa: S310  loopback
+    urlopen(asked).close()  # noqa: S310  loopback
+    page.shows("Third", "First")
+
+
+def test_what_the_platforms_show_besides_is_on_the_card(page: Page) -> None:
+    aps = {"alert": {"title": "T", "subtitle": "Below it"}, "interruption-level": "time-sensitive"}
+    page.send("a", "APNS", RawContent=json.dumps({"aps": aps}))
+    page.shows("T")
+    assert page.text(".subtitle") == "Below it"
+    assert "Interruption level: time-sensitive" in page.text(".extras")
+    android = {"channel_id": "orders", "color": "#ff8800"}
+    message = {"notification": {"title": "U"}, "android": {"notification": android}}
+    page.send("b", RawContent=json.dumps({"fcmV1Message": {"message": message}}))
+    page.shows("U", "T")
+    assert "Channel: orders" in page.text(".extras")
+    assert "Colour: #ff8800" in page.text(".extras")
 
 
 def test_what_a_push_says_is_text_and_never_runs_or_loads(page: Page) -> None:
@@ -331,8 +418,14 @@ def test_no_rule_of_accessibility_is_broken(
     page.send("sandbox-unregistered", "APNS", Title="T", Body="B")
     page.send("sandbox-throttled", "APNS", Title="T", Body="B")
     page.wait(lambda: len(page.titles()) == 5)
+    page.browser.execute_script("document.getElementById('sending').open = true")
+    page.browser.find_element(By.XPATH, "//button[.='sandbox-call-403']").click()
+    page.wait(lambda: page.browser.find_elements(By.CSS_SELECTOR, "#pushes .refused"))
     for summary in page.browser.find_elements(By.CSS_SELECTOR, "#pushes summary"):
         page.browser.execute_script("arguments[0].parentElement.open = true", summary)
+    assert faults() == []
+
+    page.find("#clear").click()
     assert faults() == []
 
 

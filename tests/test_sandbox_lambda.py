@@ -865,6 +865,48 @@ def test_a_function_is_run_by_what_happens_in_other_services(sandbox: Sandbox) -
     eventually(lambda: "news from the topic" in sandbox.functions.logs("told"))
 
 
+def test_a_subscriber_that_fails_fails_neither_the_publisher_nor_the_others(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    topics, queues = sandbox.client("sns"), sandbox.client("sqs")
+    topic = topics.create_topic(Name="t")["TopicArn"]
+    url = queues.create_queue(QueueName="told")["QueueUrl"]
+    account = f"{REGION}:123456789012"
+    for protocol, endpoint in (
+        ("sqs", f"arn:aws:sqs:{account}:gone"),
+        ("lambda", f"arn:aws:lambda:{account}:function:gone"),
+        ("lambda", f"arn:aws:lambda:{account}:function:x:y:z"),
+        ("sqs", f"arn:aws:sqs:{account}:told"),
+    ):
+        topics.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=endpoint)
+
+    topics.publish(TopicArn=topic, Message="news")
+
+    assert len(queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]) == 1
+    assert "function:gone got nothing" in caplog.text
+
+
+def test_a_subscriber_that_takes_its_time_holds_up_nobody(sandbox: Sandbox, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    code = f"""
+import os, time
+def handler(event, context):
+    while not os.path.exists({str(go)!r}):
+        time.sleep(0.01)
+    print("done at last")
+"""
+    sandbox.create("slow", code)
+    topics = sandbox.client("sns")
+    topic = topics.create_topic(Name="t")["TopicArn"]
+    arn = f"arn:aws:lambda:{REGION}:123456789012:function:slow"
+    topics.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn)
+
+    topics.publish(TopicArn=topic, Message="news")  # which would wait for the file for ever
+
+    go.touch()
+    eventually(lambda: "done at last" in sandbox.functions.logs("slow"))
+
+
 # The end.
 
 

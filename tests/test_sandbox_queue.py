@@ -19,6 +19,7 @@ from moto.sqs.models import Message, sqs_backends
 
 from sandbox.functions import queue_batches
 from sandbox.permissions.service import Call
+from sandbox.queues.in_moto import queue_of
 from tests.queued import ACCOUNT, NEEDED, REGION, Sandbox, eventually, running_sandbox
 from tests.stacks import output, outputs, refusal, resource, template
 
@@ -433,6 +434,85 @@ def test_what_lambda_refuses_of_a_mapping_is_refused(
     wanted = {"EventSourceArn": queue, "FunctionName": "f", **settings}
 
     assert reason in refusal(sandbox.client("lambda").create_event_source_mapping, **wanted)
+
+
+OTHER_SOURCES = [
+    ("dynamodb:us-east-1:123456789012:table/t/stream/2026-01-01T00:00:00.000", "DynamoDB streams"),
+    ("kinesis:us-east-1:123456789012:stream/s", "Kinesis streams"),
+    ("kafka:us-east-1:123456789012:cluster/c/1", "Amazon MSK"),
+    ("mq:us-east-1:123456789012:broker:b:1", "Amazon MQ"),
+    ("rds:us-east-1:123456789012:cluster:c", "Amazon DocumentDB"),
+    ("new:us-east-1:123456789012:x", "this service"),
+]
+
+
+@pytest.mark.parametrize(("source", "named"), OTHER_SOURCES)
+def test_a_mapping_of_anything_but_a_queue_is_refused_by_name(
+    sandbox: Sandbox, source: str, named: str
+) -> None:
+    sandbox.function()
+    table = {
+        "TableName": "t",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    }
+    tables = sandbox.client("dynamodb")
+    stream = tables.create_table(**table)["TableDescription"]["LatestStreamArn"]
+    arn = stream if source.startswith("dynamodb") else f"arn:aws:{source}"
+
+    why = refusal(
+        sandbox.client("lambda").create_event_source_mapping,
+        EventSourceArn=arn,
+        FunctionName="f",
+        StartingPosition="LATEST",
+    )
+
+    assert "InvalidParameterValueException" in why
+    assert f"SQS queues only, not of {named}" in why
+    tables.put_item(TableName="t", Item={"id": {"S": "1"}})
+    assert not sandbox.invocations()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"EventSourceArn": f"arn:aws:{OTHER_SOURCES[0][0]}"}, "DynamoDB streams"),
+        ({"SelfManagedEventSource": {"Endpoints": {}}}, "self-managed Apache Kafka"),
+    ],
+)
+def test_a_template_with_such_a_mapping_fails_and_names_it(
+    sandbox: Sandbox, settings: dict[str, Any], named: str
+) -> None:
+    resources = queue_stack()
+    mapping = resources["Mapping"]["Properties"]
+    del mapping["EventSourceArn"]
+    mapping.update(settings)
+
+    stack = deploy(sandbox, "create", resources)
+
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert named in stack["StackStatusReason"]
+
+
+def test_a_queue_that_cannot_be_worked_off_does_not_stop_the_others(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.function()
+    broken, queue = sandbox.queue("broken"), sandbox.queue()
+    sandbox.map(broken)
+    sandbox.map(queue)
+    found = queue_of(broken)
+    assert found is not None
+    vars(found)["visibility_timeout"] = "no number"
+
+    sandbox.send("broken", number=1)
+    eventually(lambda: "the sandbox failed with ValueError" in caplog.text)
+    sandbox.send(number=2)
+
+    (record,) = eventually(sandbox.records)
+    assert json.loads(record["body"]) == {"number": 2}
 
 
 # What the function's role may.

@@ -152,7 +152,8 @@ def test_a_body_in_chunks_arrives_whole(server: Server) -> None:
 
 def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
-        head = "PUT /sandbox/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue"
+        host = f"Host: localhost:{server.port}"
+        head = f"PUT /sandbox/x HTTP/1.1\r\n{host}\r\nContent-Length: 2\r\nExpect: 100-continue"
         raw.sendall(f"{head}\r\n\r\n".encode())
         assert raw.recv(100).startswith(b"HTTP/1.1 100 ")
 

@@ -20,13 +20,15 @@ _UNSET: Final[Mapping[str, Any]] = {
 }
 """The settings that can be changed, and what each is where a template leaves it out."""
 
+_SOURCES: Final = ("EventSourceArn", "SelfManagedEventSource")
+
 
 class EventSourceMapping(Resource):
     """A mapping, which ``sandbox.functions`` works with while it is installed."""
 
     type_name = "AWS::Lambda::EventSourceMapping"
-    required = ("EventSourceArn", "FunctionName")
-    replaced_by = ("EventSourceArn",)
+    required = ("FunctionName",)
+    replaced_by = _SOURCES
     attribute_names = ("Id", "EventSourceMappingArn")
 
     _uuid: str
@@ -34,7 +36,7 @@ class EventSourceMapping(Resource):
     def create(self) -> None:
         """Make it."""
         spec = {
-            "EventSourceArn": self.properties["EventSourceArn"],
+            **{name: self.properties.get(name) for name in _SOURCES},
             "Tags": self.tags,
             **self._settings(),
         }

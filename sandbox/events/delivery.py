@@ -3,6 +3,9 @@
 moto's own hands a queue an event without its account, mangles text such as ``<id>`` in it,
 knows no functions, and asks neither whether a rule is enabled nor how large an event is. Its
 other targets stay moto's, and so does its comparison with a rule's pattern.
+
+PutEvents succeeds once EventBridge has the events. What fails after that is the failure of one
+rule or one target, and must not let a client send all events again.
 """
 
 from __future__ import annotations
@@ -17,10 +20,15 @@ from typing import Any, Final
 from moto.awslambda.exceptions import LambdaClientError
 from moto.events.exceptions import ValidationException
 from moto.events.models import EventsBackend, Rule
-from moto.events.utils import EventTemplateParser
 from moto.sqs.exceptions import SQSException
 
 from sandbox.doors import EVENTBRIDGE
+from sandbox.events.target_input import (
+    NoJsonError,
+    as_json,
+    target_input,
+    undefined_variables,
+)
 from sandbox.queues.in_moto import put, queue_of
 
 REQUEST_LIMIT: Final = 1024 * 1024
@@ -51,75 +59,57 @@ def corrections(invoke_later: InvokeLater) -> list[tuple[type, str, Any]]:
     """Make the methods that put this right: the class of moto's, the name, the new one."""
     return [
         (Rule, "send_to_targets", _sending(Rule.send_to_targets, invoke_later)),
-        (EventsBackend, "put_events", _within_limit(EventsBackend.put_events)),
+        (EventsBackend, "put_targets", _understood(EventsBackend.put_targets)),
+        (EventsBackend, "put_events", _checked(EventsBackend.put_events)),
     ]
 
 
 def as_aws_tells_it(event: Mapping[str, Any]) -> dict[str, Any]:
     """Make the event that a target gets of what moto passes around."""
     told = {part: event[part] for part in _PARTS}
-    time = event["time"]
-    if not isinstance(time, str):
-        time = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {**told, "time": time}
+    return {**told, "time": _iso_8601(event["time"])}
+
+
+def _iso_8601(time: str | float) -> str:
+    if isinstance(time, str):
+        return time
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _sending(motos: Any, invoke_later: InvokeLater) -> Any:
+    ways = {"sqs": _to_queue, "lambda": _to_function(invoke_later)}
+
     def send_to_targets(
         self: Rule, original_event: Mapping[str, Any], transform_input: bool = True
     ) -> None:
         event = as_aws_tells_it(original_event)
-        # A rule without a pattern is a schedule, for which moto takes every event.
-        if self.state != "ENABLED" or not self.event_pattern.get_pattern():
+        if not _fits(self, event):
             return
-        if not self.event_pattern.matches_event(event):  # type: ignore[arg-type]  # it is one
-            return
-        others = copy.copy(self)
-        others.targets = []
+        ingestion_time = _iso_8601(original_event.get("ingestion-time", event["time"]))
         for target in list(self.targets):
-            service = target["Arn"].split(":")[2]
-            if service == "sqs":
-                _deliver(self, target, event, _to_queue)
-            elif service == "lambda":
-                _deliver(self, target, event, _to_function(invoke_later))
-            else:
-                others.targets.append(target)
-        if others.targets:
-            motos(others, original_event, transform_input)
+            hand_over = ways.get(target["Arn"].split(":")[2])
+            try:
+                if hand_over is not None:
+                    hand_over(target, target_input(target, event, self.arn, ingestion_time))
+                else:
+                    others = copy.copy(self)
+                    others.targets = [target]
+                    motos(others, copy.deepcopy(original_event), transform_input)
+            except Exception as failure:  # noqa: BLE001  whatever it is, it is this target's alone
+                _keep(self, target, event, failure)
 
     return send_to_targets
 
 
-def _deliver(
-    rule: Rule,
-    target: Mapping[str, Any],
-    event: Mapping[str, Any],
-    hand_over: Callable[[Mapping[str, Any], str], None],
-) -> None:
+def _fits(rule: Rule, event: Mapping[str, Any]) -> bool:
+    # A rule without a pattern is a schedule, for which moto takes every event.
+    if rule.state != "ENABLED" or not rule.event_pattern.get_pattern():
+        return False
     try:
-        hand_over(target, _input(target, event))
-    except _UndeliverableError as failure:
-        _bury(rule, target, event, failure)
-
-
-def _input(target: Mapping[str, Any], event: Mapping[str, Any]) -> str:
-    """Give what the target asks for of an event: all of it, a part, or something else."""
-    if "Input" in target:
-        return str(target["Input"])
-    if "InputTransformer" in target:
-        transformer = target["InputTransformer"]
-        # moto's own, which reads nothing but JSON.
-        return _json(
-            EventTemplateParser.parse(
-                transformer["InputTemplate"],
-                transformer.get("InputPathsMap", {}),
-                {**event, "ingestion-time": event["time"]},  # type: ignore[typeddict-item]  # it is one
-            )
-        )
-    part: Any = event
-    for key in target.get("InputPath", "$").split(".")[1:]:
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return _json(part)
+        return bool(rule.event_pattern.matches_event(event))  # type: ignore[arg-type]  # it is one
+    except Exception:  # moto fails on some patterns, which must not keep other rules from the event
+        _logger.exception("event %s: the pattern of %s failed", event["id"], rule.arn)
+        return False
 
 
 def _to_queue(target: Mapping[str, Any], body: str) -> None:
@@ -144,34 +134,73 @@ def _to_function(invoke_later: InvokeLater) -> Callable[[Mapping[str, Any], str]
     return hand_over
 
 
-def _bury(
-    rule: Rule, target: Mapping[str, Any], event: Mapping[str, Any], failure: _UndeliverableError
+def _keep(
+    rule: Rule, target: Mapping[str, Any], event: Mapping[str, Any], failure: Exception
 ) -> None:
     """Put an event into the target's dead-letter queue, as it came."""
-    arn = target.get("DeadLetterConfig", {}).get("Arn", "")
-    queue = queue_of(arn)
-    if queue is None:
-        _logger.warning(
-            "event %s is lost: %s (%s), and no dead-letter queue",
-            *(event["id"], failure, failure.code),
-        )
-        return
+    code, message = _told(failure)
     told = {
         "RULE_ARN": rule.arn,
         "TARGET_ARN": target["Arn"],
-        "ERROR_CODE": failure.code,
-        "ERROR_MESSAGE": str(failure),
+        "ERROR_CODE": code,
+        "ERROR_MESSAGE": message,
     }
-    attributes = {
-        name: {"DataType": "String", "StringValue": value} for name, value in told.items()
-    }
-    put(queue, _json(event), door=EVENTBRIDGE, message_attributes=attributes)
+    try:
+        queue = queue_of(target.get("DeadLetterConfig", {}).get("Arn", ""))
+        if queue is None:
+            lost = "no dead-letter queue"
+        else:
+            attributes = {
+                name: {"DataType": "String", "StringValue": value} for name, value in told.items()
+            }
+            put(queue, as_json(event), door=EVENTBRIDGE, message_attributes=attributes)
+            return
+    except Exception as refused:  # noqa: BLE001  of a queue that does not take it
+        lost = f"the dead-letter queue failed: {type(refused).__name__}"
+    _logger.warning("event %s is lost: %s (%s), and %s", event["id"], message, code, lost)
 
 
-def _within_limit(motos: Any) -> Any:
+def _told(failure: Exception) -> tuple[str, str]:
+    """Give EventBridge's code for a failure, and a message that holds nothing of the event."""
+    if isinstance(failure, _UndeliverableError):
+        return failure.code, str(failure)
+    if isinstance(failure, NoJsonError):
+        return "INVALID_PARAMETER", str(failure)
+    if isinstance(failure, NotImplementedError):
+        return "INVALID_PARAMETER", "The sandbox does not have targets of this kind."
+    return "ERROR_FROM_TARGET", f"The target failed with {type(failure).__name__}."
+
+
+def _understood(motos: Any) -> Any:
+    def put_targets(
+        self: EventsBackend, name: str, event_bus_arn: str | None, targets: list[dict[str, Any]]
+    ) -> Any:
+        for target in targets:
+            undefined = undefined_variables(target.get("InputTransformer") or {})
+            if undefined:
+                raise ValidationException(
+                    f"InputTemplate for target {target['Id']} has variables that InputPathsMap"
+                    f" does not define: {', '.join(undefined)}."
+                )
+        return motos(self, name, event_bus_arn, targets)
+
+    return put_targets
+
+
+def _checked(motos: Any) -> Any:
     def put_events(self: EventsBackend, events: list[dict[str, Any]]) -> Any:
         if sum(map(_size, events)) > REQUEST_LIMIT:
             raise ValidationException("Total size of the entries in the request is over the limit.")
+        # moto delivers entry by entry: what makes it fail is looked for before the first one.
+        for entry in events:
+            self.describe_event_bus(self._normalize_event_bus_arn(entry.get("EventBusName")))
+            try:
+                _iso_8601(entry.get("Time", 0))
+                json.loads(entry.get("Detail") or "{}")
+            except (OverflowError, OSError, TypeError, RecursionError):
+                raise ValidationException("Time or Detail of an entry is not usable.") from None
+            except ValueError:  # moto's to tell, for this entry alone
+                continue
         return motos(self, events)
 
     return put_events
@@ -181,7 +210,3 @@ def _size(entry: Mapping[str, Any]) -> int:
     texts = [entry.get(name) or "" for name in ("Source", "DetailType", "Detail")]
     texts += entry.get("Resources") or []
     return sum(len(str(text).encode()) for text in texts) + _TIME_BYTES * ("Time" in entry)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -23,6 +23,16 @@ NEEDED: Final = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 _MOST_AT_ONCE: Final = 10  # messages of one ReceiveMessage
 _CONCURRENCY: Final = range(2, 1001)
 
+_SERVICES: Final = {
+    "dynamodb": "DynamoDB streams",
+    "kinesis": "Kinesis streams",
+    "kafka": "Amazon MSK",
+    "mq": "Amazon MQ",
+    "rds": "Amazon DocumentDB",
+}
+_OTHER_SOURCES: Final = {"SelfManagedEventSource": "self-managed Apache Kafka"}
+"""Sources without an ARN, by the parameter that names them."""
+
 May = Callable[[str, str, str], bool]
 """Tells whether a role, by its ARN, may do an action on a resource."""
 
@@ -55,6 +65,7 @@ def _creating(may: May) -> Any:
     motos = LambdaBackend.create_event_source_mapping
 
     def create(self: LambdaBackend, spec: dict[str, Any]) -> EventSourceMapping:
+        _refuse_other_sources(spec)
         queue = queue_of(str(spec.get("EventSourceArn", "")))
         if queue is None or not spec.get("FunctionName"):
             return motos(self, spec)
@@ -137,6 +148,23 @@ def _known(backend: LambdaBackend, uuid: str) -> EventSourceMapping:
             404, "ResourceNotFoundException", "The resource you requested does not exist."
         )
     return mapping
+
+
+def _refuse_other_sources(spec: dict[str, Any]) -> None:
+    """Refuse what is no queue, which moto would take, or run within the caller's own request."""
+    arn = str(spec.get("EventSourceArn") or "")
+    if arn.startswith("arn:"):
+        service = arn.split(":")[2] if arn.count(":") > 1 else ""
+    else:
+        service = next((name for name in _OTHER_SOURCES if spec.get(name)), "")
+        if not service:
+            return  # there is no source, which is moto's to refuse
+    if service != "sqs":
+        named = _SERVICES.get(service) or _OTHER_SOURCES.get(service) or "this service"
+        raise _invalid(
+            "The sandbox runs event source mappings of SQS queues only, not of "
+            f"{named}: leave this mapping out, or invoke the function with such an event."
+        )
 
 
 def _check(spec: dict[str, Any], queue: Queue, function: LambdaFunction) -> None:

@@ -88,7 +88,10 @@ class EventSources:
             moves.advance_all()
             for backend, mapping in _mappings():
                 if mapping.enabled and not self._stopping.is_set():
-                    self._look_after(backend, mapping)
+                    try:
+                        self._look_after(backend, mapping)
+                    except Exception as fault:  # noqa: BLE001  the other mappings' poller goes on
+                        self._rest(mapping, f"the sandbox failed with {type(fault).__name__}")
 
     def _look_after(self, backend: LambdaBackend, mapping: EventSourceMapping) -> None:
         queue = queue_of(mapping.event_source_arn)

@@ -20,7 +20,12 @@ from moto.awslambda.responses import LambdaResponse
 
 from sandbox.doors import EVENTBRIDGE
 from sandbox.events import delivery
-from sandbox.functions import configuration, event_invoke_configs, event_source_mappings
+from sandbox.functions import (
+    configuration,
+    event_invoke_configs,
+    event_source_mappings,
+    subscribers,
+)
 
 if TYPE_CHECKING:
     from sandbox.functions.service import InvocationResult, LambdaService
@@ -46,6 +51,7 @@ def replace(service: LambdaService, may: event_source_mappings.May) -> Callable[
             *event_invoke_configs.corrections(),
             *event_source_mappings.corrections(may),
             *delivery.corrections(_event_door(service)),
+            *subscribers.corrections(),
         )
     ]
     for owner, name, _, new in methods:
@@ -146,18 +152,7 @@ def _event_door(service: LambdaService) -> delivery.InvokeLater:
 
 
 def _internal_doors(service: LambdaService) -> list[tuple[type, str, Any]]:
-    """Make what moto's other services call: SNS, EventBridge, S3, Secrets Manager."""
-
-    def run(
-        account_id: str, region: str, name: str, qualifier: str | None, body: str | bytes | None
-    ) -> InvocationResult:
-        return service.invoke(
-            name,
-            body.encode() if isinstance(body, str) else body or b"",
-            qualifier=qualifier,
-            account_id=account_id,
-            region=region,
-        )
+    """Make what moto's other services call."""
 
     def of_backend(
         self: LambdaBackend,
@@ -167,20 +162,33 @@ def _internal_doors(service: LambdaService) -> list[tuple[type, str, Any]]:
         headers: Any,
         response_headers: Any,
     ) -> bytes:
-        result = run(self.account_id, self.region_name, function_name, qualifier, body)
-        return _told(result, response_headers)
+        # Secrets Manager, which goes on with the next step when this one is done.
+        result = service.invoke(
+            function_name,
+            _bytes(body),
+            qualifier=qualifier,
+            account_id=self.account_id,
+            region=self.region_name,
+        )
+        if result.failed:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return result.payload
 
     def of_function(
         self: LambdaFunction, body: str | bytes | None, headers: Any, response_headers: Any
     ) -> bytes:
-        version = str(self.version)
-        result = run(self.account_id, self.region, self.function_name, version, body)
-        return _told(result, response_headers)
+        # SNS, S3 and log groups, which invoke asynchronously: nobody waits for the function.
+        service.invoke_later(
+            self.function_name,
+            _bytes(body),
+            qualifier=str(self.version),
+            account_id=self.account_id,
+            region=self.region,
+        )
+        return b""
 
     return [(LambdaBackend, "invoke", of_backend), (LambdaFunction, "invoke", of_function)]
 
 
-def _told(result: InvocationResult, response_headers: Any) -> bytes:
-    if result.failed:
-        response_headers["x-amz-function-error"] = "Unhandled"
-    return result.payload
+def _bytes(body: str | bytes | None) -> bytes:
+    return body.encode() if isinstance(body, str) else body or b""

@@ -11,11 +11,12 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from threading import Condition
 
 from sandbox.doors import DIRECT
-from sandbox.loopback import ADDRESS, LoopbackServer
+from sandbox.loopback import ADDRESS, LoopbackServer, refusal_reason
 
 # "6 MB" to the byte, as Lambda's own error message gives it.
 RESPONSE_LIMIT = 6_291_556
@@ -150,6 +151,15 @@ class _RuntimeRequests(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     disable_nagle_algorithm = True
+
+    def parse_request(self) -> bool:
+        """Read a request's head, and refuse a web page, which may have found the port."""
+        if not super().parse_request():
+            return False
+        refusal = refusal_reason(self.headers, self.path, self.server.port)
+        if refusal is not None:
+            self.send_error(HTTPStatus.FORBIDDEN, explain=refusal)
+        return refusal is None
 
     def do_GET(self) -> None:
         if self.path != "/2018-06-01/runtime/invocation/next":

@@ -45,6 +45,8 @@ class Card:
         What kind of phone, and ``provider`` who hands it over.
     form
         In whose words the message is: the API's own fields, or which raw content.
+    interruption_level
+        Of APNs; ``channel`` and ``color`` of Android.
     silent
         Whether nothing is shown, because that is asked for.
     data
@@ -65,6 +67,9 @@ class Card:
     sound: str | None = None
     action: str | None = None
     link: str | None = None
+    interruption_level: str | None = None
+    channel: str | None = None
+    color: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -170,6 +175,7 @@ def _of_apns(blank: Card, payload: Mapping[str, Any]) -> Card:
         sound=sound if isinstance(sound, str) else _text(_members(sound), "name"),
         action=_text(aps, "category"),
         link=_text(_members(data.get("pinpoint")), "deeplink", "url"),
+        interruption_level=_text(aps, "interruption-level"),
         data=_texts({key: value for key, value in payload.items() if key != "aps"}),
     )
     available = _number(aps.get("content-available"))
@@ -198,6 +204,8 @@ def _of_notification(blank: Card, message: Mapping[str, Any]) -> Card:
         sound=_text(notification, "sound"),
         action=_text(notification, "click_action") or _text(data, "action"),
         link=_text(data, "url") or _text(web, "link"),
+        channel=_text(notification, "channel_id", "android_channel_id"),
+        color=_text(notification, "color"),
         data=_texts(data),
     )
 

@@ -2,8 +2,9 @@
 
 Every inbox hangs on moto's own object for a Pinpoint project, so that accounts and regions
 stay apart and moto's reset, or deleting the project, forgets it. It holds the last
-``KEPT`` pushes of its project and counts those it dropped for them. Who reads it is told by
-``listing`` and ``pages``.
+``KEPT`` pushes of its project and counts those it dropped for them. Calls that were refused
+whole are kept beside them, those for a project that does not exist on moto's object for the
+region. Who reads it is told by ``listing`` and ``pages``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from moto.core.base_backend import backend_lock
-from moto.pinpoint.models import App, pinpoint_backends
+from moto.pinpoint.models import App, PinpointBackend, pinpoint_backends
 
 KEPT: Final = 10_000
+REFUSALS_KEPT: Final = 1_000
 _ATTRIBUTE: Final = "push_sandbox_inbox"
+_Kept = TypeVar("_Kept")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,28 @@ class Push:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One SendMessages call that the API refused as a whole: no device was sent anything.
+
+    Attributes
+    ----------
+    status, code, reason
+        The answer.
+    addresses
+        Token and service of each address, as far as the request could be read.
+    """
+
+    time: str
+    door: str | None
+    application_id: str
+    request_id: str
+    status: int
+    code: str
+    reason: str
+    addresses: tuple[tuple[str, str], ...]
+
+
 class Numbers:
     """Numbers of pushes in the order of arrival, over all projects.
 
@@ -87,7 +112,7 @@ class Contents(NamedTuple):
 
     Attributes
     ----------
-    pushes
+    pushes, refusals
         Copied, with their numbers.
     oldest
         The lowest number of all that is kept, whether it was asked for or not.
@@ -96,6 +121,7 @@ class Contents(NamedTuple):
     """
 
     pushes: list[tuple[int, Push]]
+    refusals: list[tuple[int, Refusal]]
     calls: Counter[int]
     oldest: int | None
     kept: int
@@ -108,6 +134,7 @@ class Inbox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pushes: deque[tuple[int, Push]] = deque(maxlen=KEPT)
+        self._refusals: deque[tuple[int, Refusal]] = deque(maxlen=REFUSALS_KEPT)
         self._dropped = 0
         self._calls: Counter[int] = Counter()
         self._attempts: Counter[tuple[str, str]] = Counter()
@@ -131,36 +158,66 @@ class Inbox:
             self._dropped += max(0, len(self._pushes) + len(pushes) - KEPT)
             self._pushes.extend(numbered)
 
+    def refuse(self, refusal: Refusal) -> None:
+        """Take in a call that was refused whole."""
+        with self._lock:
+            self._refusals.append((numbers.take(1)[0], refusal))
+
     def clear(self) -> int:
-        """Forget pushes, calls and attempts; return how many pushes there were."""
+        """Forget all there is; return how many pushes there were."""
         with self._lock:
             count = len(self._pushes)
             self._pushes.clear()
+            self._refusals.clear()
             self._dropped = 0
             self._calls.clear()
             self._attempts.clear()
             return count
 
-    def contents(self, since: int = 0) -> Contents:
-        """Return what there is, of the pushes those with a number after ``since``."""
+    def forget(self, is_push: Callable[[Push], bool], is_refusal: Callable[[Refusal], bool]) -> int:
+        """Forget some pushes and refusals, and no calls and attempts; return how many pushes."""
         with self._lock:
-            newest_first = takewhile(lambda numbered: numbered[0] > since, reversed(self._pushes))
-            pushes = list(newest_first)[::-1]
-            oldest = self._pushes[0][0] if self._pushes else None
-            return Contents(pushes, Counter(self._calls), oldest, len(self._pushes), self._dropped)
+            kept = [each for each in self._pushes if not is_push(each[1])]
+            count = len(self._pushes) - len(kept)
+            self._pushes = deque(kept, maxlen=KEPT)
+            refusals = [each for each in self._refusals if not is_refusal(each[1])]
+            self._refusals = deque(refusals, maxlen=REFUSALS_KEPT)
+            return count
+
+    def contents(self, since: int = 0) -> Contents:
+        """Return what there is, of pushes and refusals those with a number after ``since``."""
+        with self._lock:
+            oldest = min(
+                (kept[0][0] for kept in (self._pushes, self._refusals) if kept), default=None
+            )
+            return Contents(
+                _after(since, self._pushes),
+                _after(since, self._refusals),
+                Counter(self._calls),
+                oldest,
+                len(self._pushes),
+                self._dropped,
+            )
 
 
-def inbox_of(app: App) -> Inbox:
-    """Return the inbox of a project; the first push makes it."""
-    inbox: Inbox = vars(app).setdefault(_ATTRIBUTE, Inbox())  # atomic, so no two threads make two
+def _after(since: int, numbered: deque[tuple[int, _Kept]]) -> list[tuple[int, _Kept]]:
+    newest_first = takewhile(lambda each: each[0] > since, reversed(numbered))
+    return list(newest_first)[::-1]
+
+
+def inbox_of(owner: App | PinpointBackend) -> Inbox:
+    """Return the inbox of a project, or of calls to no project; the first push makes it."""
+    inbox: Inbox = vars(owner).setdefault(_ATTRIBUTE, Inbox())  # atomic, so no two make two
     return inbox
 
 
 def every_inbox() -> Iterator[Inbox]:
     """Go through the inboxes of all projects, accounts and regions."""
     with backend_lock:
-        backends = [backend for _, _, backend in pinpoint_backends.iter_backends()]
+        backends: list[Any] = [backend for _, _, backend in pinpoint_backends.iter_backends()]
     for backend in backends:
+        if _ATTRIBUTE in vars(backend):
+            yield inbox_of(backend)
         # The vars of a backend that is being reset are empty for a moment.
         for app in list(vars(backend).get("apps", {}).values()):
             yield inbox_of(app)

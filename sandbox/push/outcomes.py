@@ -1,10 +1,18 @@
-"""What became of a push, in one line: the provider's own word out of all that the API answers."""
+"""The outcome of a push: in one line of the provider's words, and as a report names it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+from push_sender.judge import judge, judge_refusal
+from push_sender.outcomes import Outcome
+
+IN_REPORTS: Final = tuple(
+    str(outcome) for outcome in Outcome if outcome not in (Outcome.UNSENT, Outcome.REQUEUED)
+)
+"""The outcomes that a call to the push service can have."""
 
 
 def outcome(answer: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -28,6 +36,16 @@ def outcome(answer: Mapping[str, Any] | None) -> dict[str, Any]:
         "code": answer["StatusCode"],
         "reason": _providers_word(text) or text,
     }
+
+
+def outcome_in_report(answer: Mapping[str, Any] | None) -> str:
+    """Name the outcome that a report has for this answer, if it is the last one."""
+    return str(judge(answer).outcome)
+
+
+def outcome_of_refusal(code: str, status: int, reason: str) -> str:
+    """Name the outcome that a report has for each address of a call that was refused whole."""
+    return str(judge_refusal(code, status, reason).outcome)
 
 
 def _providers_word(status_message: str) -> str | None:

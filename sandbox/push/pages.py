@@ -18,8 +18,8 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox.loopback import ADDRESS
 from sandbox.push import devices
-from sandbox.push.listing import BadQueryError, clearing, listing
-from sandbox.push.sending import send_well_known
+from sandbox.push.listing import BadQueryError, clearing, filters, listing
+from sandbox.push.sending import send
 
 PAGE: Final = "/sandbox/"
 PAGE_FOLDER: Final = Path(__file__).parent / "page"
@@ -54,6 +54,12 @@ def _tokens(request: Request) -> dict[str, Any]:
     return {"tokens": devices.table()}
 
 
+def _filters(request: Request) -> dict[str, Any]:
+    if request.args:
+        raise BadQueryError("takes no filter")
+    return filters()
+
+
 def _send(request: Request) -> dict[str, Any]:
     # Of its own making, not as the request says it: that may name any host.
     url = f"http://{ADDRESS}:{request.environ['SERVER_PORT']}"
@@ -61,7 +67,7 @@ def _send(request: Request) -> dict[str, Any]:
         wanted = json.loads(request.get_data())
     except (ValueError, RecursionError):
         raise BadQueryError("takes JSON") from None
-    return send_well_known(url, wanted)
+    return send(url, wanted)
 
 
 _JSON: Final[Mapping[str, Mapping[str, Callable[[Request], dict[str, Any]]]]] = {
@@ -70,6 +76,7 @@ _JSON: Final[Mapping[str, Mapping[str, Callable[[Request], dict[str, Any]]]]] = 
         "DELETE": lambda request: clearing(request.args),
     },
     f"{PAGE}tokens": {"GET": _tokens},
+    f"{PAGE}filters": {"GET": _filters},
     f"{PAGE}send": {"POST": _send},
 }
 

@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from botocore.validate import ParamValidator
@@ -89,6 +90,21 @@ def checked(body: bytes, model: OperationModel) -> dict[str, Any]:
         raise RefusedError("BadRequestException", "; ".join(faults)[:_LONGEST_FAULT])
     result: dict[str, Any] = understood
     return result
+
+
+def addresses_in(body: bytes) -> tuple[tuple[str, str], ...]:
+    """Give token and service of each address of a request that was refused, if it can be read."""
+    try:
+        request = json.loads(body) if len(body) <= LARGEST_BODY else None
+    except (ValueError, RecursionError):
+        return ()
+    addresses = request.get("Addresses") if isinstance(request, dict) else None
+    if not isinstance(addresses, dict):
+        return ()
+    return tuple(
+        (token, str(address.get("ChannelType", "")) if isinstance(address, dict) else "")
+        for token, address in islice(addresses.items(), MOST_ADDRESSES)
+    )
 
 
 def _understood(value: Any, shape: Any, path: str, faults: list[str]) -> Any:

@@ -1,12 +1,13 @@
-"""A push to a well-known token, sent as any program sends one: for the page's buttons."""
+"""A push that is sent as any program sends one: for the page's buttons and its form."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
 from boto3.session import Session
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.pinpoint.models import pinpoint_backends
 
@@ -22,7 +23,7 @@ _ONE_TRY: Final = Config(
 )
 
 
-def send_well_known(url: str, wanted: Any) -> dict[str, Any]:
+def send(url: str, wanted: Any) -> dict[str, Any]:
     """Make one SendMessages call, and tell how it was answered.
 
     Parameters
@@ -30,17 +31,23 @@ def send_well_known(url: str, wanted: Any) -> dict[str, Any]:
     url
         Of this sandbox.
     wanted
-        The ``token`` and the ``service``, as the page names them.
+        The ``token`` and the ``service``, as the page names them, and a ``text``, without
+        which the token must be a well-known one.
 
     Raises
     ------
     BadQueryError
-        If the token is not a well-known one, the service none, or there is no project.
+        If it is not such an object, or there is no project.
     """
-    token, service = _understood(wanted)
+    token, service, text = _understood(wanted)
     row = well_known(token)
-    if row is None or service not in CHANNELS:
-        raise BadQueryError(f"takes a well-known token, and a service of {', '.join(CHANNELS)}")
+    if text is None and row is not None:
+        text = row.meaning
+    if not token or not text or service not in CHANNELS:
+        raise BadQueryError(
+            f"takes a well-known token, or any token with a text, and a service of"
+            f" {', '.join(CHANNELS)}"
+        )
     # A session of its own: the module's shared one is not for threads.
     client = Session().client(
         "pinpoint",
@@ -50,7 +57,8 @@ def send_well_known(url: str, wanted: Any) -> dict[str, Any]:
         aws_secret_access_key="sandbox",  # noqa: S106  the sandbox knows no other
         config=_ONE_TRY,
     )
-    message: Any = {CHANNELS[service].message: {"Title": token, "Body": row.meaning}}
+    title = token if row is not None else "Sent from the inbox"
+    message: Any = {CHANNELS[service].message: {"Title": title, "Body": text}}
     address: Any = {"ChannelType": service}
     try:
         answer = client.send_messages(
@@ -60,16 +68,23 @@ def send_well_known(url: str, wanted: Any) -> dict[str, Any]:
     except ClientError as refused:
         status = refused.response["ResponseMetadata"]["HTTPStatusCode"]
         return {"status": status, "answer": refused.response["Error"]}
+    except BotoCoreError as failed:  # no answer in time, or none that can be read
+        why = {"Code": type(failed).__name__, "Message": "The call got no answer."}
+        return {"status": HTTPStatus.GATEWAY_TIMEOUT, "answer": why}
     finally:
         client.close()
     return {"status": 200, "answer": answer["MessageResponse"]}
 
 
-def _understood(wanted: Any) -> tuple[str, str]:
+def _understood(wanted: Any) -> tuple[str, str, str | None]:
     match wanted:
-        case {"token": str(token), "service": str(service), **others} if not others:
-            return token, service
-    raise BadQueryError("takes a token and a service, as one JSON object")
+        case {"token": str(token), "service": str(service), "text": str(text), **others}:
+            if not others:
+                return token, service, text
+        case {"token": str(token), "service": str(service), **others}:
+            if not others:
+                return token, service, None
+    raise BadQueryError("takes a token, a service and perhaps a text, as one JSON object")
 
 
 def _project() -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,9 +23,9 @@ from moto.pinpoint.models import App
 from moto.pinpoint.responses import PinpointResponse
 
 from sandbox.doors import door_of
-from sandbox.push import devices
+from sandbox.push import devices, retired
 from sandbox.push.devices import CHANNELS, CallRefused
-from sandbox.push.inbox import Inbox, Push, inbox_of
+from sandbox.push.inbox import Inbox, Push, Refusal, inbox_of
 
 # Channels are set up through this module, too: the names are part of what it offers.
 from sandbox.push.projects import add_project
@@ -34,6 +34,7 @@ from sandbox.push.projects import enable_channel as enable_channel
 from sandbox.push.projects import update_channel as update_channel
 from sandbox.push.requests import (
     RefusedError,
+    addresses_in,
     body_shape,
     channel_messages,
     checked,
@@ -53,10 +54,13 @@ class Options:
         Seconds that every SendMessages call takes, on top of what its devices ask for.
     any_project
         Whether a project that nobody has made is there all the same, from its first use on.
+    on_arrival
+        Called with each push, and with each call that was refused whole.
     """
 
     latency: float = 0.0
     any_project: bool = False
+    on_arrival: Callable[[Push | Refusal], None] = lambda _: None
 
 
 options: Final = Options()
@@ -70,6 +74,10 @@ def install() -> None:
     for path in ("messages", "channels", "channels/(?P<channel_type>[^/]+)"):
         address = "{0}/v1/apps/(?P<app_id>[^/]+)/" + path + "$"
         urls.url_paths[address] = PushResponse.dispatch
+    for path in retired.other_operations().values():
+        urls.url_paths["{0}" + path + "$"] = PushResponse.dispatch
+    # Its pattern is open at the end, and would take what is sent to /events.
+    urls.url_paths.pop("{0}/v1/apps/(?P<app_id>[^/]+)/eventstream", None)
 
 
 class PushResponse(PinpointResponse):
@@ -87,6 +95,9 @@ class PushResponse(PinpointResponse):
         """Answer a request, or refuse it in the shape of the real API."""
         request_id = self.request_id = str(uuid.uuid4())
         try:
+            gone = retired.why_not(self._get_action())
+            if gone is not None:
+                raise RefusedError("MethodNotAllowedException", gone)
             status, headers, body = super().call_action()
         except RefusedError as refused:
             status = refused.status
@@ -101,18 +112,37 @@ class PushResponse(PinpointResponse):
 
     def send_messages(self) -> TYPE_RESPONSE:
         """SendMessages: hand each address to its device, and answer once."""
-        app = self._app()
+        try:
+            app = self._app()
+        except RefusedError as refused:
+            self._keep(refused, inbox_of(self.pinpoint_backend))
+            raise
         inbox = inbox_of(app)
         try:
             answer, seconds = self._send(app, inbox)
         except RefusedError as refused:
             inbox.called(refused.status)
+            self._keep(refused, inbox)
             raise
         inbox.called(200)
         # After all is kept: who gives up on a slow call has had it delivered all the same.
         if pause := seconds + options.latency:
             time.sleep(pause)
         return _json(answer)
+
+    def _keep(self, refused: RefusedError, inbox: Inbox) -> None:
+        refusal = Refusal(
+            time=_now(),
+            door=door_of(self.get_access_key()),
+            application_id=self.uri_match["application-id"],
+            request_id=self.request_id,
+            status=refused.status,
+            code=refused.code,
+            reason=str(refused),
+            addresses=addresses_in(self.raw_body),
+        )
+        inbox.refuse(refusal)
+        options.on_arrival(refusal)
 
     def get_channels(self) -> TYPE_RESPONSE:
         """GetChannels: every channel that was set up."""
@@ -200,6 +230,8 @@ class PushResponse(PinpointResponse):
                 )
             )
         inbox.keep(pushes)
+        for push in pushes:
+            options.on_arrival(push)
         return {
             "ApplicationId": app.application_id,
             "RequestId": self.request_id,

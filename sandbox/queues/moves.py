@@ -195,8 +195,8 @@ def _take_step(source: Queue, move: Move) -> None:
         return
     try:
         _send_anew(message, destination)
-    except SQSException as error:
-        move.status, move.failure = "FAILED", error.code
+    except Exception as error:  # noqa: BLE001  whatever it is, other queues' moves go on
+        move.status, move.failure = "FAILED", getattr(error, "code", type(error).__name__)
         return
     source._messages.remove(message)
     source.pending_messages.discard(message)

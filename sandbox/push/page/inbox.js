@@ -6,11 +6,14 @@
 
 const CARDS = 200; // on the page; the sandbox keeps more, and a search finds them
 const PAUSE = 1000; // milliseconds between two questions
+const NO_FUNCTION = "none, by no function";
 const UNSURE = ["UNKNOWN_FAILURE", "MISSING"];
 
 const byId = (id) => document.getElementById(id);
 const list = byId("pushes");
+const FILTERS = ["text", "service", "outcome", "door"];
 let cursor = 0;
+let clearings; // how often something was cleared when the list was begun
 let asked = new AbortController();
 
 // Asking
@@ -31,19 +34,25 @@ async function ask(signal) {
     const news = await answer.json();
     if (signal.aborted) return;
     if (!answer.ok) throw new Error(news.message);
-    show(news);
+    clearings ??= news.clearings;
+    if (clearings !== news.clearings) search(); // here or elsewhere: what is left is drawn anew
+    else show(news);
   } catch (fault) {
     if (!signal.aborted) tell(byId("status"), `No answer from the sandbox: ${fault.message}`);
   }
 }
 
+function chosen() {
+  return FILTERS.map((name) => [name, byId(name).value]).filter(([, value]) => value !== "");
+}
+
 function query(since) {
-  const wanted = { since, limit: CARDS, text: byId("text").value, service: byId("service").value };
-  return new URLSearchParams(Object.entries(wanted).filter(([, value]) => value !== ""));
+  return new URLSearchParams([["since", since], ["limit", CARDS], ...chosen()]);
 }
 
 function search() {
   cursor = 0;
+  clearings = undefined;
   list.replaceChildren();
   byId("json").href = `messages?${query(0)}`;
   follow();
@@ -52,15 +61,16 @@ function search() {
 // Drawing
 
 function show(news) {
-  for (const push of news.messages) list.prepend(item(push));
+  const arrived = [...news.messages.map(item), ...news.refused.map(refused)];
+  for (const element of arrived.sort((one, other) => one.number - other.number)) list.prepend(element);
   cursor = news.cursor;
   // Those the sandbox has forgotten: cleared here or elsewhere, or too old.
   while (list.lastElementChild?.number < news.oldest) list.lastElementChild.remove();
   const full = list.children.length >= CARDS;
   while (list.children.length > CARDS) list.lastElementChild.remove();
 
-  const searching = byId("text").value !== "" || byId("service").value !== "";
-  byId("empty").hidden = news.kept > 0;
+  const searching = chosen().length > 0;
+  byId("empty").hidden = news.kept > 0 || list.children.length > 0;
   byId("nothing").hidden = news.kept === 0 || list.children.length > 0;
   byId("more").hidden = !full;
   tell(byId("more"), `The page shows no more than the newest ${CARDS}. A search, or the JSON, finds the others.`);
@@ -89,10 +99,7 @@ function item(push) {
   tell(part(".arrival"), UNSURE.includes(outcome.status) ? "Nobody knows whether it arrived:" : "Not delivered:");
   part(".phone").dataset.platform = card.platform;
   tell(part(".platform"), `${card.platform} · ${card.provider}`);
-  const time = new Date(push.time);
-  part("time").dateTime = push.time;
-  part("time").title = push.time;
-  tell(part("time"), time.toLocaleTimeString());
+  date(part("time"), push.time);
   part(".silent").hidden = !card.silent;
   for (const name of ["title", "subtitle", "text"]) {
     // An empty heading would be read out; where there is none, the token stands for it.
@@ -104,6 +111,9 @@ function item(push) {
     tell(part(".title"), `Push to ${push.token}`);
   }
   describe(part(".extras"), {
+    "Interruption level": card.interruption_level,
+    Channel: card.channel,
+    Colour: card.color,
     "Image, not loaded": card.image,
     Badge: card.badge,
     Sound: card.sound,
@@ -112,13 +122,13 @@ function item(push) {
     ...Object.fromEntries(Object.entries(card.data).map(([key, value]) => [`Data: ${key}`, value])),
   });
 
-  part(".outcome").dataset.status = outcome.status;
+  mark(part(".named"), push.outcome_in_report);
   tell(part(".outcome strong"), outcome.status);
   tell(part(".outcome span"), [outcome.code, outcome.reason].filter(Boolean).join(" · "));
   describe(part(".facts"), {
     Token: push.token,
     Service: push.service,
-    Door: push.door ?? "the API itself, by no function",
+    "Entry point": push.door ?? NO_FUNCTION,
     Project: push.application_id,
     Form: card.form,
   });
@@ -127,6 +137,35 @@ function item(push) {
   else part(".notes").remove();
   part("details").addEventListener("toggle", () => reveal(element, push), { once: true });
   return element;
+}
+
+// A call of which nothing arrived, be it a button's or a program's.
+function refused(call) {
+  const element = byId("refused").content.firstElementChild.cloneNode(true);
+  const part = (selector) => element.querySelector(selector);
+  const [first, ...others] = call.addresses;
+  element.number = call.number;
+  date(part("time"), call.time);
+  tell(part(".refusal"), `${call.status} ${call.code}`);
+  mark(part(".named"), call.outcome_in_report);
+  tell(part(".outcome span"), call.reason);
+  describe(part(".facts"), {
+    Token: first && first.token + (others.length ? ` and ${others.length} more` : ""),
+    Service: [...new Set(call.addresses.map(({ service }) => service))].join(", "),
+    "Entry point": call.door ?? NO_FUNCTION,
+    Project: call.application_id,
+  });
+  return element;
+}
+
+function mark(element, outcome) {
+  element.dataset.outcome = outcome;
+  tell(element, outcome);
+}
+
+function date(element, time) {
+  element.dateTime = element.title = time;
+  tell(element, new Date(time).toLocaleTimeString());
 }
 
 // The call as it travelled, for this one address; made when somebody looks.
@@ -167,41 +206,65 @@ const pretty = (value) => JSON.stringify(value, null, 2);
 
 // Sending
 
-async function offerTokens() {
-  const { tokens } = await (await fetch("tokens")).json();
-  for (const service of Object.keys(tokens[0].answers)) {
-    for (const id of ["service", "sender"]) byId(id).append(new Option(service, service));
+async function offer() {
+  const { services, outcomes, doors } = await (await fetch("filters")).json();
+  const options = { service: services, sender: services, outcome: outcomes, door: doors };
+  for (const [id, values] of Object.entries(options)) {
+    byId(id).append(...values.map((value) => new Option(value, value)));
   }
+  const { tokens } = await (await fetch("tokens")).json();
   for (const { token, meaning } of tokens) {
     const element = byId("token").content.firstElementChild.cloneNode(true);
     const button = tell(element.querySelector("button"), token);
     tell(element.querySelector("span"), meaning);
-    button.addEventListener("click", () => send(token));
+    button.addEventListener("click", () => send(button, { token }));
     byId("tokens").append(element);
   }
 }
 
-async function send(token) {
+// Makes one call, and tells what came of it beside the button that was pressed.
+async function send(button, wanted) {
+  const sent = byId("sent");
   const service = byId("sender").value;
-  tell(byId("sent"), `${token}, ${service}: sending …`);
+  const [token, say] = [wanted.token, (text) => tell(sent, `${wanted.token}, ${service}: ${text}`)];
+  button.after(sent);
+  sent.classList.remove("failed");
+  say("sending …");
   try {
     const answer = await fetch("send", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ token, service }),
+      body: JSON.stringify({ ...wanted, service }),
     });
-    const { status, answer: given, message } = await answer.json();
-    const said = message ?? (given.Code ? `${given.Code}: ${given.Message}` : given.Result?.[token]?.DeliveryStatus ?? "missing from the answer");
-    tell(byId("sent"), `${token}, ${service}: ${status ?? answer.status} ${said}`);
+    // What is no JSON is the sandbox's own failure, which its terminal tells.
+    const { status = answer.status, answer: given = {}, message } = await answer.json().catch(() => ({}));
+    const failed = message ?? (given.Code && `${given.Code}: ${given.Message}`) ?? (status >= 400 && "the sandbox failed");
+    sent.classList.toggle("failed", Boolean(failed));
+    say(`${status} ${failed || (given.Result?.[token]?.DeliveryStatus ?? "missing from the answer")}`);
     follow();
   } catch (fault) {
-    tell(byId("sent"), `${token}, ${service}: ${fault.message}`);
+    sent.classList.add("failed");
+    say(`no answer from the sandbox: ${fault.message}`);
   }
 }
 
+// Clearing
+
+function askToClear() {
+  const what = chosen().map(([name, value]) => `${name} “${value}”`).join(", ");
+  tell(byId("question"), what ? `Clear what fits ${what}? All else stays.` : "Clear all pushes, calls and counts?");
+  byId("sure").showModal();
+}
+
 async function clear() {
-  await fetch("messages", { method: "DELETE" });
-  follow();
+  byId("sure").close();
+  try {
+    const answer = await fetch(`messages?${new URLSearchParams(chosen())}`, { method: "DELETE" });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    search();
+  } catch (fault) {
+    tell(byId("status"), `Nothing was cleared: ${fault.message}`);
+  }
 }
 
 // Beginning
@@ -218,8 +281,14 @@ byId("text").addEventListener("input", () => {
   clearTimeout(typed);
   typed = setTimeout(search, 150);
 });
-byId("service").addEventListener("change", search);
+for (const id of ["service", "outcome", "door"]) byId(id).addEventListener("change", search);
 byId("filter").addEventListener("submit", (event) => event.preventDefault());
-byId("clear").addEventListener("click", clear);
+byId("clear").addEventListener("click", askToClear);
+byId("yes").addEventListener("click", clear);
+byId("no").addEventListener("click", () => byId("sure").close());
+byId("one").addEventListener("submit", (event) => {
+  event.preventDefault();
+  send(event.submitter ?? event.target.lastElementChild, { token: byId("to").value, text: byId("what").value });
+});
 document.addEventListener("visibilitychange", () => document.hidden || follow());
-offerTokens().then(search);
+offer().then(search);
