@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import uuid
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,13 +69,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show the ten slowest files: the order above follows them."""
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds[Path(report.location[0]).name] += report.duration
     terminalreporter.section("slowest files")
-    for name, taken in seconds.most_common(10):
+    for name, taken in sorted(seconds.items(), key=lambda file: -file[1])[:10]:
         terminalreporter.write_line(f"{taken:6.1f} s  {name}")
 
 
