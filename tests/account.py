@@ -6,6 +6,7 @@ mapping does is done here: receive, invoke, delete what did not fail.
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import threading
@@ -270,8 +271,15 @@ def running_service(answer: Callable[[str, Json], tuple[int, Json]]) -> Iterator
         server.server_close()
 
 
+@functools.cache
 def nobody() -> str:
-    """Give a URL on loopback that refuses connections."""
+    """Give a URL on loopback that refuses connections.
+
+    Its port stays bound until the process ends, and is never listened on: were it freed, the next
+    server of another process could get it.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        taken.detach()
+    return url

@@ -26,7 +26,7 @@ from tests.table import Table, dynamodb_client, running_table
 
 # Every session has a loader of its own, and parses the models anew that its clients need. The
 # tests make thousands of sessions; what a loader has read it never changes.
-setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # Each worker imports the same modules, and so do the processes that tests start.
 sys.dont_write_bytecode = False
