@@ -5,9 +5,12 @@ It also sets up the run itself: its order, what its processes share, and what it
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
+import shutil
+import subprocess
 import sys
 import uuid
 from collections import defaultdict
@@ -23,6 +26,8 @@ from tests.account import Account, running_account
 from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
 from tests.provider import Provider, running_provider
 from tests.table import Table, dynamodb_client, running_table
+
+REPOSITORY = Path(__file__).parent.parent
 
 # Every session has a loader of its own, and parses the models anew that its clients need. The
 # tests make thousands of sessions; what a loader has read it never changes.
@@ -77,6 +82,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("slowest files")
     for name, taken in sorted(seconds.items(), key=lambda file: -file[1])[:10]:
         terminalreporter.write_line(f"{taken:6.1f} s  {name}")
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """Install what package.json names, as the Makefile does, in one worker at a time."""
+    lock = REPOSITORY / ".build" / "node_modules.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        make = shutil.which("make") or "make"
+        subprocess.run(
+            [make, "--no-print-directory", "node_modules/.bin/cdk"], cwd=REPOSITORY, check=True
+        )
+    return REPOSITORY / "node_modules"
 
 
 @pytest.fixture(scope="session")

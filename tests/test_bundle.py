@@ -136,9 +136,7 @@ def build_elsewhere(
 
 
 @pytest.fixture(scope="session")
-def real_bundles(
-    real_source: Path, build_elsewhere: subprocess.Popen[str]
-) -> dict[Target, Bundle]:
+def real_bundles(real_source: Path, build_elsewhere: subprocess.Popen[str]) -> dict[Target, Bundle]:
     """Build for both targets at once, on packages that ``.build`` has, while the other runs."""
     with ThreadPoolExecutor() as pool:
         started = {

@@ -59,10 +59,11 @@ def test_beside_the_main_thread_a_single_batch_is_in_time_too(
     provider.hang()
     reports: list[dict[str, Any]] = []
 
-    caller = threading.Thread(target=lambda: reports.append(push(ONE, seconds=1)), name="caller")
+    caller = threading.Thread(target=lambda: reports.append(push(ONE, seconds=2)), name="caller")
     caller.start()
-    caller.join(timeout=2.5)
+    caller.join(timeout=9)  # without a limit the client would wait for 10 s
 
+    assert not caller.is_alive()
     assert reports[0]["summary"] == {"recipients": 1, "unknown": 1}
     assert threads.isdisjoint({"MainThread", "caller"})
 
@@ -71,7 +72,7 @@ def test_a_call_that_was_broken_off_leaves_nothing_behind(push: Push, provider: 
     usual, before = signal.getsignal(signal.SIGALRM), workers()
     provider.hang()
 
-    result = push(ONE, seconds=1)["results"][0]
+    result = push(ONE, seconds=2)["results"][0]
 
     assert (result["outcome"], result["attempts"]) == ("unknown", 1)
     assert signal.getsignal(signal.SIGALRM) is usual
@@ -105,7 +106,7 @@ def test_a_timer_of_somebody_elses_is_left_alone(
     threads = send_threads(monkeypatch)
     provider.hang()
 
-    assert push(ONE, seconds=1)["summary"] == {"recipients": 1, "unknown": 1}
+    assert push(ONE, seconds=2)["summary"] == {"recipients": 1, "unknown": 1}
 
     assert "MainThread" not in threads
     assert somebodys_timer.is_set()
