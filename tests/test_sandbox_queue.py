@@ -45,7 +45,9 @@ def let_time_pass(sandbox: Sandbox) -> None:
     """Wait until what is in flight is worked off, and let its visibility timeout be over."""
     settled(sandbox)
     for each in sqs_backends[ACCOUNT][REGION].get_queue("queue")._messages:
-        assert each.visible_at - each.approximate_first_receive_timestamp >= 30_000
+        received = each.approximate_first_receive_timestamp
+        assert received is not None
+        assert each.visible_at - received >= 30_000
         each.visible_at = 0
 
 
