@@ -105,8 +105,8 @@ class LoopbackServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
-    # With Python's 5 a connection more is dropped on a busy machine, and tried again after 1 s:
-    # that is when the function gives it up.
+    # With Python's 5 a busy machine drops connections, which are tried again after 1 s: longer
+    # than the store's client waits for one.
     request_queue_size = 128
 
 
