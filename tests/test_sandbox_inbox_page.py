@@ -212,7 +212,7 @@ def test_the_search_goes_by_token_text_and_service_and_stays_live(page: Page) ->
     page.shows("News")
     page.find("#text").send_keys("nobody")
     page.shows()
-    assert page.text("#nothing") == "Nothing that is kept fits the search."
+    page.wait(lambda: page.text("#nothing") == "Nothing that is kept fits the search.")
 
 
 def test_clearing_empties_page_and_sandbox_and_new_pushes_appear(page: Page) -> None:
