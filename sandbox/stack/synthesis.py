@@ -31,7 +31,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 _CHILD: Final = Path(__file__).with_name("synthesize.py")
 _KEPT: Final = 4
-_IN_USE_SECONDS: Final = 3600  # another process may still read what it asked for this long ago
+_IN_USE_SECONDS: Final = 600  # another process may still read what it asked for since then
 
 # By how each processor is called elsewhere.
 _ARCHITECTURES: Final = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64"}
