@@ -9,6 +9,8 @@ OUTPUTS := .build/outputs.json
 PORT ?= 4580
 STACK ?= push-sender
 CASES ?= 5000
+# Processes that run tests, each a file at a time: one more than cores, because half of it is waiting.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox test format lint types unit fuzz snapshot bundle bench clean \
@@ -67,7 +69,7 @@ types: $(INSTALLED) ## check the types, strictly
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## all tests; ARGS="-k name" for some
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(INSTALLED) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
 	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/test_http_fuzz.py

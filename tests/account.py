@@ -6,6 +6,7 @@ mapping does is done here: receive, invoke, delete what did not fail.
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import threading
@@ -13,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import botocore.session
 
 from push_sender.steering import Steering
 from sandbox.server import Server
+from tests.provider import LoopbackServer
 
 Json = dict[str, Any]
 
@@ -240,10 +242,7 @@ class Service:
     calls: list[Json] = field(default_factory=list)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
+class _Server(LoopbackServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that was killed."""
 
@@ -283,8 +282,15 @@ def running_service(answer: Callable[[str, Json], tuple[int, Json]]) -> Iterator
         server.server_close()
 
 
+@functools.cache
 def nobody() -> str:
-    """Give a URL on loopback that refuses connections."""
+    """Give a URL on loopback that refuses connections.
+
+    Its port stays bound until the process ends, and is never listened on: were it freed, the next
+    server of another process could get it.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        taken.detach()
+    return url

@@ -1,12 +1,24 @@
-"""What many tests start from: a provider on loopback and the handler in front of it."""
+"""What many tests start from: a provider on loopback and the handler in front of it.
+
+It also sets up the run itself: its order, what its processes share, and what it shows at its end.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
+import os
+import shutil
+import subprocess
+import sys
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 from sandbox.server import Server
@@ -14,6 +26,77 @@ from tests.account import Account, running_account
 from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
 from tests.provider import Provider, running_provider
 from tests.table import Table, dynamodb_client, running_table
+
+REPOSITORY = Path(__file__).parent.parent
+
+# Every session has a loader of its own, and parses the models anew that its clients need. The
+# tests make thousands of sessions; what a loader has read it never changes.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+# Each worker imports the same modules, and so do the processes that tests start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+SLOWEST_FIRST = (
+    "test_soak.py",
+    "test_operations.py",
+    "test_commands.py",
+    "test_sandbox_function.py",
+    "test_bundle.py",
+    "test_sandbox_lambda.py",
+    "test_http_fuzz.py",
+    "test_sandbox_up.py",
+    "test_sandbox_queue.py",
+    "test_requeue.py",
+    "test_stack_checks.py",
+    "test_delivery.py",
+    "test_http_door.py",
+    "test_idempotency_faults.py",
+    "test_sandbox_stack.py",
+    "test_sandbox_inbox_page.py",
+    "test_events_out.py",
+    "test_queue_door.py",
+    "test_sandbox_push_service.py",
+    "test_idempotency.py",
+    "test_monitoring.py",
+    "test_deployed_http.py",
+)
+"""The files that begin, so that no worker ends with a long one while the others have nothing."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest files; within a file the order stays."""
+    there = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
+    if unknown := [name for name in SLOWEST_FIRST if name not in there]:
+        raise pytest.UsageError(f"SLOWEST_FIRST in {__file__} names no file: {unknown}")
+    places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the ten slowest files: the order above follows them."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[Path(report.location[0]).name] += report.duration
+    terminalreporter.section("slowest files")
+    for name, taken in sorted(seconds.items(), key=lambda file: -file[1])[:10]:
+        terminalreporter.write_line(f"{taken:6.1f} s  {name}")
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """Install what package.json names, as the Makefile does, in one worker at a time."""
+    lock = REPOSITORY / ".build" / "node_modules.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        make = shutil.which("make") or "make"
+        subprocess.run(
+            [make, "--no-print-directory", "node_modules/.bin/cdk"], cwd=REPOSITORY, check=True
+        )
+    return REPOSITORY / "node_modules"
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sandbox.running import Sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 
@@ -30,11 +31,31 @@ def push(deployment: Deployment, service: str = "GCM") -> dict[str, Any]:
 def within(seconds: float, done: Callable[[], bool]) -> bool:
     """Wait for something that happens in the background; give whether it did."""
     end = time.monotonic() + seconds
+    pause = 0.01
     while not done():
         if time.monotonic() > end:
             return False
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
     return True
+
+
+def happens(sandbox: Sandbox, done: Callable[[], bool]) -> bool:
+    """Wait until something happens, or until the role is denied an action: give whether it did."""
+    denied = False
+
+    def ended() -> bool:
+        nonlocal denied
+        denied = bool(denials(sandbox))
+        return done() or denied
+
+    assert within(60, ended), "neither did it happen nor was it denied"
+    return not denied
+
+
+def denials(sandbox: Sandbox) -> set[str]:
+    """Give the actions that a role was denied."""
+    return {call.action for call in sandbox.permissions.calls() if not call.allowed}
 
 
 def dead_letters(deployment: Deployment) -> list[dict[str, Any]]:

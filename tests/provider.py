@@ -100,6 +100,16 @@ class Provider:
         return self.answer(call)
 
 
+class LoopbackServer(ThreadingHTTPServer):
+    """A server whose threads end with the process, and that many may call at once."""
+
+    daemon_threads = True
+    block_on_close = False
+    # With Python's 5 a busy machine drops connections, which are tried again after 1 s: longer
+    # than the store's client waits for one.
+    request_queue_size = 128
+
+
 @contextmanager
 def running_provider() -> Iterator[Provider]:
     """Run a provider on a free port of loopback."""
@@ -125,9 +135,7 @@ def running_provider() -> Iterator[Provider]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = LoopbackServer(("127.0.0.1", 0), Handler)
     provider.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -84,11 +84,13 @@ def zipped(code: str) -> bytes:
     return buffer.getvalue()
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
     give_up = time.monotonic() + seconds
+    pause = 0.01
     while not (result := condition()):
         assert time.monotonic() < give_up, "it never happened"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
     return result
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from push_sender.delivery import Delivered, Delivery
 from push_sender.idempotency import Idempotency
@@ -25,14 +26,40 @@ class _Nobody:
     def not_remembered(self, reason: str) -> None: ...
 
 
-def sender_with(table: Table) -> Sender:
-    """Make what another execution environment of the function would have."""
-    store = Store(lambda: dynamodb_client(REGION), table.name)
-    idempotency = Idempotency(store, clock=time.monotonic)
+@dataclass
+class Clock:
+    """The clock of the process, which a test may put forward.
+
+    Attributes
+    ----------
+    ahead
+        By how many seconds.
+    """
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def sender(
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    concurrency: int = 2,
+    idempotency: Callable[[], Idempotency] | None = None,
+) -> Sender:
+    """Make a sender that goes by a clock."""
     return Sender(
-        Delivery(pinpoint_client(REGION, 2), concurrency=2, clock=time.monotonic),
+        Delivery(pinpoint_client(REGION, concurrency), concurrency=concurrency, clock=clock),
         application_ids=[PROJECT],
-        clock=time.monotonic,
+        clock=clock,
         observer=_Nobody(),
-        idempotency=lambda: idempotency,
+        idempotency=idempotency,
     )
+
+
+def sender_with(table: Table) -> Sender:
+    """Make what another execution environment of the function would have, and is warm."""
+    client = dynamodb_client(REGION)
+    idempotency = Idempotency(Store(lambda: client, table.name), clock=time.monotonic)
+    return sender(idempotency=lambda: idempotency)

@@ -11,13 +11,13 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.session
 
-from tests.provider import Json, Reply
+from tests.provider import Json, LoopbackServer, Reply
 
 Forward = Callable[[], Reply]
 
@@ -154,9 +154,7 @@ def running_table(client: Any, name: str) -> Iterator[Table]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = LoopbackServer(("127.0.0.1", 0), Handler)
     table.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -136,16 +136,11 @@ def build_elsewhere(
 
 
 @pytest.fixture(scope="session")
-def real_bundles(
-    real_source: Path,
-    build_elsewhere: subprocess.Popen[str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[Target, Bundle]:
-    """Build for both targets at once, while the build elsewhere runs as well."""
-    out = tmp_path_factory.mktemp("real")
+def real_bundles(real_source: Path, build_elsewhere: subprocess.Popen[str]) -> dict[Target, Bundle]:
+    """Build for both targets at once, on packages that ``.build`` has, while the other runs."""
     with ThreadPoolExecutor() as pool:
         started = {
-            target: pool.submit(build, target, source=real_source, out=out)
+            target: pool.submit(build, target, source=real_source)
             for target in (LAMBDA_ARM64, this_machine())
         }
         return {target: running.result() for target, running in started.items()}

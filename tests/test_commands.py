@@ -32,7 +32,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def make(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Make:
+def make(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Give a function that runs a target as somebody whose AWS is the sandbox."""
     nowhere = str(tmp_path_factory.mktemp("home") / "none")
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

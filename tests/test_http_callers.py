@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -72,15 +71,6 @@ assert get_openapi.sync(client=client)["openapi"] == "3.1.0"
 def deployment() -> Iterator[Deployment]:
     with running_sandbox() as running:
         yield running.deployment
-
-
-@pytest.fixture(scope="module")
-def node_modules() -> None:
-    """Install what the JavaScript signs with, as the Makefile does for the CDK."""
-    make = shutil.which("make") or "make"
-    subprocess.run(
-        [make, "--no-print-directory", "node_modules/.bin/cdk"], cwd=REPOSITORY, check=True
-    )
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

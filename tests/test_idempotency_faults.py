@@ -33,7 +33,7 @@ from push_sender.handler import handler
 class Context:
     aws_request_id = "request"
     def get_remaining_time_in_millis(self):
-        return 2_000
+        return 20_000
 
 handler(json.load(sys.stdin), Context())
 """
@@ -217,7 +217,7 @@ def test_a_slow_store_holds_up_neither_calls_nor_retries(
     provider.answer_each(one)
 
     def wait(_: str, call: Json, forward: Forward) -> Reply:
-        if is_of_a_batch(call) and not retried.wait(timeout=10):
+        if is_of_a_batch(call) and not retried.wait(timeout=25):
             return refusing(400, "NobodyTriedAgain")
         return forward()
 
@@ -279,9 +279,11 @@ def test_nothing_is_written_any_more_when_the_report_is_there(
 
 
 def test_when_the_time_is_over_what_happened_is_remembered_too(
-    push: Push, provider: Provider, table: Table
+    push: Push, provider: Provider, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event = to(*(f"t{n}" for n in range(1_700)))
+    # Few recipients: what is kept back for the last word is half a second on any machine.
+    monkeypatch.setenv("SEND_CONCURRENCY", "2")
+    event = to(*(f"t{n}" for n in range(300)))
     provider.hang()
 
     def take_time(_: str, call: Json, forward: Forward) -> Reply:
@@ -293,7 +295,7 @@ def test_when_the_time_is_over_what_happened_is_remembered_too(
     provider.reset()
     again = push(event)
 
-    assert first["summary"] == {"recipients": 1_700, "unknown": 1_600, "unsent": 100}
+    assert first["summary"] == {"recipients": 300, "unknown": 200, "unsent": 100}
     assert [w for w in first["warnings"] if w["path"] == "idempotency_key"] == []
     assert again["replayed"] is True
     assert again["results"] == without_what_is_not_kept(first)
@@ -342,10 +344,12 @@ def test_a_process_killed_between_two_batches_repeats_only_what_was_under_way(
     let_go.set()
     assert "done" not in table.request_record
 
+    lapses_at = int(table.request_record["lapses_at"]["N"]) / 1_000
+    asked = time.time()
     with pytest.raises(IdempotencyInProgress) as running:
         push(event)
-    assert 0 < running.value.seconds <= 4
-    time.sleep(running.value.seconds)
+    assert lapses_at - time.time() <= running.value.seconds <= lapses_at - asked <= 22
+    table.change(lapses_at={"N": str(int(time.time() * 1_000))})  # as if we had waited
     for another in (301, 299):
         with pytest.raises(IdempotencyConflict):
             push(to(*(f"t{n}" for n in range(another))))

@@ -42,6 +42,8 @@ REPOSITORY = Path(__file__).parent.parent
 PROJECT = "project"
 DEVICES = devices(sandbox=False)
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
+NOTHING_COMES = ("--wait", 0.5)
+"""For a function whose log will never have what is waited for."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ class Commands:
         self, deployment: Deployment, *arguments: object, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return self.run(
-            *("smoke", "--wait", 5),
+            *("smoke", "--wait", 60),
             *arguments,
             **{
                 "AWS_ENDPOINT_URL": deployment.url,
@@ -227,7 +229,7 @@ def test_a_function_that_is_not_ours_fails_and_says_how(
 ) -> None:
     record = tmp_path / "smoke.json"
     with another_function(sandbox, handler):
-        result = commands.smoke(sandbox, "--json", record)
+        result = commands.smoke(sandbox, *NOTHING_COMES, "--json", record)
 
     assert (result.returncode, result.stderr) == (1, "")
     assert told in " ".join(result.stdout.split())
@@ -248,7 +250,7 @@ def test_a_function_without_permission_differs_from_the_raw_answers(
     document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
     iam.delete_role_policy(RoleName=role, PolicyName=policy)
     try:
-        result = commands.smoke(sandbox)
+        result = commands.smoke(sandbox, *NOTHING_COMES)
     finally:
         iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
@@ -267,7 +269,7 @@ def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands:
     version = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
     functions.delete_alias(FunctionName=name, Name=alias)
     try:
-        result = commands.smoke(sandbox)
+        result = commands.smoke(sandbox, *NOTHING_COMES)
     finally:
         functions.create_alias(FunctionName=name, Name=alias, FunctionVersion=version)
 

@@ -649,13 +649,14 @@ def test_a_slow_call_is_delivered_before_it_is_answered(
     url: str, pinpoint: PinpointClient, project: str
 ) -> None:
     began = time.monotonic()
-    sending = threading.Thread(target=send, args=(pinpoint, project, {"sandbox-slow-1": "GCM"}))
+    sending = threading.Thread(target=send, args=(pinpoint, project, {"sandbox-slow-5": "GCM"}))
     sending.start()
     while not listed(url):
-        assert time.monotonic() - began < 60
+        assert sending.is_alive()
+        time.sleep(0.01)
     assert sending.is_alive()
     sending.join()
-    assert time.monotonic() - began >= 1
+    assert time.monotonic() - began >= 5
 
 
 def test_latency_delays_every_call(pinpoint: PinpointClient, project: str) -> None:

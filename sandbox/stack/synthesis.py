@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +31,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 _CHILD: Final = Path(__file__).with_name("synthesize.py")
 _KEPT: Final = 4
+_IN_USE_SECONDS: Final = 600  # another process may still read what it asked for since then
 
 # By how each processor is called elsewhere.
 _ARCHITECTURES: Final = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64"}
@@ -115,6 +118,8 @@ def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -
     context = {**context, "architecture": _ARCHITECTURES.get(machine, "arm64")}
     settings = Settings.from_context(context)
     folder = out / f"stack-{_key(context, bundle)}"
+    with suppress(FileNotFoundError):
+        os.utime(folder)  # asked for now, so that no other process tidies it away
     if not folder.is_dir():
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=UNFINISHED) as scratch:
@@ -127,7 +132,7 @@ def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -
                 # Another process was as fast; its result is the same.
                 if not folder.is_dir():
                     raise
-        _tidy(out, folder)
+        _tidy(out)
     return Assembly(folder, settings.name, settings)
 
 
@@ -157,10 +162,17 @@ def _key(context: Mapping[str, Any], bundle: Bundle) -> str:
     return digest.hexdigest()[:16]
 
 
-def _tidy(out: Path, in_use: Path) -> None:
-    """Remove the oldest results."""
+def _tidy(out: Path) -> None:
+    """Remove the results that were asked for longest ago, but none that may be in use."""
     folders = [path for path in out.iterdir() if re.fullmatch(r"stack-[0-9a-f]{16}", path.name)]
-    folders.sort(key=lambda path: path.stat().st_mtime)
+    folders.sort(key=_asked_for)
     for folder in folders[:-_KEPT]:
-        if folder != in_use:
+        if _asked_for(folder) < time.time() - _IN_USE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asked_for(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # another process tidied first
+        return time.time()
