@@ -262,7 +262,8 @@ class Wire:
     def is_there(self) -> bool:
         """Tell whether the client has its end open, as it has when it waits or has heard."""
         try:
-            return self._handler.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+            here: bytes = self._handler.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            return here != b""
         except BlockingIOError:
             return True
         except ConnectionError:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.bundle import SOURCE
-from push_sender.clients import client as sqs
+from push_sender.clients import client
 from push_sender.letters import Letter, Queue
 from push_sender.store import RequestRecord, Store, dynamodb_client
 from soak.answers import OF_CALL, OF_SERVICE, Answer
@@ -297,27 +297,18 @@ def test_the_function_takes_an_odd_answer_to_a_call_for_what_its_kind_says(
 def test_the_function_takes_an_odd_answer_of_a_service_for_what_its_kind_says(
     fault: ServiceFault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = RequestRecord("id", "fingerprint", "run", "run", lapses_at=0, expiration=0)
-    calls_made = []
-    for variable, use in (
-        (
-            "AWS_ENDPOINT_URL_SQS",
-            lambda url: Queue(sqs("sqs", None), url).post(
-                Letter("{}"), last_start=time.monotonic() + 10
-            ),
-        ),
-        (
-            "AWS_ENDPOINT_URL_DYNAMODB",
-            lambda _: Store(lambda: dynamodb_client(None), "table").put_part(record, 0, b"packed"),
-        ),
-    ):
-        with answering(OF_SERVICE[fault], Answer(200, b"{}")) as (url, calls):
-            monkeypatch.setenv(variable, url)
-            use(url)
-        calls_made.append(len(calls))
+    answers = OF_SERVICE[fault], Answer(200, b"{}")
+    with answering(*answers) as (url, posts), answering(*answers) as (table_url, puts):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table_url)
+        queue = Queue(client("sqs", None), url)
+        queue.post(Letter("{}"), last_start=time.monotonic() + 10)
+        record = RequestRecord("id", "fingerprint", "run", "run", lapses_at=0, expiration=0)
+        Store(lambda: dynamodb_client(None), "table").put_part(record, 0, b"packed")
 
     assert (fault in SERVICE_REFUSED) != (fault in SERVICE_UNREADABLE)
-    assert calls_made == [2, 2] if fault in SERVICE_REFUSED else [1, 1]
+    calls = 2 if fault in SERVICE_REFUSED else 1
+    assert (len(posts), len(puts)) == (calls, calls)
 
 
 @contextmanager
