@@ -164,6 +164,7 @@ BREAKS: Final = (
                 "                pass\n",
             ),
         ),
+        seed=38,  # with callers who wait, and calls that are refused after a lost answer
     ),
     Break(
         "free a key though something was sent",

@@ -41,6 +41,7 @@ from soak.loopback import strangers
 from soak.plan import ATTENDED, Asked, Door, plan
 from soak.provider import Wire, listening
 from soak.run import run
+from soak.services import Services
 from soak.telling import shortest
 from soak.verdict import Place, Verdict, judge
 from tests.invocation import Push
@@ -309,6 +310,27 @@ def test_the_function_takes_an_odd_answer_of_a_service_for_what_its_kind_says(
     assert (fault in SERVICE_REFUSED) != (fault in SERVICE_UNREADABLE)
     calls = 2 if fault in SERVICE_REFUSED else 1
     assert (len(posts), len(puts)) == (calls, calls)
+
+
+class _DoneNull(Faults):
+    def of_service(self, service: str, thing: str, number: int) -> ServiceFault | None:
+        return ServiceFault.DONE_NULL
+
+
+def test_an_unreadable_success_takes_the_place_of_a_success_alone() -> None:
+    taken, refused = Answer(200, b'{"MessageId": "1"}'), Answer(400, b'{"__type": "No"}')
+    with answering(taken, refused) as (url, _):
+        services = Services(url, _DoneNull(Chance(1)), Ledger(), lambda _: None)
+        with listening(services.answer) as around:
+            connection = HTTPConnection(urlsplit(around).netloc)
+            told = []
+            for _ in range(2):
+                connection.request("POST", "/", b"{}", {"X-Amz-Target": "AmazonSQS.SendMessage"})
+                answer = connection.getresponse()
+                told.append((answer.status, answer.read()))
+            connection.close()
+
+    assert told == [(200, b"null"), (400, refused.body)]
 
 
 @contextmanager
