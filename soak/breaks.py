@@ -146,6 +146,27 @@ BREAKS: Final = (
         ),
     ),
     Break(
+        "an odd answer ends the run",
+        (
+            Change(
+                "calls.py",
+                "    except Exception as error:  # noqa",
+                "    except BotoCoreError as error:  # noqa",
+            ),
+        ),
+    ),
+    Break(
+        "a refusal overrides an unknown",
+        (
+            Change(
+                "delivery.py",
+                "                verdict = verdict._replace(outcome=Outcome.UNKNOWN)\n",
+                "                pass\n",
+            ),
+        ),
+        seed=38,  # with callers who wait, and calls that are refused after a lost answer
+    ),
+    Break(
         "free a key though something was sent",
         (
             Change(

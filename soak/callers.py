@@ -41,7 +41,7 @@ _PROBLEMS_TO_REPEAT: Final = frozenset(
 
 
 class UnexpectedError(Exception):
-    """A door answered what its contract does not have."""
+    """Something is not on this machine alone, and the run ends."""
 
 
 class Callers:
@@ -100,8 +100,9 @@ class Callers:
                 self._ledger.fail(asked.number, "its process was killed, and it has no key")
                 return
             else:
-                raise UnexpectedError(f"{asked.door}: {error}: {told.get('errorMessage')}")
-        raise UnexpectedError(f"{asked.door}: no report after {_TRIES} tries")
+                self._ledger.break_contract(asked.number, f"{error}: {told.get('errorMessage')}")
+                return
+        self._ledger.break_contract(asked.number, f"no report after {_TRIES} tries")
 
     def _invoke_later(self, asked: Asked) -> None:
         self._retrying_throttles(
@@ -171,8 +172,9 @@ class Callers:
                 self._ledger.fail(asked.number, "its process was killed, and it has no key")
                 return
             else:
-                raise UnexpectedError(f"{asked.door}: {answer.status_code} {told}")
-        raise UnexpectedError(f"{asked.door}: no report after {_TRIES} tries")
+                self._ledger.break_contract(asked.number, f"{answer.status_code} {told}")
+                return
+        self._ledger.break_contract(asked.number, f"no report after {_TRIES} tries")
 
     def _take_report(self, asked: Asked, report: Mapping[str, Any]) -> None:
         self._ledger.answer(asked.number, report)

@@ -18,34 +18,69 @@ from soak.chance import Chance
 class CallFault(StrEnum):
     """What can become of a SendMessages call.
 
-    In those of ``UNHEARD`` the provider has the pushes and nobody hears of it. ``OVERDUE`` is
-    in no plan: a machine with too much to do takes so long by itself.
+    Those of ``REFUSED`` have no effect. In those of ``LOST`` and ``UNREADABLE`` the provider has
+    the pushes, and the function cannot know it. ``OVERDUE`` is in no plan: a machine with too
+    much to do takes so long by itself.
     """
 
     THROTTLED = "429"
     FAILED = "500"
     UNAVAILABLE = "503"
+    UNAVAILABLE_NULL = "503 with null"
+    UNAVAILABLE_TEXT = "503 with text"
+    UNAVAILABLE_PAGE = "503 with a page in Latin-1"
+    UNAVAILABLE_GZIP = "503 with gzip that is cut short"
+    FORBIDDEN = "403 after a lost answer"
     RESET = "reset before it was read"
     CUT_OFF = "cut off before the answer"
     LATE = "answered after the client's patience"
     OVERDUE = "answered after the client's patience, for want of CPU"
     TRUNCATED = "answer cut short"
     WRONG_TYPE = "answered with a page"
+    NULL = "answered with null"
+    NOT_UTF8 = "answer is not UTF-8"
+    TOO_LONG = "answer with a Content-Length far too large"
+    CUT_GZIP = "answer in gzip that is cut short"
+    OTHER_KIND = "answer with results of another kind"
+    TOO_DEEP = "answer nested too deeply"
+    NO_HTTP = "answer that is no HTTP"
+    INTERIM = "answered after interim answers"
     KILLED_BEFORE = "process killed before it was read"
     KILLED_AFTER = "process killed before the answer"
     SLOW = "answered at the end of the client's patience"
 
 
-UNHEARD: Final = frozenset(
+REFUSED: Final = frozenset(
     {
-        CallFault.CUT_OFF,
-        CallFault.LATE,
-        CallFault.OVERDUE,
-        CallFault.TRUNCATED,
-        CallFault.WRONG_TYPE,
+        CallFault.THROTTLED,
+        CallFault.FAILED,
+        CallFault.UNAVAILABLE,
+        CallFault.UNAVAILABLE_NULL,
+        CallFault.UNAVAILABLE_TEXT,
+        CallFault.UNAVAILABLE_PAGE,
+        CallFault.UNAVAILABLE_GZIP,
+        CallFault.FORBIDDEN,
     }
 )
-"""Answers that were cut off: after these a push may arrive twice, or be ``unknown``."""
+"""Answers of calls that no provider has seen."""
+
+LOST: Final = frozenset({CallFault.CUT_OFF, CallFault.LATE, CallFault.OVERDUE})
+"""No status came: after these a push may arrive twice, or be ``unknown``."""
+
+UNREADABLE: Final = frozenset(
+    {
+        CallFault.TRUNCATED,
+        CallFault.WRONG_TYPE,
+        CallFault.NULL,
+        CallFault.NOT_UTF8,
+        CallFault.TOO_LONG,
+        CallFault.CUT_GZIP,
+        CallFault.OTHER_KIND,
+        CallFault.TOO_DEEP,
+        CallFault.NO_HTTP,
+    }
+)
+"""An answer came that says nothing: after these a push is ``unknown``, and is not sent again."""
 
 KILLED: Final = frozenset({CallFault.KILLED_BEFORE, CallFault.KILLED_AFTER})
 
@@ -65,6 +100,9 @@ class Fate(StrEnum):
     MISCONFIGURED = "wrong sender until it is mended"
     NO_CHANNEL = "no channel until it is mended"
     UNKNOWN = "unknown failure"
+    TOO_DEEP = "unknown failure, its message nested too deeply"
+    NULL_ACCEPTED = "accepted, its result null"
+    ODD_ACCEPTED = "accepted, its result of other kinds"
     MISSING_ACCEPTED = "accepted, missing from the answer"
     MISSING = "missing from the answer"
 
@@ -77,22 +115,53 @@ class ServiceFault(StrEnum):
     RESET = "reset before it was read"
     CUT_OFF = "cut off before the answer"
     REFUSED_ENTRIES = "entries refused"
+    UNAVAILABLE_NULL = "503 with null"
+    UNAVAILABLE_TEXT = "503 with text"
+    UNAVAILABLE_NOT_UTF8 = "503 that is not UTF-8"
+    DONE_NULL = "done, and answered with null"
+    DONE_NOT_UTF8 = "done, and the answer is not UTF-8"
+    DONE_OTHER_KIND = "done, and answered with members of other kinds"
     KILLED_BEFORE = "process killed before it was read"
     KILLED_AFTER = "process killed before the answer"
 
+
+SERVICE_REFUSED: Final = frozenset(
+    {
+        ServiceFault.FAILED,
+        ServiceFault.THROTTLED,
+        ServiceFault.UNAVAILABLE_NULL,
+        ServiceFault.UNAVAILABLE_TEXT,
+        ServiceFault.UNAVAILABLE_NOT_UTF8,
+    }
+)
+"""Answers of calls that had no effect."""
+
+SERVICE_UNREADABLE: Final = frozenset(
+    {ServiceFault.DONE_NULL, ServiceFault.DONE_NOT_UTF8, ServiceFault.DONE_OTHER_KIND}
+)
+"""Answers that take the place of a success, and say nothing else."""
 
 _CALLS: Final = {
     CallFault.THROTTLED: 0.06,
     CallFault.FAILED: 0.03,
     CallFault.UNAVAILABLE: 0.02,
     CallFault.RESET: 0.02,
+    CallFault.INTERIM: 0.01,
+    **dict.fromkeys(
+        (
+            CallFault.UNAVAILABLE_NULL,
+            CallFault.UNAVAILABLE_TEXT,
+            CallFault.UNAVAILABLE_PAGE,
+            CallFault.UNAVAILABLE_GZIP,
+        ),
+        0.005,
+    ),
+    **dict.fromkeys(sorted(UNREADABLE), 0.004),
 }
-_CALLS_CUT_OFF: Final = {
-    CallFault.CUT_OFF: 0.02,
-    CallFault.LATE: 0.003,
-    CallFault.TRUNCATED: 0.01,
-    CallFault.WRONG_TYPE: 0.01,
-}
+_CALLS_CUT_OFF: Final = {CallFault.CUT_OFF: 0.02, CallFault.LATE: 0.003}
+_FORBIDDEN_AFTER_LOST: Final = 0.5
+"""What of the calls whose first try was lost."""
+
 _CALLS_KILLED: Final = {CallFault.KILLED_BEFORE: 0.005, CallFault.KILLED_AFTER: 0.01}
 
 _FATES: Final = {
@@ -106,6 +175,9 @@ _FATES: Final = {
     Fate.BUSY: 0.01,
     Fate.MISCONFIGURED: 0.01,
     Fate.UNKNOWN: 0.005,
+    Fate.TOO_DEEP: 0.003,
+    Fate.NULL_ACCEPTED: 0.003,
+    Fate.ODD_ACCEPTED: 0.003,
     Fate.MISSING_ACCEPTED: 0.005,
     Fate.MISSING: 0.005,
 }
@@ -115,6 +187,12 @@ _SERVICES: Final = {
     ServiceFault.THROTTLED: 0.03,
     ServiceFault.RESET: 0.02,
     ServiceFault.CUT_OFF: 0.03,
+    ServiceFault.UNAVAILABLE_NULL: 0.01,
+    ServiceFault.UNAVAILABLE_TEXT: 0.01,
+    ServiceFault.UNAVAILABLE_NOT_UTF8: 0.01,
+    ServiceFault.DONE_NULL: 0.01,
+    ServiceFault.DONE_NOT_UTF8: 0.01,
+    ServiceFault.DONE_OTHER_KIND: 0.01,
 }
 _SERVICES_KILLED: Final = {ServiceFault.KILLED_BEFORE: 0.004, ServiceFault.KILLED_AFTER: 0.008}
 
@@ -179,6 +257,15 @@ class Faults:
             and self.chance.draw("jam", request) < _JAMMED
         ):
             return CallFault.SLOW
+        return self._of_try(first_token, number)
+
+    def _of_try(self, first_token: str, number: int) -> CallFault | None:
+        if (
+            number
+            and self._of_try(first_token, number - 1) in LOST
+            and self.chance.draw("forbidden", first_token, number) < _FORBIDDEN_AFTER_LOST
+        ):
+            return CallFault.FORBIDDEN
         shares: dict[CallFault, float] = dict(_CALLS)
         if self.cut_off:
             shares |= _CALLS_CUT_OFF

@@ -57,6 +57,8 @@ class Ledger:
         Those of which Lambda killed it, because their time was up.
     failed
         By request, what its caller got in place of a report, and stayed with.
+    contract_breaks
+        By request, an answer to its caller that no document has.
     told
         By token, what events said of it: a change, or a failure.
     log_bytes
@@ -76,6 +78,7 @@ class Ledger:
     killed_runs: set[str] = field(default_factory=set)
     timed_out_runs: set[str] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
+    contract_breaks: dict[int, str] = field(default_factory=dict)
     told: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     troubles: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     log_bytes: int = 0
@@ -168,6 +171,11 @@ class Ledger:
         """Write down that a caller got no report, and what instead."""
         with self._lock:
             self.failed[number] = why
+
+    def break_contract(self, number: int, why: str) -> None:
+        """Write down that a caller got an answer that no document has."""
+        with self._lock:
+            self.contract_breaks[number] = why
 
     def hand_in(self, number: int) -> None:
         """Forget what a caller stayed with: a door at which nobody waits has taken its request."""

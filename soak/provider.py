@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from soak.faults import KILLED, UNHEARD, CallFault, Fate, Faults
+from soak.answers import OF_CALL, Answer
+from soak.faults import KILLED, LOST, REFUSED, UNREADABLE, CallFault, Fate, Faults
 from soak.ledger import Acceptance, Ledger
 
 LATE_SECONDS: Final = 11.0
@@ -41,12 +42,6 @@ class Process(NamedTuple):
 Kill = Callable[[Process], None]
 """Ends a process, and comes back when it is gone."""
 
-_REFUSALS: Final = {
-    CallFault.THROTTLED: (429, "TooManyRequestsException"),
-    CallFault.FAILED: (500, "InternalServerErrorException"),
-    CallFault.UNAVAILABLE: (503, "ServiceUnavailableException"),
-}
-
 _WORDS: Final[Mapping[Fate, tuple[str, int, str]]] = {
     Fate.ACCEPTED: ("SUCCESSFUL", 200, ""),
     Fate.REPLACED: ("SUCCESSFUL", 200, ""),
@@ -60,7 +55,27 @@ _WORDS: Final[Mapping[Fate, tuple[str, int, str]]] = {
     Fate.MISCONFIGURED: ("PERMANENT_FAILURE", 403, '{"pushProviderError":"MismatchSenderId"}'),
     Fate.NO_CHANNEL: ("PERMANENT_FAILURE", 400, "No channel of type ADM is enabled"),
     Fate.UNKNOWN: ("UNKNOWN_FAILURE", 500, ""),
+    Fate.TOO_DEEP: ("UNKNOWN_FAILURE", 500, '{"errorMessage":' * 20_000),
 }
+_DOUBTFUL: Final = KILLED | LOST | UNREADABLE | {CallFault.RESET, CallFault.SLOW}
+"""Of a call's faults those after which the function cannot know what the provider did."""
+
+_ODD: Final[Mapping[Fate, Any]] = {
+    Fate.NULL_ACCEPTED: None,
+    Fate.ODD_ACCEPTED: {
+        "DeliveryStatus": {"is": "SUCCESSFUL"},
+        "StatusCode": "two hundred",
+        "StatusMessage": [{"reason": 200}],
+        "MessageId": 7,
+        "UpdatedToken": [],
+    },
+}
+_ACCEPTED: Final = frozenset({Fate.ACCEPTED, Fate.REPLACED, Fate.MISSING_ACCEPTED, *_ODD})
+_UNSAID: Final = frozenset(
+    {Fate.MISSING, Fate.MISSING_ACCEPTED, Fate.UNKNOWN, Fate.TOO_DEEP, *_ODD}
+)
+"""The same of an address's."""
+
 _ONCE: Final = frozenset({Fate.THROTTLED_ONCE, Fate.TEMPORARY_ONCE})
 _UNTIL_MENDED: Final = frozenset({Fate.BUSY, Fate.MISCONFIGURED, Fate.NO_CHANNEL})
 
@@ -132,11 +147,11 @@ class Provider:
         if fault is not None:
             self._ledger.trouble(f"SendMessages: {fault}")
         self._ledger.note(addresses, f"call {call.number}: {fault or 'answered'}")
-        if fault in KILLED or fault in UNHEARD or fault in (CallFault.RESET, CallFault.SLOW):
+        if fault in _DOUBTFUL:
             self._ledger.doubt(addresses, str(fault))
         match fault:
-            case CallFault.THROTTLED | CallFault.FAILED | CallFault.UNAVAILABLE:
-                wire.refuse(*_REFUSALS[fault])
+            case _ if fault in REFUSED:
+                wire.give(OF_CALL[fault](b""))
             case CallFault.RESET:
                 wire.hang_up()
             case CallFault.KILLED_BEFORE:
@@ -155,21 +170,25 @@ class Provider:
                 wire.hang_up()
             case CallFault.SLOW:
                 time.sleep(SLOW_SECONDS)
-                self._tell(call, told, wire)
-            case CallFault.TRUNCATED:
-                wire.send(told, cut_short=True)
-            case CallFault.WRONG_TYPE:
-                wire.send(b"<html>It is all well.</html>", content_type="text/html")
+                self._tell(call, Answer(200, told), wire)
+            case _ if fault in UNREADABLE:
+                # Its client closes the connection, whether it heard this or not.
+                if not wire.give(OF_CALL[fault](told)):
+                    self._note_overdue(call)
             case CallFault.KILLED_AFTER:
                 self._kill(call.caller)
                 wire.hang_up()
+            case CallFault.INTERIM:
+                self._tell(call, OF_CALL[fault](told), wire)
             case _:
-                self._tell(call, told, wire)
+                self._tell(call, Answer(200, told), wire)
 
-    def _tell(self, call: _Call, told: bytes, wire: Wire) -> None:
-        """Answer as it should be, and see whether somebody was still there to hear it."""
-        if wire.send(told):
-            return
+    def _tell(self, call: _Call, answer: Answer, wire: Wire) -> None:
+        """Answer readably, and see whether the client was still there to hear it."""
+        if not (wire.give(answer) and wire.is_there()):
+            self._note_overdue(call)
+
+    def _note_overdue(self, call: _Call) -> None:
         self._ledger.trouble(f"SendMessages: {CallFault.OVERDUE}")
         self._ledger.note(call.addresses, f"call {call.number}: {CallFault.OVERDUE}")
         self._ledger.doubt(call.addresses, CallFault.OVERDUE)
@@ -177,18 +196,21 @@ class Provider:
 
     def _told(self, call: _Call, fault: CallFault | None) -> bytes:
         """Deliver to every device, and write what is answered of each."""
-        results = {}
+        results: dict[str, Any] = {}
         for token, address in call.addresses.items():
             fate = self._fate(token, address["ChannelType"])
-            if fate in (Fate.ACCEPTED, Fate.REPLACED, Fate.MISSING_ACCEPTED):
+            if fate in _ACCEPTED:
                 self._ledger.accept(token, Acceptance(call.number, fault, call.caller.run))
             elif fate is Fate.OPTED_OUT:
                 self._ledger.opt_out(token)
             self._ledger.note([token], f"call {call.number}: {fate}")
-            if fate in (Fate.MISSING, Fate.MISSING_ACCEPTED, Fate.UNKNOWN):
+            if fate in _UNSAID:
                 self._ledger.doubt([token], fate)
-                if fate is not Fate.UNKNOWN:
-                    continue
+            if fate in (Fate.MISSING, Fate.MISSING_ACCEPTED):
+                continue
+            if fate in _ODD:
+                results[token] = _ODD[fate]
+                continue
             status, code, message = _WORDS[fate]
             results[token] = {
                 "DeliveryStatus": status,
@@ -223,42 +245,43 @@ class Wire:
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
         self._handler = handler
 
-    def send(
-        self, body: bytes, *, content_type: str = "application/json", cut_short: bool = False
-    ) -> bool:
-        """Answer with 200, and tell whether the client had stayed to hear it."""
+    def give(self, answer: Answer) -> bool:
+        """Write an answer, and tell whether the client had stayed for it."""
+        is_whole = answer.status is not None and answer.length is None
+        self._handler.close_connection |= not is_whole
+        if not self.is_there():
+            return False
         try:
-            self._head(200, len(body), {"Content-Type": content_type})
-            self._handler.wfile.write(body[: len(body) // 2] if cut_short else body)
-            self._handler.close_connection |= cut_short
-            # Whoever has stopped waiting has closed its end; whoever heard keeps it for more.
-            peeking = socket.MSG_PEEK | socket.MSG_DONTWAIT
-            here: bytes = self._handler.connection.recv(1, peeking)
+            if answer.status is not None:
+                self._head(answer.status, answer)
+            self._handler.wfile.write(answer.body)
+        except ConnectionError:
+            return False
+        return True
+
+    def is_there(self) -> bool:
+        """Tell whether the client has its end open, as it has when it waits or has heard."""
+        try:
+            here: bytes = self._handler.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             return here != b""
         except BlockingIOError:
             return True
         except ConnectionError:
             return False
 
-    def refuse(self, status: int, code: str) -> None:
-        """Refuse the call as the API does."""
-        body = json.dumps({"Message": "refused", "RequestID": "-"}).encode()
-        self._head(status, len(body), {"x-amzn-ErrorType": code})
-        self._handler.wfile.write(body)
-
-    def pass_on(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Answer as somebody else did."""
-        self._head(status, len(body), headers)
-        self._handler.wfile.write(body)
-
     def hang_up(self) -> None:
         """Answer nothing, and close."""
         self._handler.close_connection = True
 
-    def _head(self, status: int, length: int, headers: Mapping[str, str]) -> None:
+    def _head(self, status: int, answer: Answer) -> None:
+        for _ in range(answer.interim):
+            self._handler.send_response_only(103, "Early Hints")
+            self._handler.send_header("Link", "</>; rel=preload")
+            self._handler.end_headers()
         self._handler.send_response(status)
-        for name, value in headers.items():
+        for name, value in answer.headers.items():
             self._handler.send_header(name, value)
+        length = len(answer.body) if answer.length is None else answer.length
         self._handler.send_header("Content-Length", str(length))
         self._handler.end_headers()
 

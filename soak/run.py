@@ -67,7 +67,7 @@ def run(
     TimeIsUpError
         If something does not come to an end.
     UnexpectedError
-        If a door answers what its contract does not have.
+        If the function talks to another machine.
     """
     twice = {str(asked.request["title"]) for asked in requests if asked.twice}
 

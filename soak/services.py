@@ -12,16 +12,12 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from soak.faults import Faults, ServiceFault
+from soak.answers import OF_SERVICE, Answer
+from soak.faults import SERVICE_REFUSED, SERVICE_UNREADABLE, Faults, ServiceFault
 from soak.ledger import Ledger
 from soak.provider import Kill, Wire, process_of
 
 _PATIENCE_SECONDS: Final = 30
-
-_REFUSALS: Final[Mapping[ServiceFault, tuple[int, str]]] = {
-    ServiceFault.FAILED: (500, "InternalServerError"),
-    ServiceFault.THROTTLED: (400, "ThrottlingException"),
-}
 
 _NOT_PASSED_ON: Final = frozenset({"connection", "content-length", "transfer-encoding"})
 
@@ -61,31 +57,30 @@ class Services:
             self._ledger.trouble(f"{target.rpartition('.')[2]}: {fault}")
         caller = process_of(handler)
         match fault:
-            case ServiceFault.FAILED | ServiceFault.THROTTLED:
-                status, code = _REFUSALS[fault]
-                told = json.dumps({"__type": code, "message": "refused"}).encode()
-                wire.pass_on(status, {"Content-Type": "application/x-amz-json-1.0"}, told)
+            case _ if fault in SERVICE_REFUSED:
+                wire.give(OF_SERVICE[fault])
             case ServiceFault.REFUSED_ENTRIES:
                 entries = [{"ErrorCode": "InternalFailure"} for _ in json.loads(body)["Entries"]]
                 told = json.dumps({"FailedEntryCount": len(entries), "Entries": entries}).encode()
-                wire.pass_on(200, {"Content-Type": "application/x-amz-json-1.1"}, told)
+                wire.give(Answer(200, told))
             case ServiceFault.RESET:
                 wire.hang_up()
             case ServiceFault.KILLED_BEFORE:
                 self._kill(caller)
                 wire.hang_up()
             case _:
-                status, headers, told = self._ask(handler, body)
+                answer = self._ask(handler, body)
                 if fault is None:
-                    wire.pass_on(status, headers, told)
-                    return
-                if fault is ServiceFault.KILLED_AFTER:
-                    self._kill(caller)
-                wire.hang_up()
+                    wire.give(answer)
+                elif fault in SERVICE_UNREADABLE:
+                    # A refusal is no success: a condition that does not hold must be heard.
+                    wire.give(OF_SERVICE[fault] if answer.status == 200 else answer)
+                else:
+                    if fault is ServiceFault.KILLED_AFTER:
+                        self._kill(caller)
+                    wire.hang_up()
 
-    def _ask(
-        self, handler: BaseHTTPRequestHandler, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
         try:
             connection.request("POST", handler.path, body, dict(handler.headers.items()))
@@ -95,7 +90,7 @@ class Services:
                 for name, value in answer.getheaders()
                 if name.lower() not in _NOT_PASSED_ON
             }
-            return answer.status, headers, answer.read()
+            return Answer(answer.status, answer.read(), headers)
         finally:
             connection.close()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from soak.faults import UNHEARD
+from soak.faults import LOST, UNREADABLE
 from soak.ledger import Acceptance, Ledger
 from soak.plan import ATTENDED, Asked, Door
 
@@ -53,7 +53,7 @@ class Breach(NamedTuple):
     Attributes
     ----------
     what
-        Lost, doubled, or in several places.
+        Lost, doubled, in several places, claimed, or outside the contract.
     token, request
         Whose.
     why
@@ -105,6 +105,10 @@ def judge(everything: Iterable[Asked], ledger: Ledger, dead_letters: Iterable[st
     verdict = Verdict()
     buried = set(_buried(dead_letters))
     for asked in everything:
+        if asked.number in ledger.contract_breaks:
+            first = asked.recipients[0]["token"]
+            why = ledger.contract_breaks[asked.number]
+            verdict.breaches.append(Breach("outside the contract", first, asked.number, why))
         words = _answered(asked, ledger)
         for recipient in asked.recipients:
             token = recipient["token"]
@@ -122,8 +126,8 @@ def _judge(
 ) -> None:
     accepted = ledger.accepted.get(token, [])
     doubts = ledger.doubts.get(token, [])
-    # What a killed run or a lost answer had sent, nobody but the provider knows.
-    known = [each for each in accepted if _excuse(each, ledger) is None]
+    # What a killed run had sent, nobody but the provider knows.
+    survived = [each for each in accepted if each.run not in ledger.killed_runs]
     told = [word for word in ledger.told.get(token, ()) if word not in _NOT_A_PLACE]
     if answered is not None and answered not in _NOT_A_PLACE:
         told.append(answered)
@@ -153,8 +157,10 @@ def _judge(
     place = places[0]
     if place is Place.ACCEPTED and not accepted:
         breach("lost", "it is said to be accepted, and no provider has it")
-    if place not in (Place.ACCEPTED, Place.UNKNOWN, Place.CALLER) and known:
-        breach("in several places", f"{place}, and a provider took it and said so")
+    if Place.ACCEPTED in said and accepted and all(each.fault in UNREADABLE for each in accepted):
+        breach("claimed", "it is said to be accepted, and no answer said so")
+    if place not in (Place.ACCEPTED, Place.UNKNOWN, Place.CALLER) and survived:
+        breach("in several places", f"{place}, and a provider took it")
     if place is Place.UNKNOWN and not doubts:
         breach("in several places", "it is said to be unknown, and every answer was heard")
     verdict.places[place][asked.door] += 1
@@ -170,7 +176,7 @@ def _judge(
 
 def _excuse(acceptance: Acceptance, ledger: Ledger) -> str | None:
     """Name the fault for which a push may be sent again; None where there was none."""
-    if acceptance.fault in UNHEARD:
+    if acceptance.fault in LOST:
         return f"answer lost: {acceptance.fault}"
     return "process killed" if acceptance.run in ledger.killed_runs else None
 

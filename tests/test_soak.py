@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -17,16 +20,31 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.bundle import SOURCE
+from push_sender.clients import client
+from push_sender.letters import Letter, Queue
+from push_sender.store import RequestRecord, Store, dynamodb_client
+from soak.answers import OF_CALL, OF_SERVICE, Answer
 from soak.breaks import BREAKS
 from soak.chance import Chance
-from soak.faults import CallFault, Fate, Faults, ServiceFault
+from soak.faults import (
+    REFUSED,
+    SERVICE_REFUSED,
+    SERVICE_UNREADABLE,
+    UNREADABLE,
+    CallFault,
+    Fate,
+    Faults,
+    ServiceFault,
+)
 from soak.ledger import Acceptance, Ledger
 from soak.loopback import strangers
 from soak.plan import ATTENDED, Asked, Door, plan
 from soak.provider import Wire, listening
 from soak.run import run
+from soak.services import Services
 from soak.telling import shortest
 from soak.verdict import Place, Verdict, judge
+from tests.invocation import Push
 
 TOKEN = "device-0000000"
 
@@ -52,7 +70,7 @@ def test_an_answer_that_comes_when_its_client_has_gone_is_known_to_be_unheard() 
     def answer(handler: BaseHTTPRequestHandler, body: bytes, wire: Wire) -> None:
         if body == b"impatient":
             gone.wait(timeout=10)
-        heard.put(wire.send(b"{}"))
+        heard.put(wire.give(Answer(200, b"{}")) and wire.is_there())
 
     with listening(answer) as url:
         address = urlsplit(url).netloc
@@ -100,9 +118,13 @@ def test_the_same_seed_plans_the_same_run() -> None:
 
 def test_every_kind_of_fault_strikes_and_only_where_it_is_switched_on() -> None:
     def calls(faults: Faults) -> set[CallFault | None]:
-        return {faults.of_call(f"t{n}", 0, n, 600 if n % 9 == 0 else 1, 0) for n in range(20_000)}
+        return {
+            faults.of_call(f"t{n}", number, n, 600 if n % 9 == 0 else 1, 0)
+            for n in range(20_000)
+            for number in (0, 1)
+        }
 
-    cut_off = {CallFault.CUT_OFF, CallFault.LATE, CallFault.TRUNCATED, CallFault.WRONG_TYPE}
+    cut_off = {CallFault.CUT_OFF, CallFault.LATE, CallFault.FORBIDDEN}
     killed = {CallFault.KILLED_BEFORE, CallFault.KILLED_AFTER}
     chance = Chance(1)
     planned = {None, *CallFault} - {CallFault.OVERDUE}
@@ -214,6 +236,114 @@ def test_who_is_told_two_things_is_in_two_places() -> None:
     ledger.tell(TOKEN, "rejected")
 
     assert broken(found(ledger)) == ["in several places"]
+
+
+def test_who_was_accepted_twice_is_doubled_where_the_first_answer_could_not_be_read() -> None:
+    for fault in UNREADABLE:
+        ledger = Ledger()
+        took(ledger, fault)
+        took(ledger, run="another")
+
+        assert broken(found(ledger)) == ["doubled"], fault
+
+
+def test_who_is_told_refused_was_not_accepted_in_a_call_whose_answer_was_lost() -> None:
+    for word in ("misconfigured", "transient", "rejected", "dead_token"):
+        ledger = Ledger()
+        ledger.answer(0, reported(word))
+        took(ledger, CallFault.CUT_OFF)
+        assert broken(found(ledger, Door.HTTP)) == ["in several places"], word
+
+        ledger.kill("run")  # what took its memory along
+        assert broken(found(ledger, Door.HTTP)) == []
+
+
+def test_who_is_told_accepted_was_so_in_an_answer_that_can_be_read() -> None:
+    ledger = Ledger()
+    ledger.answer(0, reported("accepted"))
+    took(ledger, CallFault.NULL)
+
+    assert broken(found(ledger, Door.HTTP)) == ["claimed"]
+
+
+def test_an_answer_to_a_caller_that_no_document_has_is_a_breach() -> None:
+    ledger = Ledger()
+    took(ledger)
+    ledger.break_contract(0, "TypeError")
+
+    assert broken(found(ledger, Door.HTTP)) == ["outside the contract"]
+
+
+@pytest.mark.parametrize("fault", OF_CALL)
+def test_the_function_takes_an_odd_answer_to_a_call_for_what_its_kind_says(
+    fault: CallFault, push: Push, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200}
+    told = json.dumps({"ApplicationId": "a", "Result": {TOKEN: result}}).encode()
+    with answering(OF_CALL[fault](told), Answer(200, told)) as (url, calls):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_PINPOINT", url)
+        (outcome,) = (each["outcome"] for each in push(asked().request)["results"])
+
+    if fault is CallFault.FORBIDDEN:
+        expected = ("misconfigured", 1)
+    elif fault in UNREADABLE:
+        expected = ("unknown", 1)
+    else:
+        expected = ("accepted", 2 if fault in REFUSED else 1)
+    assert (outcome, len(calls)) == expected
+
+
+@pytest.mark.usefixtures("push")
+@pytest.mark.parametrize("fault", OF_SERVICE)
+def test_the_function_takes_an_odd_answer_of_a_service_for_what_its_kind_says(
+    fault: ServiceFault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = OF_SERVICE[fault], Answer(200, b"{}")
+    with answering(*answers) as (url, posts), answering(*answers) as (table_url, puts):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table_url)
+        queue = Queue(client("sqs", None), url)
+        queue.post(Letter("{}"), last_start=time.monotonic() + 10)
+        record = RequestRecord("id", "fingerprint", "run", "run", lapses_at=0, expiration=0)
+        Store(lambda: dynamodb_client(None), "table").put_part(record, 0, b"packed")
+
+    assert (fault in SERVICE_REFUSED) != (fault in SERVICE_UNREADABLE)
+    calls = 2 if fault in SERVICE_REFUSED else 1
+    assert (len(posts), len(puts)) == (calls, calls)
+
+
+class _DoneNull(Faults):
+    def of_service(self, service: str, thing: str, number: int) -> ServiceFault | None:
+        return ServiceFault.DONE_NULL
+
+
+def test_an_unreadable_success_takes_the_place_of_a_success_alone() -> None:
+    taken, refused = Answer(200, b'{"MessageId": "1"}'), Answer(400, b'{"__type": "No"}')
+    with answering(taken, refused) as (url, _):
+        services = Services(url, _DoneNull(Chance(1)), Ledger(), lambda _: None)
+        with listening(services.answer) as around:
+            connection = HTTPConnection(urlsplit(around).netloc)
+            told = []
+            for _ in range(2):
+                connection.request("POST", "/", b"{}", {"X-Amz-Target": "AmazonSQS.SendMessage"})
+                answer = connection.getresponse()
+                told.append((answer.status, answer.read()))
+            connection.close()
+
+    assert told == [(200, b"null"), (400, refused.body)]
+
+
+@contextmanager
+def answering(*answers: Answer) -> Iterator[tuple[str, list[bytes]]]:
+    """Give these answers, one after the other; give the URL, and the bodies that come."""
+    calls: list[bytes] = []
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes, wire: Wire) -> None:
+        wire.give(answers[len(calls)])
+        calls.append(body)
+
+    with listening(answer) as url:
+        yield url, calls
 
 
 def test_unknown_is_honest_only_where_an_answer_was_not_heard() -> None:
