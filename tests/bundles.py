@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import subprocess
@@ -45,10 +46,20 @@ def write_wheel(
         wheel.writestr(f"{info}/RECORD", "")
 
 
+def lock_of(wheels: Path, *names: str) -> str:
+    """Write a lock of version 1.0 of packages, by the wheels that are there."""
+    lines = []
+    for name in names:
+        files = sorted(wheels.glob(f"{name}-1.0-*.whl"))
+        hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        lines += [" \\\n".join([f"{name}==1.0", *(f"    --hash=sha256:{hash_}" for hash_ in hashes)])]
+    return "\n".join(lines) + "\n"
+
+
 def keep_pip_offline(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep pip from every index; the wheels of a new directory are all there is."""
     wheels.mkdir()
-    files = {"tiny/__init__.py": b"SIZE = 1\n", "tiny/tests/test_it.py": b"assert 0\n"}
+    files = {"tiny/__init__.py": b"SIZE = 1\n", "tiny/py.typed": b""}
     write_wheel(wheels, "tiny", files)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
