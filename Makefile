@@ -12,13 +12,17 @@ CASES ?= 5000
 # Each command installs the part of pyproject.toml's packages that it needs, once.
 has = $(VENV)/has-$(1)
 
+# Says what to add where the CDK would ask and there is no terminal.
+asks = [ -t 0 ] || case '$(ARGS)' in *$(2)*) ;; *) \
+    echo 'There is no terminal to confirm at: if it asks, run make $(1) ARGS="$(strip $(ARGS) $(3))"' >&2 ;; esac
+
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox inbox test format lint types unit fuzz snapshot bundle bench lock clean \
     soak soak-steady soak-breaks \
     bootstrap synth diff deploy smoke redrive destroy
 
 # What a shell sets for other programs: for other Pythons, Node.js programs and CDK apps.
-unexport $(filter PYTHON% POWERTOOLS_% JSII_% NODE_ENV NODE_OPTIONS NODE_PATH, \
+unexport $(filter PYTHON% POWERTOOLS_% NODE_ENV NODE_OPTIONS NODE_PATH, \
     $(.VARIABLES)) $(filter-out CDK_VALIDATION,$(filter CDK_%,$(.VARIABLES)))
 # Files and output are UTF-8, whatever the terminal is.
 export PYTHONUTF8 := 1
@@ -35,7 +39,7 @@ demo: $(call has,demo) ## push AWS's own example through all four services, on t
 	@$(BIN)/python -m sandbox demo
 
 sandbox: $(call has,sandbox) ## keep the local AWS and its inbox running (PORT=4580)
-	@VERBOSE=$(VERBOSE) $(BIN)/python -m sandbox up --port $(PORT) $(ARGS)
+	@$(BIN)/python -m sandbox up --port $(PORT) $(ARGS)
 
 inbox: $(call has,inbox) ## show any program's pushes: SendMessages and the inbox alone
 	@$(BIN)/python -m sandbox up --pinpoint-only --port $(PORT) $(ARGS)
@@ -52,6 +56,7 @@ diff: $(CDK) ## what a deployment would change
 
 deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
 	@mkdir -p $(dir $(OUTPUTS))
+	@$(call asks,deploy,--require-approval,--require-approval never)
 	@$(CDK) deploy --outputs-file $(OUTPUTS) $(ARGS)
 	@$(BIN)/python -m operations next-steps $(OUTPUTS)
 
@@ -62,6 +67,7 @@ redrive: $(call has,deploy) ## send the dead letters of the deployed stack (STAC
 	@$(BIN)/python -m operations redrive --stack $(STACK)
 
 destroy: $(CDK) ## remove the stack; what is data stays, see docs/deploy.md
+	@$(call asks,destroy,--force,--force)
 	@$(CDK) destroy $(ARGS)
 
 test: lint types unit ## lint, types and all tests: what CI runs

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from sandbox.environment import isolate
 from sandbox.server import Server
 from tests.account import Account, running_account
 from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
 from tests.provider import Provider, running_provider
 from tests.table import Table, dynamodb_client, running_table
+
+# What a test sees is not the account, the proxy or the terminal of who runs it.
+isolate()
+for _name in ("CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS"):
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(scope="session")
