@@ -70,7 +70,9 @@ def _install(part: str) -> None:
     lock = EVERYTHING.read_text()
     (installer,) = entries(lock, "uv")
     version = re.match(r"uv==(\S+)", installer)
-    if version is None or not list(VENV.glob(f"lib/python*/site-packages/uv-{version[1]}.dist-info")):
+    if version is None or not list(
+        VENV.glob(f"lib/python*/site-packages/uv-{version[1]}.dist-info")
+    ):
         pip = package_index.for_pip(str(_PYTHON))
         command = [str(_PYTHON), "-m", "pip", "install", "--quiet", *pip.options]
         _run(
@@ -119,23 +121,26 @@ def _make_environment() -> None:
 
 
 def _install_commands() -> None:
-    print("Installing the CDK's command line into node_modules. This happens once.", file=sys.stderr)
+    print(
+        "Installing the CDK's command line into node_modules. This happens once.", file=sys.stderr
+    )
     npm = package_index.for_npm()
     _run([str(VENV / "bin" / "npm"), "ci", *npm.options], [], npm.environment)
 
 
 def _run(command: list[str], requirements: list[str], environment: dict[str, str]) -> None:
     """Run an installer on requirements, and pass on what it says of its progress."""
+    said: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder, "pip.log")
         if requirements:
             file = Path(folder, "requirements.txt")
             file.write_text("\n".join(requirements) + "\n")
             command = [*command, "-r", str(file)]
-        said = []
         with subprocess.Popen(  # noqa: S603  our own command, no shell
             command,
             cwd=REPOSITORY,
-            env=environment,
+            env={**environment, "PIP_LOG": str(notes)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -146,12 +151,14 @@ def _run(command: list[str], requirements: list[str], environment: dict[str, str
                 said.append(line)
                 if _PROGRESS.match(line):
                     print(f"  {line.strip()}", file=sys.stderr)
-    if running.returncode:
-        output = "".join(said)
-        _LOG.write_text(output)
-        last = [line.strip() for line in said if line.strip()] or ["it gave no reason"]
-        cause = package_index.explain(output) or last[-1]
-        raise InstallError(f"{cause} (the whole output: {_LOG.relative_to(REPOSITORY)})")
+        if not running.returncode:
+            return
+        verbose = notes.read_text(errors="replace") if notes.exists() else ""
+    output = "".join(said)
+    _LOG.write_text(output + verbose)
+    last = [line.strip() for line in said if line.strip()] or ["it gave no reason"]
+    cause = package_index.explain(package_index.unread(verbose) or output) or last[-1]
+    raise InstallError(f"{cause} (the whole output: {_LOG.relative_to(REPOSITORY)})")
 
 
 @contextmanager

@@ -60,8 +60,13 @@ _CAUSES: Final = (
     ),
     (
         r"\b(429|50\d) (?:Client Error|Server Error|Too Many|Internal|Bad|Service|Gateway)"
-        r"|code E(429|50\d)\b",
+        r"|code E(429|50\d)\b|too many (429|50\d) error responses",
         "the package index answered {}: try again later",
+    ),
+    (
+        r"Because (\S+) was not found in the package registry",
+        "no package index gives {}, or none lets this machine in: look at their addresses and "
+        "your access (`pip config list`)",
     ),
     (
         r"ConnectionError|ConnectTimeout|ReadTimeout|NewConnectionError|Connection refused|"
@@ -109,8 +114,8 @@ def for_uv(python: str) -> Settings:
             own[variable] = separator.join(value.split())
     kept = {name: os.environ[name] for name in ("UV_CACHE_DIR",) if name in os.environ}
     options = ["--no-config", "--system-certs", "--no-python-downloads"]
-    # pip takes the best of all indexes, and the machine's certificates.
-    options += ["--index-strategy", "unsafe-best-match"]
+    # Of several indexes pip takes the best file; uv asks the next one only for other packages.
+    options += ["--index-strategy=unsafe-best-match"] if "extra-index-url" in respected else []
     options += ["--no-index"] if respected.get("no-index", "0").lower() in _TRUE else []
     return Settings({**_without("UV_"), **kept, **own}, options)
 
@@ -134,23 +139,40 @@ def explain(output: str) -> str | None:
     return None
 
 
+def unread(log: str) -> str | None:
+    """Find in pip's verbose log why it could not read the page of a package.
+
+    pip itself then says no more than that there is no such package. An answer of 404 says that
+    this is so.
+    """
+    found = re.search(r"Could not fetch URL \S+: (?!404 )(.+?)(?: - skipping)?$", log, re.M)
+    return found[1] if found else None
+
+
 _TRUE: Final = ("1", "true", "yes", "on", "y", "t")
 
 
 def _respected(python: str) -> dict[str, str]:
-    """Ask pip for its settings, wherever they stand; the later section wins, as in pip."""
+    """Ask pip for what stands in its files, and add what stands in its variables, which win."""
+    file = {name: os.environ[name] for name in ("PIP_CONFIG_FILE",) if name in os.environ}
+    # Settings of pip's that would keep it from telling all.
+    whole = {f"PIP_{name}": "0" for name in ("GLOBAL", "USER", "SITE", "QUIET")}
     listed = subprocess.run(  # noqa: S603  our own command, no shell
         [python, "-m", "pip", "config", "list"],
+        env={**_without("PIP_"), **file, **whole},
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
     )
-    found = re.findall(r"^(global|install|:env:)\.([a-z-]+)=(.+)$", listed.stdout, re.MULTILINE)
-    found.sort(key=lambda one: ("global", "install", ":env:").index(one[0]))
-    return {
-        name: str(ast.literal_eval(value)) for _, name, value in found if name in _RESPECTED
-    }
+    settings = {}
+    for section in ("global", "install"):
+        lines = re.findall(rf"^{section}\.([a-z-]+)=(.+)$", listed.stdout, re.MULTILINE)
+        settings |= {name: str(ast.literal_eval(value)) for name, value in lines}
+    for name, value in os.environ.items():
+        if name.startswith("PIP_"):
+            settings[name.removeprefix("PIP_").lower().replace("_", "-")] = value
+    return {name: value for name, value in settings.items() if name in _RESPECTED}
 
 
 def _without(prefix: str) -> dict[str, str]:

@@ -176,11 +176,7 @@ def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "t
 
 
 def _explain(output: str, verbose: str, target: Target, lock: str) -> str:
-    """Turn pip's failure into one message.
-
-    pip says "no matching distribution" without a network, too; its verbose log tells why
-    each index page could not be read. An answer of 404 only means an unknown package.
-    """
+    """Turn pip's failure into one message."""
     if "No module named pip" in output:
         return f"{sys.executable} has no pip: run `{sys.executable} -m ensurepip`, or use `make`"
     changed = re.search(r"^ +(\S+==\S+) from (\S+) \(from -r .+ \(line (\d+)\)\):$", output, re.M)
@@ -190,16 +186,18 @@ def _explain(output: str, verbose: str, target: Target, lock: str) -> str:
             f"{file} is not a file that {lock}, line {changed[3]}, names for {changed[1]}: it was "
             "changed on its way or at the package index, so nothing of it was installed"
         )
-    unpinned = re.search(r"^    (\S+?)(?:==\S+)? --hash=|must have their versions pinned", output, re.M)
+    unpinned = re.search(
+        r"^    (\S+?)(?:==\S+)? --hash=|must have their versions pinned", output, re.M
+    )
     if unpinned:
         return f"{lock} lacks the hashes of {unpinned[1] or 'a package'}: run `make lock`"
     lines = [line.strip() for line in output.splitlines()]
     lines = [line for line in lines if line and not line.startswith("[notice]")]
     last = lines[-1].removeprefix("ERROR: ") if lines else "no output"
-    unread = re.search(r"Could not fetch URL \S+: (?!404 )(.+?)(?: - skipping)?$", verbose, re.M)
-    cause = package_index.explain(unread[1] if unread else output)
+    told = package_index.unread(verbose) or output
+    cause = package_index.explain(told)
     if cause:
-        return f"{cause} (pip: {unread[1] if unread else last})"
+        return f"{cause} (pip: {last if told == output else told})"
     missing = re.search(r"No matching distribution found for (\S+)", last)
     if missing:
         return (

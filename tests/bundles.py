@@ -32,17 +32,22 @@ def write_wheel(
     *,
     tag: str = "py3-none-any",
     requires: str | None = None,
+    program: bool = True,
 ) -> None:
-    """Write a wheel of version 1.0 by hand."""
+    """Write a wheel of version 1.0 by hand, with a program that calls ``main``."""
     info = f"{name}-1.0.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
     metadata += f"Requires-Dist: {requires}\n" if requires else ""
     with zipfile.ZipFile(directory / f"{name}-1.0-{tag}.whl", "w") as wheel:
         for path, content in files.items():
-            wheel.writestr(path, content)
+            entry = zipfile.ZipInfo(path)
+            entry.external_attr = (0o100755 if ".data/scripts/" in path else 0o100644) << 16
+            wheel.writestr(entry, content)
         wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        wheel.writestr(f"{info}/entry_points.txt", f"[console_scripts]\n{name} = {name}:main\n")
+        if program:
+            script = f"[console_scripts]\n{name} = {name}:main\n"
+            wheel.writestr(f"{info}/entry_points.txt", script)
         wheel.writestr(f"{info}/RECORD", "")
 
 
