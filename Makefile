@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/installed
 CDK := node_modules/.bin/cdk
 OUTPUTS := .build/outputs.json
 PORT ?= 4580
@@ -12,24 +11,40 @@ CASES ?= 5000
 # Processes that run tests, each a file at a time: one more than cores, because half of it is waiting.
 WORKERS ?= 3
 
+# Each command installs the part of pyproject.toml's packages that it needs, once.
+has = $(VENV)/has-$(1)
+
+# Says what to add where the CDK would ask and there is no terminal.
+asks = [ -t 0 ] || case '$(ARGS)' in *$(2)*) ;; *) \
+    echo 'There is no terminal to confirm at: if it asks, run make $(1) ARGS="$(strip $(ARGS) $(3))"' >&2 ;; esac
+
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox test format lint types unit fuzz snapshot bundle bench clean \
+.PHONY: help demo sandbox inbox test format lint types unit fuzz snapshot bundle bench lock clean \
     soak soak-steady soak-breaks \
     bootstrap synth diff deploy smoke redrive destroy
 
+# What a shell sets for other programs: for other Pythons, Node.js programs and CDK apps.
+unexport $(filter PYTHON% POWERTOOLS_% NODE_ENV NODE_OPTIONS NODE_PATH, \
+    $(.VARIABLES)) $(filter-out CDK_VALIDATION,$(filter CDK_%,$(.VARIABLES)))
+# Files and output are UTF-8, whatever the terminal is.
+export PYTHONUTF8 := 1
+
 # The Node.js and npm that requirements.txt brings, whatever the machine has.
-bootstrap synth diff deploy destroy $(CDK): export PATH := $(CURDIR)/$(BIN):$(PATH)
+bootstrap synth diff deploy destroy lock $(CDK): export PATH := $(CURDIR)/$(BIN):$(PATH)
 # It trusts whom the machine trusts, as pip and curl do: a company's own authority, too.
-bootstrap synth diff deploy destroy $(CDK): export NODE_USE_SYSTEM_CA := 1
+bootstrap synth diff deploy destroy lock $(CDK): export NODE_USE_SYSTEM_CA := 1
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## push AWS's own example through all four services, on this machine
+demo: $(call has,demo) ## push AWS's own example through all four services, on this machine
 	@$(BIN)/python -m sandbox demo
 
-sandbox: $(INSTALLED) ## keep the local AWS and its inbox running (PORT=4580)
+sandbox: $(call has,sandbox) ## keep the local AWS and its inbox running (PORT=4580)
 	@$(BIN)/python -m sandbox up --port $(PORT) $(ARGS)
+
+inbox: $(call has,inbox) ## show any program's pushes: SendMessages and the inbox alone
+	@$(BIN)/python -m sandbox up --pinpoint-only --port $(PORT) $(ARGS)
 
 synth: $(CDK) ## what would be deployed, into cdk.out; needs no account
 	@$(CDK) synth --quiet $(ARGS)
@@ -43,69 +58,70 @@ diff: $(CDK) ## what a deployment would change
 
 deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
 	@mkdir -p $(dir $(OUTPUTS))
+	@$(call asks,deploy,--require-approval,--require-approval never)
 	@$(CDK) deploy --outputs-file $(OUTPUTS) $(ARGS)
 	@$(BIN)/python -m operations next-steps $(OUTPUTS)
 
-smoke: $(INSTALLED) ## what the deployed stack (STACK=push-sender) and AWS really answer
+smoke: $(call has,deploy) ## what the deployed stack (STACK=push-sender) and AWS really answer
 	@$(BIN)/python -m operations smoke --stack $(STACK) $(ARGS)
 
-redrive: $(INSTALLED) ## send the dead letters of the deployed stack (STACK=push-sender) again
+redrive: $(call has,deploy) ## send the dead letters of the deployed stack (STACK=push-sender) again
 	@$(BIN)/python -m operations redrive --stack $(STACK)
 
 destroy: $(CDK) ## remove the stack; what is data stays, see docs/deploy.md
+	@$(call asks,destroy,--force,--force)
 	@$(CDK) destroy $(ARGS)
 
 test: lint types unit ## lint, types and all tests: what CI runs
 
-format: $(INSTALLED) ## put the code into its one layout
+format: $(call has,style) ## put the code into its one layout
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(INSTALLED) ## check layout and style
+lint: $(call has,style) ## check layout and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(INSTALLED) ## check the types, strictly
+types: $(call has,all) ## check the types, strictly
 	$(BIN)/mypy
 
-unit: $(INSTALLED) ## all tests; ARGS="-k name" for some
+unit: $(call has,all) ## all tests; ARGS="-k name" for some
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-fuzz: $(INSTALLED) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
+fuzz: $(call has,all) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
 	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/test_http_fuzz.py
 
-soak: $(INSTALLED) ## prove that nothing is lost and nothing doubled (ARGS="--seed 7")
+soak: $(call has,demo) ## prove that nothing is lost and nothing doubled (ARGS="--seed 7")
 	@$(BIN)/python -m soak $(ARGS)
 
-soak-steady: $(INSTALLED) ## ten minutes of load: nothing grows, a burst drains
+soak-steady: $(call has,demo) ## ten minutes of load: nothing grows, a burst drains
 	@$(BIN)/python -m soak.steady $(ARGS)
 
-soak-breaks: $(INSTALLED) ## break the function on purpose: the proof must notice
+soak-breaks: $(call has,demo) ## break the function on purpose: the proof must notice
 	@$(BIN)/python -m soak.breaks $(ARGS)
 
-snapshot: $(INSTALLED) ## write the template's snapshot and docs/openapi.json anew, for review
+snapshot: $(call has,all) ## write the template's snapshot and docs/openapi.json anew, for review
 	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/test_stack_checks.py tests/test_openapi.py -k snapshot
 
-bundle: $(INSTALLED) ## build what is deployed to Lambda (arm64, Python 3.13)
+bundle: $(call has,installer) ## build what is deployed to Lambda (arm64, Python 3.13)
 	@$(BIN)/python -m infra.bundle --target lambda
 
-bench: $(INSTALLED) ## measure beside boto3 and other libraries (ARGS="--quick")
+bench: $(call has,all) ## measure beside boto3 and other libraries (ARGS="--quick")
 	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what the commands made
 	@[ ! -d .build/bench ] || chmod -R u+w .build/bench  # which the benchmark keeps read-only
 	rm -rf $(VENV) node_modules cdk.out .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(INSTALLED): requirements.txt lambda_src/requirements.txt
+lock: $(call has,lock) ## renew the locks: the newest versions (ARGS="--upgrade-package NAME")
+	@$(BIN)/python -m infra.locks $(or $(ARGS),--upgrade)
+
+$(VENV)/has-%: pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Python 3.11 or newer is needed; '$(PYTHON)' is older or missing. Name another: make PYTHON=python3.13" >&2; exit 1; }
-	@echo "Installing into $(VENV): a minute or two, the first time." >&2
-	@$(PYTHON) -m venv $(VENV) || { \
-	    echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PYTHON) -m infra.install $*
 	@touch $@
 
-$(CDK): package.json package-lock.json $(INSTALLED)
-	@echo "Installing the CDK's command line and more into node_modules." >&2
-	@$(BIN)/npm ci --no-fund --no-audit --loglevel=error
+$(CDK): package.json package-lock.json $(call has,deploy)
+	@$(PYTHON) -m infra.install commands
 	@touch $@

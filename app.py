@@ -1,6 +1,9 @@
 """The CDK app: the stack that the settings in cdk.json ask for."""
 
+import signal
 import sys
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
 
 import infra  # noqa: F401  first: it names the Node.js that the CDK runs in
 

@@ -16,6 +16,7 @@ from bench.processes import BenchError, draw, service
 from bench.queue_run import queue_run
 from bench.results import Results
 from infra.wheels import BundleError
+from sandbox.environment import isolate
 
 _DESCRIPTION = """\
 Measure what the function costs beside what people would use instead, side by side on this
@@ -43,6 +44,7 @@ _QUICK = Rounds(cold_start=5, warm_push=12, many=3, peers=3, tls=3, keyed=3, cei
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and tell; the exit status says only whether it could be measured."""
+    isolate()
     parser = argparse.ArgumentParser(prog="python -m bench", description=_DESCRIPTION)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first impression")
     parser.add_argument(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import compileall
 import hashlib
-import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -20,18 +19,17 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Final, NamedTuple
 
-from infra.bundle import OUT, SOURCE, build
+from infra.bundle import OUT, build
+from infra.locks import EVERYTHING, FUNCTION, PEERS, entries
 from infra.wheels import LAMBDA_ARM64, install_wheels, this_machine
 
 BENCH: Final = OUT / "bench"
-REQUIREMENTS: Final = SOURCE / "requirements.txt"
-PEERS: Final = Path(__file__).with_name("peers.txt")
-OF_BOTO3: Final = frozenset(
-    {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
+OF_BOTO3: Final = (
+    *("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"),
 )
 """boto3 and what it requires."""
 
-TRACER: Final = ("aws-xray-sdk==2.15.0", "wrapt==2.5.2")
+TRACER: Final = ("aws-xray-sdk", "wrapt")
 """What Powertools' tracer requires beside boto3."""
 
 
@@ -55,18 +53,19 @@ def unpacked_bundle(compiled: Compiled) -> Path:
 
 def bare_boto3(compiled: Compiled) -> Path:
     """Install boto3 whole, at the bundle's version."""
-    pins = [pin for pin in _pins(REQUIREMENTS) if pin.split("==")[0] in OF_BOTO3]
-    return _installed("boto3", pins, compiled)
+    return _installed("boto3", entries(EVERYTHING.read_text(), *OF_BOTO3), compiled)
 
 
 def powertools(compiled: Compiled) -> Path:
     """Install what the function is made of whole, and Powertools' tracer."""
-    return _installed("powertools", [*_pins(REQUIREMENTS), *TRACER], compiled)
+    ours = {*entries(FUNCTION.read_text()), *entries(EVERYTHING.read_text(), *OF_BOTO3)}
+    tracer = entries(PEERS.read_text(), *TRACER)
+    return _installed("powertools", [*sorted(ours), *tracer], compiled)
 
 
 def peers() -> Path:
     """Install the other libraries, and what draws the chart."""
-    return _installed("peers", _pins(PEERS), Compiled.YES)
+    return _installed("peers", entries(PEERS.read_text()), Compiled.YES)
 
 
 class Zipped(NamedTuple):
@@ -87,14 +86,14 @@ class Zipped(NamedTuple):
 
 def zipped() -> Zipped:
     """Weigh the archives."""
-    pins = _pins(REQUIREMENTS)
+    lock = entries(FUNCTION.read_text())
 
     def install(directory: Path) -> None:
-        install_wheels(pins, LAMBDA_ARM64, directory / "packages")
+        install_wheels("\n".join(lock), LAMBDA_ARM64, directory / "packages")
         shutil.make_archive(str(directory / "whole"), "zip", directory / "packages")
         shutil.rmtree(directory / "packages")
 
-    whole = _kept("whole", _key(*pins, repr(LAMBDA_ARM64)), install)
+    whole = _kept("whole", _key(*lock, repr(LAMBDA_ARM64)), install)
     return Zipped(
         build(LAMBDA_ARM64).size,
         build(LAMBDA_ARM64, bytecode=False).size,
@@ -102,19 +101,15 @@ def zipped() -> Zipped:
     )
 
 
-def _installed(name: str, pins: list[str], compiled: Compiled) -> Path:
+def _installed(name: str, lock: list[str], compiled: Compiled) -> Path:
     def install(directory: Path) -> None:
-        install_wheels(pins, this_machine(), directory)
+        install_wheels("\n".join(lock), this_machine(), directory)
         if compiled is Compiled.YES:
             compileall.compile_dir(
                 directory, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
             )
 
-    return _kept(f"{name}_{compiled.value}", _key(*pins, repr(this_machine())), install)
-
-
-def _pins(path: Path) -> list[str]:
-    return re.findall(r"^[\w.-]+==\S+", path.read_text(), re.MULTILINE)
+    return _kept(f"{name}_{compiled.value}", _key(*lock, repr(this_machine())), install)
 
 
 def _key(*parts: str) -> str:

@@ -6,7 +6,7 @@ it without the CDK.
 
 Two decisions shape the archive:
 
-**boto3 ships, pinned**, although the runtime has one. The runtime's changes without
+**botocore ships, pinned**, although the runtime has one. The runtime's changes without
 notice, so that the version tested would not be the version run, and nobody promises that
 it comes with bytecode, which halves a cold start. What ships is trimmed to the services
 the function calls (``SERVICE_MODELS``): all of botocore is 15 MB zipped.
@@ -60,7 +60,6 @@ ENDPOINTS = "botocore/data/endpoints.json"
 # What does not ship, as a pattern at the start of its path in the archive, and why not.
 PRUNED: tuple[tuple[str, str], ...] = (
     (r"bin/", "console scripts: nobody types commands inside Lambda"),
-    (r"(.+/)?(tests|__pycache__)/", "test suites; bytecode that somebody else compiled"),
     (r".+\.pyi$|.+/py\.typed$", "only type checkers read it"),
     (
         r"[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json)$",
@@ -72,15 +71,15 @@ PRUNED: tuple[tuple[str, str], ...] = (
         "so neither sts nor sso is one of them)",
     ),
     (r"botocore/data/.+/examples-1\.json$", "read only to write documentation"),
-    (r"boto3/(data|examples)/", "boto3's resource layer: the function uses clients"),
     (
         r"aws_lambda_powertools/event_handler/openapi/swagger_ui/.+\.(js|css)$",
         "the Swagger page: the HTTP API serves its OpenAPI document, no page",
     ),
     (
         r"aws_lambda_powertools/utilities/"
-        r"(auth_alpha|circuit_breaker|data_masking|feature_flags|kafka|parameters|streaming)/",
-        "features that the function does not have",
+        r"(auth_alpha|circuit_breaker|data_masking|feature_flags|idempotency|kafka|parameters"
+        r"|streaming)/",
+        "features that the function does not have; most of them import boto3",
     ),
     (r"pydantic/v1/", "version 1 of pydantic, whole, for programs that have not moved on"),
     (r"pydantic/mypy\.py$", "mypy's plugin"),
@@ -89,7 +88,7 @@ PRUNED: tuple[tuple[str, str], ...] = (
 )
 
 # A change in one of these builds anew.
-_BUILDERS = ("bundle.py", "bytecode.py", "wheels.py")
+_BUILDERS = ("bundle.py", "bytecode.py", "package_index.py", "wheels.py")
 _KEPT_ARCHIVES = 8  # of each kind and target under .build
 _ABANDONED_AFTER = 3600  # seconds; no build takes that long
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can express
@@ -137,23 +136,31 @@ def build(
     Raises
     ------
     BundleError
-        A file or a wheel is missing, or fits another platform.
+        A file or a wheel is missing, is not the one of the lock or fits another platform, or
+        ``out`` cannot be written.
 
     Examples
     --------
     >>> build(LAMBDA_ARM64).path.name  # doctest: +SKIP
     'push-sender-lambda-arm64-2f9c0e6d1b7a4c55.zip'
     """
+    try:
+        return _build(target, source, out, bytecode=bytecode)
+    except OSError as error:  # a full disk, a folder that may not be written
+        raise BundleError(f"{error.filename or out}: {error.strerror}") from None
+
+
+def _build(target: Target, source: Path, out: Path, *, bytecode: bool) -> Bundle:
     compiler = find_compiler(target.python) if bytecode else None
     if bytecode and compiler is None:
         log.warning(
             "no Python %s at hand: the bundle goes without bytecode, which doubles the cold start",
             target.python,
         )
-    requirements = _read_requirements(source / "requirements.txt")
+    lock = _read_lock(source / "requirements.txt")
     function = _read_function(source / PACKAGE)
     builders = [Path(__file__).with_name(name).read_bytes() for name in _BUILDERS]
-    key = _key(builders, target, compiler and compiler.identity, requirements)
+    key = _key(builders, target, compiler and compiler.identity, lock)
     packages = out / f"packages-{target.name}-{key}.zip"
     bundle = out / f"push-sender-{target.name}-{_key(key, function)}.zip"
 
@@ -162,7 +169,7 @@ def build(
         with tempfile.TemporaryDirectory(dir=out, prefix=UNFINISHED) as scratch:
             if not packages.exists():
                 site = Path(scratch, "packages")
-                _put_packages(site, requirements, target)
+                _put_packages(site, lock, target, name=f"{source.name}/requirements.txt")
                 if compiler is not None:
                     compile_all(site, compiler, keep_source=False)
                 _archive(site, target, packages)
@@ -177,9 +184,9 @@ def build(
     return Bundle(bundle, len(content), digest, bytecode=compiler is not None)
 
 
-def _read_requirements(path: Path) -> bytes:
+def _read_lock(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return path.read_text()
     except FileNotFoundError:
         raise BundleError(f"{path} is missing: it names the packages to ship") from None
 
@@ -195,10 +202,8 @@ def _read_function(directory: Path) -> dict[str, bytes]:
     }
 
 
-def _put_packages(site: Path, requirements: bytes, target: Target) -> None:
-    lock = site.with_name("requirements.txt")
-    lock.write_bytes(requirements)
-    install_wheels(lock, target, site)
+def _put_packages(site: Path, lock: str, target: Target, name: str) -> None:
+    install_wheels(lock, target, site, name=name)
     for name, path in _files(site):
         if any(re.match(pattern, name) for pattern, _ in PRUNED):
             path.unlink()

@@ -262,30 +262,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        faults = list(self._impossible())
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        faults = list(_impossible(given))
         if faults:
             raise ValueError("\n".join(faults))
         return self
-
-    def _impossible(self) -> Iterator[str]:
-        given = [name for name in _CHANNEL_SETTINGS if getattr(self, name) is not None]
-        if self.application_id and given:
-            yield (
-                f"{', '.join(given)}: cannot be set beside application_id; the channels of an "
-                "existing project are set up where it is"
-            )
-        services = [credential.service for credential in self.credentials]
-        for service in sorted({name for name in services if services.count(name) > 1}):
-            names = [name for name in given if _CHANNEL_SETTINGS[name][0] == service]
-            yield f"{' and '.join(names)}: choose one; a channel has one credential"
-        if self.alarm_email and self.alarm_topic_arn:
-            yield "alarm_email and alarm_topic_arn: choose one"
-        limits = [name for name in _HTTP_LIMITS if name in self.model_fields_set]
-        if limits and not self.http_api:
-            yield (
-                f"{', '.join(limits)}: cannot be set beside http_api false; without an HTTP API "
-                "there is nothing to limit"
-            )
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Settings:
@@ -300,8 +281,7 @@ class Settings(BaseModel):
         Raises
         ------
         SettingsError
-            With every fault at once, a line each, and none of the values. Combinations
-            are looked at where all values are sound.
+            With every fault at once, a line each, and none of the values.
         """
         own = {
             key: value
@@ -312,6 +292,7 @@ class Settings(BaseModel):
             return cls.model_validate(own)
         except ValidationError as error:
             told = [line for detail in error.errors() for line in _told(detail)]
+            told += _impossible(own)  # which pydantic asks only where every value is sound
         raise SettingsError(
             "The settings (the context in cdk.json, or -c) cannot be used:\n"
             + "\n".join(f"  {fault}" for fault in dict.fromkeys(told))
@@ -331,6 +312,31 @@ class Settings(BaseModel):
             if (secret := getattr(self, name)) is not None
         )
 
+
+def _impossible(given: Mapping[str, Any]) -> Iterator[str]:
+    """Tell which settings cannot stand together, by their names; a None counts as left out."""
+    names = {name for name, value in given.items() if value is not None}
+    secrets = [name for name in _CHANNEL_SETTINGS if name in names]
+    if "application_id" in names and secrets:
+        yield (
+            f"{', '.join(secrets)}: cannot be set beside application_id; the channels of an "
+            "existing project are set up where it is"
+        )
+    services = [_CHANNEL_SETTINGS[name][0] for name in secrets]
+    for service in sorted({name for name in services if services.count(name) > 1}):
+        both = [name for name in secrets if _CHANNEL_SETTINGS[name][0] == service]
+        yield f"{' and '.join(both)}: choose one; a channel has one credential"
+    if {"alarm_email", "alarm_topic_arn"} <= names:
+        yield "alarm_email and alarm_topic_arn: choose one"
+    limits = [name for name in _HTTP_LIMITS if name in names]
+    if limits and str(given.get("http_api")).lower() in _FALSE:
+        yield (
+            f"{', '.join(limits)}: cannot be set beside http_api false; without an HTTP API "
+            "there is nothing to limit"
+        )
+
+
+_FALSE: Final = ("0", "f", "false", "n", "no", "off")  # what pydantic reads as false
 
 _FORMS: Final = {
     "stage": "lower-case letters, digits and hyphens, a letter first, 20 at most",

@@ -1,14 +1,14 @@
 """Fetches the wheels that run on a target: Lambda on arm64, or this machine for the sandbox.
 
 It needs no Docker: pip fetches wheels for any target from anywhere, nothing is ever compiled
-from source, and ``refuse_foreign`` is the last look at what was fetched. It does not know
-what the wheels are for, and imports nothing beyond the standard library.
+from source, no file is taken whose hash is not in the lock, and ``refuse_foreign`` is the last
+look at what was fetched. It does not know what the wheels are for, and imports nothing beyond
+the standard library.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import re
 import subprocess
@@ -17,6 +17,8 @@ import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from infra import package_index
 
 UNFINISHED = ".unfinished-"  # starts the name of every directory of work in progress
 
@@ -119,50 +121,44 @@ def this_machine() -> Target:
 # --------------------------------------------------------------------------- installing
 
 
-def install_wheels(
-    requirements: Path | list[str],
-    target: Target,
-    directory: Path,
-    *,
-    with_dependencies: bool = False,
-) -> None:
+def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "the lock") -> None:
     """Install wheels for a target into a directory, which appears whole or not at all.
 
     Parameters
     ----------
-    requirements
-        A requirements file, or requirements such as ``["awslambdaric==4.2.2"]``.
+    lock
+        Text of a requirements file that names every package of it, each at one version and
+        with its hashes: no version is ever chosen by the day of the build.
     target
         What the wheels shall run on.
     directory
         Where to; it is made, or must be empty.
-    with_dependencies
-        Whether to add what the requirements require. Without it they are a full lock, so
-        that no version is ever chosen by the day of the build.
+    name
+        The lock's, for messages.
 
     Raises
     ------
     BundleError
-        A wheel is missing, the network or pip is out, or the directory holds something.
+        A wheel is missing or not the one of the lock, the network, pip or the disk is out, or
+        the directory holds something.
     """
     if directory.exists() and any(directory.iterdir()):
         raise BundleError(f"{directory} is not empty: wheels need a directory of their own")
     directory.parent.mkdir(parents=True, exist_ok=True)
+    pip = package_index.for_pip(sys.executable)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=UNFINISHED) as scratch:
         log.info("installing packages for %s", target)
-        site, notes = Path(scratch, "site"), Path(scratch, "pip.log")
+        site, notes, file = (Path(scratch, each) for each in ("site", "pip.log", "lock.txt"))
         site.mkdir()
-        options = ["--target", str(site), "--only-binary=:all:", "--no-compile"]
-        options += ["--no-input", "--quiet", "--disable-pip-version-check", "--log", str(notes)]
+        file.write_text(lock)
+        options = ["--target", str(site), "--only-binary=:all:", "--no-compile", "--no-deps"]
+        options += ["--quiet", "--log", str(notes), "--require-hashes", "-r", str(file)]
         options += ["--implementation", "cp", "--python-version", target.python]
         options += ["--abi", target.abi]
         options += [f"--platform={tag}" for tag in target.platforms]
-        options += [] if with_dependencies else ["--no-deps"]
-        what = ["-r", str(requirements)] if isinstance(requirements, Path) else requirements
         result = subprocess.run(  # noqa: S603  our own command, no shell
-            [sys.executable, "-m", "pip", "install", *options, *what],
-            # Settings of the person's own that would contradict --target.
-            env={**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"},
+            [sys.executable, "-m", "pip", "install", *pip.options, *options],
+            env=pip.environment,
             capture_output=True,
             text=True,
             errors="replace",
@@ -170,7 +166,7 @@ def install_wheels(
         )
         if result.returncode:
             verbose = notes.read_text(errors="replace") if notes.exists() else ""
-            raise BundleError(_explain(result.stdout + result.stderr, verbose, target))
+            raise BundleError(_explain(result.stdout + result.stderr, verbose, target, name))
         try:
             site.rename(directory)
         except OSError:
@@ -179,22 +175,29 @@ def install_wheels(
                 raise
 
 
-def _explain(output: str, verbose: str, target: Target) -> str:
-    """Turn pip's failure into one message.
-
-    pip says "no matching distribution" without a network, too; its verbose log tells why
-    each index page could not be read. An answer of 404 only means an unknown package.
-    """
+def _explain(output: str, verbose: str, target: Target, lock: str) -> str:
+    """Turn pip's failure into one message."""
     if "No module named pip" in output:
         return f"{sys.executable} has no pip: run `{sys.executable} -m ensurepip`, or use `make`"
+    changed = re.search(r"^ +(\S+==\S+) from (\S+) \(from -r .+ \(line (\d+)\)\):$", output, re.M)
+    if changed:
+        file = re.split(r"[/#]", changed[2].partition("#")[0])[-1]
+        return (
+            f"{file} is not a file that {lock}, line {changed[3]}, names for {changed[1]}: it was "
+            "changed on its way or at the package index, so nothing of it was installed"
+        )
+    unpinned = re.search(
+        r"^    (\S+?)(?:==\S+)? --hash=|must have their versions pinned", output, re.M
+    )
+    if unpinned:
+        return f"{lock} lacks the hashes of {unpinned[1] or 'a package'}: run `make lock`"
     lines = [line.strip() for line in output.splitlines()]
     lines = [line for line in lines if line and not line.startswith("[notice]")]
     last = lines[-1].removeprefix("ERROR: ") if lines else "no output"
-    unread = re.search(r"Could not fetch URL \S+: (?!404 )(.+?)(?: - skipping)?$", verbose, re.M)
-    broken = re.match(r"pip\._vendor\.\S+(Connection|Timeout|Resolution|Protocol|SSL)Error", last)
-    if unread or broken:
-        reason = unread[1] if unread else last
-        return f"the package index is out of reach: look at the network and try again ({reason})"
+    told = package_index.unread(verbose) or output
+    cause = package_index.explain(told)
+    if cause:
+        return f"{cause} (pip: {last if told == output else told})"
     missing = re.search(r"No matching distribution found for (\S+)", last)
     if missing:
         return (

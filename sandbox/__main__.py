@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from io import TextIOWrapper
 from typing import Final
 
 from rich.console import Console
+
+from sandbox.environment import isolate
 
 DEFAULT_PORT: Final = 4580
 
@@ -20,13 +23,29 @@ For the pushes of any other program, of whatever language:
 """
 
 
+_OF_THE_MACHINE: Final = frozenset(
+    (errno.EACCES, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EPERM, errno.EROFS)
+)
+"""Errors of this machine and not of the sandbox: a full disk, a port for the administrator."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command, and give the process's exit status."""
     options = _parser().parse_args(arguments)
+    isolate()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file, too
+        # Line by line into a pipe or a file, too; what a terminal cannot show is a question mark.
+        sys.stdout.reconfigure(line_buffering=True, errors="replace")
     console = Console(highlight=False, soft_wrap=False)
-    return (_alone if options.pinpoint_only else _whole)(console, options)
+    try:
+        return (_alone if options.pinpoint_only else _whole)(console, options)
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        print(f"The sandbox cannot run: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # before the sandbox waits for it
+        return 130
 
 
 # The imports are inside: the CDK alone takes longer than all that --pinpoint-only does, and
@@ -74,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="keep running until Ctrl-C, for aws and boto3 to call")
     up.add_argument(
         "--port",
-        type=int,
+        type=_port,
         default=DEFAULT_PORT,
         help="on 127.0.0.1, 0 for a free one (default: %(default)s)",
     )
@@ -94,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a setting of the stack, as the CDK takes it; wins over the one in cdk.json",
     )
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError("must be a whole number from 0 to 65535")
+    return int(text)
 
 
 def _setting(text: str) -> tuple[str, str]:

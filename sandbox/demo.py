@@ -113,8 +113,8 @@ def commands(url: str, deployment: Deployment) -> str:
     deployment
         The stack, there or in a sandbox like it.
     """
-    beside_python = Path(sys.executable).with_name("aws")
-    here = beside_python.is_relative_to(REPOSITORY) and beside_python.exists()
+    beside_python = Path(sys.executable).with_name("aws")  # there once `make sandbox` has run
+    here = beside_python.is_relative_to(REPOSITORY)
     aws = str(beside_python.relative_to(REPOSITORY)) if here else shutil.which("aws") or "aws"
     function, stack = deployment.function_name, deployment.stack_name
     over_http = f"""\
@@ -125,7 +125,7 @@ API_URL=$({aws} cloudformation describe-stacks --stack-name {stack} \\
     if "ApiUrl" not in deployment.outputs:
         over_http = ""
     return f"""\
-export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION}
+export AWS_ENDPOINT_URL={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
 {aws} lambda invoke --function-name {function} \\
     --payload fileb://{FIRST_PUSH} /dev/stdout

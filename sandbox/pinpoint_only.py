@@ -61,5 +61,5 @@ def up(console: Console, port: int) -> NoReturn:
 def commands(url: str) -> str:
     """Write what a shell is told so that programs push here."""
     return f"""\
-export AWS_ENDPOINT_URL_PINPOINT={url} AWS_DEFAULT_REGION=us-east-1
+export AWS_ENDPOINT_URL_PINPOINT={url} AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"""

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from infra.bundle import OUT, SOURCE, BundleError, build
+from infra.locks import EVERYTHING, entries
 from infra.wheels import install_wheels, this_machine
 from sandbox import cloudformation, queues, tables
 from sandbox.functions import service as functions
@@ -148,7 +148,7 @@ def running_sandbox(
 def runtime_packages(out: Path = OUT) -> Path:
     """Install AWS's Lambda runtime client into a folder of its own, once.
 
-    The versions are those of this environment, which ``requirements.txt`` pins.
+    The files are those of this environment, which ``requirements.txt`` locks.
 
     Raises
     ------
@@ -160,11 +160,11 @@ def runtime_packages(out: Path = OUT) -> Path:
             "the sandbox needs Linux: AWS publishes its Lambda runtime client for Linux only "
             "(on macOS, use a Linux virtual machine or container)"
         )
-    pins = [f"{package}=={version(package)}" for package in _RUNTIME_PACKAGES]
-    key = hashlib.sha256("\n".join([str(this_machine()), *pins]).encode()).hexdigest()[:16]
+    lock = "\n".join(entries(EVERYTHING.read_text(), *_RUNTIME_PACKAGES))
+    key = hashlib.sha256(f"{this_machine()}\n{lock}".encode()).hexdigest()[:16]
     folder = out / f"runtime-{key}"
     if not folder.is_dir():
-        install_wheels(pins, this_machine(), folder)
+        install_wheels(lock, this_machine(), folder, name=EVERYTHING.name)
     return folder
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from infra.wheels import BundleError
+from sandbox.environment import isolate
 from soak.callers import UnexpectedError
 from soak.chance import Chance
 from soak.faults import Faults
@@ -25,6 +26,7 @@ them in exactly one of the places that docs/request.md names. Nothing leaves thi
 
 def main(arguments: list[str] | None = None) -> int:
     """Run once; the exit status is 0 where every promise was kept."""
+    isolate()
     parser = argparse.ArgumentParser(prog="python -m soak", description=_DESCRIPTION)
     parser.add_argument("--recipients", type=int, default=100_000, metavar="N")
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat it")

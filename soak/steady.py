@@ -25,6 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sandbox.environment import isolate
 from soak.callers import Callers
 from soak.chance import Chance
 from soak.faults import Faults
@@ -274,6 +275,7 @@ def _table(done: Load) -> Table:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a load; the exit status is 0 where all stayed flat and nothing was lost."""
+    isolate()
     parser = argparse.ArgumentParser(prog="python -m soak.steady", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=RATE, help="requests a second")

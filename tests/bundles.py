@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import subprocess
@@ -31,24 +32,41 @@ def write_wheel(
     *,
     tag: str = "py3-none-any",
     requires: str | None = None,
+    program: bool = True,
 ) -> None:
-    """Write a wheel of version 1.0 by hand."""
+    """Write a wheel of version 1.0 by hand, with a program that calls ``main``."""
     info = f"{name}-1.0.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
     metadata += f"Requires-Dist: {requires}\n" if requires else ""
     with zipfile.ZipFile(directory / f"{name}-1.0-{tag}.whl", "w") as wheel:
         for path, content in files.items():
-            wheel.writestr(path, content)
+            entry = zipfile.ZipInfo(path)
+            entry.external_attr = (0o100755 if ".data/scripts/" in path else 0o100644) << 16
+            wheel.writestr(entry, content)
         wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        wheel.writestr(f"{info}/entry_points.txt", f"[console_scripts]\n{name} = {name}:main\n")
+        if program:
+            script = f"[console_scripts]\n{name} = {name}:main\n"
+            wheel.writestr(f"{info}/entry_points.txt", script)
         wheel.writestr(f"{info}/RECORD", "")
+
+
+def lock_of(wheels: Path, *names: str) -> str:
+    """Write a lock of version 1.0 of packages, by the wheels that are there."""
+    lines = []
+    for name in names:
+        files = sorted(wheels.glob(f"{name}-1.0-*.whl"))
+        hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        lines += [
+            " \\\n".join([f"{name}==1.0", *(f"    --hash=sha256:{hash_}" for hash_ in hashes)])
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def keep_pip_offline(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep pip from every index; the wheels of a new directory are all there is."""
     wheels.mkdir()
-    files = {"tiny/__init__.py": b"SIZE = 1\n", "tiny/tests/test_it.py": b"assert 0\n"}
+    files = {"tiny/__init__.py": b"SIZE = 1\n", "tiny/py.typed": b""}
     write_wheel(wheels, "tiny", files)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)

@@ -21,6 +21,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from sandbox.environment import isolate
 from sandbox.server import Server
 from tests.account import Account, running_account
 from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
@@ -97,6 +98,12 @@ def node_modules() -> Path:
             [make, "--no-print-directory", "node_modules/.bin/cdk"], cwd=REPOSITORY, check=True
         )
     return REPOSITORY / "node_modules"
+
+
+# What a test sees is not the account, the proxy or the terminal of who runs it.
+isolate()
+for _name in ("CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS"):
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(scope="session")

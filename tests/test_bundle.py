@@ -34,8 +34,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.bundle import PRUNED, SERVICE_MODELS, SOURCE, Bundle, BundleError, build, main
+from infra.locks import EVERYTHING, FUNCTION, entries
 from infra.wheels import LAMBDA_ARM64, Target, this_machine
-from tests.bundles import elf, keep_pip_offline, run_alone, write_function
+from tests.bundles import elf, keep_pip_offline, lock_of, run_alone, write_function
 
 REPOSITORY = SOURCE.parent
 MEGABYTE = 1_000_000
@@ -44,7 +45,7 @@ ELF_MACHINES = {"aarch64": 0xB7, "x86_64": 0x3E}
 
 # Everything that this issue and the later ones use of the packages.
 NEEDED_IMPORTS = (
-    "boto3",
+    "botocore.session",
     "pydantic",
     "aws_lambda_powertools.logging",
     "aws_lambda_powertools.metrics",
@@ -52,8 +53,6 @@ NEEDED_IMPORTS = (
     "aws_lambda_powertools.event_handler.openapi",
     "aws_lambda_powertools.utilities.batch",
     "aws_lambda_powertools.utilities.data_classes",
-    "aws_lambda_powertools.utilities.idempotency",
-    "aws_lambda_powertools.utilities.idempotency.persistence.dynamodb",
     "aws_lambda_powertools.utilities.parser",
     "aws_lambda_powertools.utilities.parser.envelopes",
     "aws_lambda_powertools.utilities.parser.models",
@@ -100,9 +99,8 @@ print(build({target}, source=Path({str(source)!r}), out=Path({str(out)!r})).dige
 
 
 def read_lock() -> dict[str, str]:
-    """Read what the function's lock says, as ``{"boto3": "==1.2.3"}``."""
-    lines = (SOURCE / "requirements.txt").read_text().splitlines()
-    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    """Read what the function's lock says, as ``{"botocore": "==1.2.3"}``."""
+    pins = [Requirement(entry.split(" \\\n")[0]) for entry in entries(FUNCTION.read_text())]
     return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
 
 
@@ -174,7 +172,7 @@ def tiny_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     keep_pip_offline(tmp_path / "wheels", monkeypatch)
     source = tmp_path / "lambda_src"
     write_function(source)
-    (source / "requirements.txt").write_text("tiny==1.0\n")
+    (source / "requirements.txt").write_text(lock_of(tmp_path / "wheels", "tiny"))
     return source
 
 
@@ -227,7 +225,7 @@ def test_nothing_ships_that_was_pruned_or_is_noise(either: tuple[Bundle, Target]
 def test_what_packages_say_of_themselves_ships(either: tuple[Bundle, Target]) -> None:
     names = zipfile.ZipFile(either[0].path).namelist()
     assert any(re.match(r"pydantic-[\d.]+\.dist-info/METADATA", name) for name in names)
-    assert any(re.match(r"boto3-[\d.]+\.dist-info/LICENSE", name) for name in names)
+    assert any(re.match(r"botocore-[\d.]+\.dist-info/(licenses/)?LICENSE", name) for name in names)
 
 
 def test_the_archive_holds_nothing_of_this_machine(either: tuple[Bundle, Target]) -> None:
@@ -257,8 +255,14 @@ def test_every_distribution_is_pinned_and_none_is_missing(unpacked: Path) -> Non
             assert requirement.specifier.contains(needed.version), f"{found.name}: {requirement}"
 
 
+def test_what_ships_is_what_is_tested_on_every_python() -> None:
+    shipped = entries(FUNCTION.read_text())
+    assert shipped == entries(EVERYTHING.read_text(), *read_lock())
+    assert not [entry for entry in shipped if " ; " in entry]
+
+
 def test_every_pruning_pattern_still_finds_something_and_gives_its_reason() -> None:
-    # The development environment holds the same versions, by way of its constraints.
+    # The development environment holds the same versions.
     files = [
         str(file).removeprefix("../../../")
         for name in read_lock()
@@ -296,7 +300,7 @@ print(json.dumps({{m.__name__: [m.__file__, m.__spec__.cached] for m in loaded i
 
 def test_a_pinpoint_client_calls_from_the_bundle_alone(unpacked: Path) -> None:
     code = """
-import boto3, threading, http.server
+import botocore.session, threading, http.server
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -309,7 +313,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         pass
 server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-client = boto3.client(
+client = botocore.session.Session().create_client(
     "pinpoint", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
     endpoint_url=f"http://127.0.0.1:{server.server_port}",
 )
@@ -335,9 +339,11 @@ def test_the_trimmed_endpoints_are_those_of_all_of_botocore(unpacked: Path) -> N
         "xx-nowhere-1",
     ]
     code = f"""
-import boto3, json
-session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b")
-urls = [session.client("pinpoint", region_name=name).meta.endpoint_url for name in {regions}]
+import botocore.session, json
+session = botocore.session.Session()
+session.set_credentials("a", "b")
+clients = [session.create_client("pinpoint", region_name=name) for name in {regions}]
+urls = [client.meta.endpoint_url for client in clients]
 print(json.dumps(urls))
 """
     whole = [session.client("pinpoint", region_name=name).meta.endpoint_url for name in regions]
@@ -419,7 +425,8 @@ def test_a_change_in_the_function_builds_anew_without_pip_and_a_change_back_does
     assert back == first
     assert back.path.stat().st_mtime_ns == date
     # And other requirements do ask pip
-    (tiny_source / "requirements.txt").write_text("tiny==1.1\n")
+    lock = (tiny_source / "requirements.txt").read_text()
+    (tiny_source / "requirements.txt").write_text(lock.replace("tiny==1.0", "tiny==1.1"))
     with pytest.raises(BundleError, match=r"no wheel of tiny==1\.1"):
         build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
 
@@ -517,6 +524,31 @@ def test_a_source_without_the_function_or_its_lock_is_named(
     shutil.rmtree(tiny_source / "push_sender")
     with pytest.raises(BundleError, match="push_sender is missing"):
         build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(tiny_source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where a folder should be")
+    with pytest.raises(BundleError, match=r"/out: (File exists|Not a directory)$"):
+        build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
+
+
+def test_a_full_disk_is_one_message(tiny_source: Path, tmp_path: Path) -> None:
+    size = 40_000  # of any one file, in place of the whole disk
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
+    (tiny_source / "push_sender" / "large.bin").write_bytes(os.urandom(2 * size))
+    started = f"{code}\nimport sys; from infra.bundle import main; sys.exit(main())"
+    run_command(tiny_source, "--help")  # which copies the builder there
+    result = subprocess.run(
+        [sys.executable, "-c", started],
+        cwd=tiny_source.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "File too large" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert run_command(tiny_source).returncode == 0  # and the next run goes on
 
 
 def test_without_an_interpreter_of_the_targets_version_the_sources_ship(

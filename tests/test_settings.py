@@ -178,9 +178,25 @@ def test_more_projects_than_the_functions_environment_holds_are_refused() -> Non
     assert set(twice.extra_application_ids) == set(ids[1:])
 
 
+def impossible_in(context: dict[str, Any]) -> list[str]:
+    """Name the combinations in a context that cannot be, with sound values in place of its own."""
+    sound = {"application_id": "0" * 32, "alarm_email": "a@example.com"}
+    sound |= {"alarm_topic_arn": "arn:aws:sns:eu-west-1:123456789012:alarms"}
+    sound |= {name: "a" for name in context if name.endswith("_secret")}
+    combined = {name: value for name, value in sound.items() if name in context}
+    return [line.split(":")[0] for line in faults(**combined)]
+
+
+def test_a_wrong_project_does_not_hide_that_secrets_cannot_stand_beside_it() -> None:
+    lines = faults(application_id="mine", fcm_secret="my/fcm", http_api="false", http_burst="200")
+    assert [line.split(":")[0] for line in lines] == ["application_id", "fcm_secret", "http_burst"]
+
+
 def test_every_fault_is_told_at_once_and_none_with_its_value() -> None:
     lines = faults(**BAD)
-    assert sorted(line.split(":")[0] for line in lines) == sorted(BAD)
+    combined = [*impossible_in(BAD), *BAD]
+    assert sorted(line.split(":")[0] for line in lines) == sorted(combined)
+    assert len(combined) > len(BAD)
     assert set(Settings.model_fields) <= set(BAD)
     assert CANARY not in "\n".join(lines)
 
@@ -365,7 +381,7 @@ def test_the_app_ends_with_the_faults_alone(tmp_path: Path) -> None:
     assert result.stdout == ""
     first, *lines = result.stderr.splitlines()
     assert first == "The settings (the context in cdk.json, or -c) cannot be used:"
-    assert {line.split(":")[0].strip() for line in lines} == set(context)
+    assert {line.split(":")[0].strip() for line in lines} == {*impossible_in(context), *context}
     # And no secret is anywhere
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert CANARY not in result.stderr + "".join(path.read_text() for path in written)

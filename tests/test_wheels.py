@@ -17,7 +17,7 @@ from infra.wheels import (
     refuse_foreign,
     this_machine,
 )
-from tests.bundles import elf, keep_pip_offline, write_wheel
+from tests.bundles import elf, keep_pip_offline, lock_of, write_wheel
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_lambda_takes_the_wheels_that_run_there(offline: Path, tmp_path: Path) -
     }
     for name, tag in tags.items():
         write_wheel(offline, name, {f"{name}.py": b""}, tag=tag)
-    install_wheels([f"{name}==1.0" for name in tags], LAMBDA_ARM64, tmp_path / "site")
+    install_wheels(lock_of(offline, *tags), LAMBDA_ARM64, tmp_path / "site")
     assert {path.stem for path in (tmp_path / "site").glob("*.py")} == set(tags)
 
 
@@ -70,13 +70,13 @@ def test_lambda_takes_no_wheel_that_does_not_run_there(offline: Path, tmp_path: 
     ):
         write_wheel(offline, "choosy", {f"{tag}.py": b""}, tag=tag)
     with pytest.raises(BundleError, match=r"no wheel of choosy==1\.0"):
-        install_wheels(["choosy==1.0"], LAMBDA_ARM64, tmp_path / "site")
+        install_wheels(lock_of(offline, "choosy"), LAMBDA_ARM64, tmp_path / "site")
 
 
-def test_dependencies_come_along_only_when_asked_for(offline: Path, tmp_path: Path) -> None:
+def test_a_lock_brings_what_it_names_and_no_dependency(offline: Path, tmp_path: Path) -> None:
     write_wheel(offline, "needy", {"needy.py": b""}, requires="tiny")
-    install_wheels(["needy==1.0"], this_machine(), tmp_path / "alone")
-    install_wheels(["needy==1.0"], this_machine(), tmp_path / "all", with_dependencies=True)
+    install_wheels(lock_of(offline, "needy"), this_machine(), tmp_path / "alone")
+    install_wheels(lock_of(offline, "needy", "tiny"), this_machine(), tmp_path / "all")
     assert not (tmp_path / "alone" / "tiny").exists()
     assert (tmp_path / "all" / "tiny").is_dir()
 
@@ -89,14 +89,14 @@ def test_wheels_are_not_mixed_with_what_lies_there(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "mine.txt").write_text("kept")
     with pytest.raises(BundleError, match="not empty"):
-        install_wheels(["tiny==1.0"], LAMBDA_ARM64, tmp_path / "site")
+        install_wheels("tiny==1.0", LAMBDA_ARM64, tmp_path / "site")
     assert [path.name for path in (tmp_path / "site").iterdir()] == ["mine.txt"]
 
 
 def test_a_package_without_a_wheel_is_named_with_the_target(offline: Path, tmp_path: Path) -> None:
     (offline / "sourceonly-1.0.tar.gz").write_bytes(b"an sdist, which must not be built")
     with pytest.raises(BundleError) as caught:
-        install_wheels(["sourceonly==1.0"], LAMBDA_ARM64, tmp_path / "site")
+        install_wheels(f"sourceonly==1.0 --hash=sha256:{'0' * 64}", LAMBDA_ARM64, tmp_path / "site")
     message = str(caught.value)
     assert message.startswith("no wheel of sourceonly==1.0 for CPython 3.13 on aarch64 ")
     assert "wheels only, because" in message
@@ -114,12 +114,59 @@ def test_a_network_that_is_out_is_told_from_a_missing_wheel(
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/simple")
         monkeypatch.setenv("PIP_RETRIES", "0")
         with pytest.raises(BundleError) as caught:
-            install_wheels(["absent==1.0"], LAMBDA_ARM64, tmp_path / "site")
+            install_wheels(f"absent==1.0 --hash=sha256:{'0' * 64}", LAMBDA_ARM64, tmp_path / "site")
     message = str(caught.value)
     assert message.startswith("the package index is out of reach")
     assert "Connection refused" in message
     assert "Traceback" not in message
     assert "\n" not in message
+
+
+def test_a_wheel_that_is_not_the_one_of_the_lock_is_named_with_the_line(
+    offline: Path, tmp_path: Path
+) -> None:
+    write_wheel(offline, "other", {"other.py": b""})
+    lock = "# written by make lock\n" + lock_of(offline, "tiny", "other")
+    write_wheel(offline, "other", {"other.py": b"changed = True"})
+    with pytest.raises(BundleError) as caught:
+        install_wheels(lock, this_machine(), tmp_path / "site", name="lambda_src/requirements.txt")
+    message = str(caught.value)
+    assert message.startswith(
+        "other-1.0-py3-none-any.whl is not a file that lambda_src/requirements.txt, line 4, "
+        "names for other==1.0"
+    )
+    assert "\n" not in message
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("lock", ["tiny==1.0", "tiny"])
+def test_a_lock_without_hashes_or_versions_is_refused(tmp_path: Path, lock: str) -> None:
+    with pytest.raises(BundleError, match=r"^the lock lacks the hashes of .+: run `make lock`$"):
+        install_wheels(lock, this_machine(), tmp_path / "site")
+
+
+def test_settings_of_pip_that_would_change_what_is_installed_have_no_effect(
+    offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "pip.conf"
+    config.write_text(
+        f"[global]\nno-index = true\nfind-links = {offline}\n"
+        f"[install]\nuser = true\ntarget = {tmp_path / 'elsewhere'}\nno-binary = :all:\n"
+    )
+    (tmp_path / "none.txt").write_text("tiny==9\n")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    for name, value in (
+        ("PIP_REQUIRE_VIRTUALENV", "1"),
+        ("PIP_PREFIX", str(tmp_path / "elsewhere")),
+        ("PIP_CONSTRAINT", str(tmp_path / "none.txt")),
+        ("PIP_DRY_RUN", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    install_wheels(lock_of(offline, "tiny"), this_machine(), tmp_path / "site")
+    assert (tmp_path / "site" / "tiny").is_dir()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 # ------------------------------------------------------------------ compiled files

@@ -13,6 +13,15 @@ import { AwsClient } from "aws4fetch";
 const { API_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = process.env;
 const [, , file, key] = process.argv;
 
+function stop(reason) {
+  console.error(reason);
+  process.exit(2);
+}
+if (file === undefined) stop("usage: send.mjs FILE [IDEMPOTENCY_KEY]");
+for (const name of ["API_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) {
+  if (!process.env[name]) stop(`${name} is not set`);
+}
+
 const aws = new AwsClient({
   accessKeyId: AWS_ACCESS_KEY_ID,
   secretAccessKey: AWS_SECRET_ACCESS_KEY,
@@ -23,17 +32,21 @@ const aws = new AwsClient({
   retries: key === undefined ? 0 : 3,
 });
 
-const answer = await aws.fetch(`${API_URL}/messages`, {
-  method: "POST",
-  headers: {
-    "Content-Type": "application/json",
-    ...(key === undefined ? {} : { "Idempotency-Key": key }),
-  },
-  body: await readFile(file),
-  signal: AbortSignal.timeout(35_000), // API Gateway answers within 30 s
-});
+const body = await readFile(file).catch((error) => stop(error.message));
+const answer = await aws
+  .fetch(`${API_URL}/messages`, {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      ...(key === undefined ? {} : { "Idempotency-Key": key }),
+    },
+    body,
+    signal: AbortSignal.timeout(35_000), // API Gateway answers within 30 s
+  })
+  .catch((error) => stop(`not sent, or without an answer: ${error.cause?.message ?? error.message}`));
 
-console.log(JSON.stringify(await answer.json(), null, 2));
+const report = await answer.json().catch(() => stop("the answer is not JSON"));
+console.log(JSON.stringify(report, null, 2));
 if (!answer.ok) {
   console.error(`HTTP ${answer.status}`);
   process.exitCode = 1;

@@ -17,6 +17,7 @@ from pathlib import Path
 import botocore.session
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
 
 
@@ -33,7 +34,23 @@ def send(request: bytes, key: str | None = None) -> tuple[int, dict[str, object]
     return answer.status_code, json.loads(answer.content)
 
 
-if __name__ == "__main__":
-    status, answered = send(Path(sys.argv[1]).read_bytes(), *sys.argv[2:3])
+def main(arguments: list[str]) -> str | int:
+    """Send a file; the exit status, or what is wrong."""
+    if len(arguments) not in (1, 2):
+        return "usage: send.py FILE [IDEMPOTENCY_KEY]"
+    if not os.environ.get("API_URL"):
+        return "API_URL is not set: it is the stack's output ApiUrl"
+    if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
+        return "AWS_REGION is not set: it is the region of the stack"
+    try:
+        status, answered = send(Path(arguments[0]).read_bytes(), *arguments[1:])
+    except json.JSONDecodeError:
+        return "the answer is not JSON: is API_URL the stack's output ApiUrl?"
+    except (BotoCoreError, OSError) as error:  # no credentials, no such file, no connection
+        return f"not sent, or without an answer: {error}"
     sys.stdout.write(f"{json.dumps(answered, indent=2)}\n")
-    sys.exit(0 if status in (200, 202) else f"HTTP {status}")
+    return 0 if status in (200, 202) else f"HTTP {status}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

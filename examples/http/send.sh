@@ -7,15 +7,19 @@
 # A second argument is the idempotency key: give the same one when you repeat the request.
 set -eu
 
-set -- "$1" ${2:+--header "Idempotency-Key: $2"}
-request=$1
-shift
+request=${1:?usage: send.sh FILE [IDEMPOTENCY_KEY]}
+[ -r "$request" ] || { echo "send.sh: $request cannot be read" >&2; exit 2; }
+: "${API_URL:?is not set: it is the output ApiUrl of the stack}"
+: "${AWS_ACCESS_KEY_ID:?is not set}" "${AWS_SECRET_ACCESS_KEY:?is not set}"
+region=${AWS_REGION:-${AWS_DEFAULT_REGION:?is not set: it is the region of the stack}}
+
+set -- ${2:+--header "Idempotency-Key: $2"}
 if [ -n "${AWS_SESSION_TOKEN:-}" ]; then # of a role's credentials, which last for hours
     set -- "$@" --header "X-Amz-Security-Token: $AWS_SESSION_TOKEN"
 fi
 # The secret goes in by standard input: other users of the machine can read command lines.
 printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
     curl --config - --silent --show-error --fail-with-body --max-time 35 --write-out '\n' \
-        --aws-sigv4 "aws:amz:${AWS_REGION:-$AWS_DEFAULT_REGION}:execute-api" \
+        --aws-sigv4 "aws:amz:$region:execute-api" \
         --header 'Content-Type: application/json' "$@" \
         --data-binary "@$request" "$API_URL/messages"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.pinpoint.models import pinpoint_backends
 
-from infra.settings import CredentialKind, Settings
+from infra.settings import CredentialKind, Settings, SettingsError
 from sandbox.push.projects import add_project
 from sandbox.stack.synthesis import REPOSITORY
 
@@ -65,9 +66,26 @@ def client(service: str, url: str, **credentials: str) -> Any:
     )
 
 
-def committed_context() -> dict[str, Any]:
-    """Read the settings of ``cdk.json``, which are what would be deployed to AWS."""
-    context: dict[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text()).get("context", {})
+def committed_context(file: Path = REPOSITORY / "cdk.json") -> dict[str, Any]:
+    """Read the settings of ``cdk.json``, which are what would be deployed to AWS.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be read; the message says where.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+    except json.JSONDecodeError as error:
+        place = f"{file.name}, line {error.lineno}, column {error.colno}"
+        raise SettingsError(f"{place}: {error.msg}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file.name}: must be UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{file.name}: {error.strerror}") from None
+    context = content.get("context", {}) if isinstance(content, dict) else None
+    if not isinstance(context, dict):
+        raise SettingsError(f"{file.name}: must be an object, and context in it another")
     return context
 
 

