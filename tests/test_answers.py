@@ -254,9 +254,10 @@ def test_what_a_later_answer_settles_is_the_outcome(
 
 
 def test_botocores_own_lists_of_throttling_and_transient_codes_are_transient() -> None:
+    lists: Any = standard  # its stubs know none of them
     codes = {
-        *standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES,
-        *standard.TransientRetryableChecker._TRANSIENT_ERROR_CODES,
+        *lists.ThrottledRetryableChecker._THROTTLED_ERROR_CODES,
+        *lists.TransientRetryableChecker._TRANSIENT_ERROR_CODES,
     }
 
     assert {judge_refusal(code, 400, None).outcome for code in codes} == {Outcome.TRANSIENT}

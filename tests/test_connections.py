@@ -407,7 +407,10 @@ def test_a_body_that_drips_ends_with_the_time_of_the_call() -> None:
 def test_a_request_that_nobody_reads_ends_with_the_time_of_the_call() -> None:
     released = threading.Event()
 
-    with serving(lambda _: released.wait() and None) as server:
+    def talk(_: socket.socket) -> None:
+        released.wait()
+
+    with serving(talk) as server:
         with pytest.raises(ReadTimeoutError):
             connections(read_seconds=0.3).send(asking(server, b"x" * 20_000_000))
         released.set()

@@ -302,7 +302,7 @@ def test_the_function_takes_an_odd_answer_of_a_service_for_what_its_kind_says(
     with answering(*answers) as (url, posts), answering(*answers) as (table_url, puts):
         monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table_url)
-        queue = Queue(client("sqs", None), url)
+        queue = Queue(client("sqs", None), url, b"key")
         queue.post(Letter("{}"), last_start=time.monotonic() + 10)
         record = RequestRecord("id", "fingerprint", "run", "run", lapses_at=0, expiration=0)
         Store(lambda: dynamodb_client(None), "table").put_part(record, 0, b"packed")
