@@ -57,7 +57,9 @@ def lock_of(wheels: Path, *names: str) -> str:
     for name in names:
         files = sorted(wheels.glob(f"{name}-1.0-*.whl"))
         hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-        lines += [" \\\n".join([f"{name}==1.0", *(f"    --hash=sha256:{hash_}" for hash_ in hashes)])]
+        lines += [
+            " \\\n".join([f"{name}==1.0", *(f"    --hash=sha256:{hash_}" for hash_ in hashes)])
+        ]
     return "\n".join(lines) + "\n"
 
 
