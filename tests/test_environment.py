@@ -29,21 +29,39 @@ PROXIES = {
 }
 
 SHELL = {
-    **{"AWS_PROFILE": "of-another-machine", "AWS_REGION": "nowhere", "AWS_ENDPOINT_URL": NOWHERE},
-    **{"AWS_ENDPOINT_URL_LAMBDA": NOWHERE, "AWS_CA_BUNDLE": "/nonexistent"},
-    **{"AWS_MAX_ATTEMPTS": "many", "AWS_RETRY_MODE": "never", "AWS_USE_FIPS_ENDPOINT": "true"},
-    **{"AWS_DEFAULT_OUTPUT": "rhyme", "AWS_PAGER": "false", "AWS_SDK_LOAD_CONFIG": "1"},
-    **{"AWS_LAMBDA_FUNCTION_NAME": "other", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"},
-    **{"POWERTOOLS_LOG_LEVEL": "LOUD", "POWERTOOLS_DEV": "true", "MOTO_ACCOUNT_ID": "1"},
-    **{"CDK_OUTDIR": "/nonexistent", "CDK_CONTEXT_JSON": "{"},
-    **{"FORCE_COLOR": "1", "COLUMNS": "20", "LC_ALL": "C"},
+    "AWS_PROFILE": "of-another-machine",
+    "AWS_REGION": "nowhere",
+    "AWS_ENDPOINT_URL": NOWHERE,
+    "AWS_ENDPOINT_URL_LAMBDA": NOWHERE,
+    "AWS_CA_BUNDLE": "/nonexistent",
+    "AWS_MAX_ATTEMPTS": "many",
+    "AWS_RETRY_MODE": "never",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_DEFAULT_OUTPUT": "rhyme",
+    "AWS_PAGER": "false",
+    "AWS_SDK_LOAD_CONFIG": "1",
+    "AWS_LAMBDA_FUNCTION_NAME": "other",
+    "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9",
+    "POWERTOOLS_LOG_LEVEL": "LOUD",
+    "POWERTOOLS_DEV": "true",
+    "MOTO_ACCOUNT_ID": "1",
+    "CDK_OUTDIR": "/nonexistent",
+    "CDK_CONTEXT_JSON": "{",
+    "FORCE_COLOR": "1",
+    "COLUMNS": "20",
+    "LC_ALL": "C",
     **PROXIES,
 }
 
 OF_PYTHON = {
-    **{"PYTHONSAFEPATH": "1", "PYTHONPATH": "/nonexistent", "PYTHONHOME": "/nonexistent"},
-    **{"PYTHONWARNINGS": "error", "PYTHONIOENCODING": "latin-1", "PYTHONDONTWRITEBYTECODE": "1"},
-    **{"NODE_OPTIONS": "--require /nonexistent", "NODE_ENV": "production"},
+    "PYTHONSAFEPATH": "1",
+    "PYTHONPATH": "/nonexistent",
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONWARNINGS": "error",
+    "PYTHONIOENCODING": "latin-1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "NODE_OPTIONS": "--require /nonexistent",
+    "NODE_ENV": "production",
 }
 
 
