@@ -12,6 +12,7 @@ CASES ?= 5000
 WORKERS ?= 3
 
 # Each command installs the part of pyproject.toml's packages that it needs, once.
+PARTS := inbox demo sandbox deploy style installer lock all
 has = $(VENV)/has-$(1)
 
 # Says what to add where the CDK would ask and there is no terminal.
@@ -41,10 +42,10 @@ demo: $(call has,demo) ## push AWS's own example through all four services, on t
 	@$(BIN)/python -m sandbox demo
 
 sandbox: $(call has,sandbox) ## keep the local AWS and its inbox running (PORT=4580)
-	@$(BIN)/python -m sandbox up --port $(PORT) $(ARGS)
+	@$(BIN)/python -m sandbox up --port "$(PORT)" $(ARGS)
 
 inbox: $(call has,inbox) ## show any program's pushes: SendMessages and the inbox alone
-	@$(BIN)/python -m sandbox up --pinpoint-only --port $(PORT) $(ARGS)
+	@$(BIN)/python -m sandbox up --pinpoint-only --port "$(PORT)" $(ARGS)
 
 synth: $(CDK) ## what would be deployed, into cdk.out; needs no account
 	@$(CDK) synth --quiet $(ARGS)
@@ -120,6 +121,10 @@ $(VENV)/has-%: pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Python 3.11 or newer is needed; '$(PYTHON)' is older or missing. Name another: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -m infra.install $*
+	@touch $(if $(filter all,$*),$(foreach part,$(PARTS),$(call has,$(part))),$@)  # all has each
+
+# Everything, for an editor: `make .venv/installed`.
+$(VENV)/installed: $(call has,all)
 	@touch $@
 
 $(CDK): package.json package-lock.json $(call has,deploy)

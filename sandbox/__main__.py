@@ -6,7 +6,7 @@ import argparse
 import errno
 import sys
 from io import TextIOWrapper
-from typing import Final
+from typing import Final, NoReturn
 
 from rich.console import Console
 
@@ -80,8 +80,15 @@ def _whole(console: Console, options: argparse.Namespace) -> int:
     return 0 if options.command == "up" else 130  # ended by Ctrl-C: how `up` is meant to end
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m sandbox",
         description="A local AWS for Push Sender, on loopback: no account, no Docker.",
         epilog=_EPILOG,

@@ -111,7 +111,7 @@ def doors(deployment: Deployment, token: str) -> list[str]:
         return [message["door"] for message in json.loads(answer.read())["messages"]]
 
 
-@pytest.mark.parametrize(
+EXAMPLES = pytest.mark.parametrize(
     "program",
     [
         ("sh", "examples/http/send.sh"),
@@ -120,6 +120,9 @@ def doors(deployment: Deployment, token: str) -> list[str]:
     ],
     ids=["curl", "Python", "JavaScript"],
 )
+
+
+@EXAMPLES
 @pytest.mark.usefixtures("node_modules")
 def test_each_example_sends_a_request_once_and_fails_where_it_may_not(
     run: Run, deployment: Deployment, tmp_path: Path, program: tuple[str, str]
@@ -147,6 +150,33 @@ def test_each_example_sends_a_request_once_and_fails_where_it_may_not(
     assert stranger.returncode != 0
     assert json.loads(stranger.stdout) == {"message": "Forbidden"}
     assert doors(deployment, token) == ["http", "http"]
+
+
+@EXAMPLES
+@pytest.mark.parametrize(
+    ("arguments", "variables", "told"),
+    [
+        ((), {}, "usage: send."),
+        (("examples/first-push.json",), {"API_URL": ""}, "API_URL"),
+        (("examples/nowhere.json",), {}, "examples/nowhere.json"),
+        (("examples/first-push.json",), {"API_URL": "http://127.0.0.1:1"}, ""),
+        (("examples/first-push.json",), {"AWS_SECRET_ACCESS_KEY": ""}, ""),
+    ],
+    ids=["no argument", "no address", "no file", "no connection", "no credentials"],
+)
+@pytest.mark.usefixtures("node_modules")
+def test_what_an_example_lacks_it_tells_in_one_line(
+    run: Run,
+    program: tuple[str, str],
+    arguments: tuple[str, ...],
+    variables: dict[str, str],
+    told: str,
+) -> None:
+    lacking = run(*program, *arguments, **variables)
+
+    (line,) = lacking.stderr.split("\n")[:-1]
+    assert lacking.returncode != 0
+    assert told in line
 
 
 def test_a_client_that_was_generated_from_the_document_sends_a_push(

@@ -152,15 +152,30 @@ def test_a_folder_that_was_renamed_keeps_its_programs(
 
 
 FOREIGN = {
-    **{"PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_NO_BINARY": ":all:"},
-    **{"PIP_TARGET": "elsewhere", "PIP_PREFIX": "elsewhere", "PIP_DRY_RUN": "1"},
-    **{"PIP_CONSTRAINT": "/nonexistent", "PIP_REQUIREMENT": "/nonexistent"},
-    **{"UV_NO_BINARY": "1", "UV_OFFLINE": "1", "UV_EXCLUDE_NEWER": "2001-01-01"},
-    **{"UV_TARGET": "elsewhere", "UV_PYTHON": "2.7", "UV_SYSTEM_PYTHON": "1"},
-    **{"UV_INDEX_URL": "http://127.0.0.1:9", "UV_CONSTRAINT": "/nonexistent"},
-    **{"PYTHONSAFEPATH": "1", "PYTHONHOME": "/nonexistent", "PYTHONWARNINGS": "error"},
-    **{"PYTHONPATH": "hostile", "PYTHONIOENCODING": "latin-1", "LC_ALL": "C"},
-    **{"VIRTUAL_ENV": "/nonexistent", "CONDA_PREFIX": "/nonexistent"},
+    "PIP_USER": "1",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_NO_BINARY": ":all:",
+    "PIP_TARGET": "elsewhere",
+    "PIP_PREFIX": "elsewhere",
+    "PIP_DRY_RUN": "1",
+    "PIP_CONSTRAINT": "/nonexistent",
+    "PIP_REQUIREMENT": "/nonexistent",
+    "UV_NO_BINARY": "1",
+    "UV_OFFLINE": "1",
+    "UV_EXCLUDE_NEWER": "2001-01-01",
+    "UV_TARGET": "elsewhere",
+    "UV_PYTHON": "2.7",
+    "UV_SYSTEM_PYTHON": "1",
+    "UV_INDEX_URL": "http://127.0.0.1:9",
+    "UV_CONSTRAINT": "/nonexistent",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONWARNINGS": "error",
+    "PYTHONPATH": "hostile",
+    "PYTHONIOENCODING": "latin-1",
+    "LC_ALL": "C",
+    "VIRTUAL_ENV": "/nonexistent",
+    "CONDA_PREFIX": "/nonexistent",
 }
 
 
@@ -379,7 +394,8 @@ def test_every_package_that_npm_installs_has_its_hash_and_no_address() -> None:
 
 
 def test_extras_and_markers_stay_with_an_entry() -> None:
-    lock = "tiny-pack==1 ; sys_platform == 'linux' \\\n    --hash=sha256:0\n    # via x\nother==2 \\\n    --hash=sha256:1\n"
+    tiny = "tiny-pack==1 ; sys_platform == 'linux' \\\n    --hash=sha256:0"
+    lock = f"{tiny}\n    # via x\nother==2 \\\n    --hash=sha256:1\n"
     assert entries(lock, "Tiny_pack[extra]") == [
         "tiny-pack[extra]==1 ; sys_platform == 'linux' \\\n    --hash=sha256:0"
     ]
