@@ -38,23 +38,23 @@ bootstrap synth diff deploy destroy lock $(CDK): export NODE_USE_SYSTEM_CA := 1
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(call has,demo) ## push AWS's own example through all four services, on this machine
+demo: $(call has,demo) ## send AWS's own example through all four services, on this machine
 	@$(BIN)/python -m sandbox demo
 
-sandbox: $(call has,sandbox) ## keep the local AWS and its inbox running (PORT=4580)
+sandbox: $(call has,sandbox) ## run the local AWS and its inbox (PORT=4580, VERBOSE=1)
 	@$(BIN)/python -m sandbox up --port "$(PORT)" $(ARGS)
 
 inbox: $(call has,inbox) ## show any program's pushes: SendMessages and the inbox alone
 	@$(BIN)/python -m sandbox up --pinpoint-only --port "$(PORT)" $(ARGS)
 
-synth: $(CDK) ## what would be deployed, into cdk.out; needs no account
+synth: $(CDK) ## write the template into cdk.out; needs no account
 	@$(CDK) synth --quiet $(ARGS)
 	@echo "The template is in cdk.out."
 
-bootstrap: $(CDK) ## once an account and region: what the CDK needs there
+bootstrap: $(CDK) ## prepare an account and region for the CDK, once
 	@$(CDK) bootstrap $(ARGS)
 
-diff: $(CDK) ## what a deployment would change
+diff: $(CDK) ## show what a deployment would change
 	@$(CDK) diff $(ARGS)
 
 deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
@@ -63,23 +63,23 @@ deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
 	@$(CDK) deploy --outputs-file $(OUTPUTS) $(ARGS)
 	@$(BIN)/python -m operations next-steps $(OUTPUTS)
 
-smoke: $(call has,deploy) ## what the deployed stack (STACK=push-sender) and AWS really answer
+smoke: $(call has,deploy) ## check the deployed stack (STACK=push-sender)
 	@$(BIN)/python -m operations smoke --stack $(STACK) $(ARGS)
 
-redrive: $(call has,deploy) ## send the dead letters of the deployed stack (STACK=push-sender) again
+redrive: $(call has,deploy) ## send the dead-letter messages of the deployed stack (STACK=push-sender) again
 	@$(BIN)/python -m operations redrive --stack $(STACK)
 
-destroy: $(CDK) ## remove the stack; what is data stays, see docs/deploy.md
+destroy: $(CDK) ## remove the stack; data stays, see docs/deploy.md
 	@$(call asks,destroy,--force,--force)
 	@$(CDK) destroy $(ARGS)
 
 test: lint types unit ## lint, types and all tests: what CI runs
 
-format: $(call has,style) ## put the code into its one layout
+format: $(call has,style) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(call has,style) ## check layout and style
+lint: $(call has,style) ## check format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
@@ -92,13 +92,13 @@ unit: $(call has,all) ## all tests; ARGS="-k name" for some
 fuzz: $(call has,all) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
 	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/test_http_fuzz.py
 
-soak: $(call has,demo) ## prove that nothing is lost and nothing doubled (ARGS="--seed 7")
+soak: $(call has,demo) ## test that nothing is lost and nothing doubled (ARGS="--seed 7")
 	@$(BIN)/python -m soak $(ARGS)
 
 soak-steady: $(call has,demo) ## ten minutes of load: nothing grows, a burst drains
 	@$(BIN)/python -m soak.steady $(ARGS)
 
-soak-breaks: $(call has,demo) ## break the function on purpose: the proof must notice
+soak-breaks: $(call has,demo) ## break the function on purpose: the soak must notice
 	@$(BIN)/python -m soak.breaks $(ARGS)
 
 snapshot: $(call has,all) ## write the template's snapshot and docs/openapi.json anew, for review
