@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from push_sender.delivery import Delivered, Delivery
 from push_sender.idempotency import Idempotency
 from push_sender.pinpoint import pinpoint_client
 from push_sender.request import Recipient
-from push_sender.sender import Sender
+from push_sender.sender import Observer, Sender
 from push_sender.store import Store, dynamodb_client
 from tests.invocation import PROJECT
 from tests.table import Table
@@ -18,7 +19,7 @@ from tests.table import Table
 REGION = "us-east-1"
 
 
-class _Nobody:
+class Nobody:
     """Watches nothing."""
 
     def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None: ...
@@ -28,24 +29,30 @@ class _Nobody:
 
 @dataclass
 class Clock:
-    """The clock of the process, which a test may put forward.
+    """The clock of the process, which a test may put forward or stop.
 
     Attributes
     ----------
     ahead
         By how many seconds.
+    stops_at
+        From then on it stands still. Who waits a minute for a later moment fails.
     """
 
     ahead: float = 0.0
+    stops_at: float = math.inf
 
     def __call__(self) -> float:
-        return time.monotonic() + self.ahead
+        now = time.monotonic() + self.ahead
+        assert now < self.stops_at + 60, "this moment is waited for and never comes"
+        return min(now, self.stops_at)
 
 
 def sender(
     *,
     clock: Callable[[], float] = time.monotonic,
     concurrency: int = 2,
+    observer: Observer | None = None,
     idempotency: Callable[[], Idempotency] | None = None,
 ) -> Sender:
     """Make a sender that goes by a clock."""
@@ -53,13 +60,21 @@ def sender(
         Delivery(pinpoint_client(REGION, concurrency), concurrency=concurrency, clock=clock),
         application_ids=[PROJECT],
         clock=clock,
-        observer=_Nobody(),
+        observer=observer or Nobody(),
         idempotency=idempotency,
     )
 
 
-def sender_with(table: Table) -> Sender:
+def sender_with(
+    table: Table,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    concurrency: int = 2,
+    observer: Observer | None = None,
+) -> Sender:
     """Make what another execution environment of the function would have, and is warm."""
     client = dynamodb_client(REGION)
-    idempotency = Idempotency(Store(lambda: client, table.name), clock=time.monotonic)
-    return sender(idempotency=lambda: idempotency)
+    idempotency = Idempotency(Store(lambda: client, table.name), clock=clock)
+    return sender(
+        clock=clock, concurrency=concurrency, observer=observer, idempotency=lambda: idempotency
+    )

@@ -9,19 +9,23 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from push_sender.delivery import Delivered
 from push_sender.faults import (
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
 from push_sender.fingerprint import record_id
+from push_sender.request import Recipient
 from tests.invocation import PROJECT, Push, log_lines, metric_lines
 from tests.provider import Json, Provider, Reply, accepted, results
-from tests.senders import sender_with
+from tests.senders import Clock, Nobody, sender_with
 from tests.table import Forward, Table, refusing
 from tests.test_delivery import THROTTLED
 from tests.test_idempotency import answer_last, to, without_what_is_not_kept
@@ -279,23 +283,29 @@ def test_nothing_is_written_any_more_when_the_report_is_there(
 
 
 def test_when_the_time_is_over_what_happened_is_remembered_too(
-    push: Push, provider: Provider, table: Table, monkeypatch: pytest.MonkeyPatch
+    push: Push, provider: Provider, table: Table
 ) -> None:
-    # Few recipients: what is kept back for the last word is half a second on any machine.
-    monkeypatch.setenv("SEND_CONCURRENCY", "2")
-    event = to(*(f"t{n}" for n in range(300)))
+    event = to(*(f"t{n}" for n in range(1_700)))
     provider.hang()
+    clock = Clock()
+    deadline = clock() + 5
+    clock.stops_at = deadline - 0.3  # sending must have ended: more is kept for the last word
+
+    class Observer(Nobody):
+        def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
+            clock.ahead = -60  # so that the last word is in time on a busy machine, too
 
     def take_time(_: str, call: Json, forward: Forward) -> Reply:
-        time.sleep(0.2 if is_last_word(call) else 0)
+        time.sleep(0.5 if is_last_word(call) else 0)
         return forward()
 
     table.answer = take_time
-    first = push(event, seconds=6)
+    sender = sender_with(table, clock=clock, concurrency=16, observer=Observer())
+    first: Any = sender.send(event, deadline=deadline)
     provider.reset()
     again = push(event)
 
-    assert first["summary"] == {"recipients": 300, "unknown": 200, "unsent": 100}
+    assert first["summary"] == {"recipients": 1_700, "unknown": 1_600, "unsent": 100}
     assert [w for w in first["warnings"] if w["path"] == "idempotency_key"] == []
     assert again["replayed"] is True
     assert again["results"] == without_what_is_not_kept(first)
