@@ -70,12 +70,12 @@ BREAKS: Final = (
         (
             Change(
                 "doors/queue.py",
-                "        _handle(record, share(), sender, follow_up)\n",
+                "        _handle(record, share(), key, context, sender, follow_up)\n",
                 "        queue = follow_up._queue\n"
                 "        queue._client.delete_message(\n"
                 "            QueueUrl=queue._url, ReceiptHandle=record.receipt_handle\n"
                 "        )\n"
-                "        _handle(record, share(), sender, follow_up)\n",
+                "        _handle(record, share(), key, context, sender, follow_up)\n",
             ),
         ),
         killed=True,
@@ -171,7 +171,7 @@ BREAKS: Final = (
         (
             Change(
                 "idempotency.py",
-                "if None not in refusals and len(refusals) == 1:",
+                "if self.untried and forget_untried:",
                 "if forget_untried:",
             ),
         ),

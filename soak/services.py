@@ -83,14 +83,19 @@ class Services:
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
         try:
-            connection.request("POST", handler.path, body, dict(handler.headers.items()))
-            answer = connection.getresponse()
             headers = {
+                name: value
+                for name, value in handler.headers.items()
+                if name.lower() != "host"  # the sandbox answers to its own address alone
+            }
+            connection.request("POST", handler.path, body, headers)
+            answer = connection.getresponse()
+            passed_on = {
                 name: value
                 for name, value in answer.getheaders()
                 if name.lower() not in _NOT_PASSED_ON
             }
-            return Answer(answer.status, answer.read(), headers)
+            return Answer(answer.status, answer.read(), passed_on)
         finally:
             connection.close()
 

@@ -144,7 +144,8 @@ def running_table(client: Any, name: str) -> Iterator[Table]:
 
         def _forward(self, body: bytes) -> Reply:
             connection = http.client.HTTPConnection(dynamodb, timeout=10)
-            connection.request("POST", "/", body, dict(self.headers))
+            headers = {name: text for name, text in self.headers.items() if name.lower() != "host"}
+            connection.request("POST", "/", body, headers)
             answer = connection.getresponse()
             reply = Reply(answer.status, answer.read())
             connection.close()

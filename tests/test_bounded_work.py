@@ -307,7 +307,10 @@ def test_no_pattern_can_go_back_over_a_text_of_a_caller() -> None:
         "doors/http.py": {r'"((?:[^"\\]|\\["\\])*)"', r'"(?:[^"\\]|\\.)*"?', r"\\(.)"},
         "doors/json_body.py": {r'"[^"]*"?'},
         "faults.py": {r"[A-Za-z0-9_-]{1,32}"},
-        "requeue.py": {r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\.[0-9]+"},
+        "requeue.py": {
+            r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\.[0-9]+",
+            r"[0-9a-f]{64}",
+        },
         "rules.py": {
             r"([A-Za-z][A-Za-z0-9+.-]*):[^\s\x00-\x1f\x7f]+",
             r"https?://[^\s/?#\x00-\x1f\x7f][^\s\x00-\x1f\x7f]*",

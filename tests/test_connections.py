@@ -441,12 +441,17 @@ def test_a_call_ends_with_its_permit() -> None:
 def test_the_first_byte_goes_out_only_with_leave() -> None:
     asked: list[bytes] = []
 
+    closed = threading.Event()
+
     def talk(connection: socket.socket) -> None:
         asked.append(connection.recv(1))
+        closed.set()
 
     permit = Until(5, refuses=True)
-    with serving(talk) as server, pytest.raises(TooLateError), permitted(permit):
-        connections().send(asking(server))
+    with serving(talk) as server:
+        with pytest.raises(TooLateError), permitted(permit):
+            connections().send(asking(server))
+        assert closed.wait(5)
 
     assert permit.noted == ["connecting", "sending"]
     assert asked == [b""]
