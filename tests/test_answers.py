@@ -202,7 +202,7 @@ def test_nothing_is_sent_after_an_exception(push: Push, provider: Provider) -> N
         of_one(DeliveryStatus="THROTTLED", StatusCode=429),
         results({}),
     ],
-    ids=str,
+    ids=lambda reply: f"{reply.status} {reply.body[:80]!r}",
 )
 def test_no_later_refusal_overrides_an_earlier_unknown(
     push: Push, provider: Provider, account: Account, second: Reply

@@ -364,6 +364,7 @@ def compressed(body: bytes, encoding: bytes = b"gzip") -> bytes:
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [(gzip.compress(b"{}"), b"gzip"), (zlib.compress(b"{}"), b"deflate"), (b"{}", b" Identity")],
+    ids=["gzip", "deflate", "identity"],  # a gzip tells the time
 )
 def test_a_compressed_answer_is_read(body: bytes, encoding: bytes) -> None:
     with serving(answering(compressed(body, encoding))) as server:
