@@ -480,7 +480,7 @@ def test_a_report_is_in_time_while_name_resolution_hangs(tmp_path: Path, recipie
         )
 
     runs = json.loads(process.stdout.splitlines()[-1])
-    for summary, is_in_time, lookups in runs:
+    for summary, is_in_time, _ in runs:
         assert summary == {"recipients": recipients, "unsent": recipients}
         assert is_in_time
-        assert lookups == 1
+    assert max(look_ups for *_, look_ups in runs) == 1
