@@ -84,6 +84,7 @@ class Malformed:
             self.request.recipient = self._recipient("recipient", event["recipient"], 0)
         if event.get("recipients") is not None:
             self.request.recipients = self._recipients(event["recipients"])
+        self._unknown("", event, PushRequest)
 
     def _recipients(self, value: Any) -> list[Recipient]:
         if not isinstance(value, list) or not value:
@@ -117,16 +118,20 @@ class Malformed:
         if not isinstance(value, dict):
             self._tell(place, f"must be an object, not {kind_of(value)}")
             return made
-        fields = model.model_fields
-        unknown = (name for name in value if name not in fields)
+        for name in model.model_fields:
+            if name in value and name not in apart:
+                self._wrong(made, place, name, value[name])
+        if not apart:
+            self._unknown(place, value, model)
+        return made
+
+    def _unknown(self, place: str, value: Mapping[str, Any], model: type[BaseModel]) -> None:
+        """Tell the fields of an object that its model does not have."""
+        unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
             known = self._names if len(self.faults) < _HINTS else ()
             self._list(Fault(path_of(place, name), unknown_field(name, known)))
         self.unlisted += sum(1 for _ in unknown)
-        for name in fields:
-            if name in value and name not in apart:
-                self._wrong(made, place, name, value[name])
-        return made
 
     def _wrong(self, made: BaseModel, place: str, name: str, value: Any) -> None:
         """Put a value into a field; tell what is wrong with it, and put in what is left of it."""
