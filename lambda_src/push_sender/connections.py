@@ -205,6 +205,7 @@ class Connections:
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before
                 connection.endheaders(asked.body)
+                connection.flush()
             answer = connection.getresponse()
         except TimeoutError as error:
             raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
@@ -296,6 +297,17 @@ class _Connection(HTTPConnection):
         self.default_port = ports[url.scheme]  # the class says 80
         super().__init__(url.hostname or "", url.port)
         self._tls = tls if url.scheme == "https" else None
+        self._unsent: list[bytes] = []
+
+    def send(self, data: Any) -> None:
+        """Keep what http.client hands over in parts: head and body go out together."""
+        self._unsent.append(data)
+
+    def flush(self) -> None:
+        """Send all of it, in one call of the system and one record of TLS."""
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        self.sock.sendall(data)
 
     def open(self, addresses: Sequence[_AddressInfo], until: float) -> None:
         """Connect to the first of some addresses that answers.
