@@ -322,6 +322,7 @@ def test_a_line_tells_who_called_and_what_became_of_it(sandbox: Sandbox) -> None
     assert told == {
         "accountId": ACCOUNT,
         "apiId": made.api_id,
+        "authorizer.error": "-",
         "awsEndpointRequestId": invocation["request_id"],
         "error.message": "-",
         "extendedRequestId": answer.headers["apigw-requestid"],
