@@ -67,7 +67,7 @@ smoke: $(call has,deploy) ## check the deployed stack (STACK=push-sender)
 	@$(BIN)/python -m operations smoke --stack $(STACK) $(ARGS)
 
 redrive: $(call has,deploy) ## send the dead-letter messages of the deployed stack (STACK=push-sender) again
-	@$(BIN)/python -m operations redrive --stack $(STACK)
+	@$(BIN)/python -m operations redrive --stack $(STACK) $(ARGS)
 
 destroy: $(CDK) ## remove the stack; data stays, see docs/deploy.md
 	@$(call asks,destroy,--force,--force)

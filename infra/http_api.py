@@ -39,6 +39,8 @@ ACCESS_LOG: Final[Mapping[str, str]] = {
     "lambda_status": "$context.integration.integrationStatus",
     "integration_error": "$context.integrationErrorMessage",
     "error": "$context.error.message",
+    # Why a caller was answered 403, which the caller is not told.
+    "authorizer_error": "$context.authorizer.error",
 }
 """The fields of a line of the access log: who called and what became of it, never what was sent."""
 

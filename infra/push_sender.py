@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -61,6 +62,7 @@ class PushSender(Construct):
         bundle: Bundle | None = None,
     ) -> None:
         super().__init__(scope, id)
+        self._settings = settings
         target = LAMBDA_ARM64 if settings.architecture == "arm64" else LAMBDA_X86_64
         self.project = Project(self, "Project", settings=settings)
         self.idempotency = IdempotencyTable(self, "Idempotency")
@@ -114,6 +116,62 @@ class PushSender(Construct):
             alarms=self.alarms.alarms,
         )
 
+    def add_outputs(self, scope: Construct | None = None) -> None:
+        """Add the outputs by which people, ``make smoke`` and ``make redrive`` find the parts.
+
+        Parameters
+        ----------
+        scope
+            Where they are put. Left out, this construct: their keys then begin with its id, as in
+            ``PushSenderFunctionName1A2B3C4D``, so that they are no other output's. A stack gives
+            them the bare names.
+
+        Examples
+        --------
+        >>> sender = PushSender(self, "PushSender", settings=settings)
+        ... sender.add_outputs()
+        """
+        function = self.function
+        outputs = {
+            "ApplicationId": (self.project.application_ids[0], "the push project"),
+            "Channels": (_channels(self.project), "what it can push to"),
+            "FunctionName": (
+                f"{function.function.function_name}:{function.alias.alias_name}",
+                "for aws lambda invoke --function-name",
+            ),
+            "FunctionArn": (function.alias.function_arn, "for rules, schedules and policies"),
+            "QueueUrl": (self.requests.queue.queue_url, "for aws sqs send-message"),
+            "QueueArn": (
+                self.requests.queue.queue_arn,
+                "for policies, and where dead letters are sent again",
+            ),
+            "EventBusName": (
+                self.event_bus.bus.event_bus_name,
+                "where requests are listened for, and reports told",
+            ),
+            "TableName": (self.idempotency.table.table_name, "which keys were used today"),
+            "LogGroupName": (function.log_group.log_group_name, "the function's log"),
+            "DeadLetterQueueUrl": (
+                self.dead_letters.queue.queue_url,
+                "requests that wait for somebody to act",
+            ),
+            "DeadLetterQueueArn": (self.dead_letters.queue.queue_arn, "to send them again"),
+            "DashboardName": (
+                self.dashboard.dashboard.dashboard_name,
+                "what to look at in CloudWatch",
+            ),
+        }
+        if self.http_api is not None:
+            outputs["ApiUrl"] = (self.http_api.url, "for POST /messages, signed")
+            outputs["ApiLogGroupName"] = (
+                self.http_api.log_group.log_group_name,
+                "who called the HTTP API, and what was answered",
+            )
+        if self._settings.alarm_email and self.alarms.topic is not None:
+            outputs["AlarmTopicArn"] = (self.alarms.topic.topic_arn, "who is told of alarms")
+        for name, (value, description) in outputs.items():
+            cdk.CfnOutput(scope or self, name, value=value, description=description)
+
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody send pushes and wait for the report, by the alias and nothing else.
 
@@ -159,3 +217,9 @@ class PushSender(Construct):
         """Give a permission by the grantee's own policy."""
         check_account(grantee, self, action)
         return has_effect(grant(grantee), grantee, action)
+
+
+def _channels(project: Project) -> str:
+    if project.services is None:
+        return "those of the existing project"
+    return ", ".join(project.services) or "none"

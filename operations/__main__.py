@@ -31,10 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
         console.width = WIDTH
     try:
         if options.command == "smoke":
-            passed = smoke(options.stack, Page(console), options.json, options.wait)
+            passed = smoke(options.stack, options.sender, Page(console), options.json, options.wait)
             return 0 if passed else 1
         if options.command == "redrive":
-            return 0 if redrive(options.stack, _teller(console)) else 1
+            return 0 if redrive(options.stack, options.sender, _teller(console)) else 1
         console.print(next_steps(options.outputs), markup=False, soft_wrap=True)
     except OperationsError as error:
         print(error, file=sys.stderr)
@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     for command in (test, again):
         command.add_argument(
             "--stack", default="push-sender", help="its name (default: %(default)s)"
+        )
+        command.add_argument(
+            "--sender",
+            metavar="ID",
+            help="which PushSender, where a stack of your own has several: the id that the keys "
+            "of its outputs begin with",
         )
     test.add_argument(
         "--json", type=Path, metavar="FILE", help="write everything to a file, for a bug report"

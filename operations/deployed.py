@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from operations.account import Account, OperationsError, Refusal, call
 from operations.foreign import items, members, one_line
 
-_NEEDED: Final = ("ApplicationId", "FunctionName")
+OUTPUTS: Final = (
+    *("ApplicationId", "FunctionName", "QueueUrl", "QueueArn", "EventBusName", "LogGroupName"),
+    *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
+)
+"""What is looked for among a stack's outputs."""
+
+# In a stack of somebody's own the CDK puts the construct's id in front, and a digest behind.
+_KEY: Final = re.compile(rf"(?P<sender>.*?)(?P<name>{'|'.join(OUTPUTS)})(?:[0-9A-F]{{8}})?")
+_HOW_TO_ADD: Final = (
+    "Is it a stack of your own with a PushSender in it? Then add its outputs, "
+    "sender.add_outputs(), and deploy it: docs/deploy.md, In a stack of your own."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +34,7 @@ class DeployedStack:
     name
         CloudFormation's.
     outputs
-        By their keys.
+        By their names, without what another stack puts in front and behind.
     """
 
     name: str
@@ -38,13 +51,26 @@ class DeployedStack:
         return self.outputs["FunctionName"]
 
 
-def find_stack(account: Account, name: str) -> DeployedStack:
-    """Read a stack's outputs.
+def find_stack(
+    account: Account, name: str, needed: Collection[str], sender: str | None = None
+) -> DeployedStack:
+    """Read the outputs of the push sender in a stack.
+
+    Parameters
+    ----------
+    account
+        Where to look.
+    name
+        The stack's.
+    needed
+        The outputs that it must have.
+    sender
+        How their keys begin, where a stack has several push senders.
 
     Raises
     ------
     OperationsError
-        If there is no such stack, it is not one of ours, or nobody tells.
+        If there is no such stack, it has no such outputs or several of each, or nobody tells.
     """
     if not name:  # which CloudFormation takes for all of them
         raise OperationsError("The stack needs a name: --stack NAME.")
@@ -58,18 +84,33 @@ def find_stack(account: Account, name: str) -> DeployedStack:
             )
         raise OperationsError(f"The stack {name} cannot be read: {answer.told}")
     stack = members(next(iter(items(answer.get("Stacks"))), None))
-    outputs = {
-        str(output["OutputKey"]): str(output["OutputValue"])
-        for output in map(members, items(stack.get("Outputs")))
-        if "OutputKey" in output and "OutputValue" in output
-    }
-    if missing := [key for key in _NEEDED if not outputs.get(key)]:
-        status = one_line(stack.get("StackStatus", "of no status"), 60)
+    senders = _senders(stack)
+    if sender is not None:
+        senders = {sender: senders.get(sender, {})}
+    whole = [prefix for prefix, outputs in senders.items() if not set(needed) - set(outputs)]
+    if len(whole) == 1:
+        return DeployedStack(name, senders[whole[0]])
+    if whole:
         raise OperationsError(
-            f"The stack {name} ({status}) has no output {' and no '.join(missing)}: "
-            "it is not one of Push Sender's, or not deployed to its end."
+            f"The stack {name} has the outputs of several push senders. Name one: "
+            + " or ".join(
+                f"--sender {one_line(prefix, 60) or repr('')}" for prefix in sorted(whole)
+            )
         )
-    return DeployedStack(name, outputs)
+    nearest = max(senders.values(), key=lambda outputs: len(set(needed) & set(outputs)), default={})
+    missing = " and no ".join(key for key in needed if key not in nearest)
+    status = one_line(stack.get("StackStatus", "of no status"), 60)
+    raise OperationsError(f"The stack {name} ({status}) has no output {missing}.\n{_HOW_TO_ADD}")
+
+
+def _senders(stack: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Give the outputs of a stack by their names, for each beginning of their keys."""
+    senders: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for output in map(members, items(stack.get("Outputs"))):
+        key = _KEY.fullmatch(str(output.get("OutputKey")))
+        if key and output.get("OutputValue"):
+            senders[key["sender"]][key["name"]] = str(output["OutputValue"])
+    return senders
 
 
 @dataclass(frozen=True, slots=True)

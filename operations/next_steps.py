@@ -89,7 +89,7 @@ def _steps(stack: str, outputs: Mapping[str, str]) -> Iterator[str]:
     yield "Then:"
     yield ""
     yield f".venv/bin/aws lambda invoke {at}--function-name {shlex.quote(function)} \\"
-    yield f"    --payload fileb://{_FILE} /dev/stdout"
+    yield f"    --payload fileb://{_FILE} /dev/stdout | cat"
     yield ""
     yield "To test every door with made-up tokens, and to watch:"
     yield ""

@@ -19,13 +19,15 @@ _LOOK_SECONDS: Final = 1.0
 _ENDED: Final = ("COMPLETED", "FAILED", "CANCELLED")
 
 
-def redrive(stack_name: str, tell: Callable[[str], None]) -> bool:
+def redrive(stack_name: str, sender: str | None, tell: Callable[[str], None]) -> bool:
     """Move a stack's dead letters back into its queue, and wait until it is done.
 
     Parameters
     ----------
     stack_name
         CloudFormation's.
+    sender
+        How the keys of its outputs begin, where a stack has several push senders.
     tell
         Is told what is being done. Ctrl-C ends the waiting, not the move.
 
@@ -40,12 +42,7 @@ def redrive(stack_name: str, tell: Callable[[str], None]) -> bool:
         If there is no such stack, or the move cannot be started.
     """
     account = Account()
-    outputs = find_stack(account, stack_name).outputs
-    if missing := [key for key in _NEEDED if not outputs.get(key)]:
-        raise OperationsError(
-            f"The stack {stack_name} has no output {' and no '.join(missing)}: "
-            "deploy it anew, it is from before there was a queue."
-        )
+    outputs = find_stack(account, stack_name, _NEEDED, sender).outputs
     source = outputs["DeadLetterQueueArn"]
     queues = account.client("sqs")
     # Messages that a program put there have no queue that they came from, so it is named.

@@ -24,14 +24,20 @@ from operations.visit import DoorAnswer, Visit
 
 RECORD_VERSION: Final = 1
 
+_NEEDED: Final = ("ApplicationId", "FunctionName", "QueueUrl", "EventBusName", "LogGroupName")
 
-def smoke(stack_name: str, page: Page, record_to: Path | None, wait_seconds: float) -> bool:
+
+def smoke(
+    stack_name: str, sender: str | None, page: Page, record_to: Path | None, wait_seconds: float
+) -> bool:
     """Test a stack, and show it as it goes.
 
     Parameters
     ----------
     stack_name
         CloudFormation's.
+    sender
+        How the keys of its outputs begin, where a stack has several push senders.
     page
         Shows it.
     record_to
@@ -51,7 +57,7 @@ def smoke(stack_name: str, page: Page, record_to: Path | None, wait_seconds: flo
     """
     page.announce(stack_name)
     account = Account()
-    stack = find_stack(account, stack_name)
+    stack = find_stack(account, stack_name, _NEEDED, sender)
     channels = find_channels(account, stack.application_id)
     page.begin(account, stack, channels)
 

@@ -128,9 +128,9 @@ API_URL=$({aws} cloudformation describe-stacks --stack-name {stack} \\
 export AWS_ENDPOINT_URL={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
 {aws} lambda invoke --function-name {function} \\
-    --payload fileb://{FIRST_PUSH} /dev/stdout
+    --payload fileb://{FIRST_PUSH} /dev/stdout | cat
 {aws} lambda invoke --function-name {function} \\
-    --payload fileb://examples/invalid.json /dev/stdout
+    --payload fileb://examples/invalid.json /dev/stdout | cat
 {over_http}{aws} cloudformation describe-stacks --stack-name {stack} \\
     --query 'Stacks[0].Outputs' --output table    # the names of the log, the queue and more
 curl -s {url}/sandbox/messages    # what the devices were sent

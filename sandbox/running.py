@@ -71,6 +71,7 @@ def running_sandbox(
     max_environments: int = functions.MAX_ENVIRONMENTS,
     tell: Tell = lambda _: None,
     echo: Callable[[str, str], None] | None = None,
+    on_denied: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Sandbox]:
     """Run a sandbox with the stack deployed, inside a ``with`` block.
 
@@ -90,6 +91,8 @@ def running_sandbox(
         Is told each step as it begins.
     echo
         Called with a function's name and each line of its log.
+    on_denied
+        Called with the check that failed, for each request that the HTTP API answers 403.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def running_sandbox(
     tables.install()
     cloudformation.install()
     permissions = Permissions()
-    front_door = FrontDoor(permissions.allow_caller)
+    front_door = FrontDoor(permissions.caller_refusal_reason, on_denied=on_denied)
     context = sandbox_context(context)
     with ExitStack() as running:
         server = running.enter_context(

@@ -1,4 +1,4 @@
-"""What the terminal of a running sandbox shows: one short line for each push.
+"""What the terminal of a running sandbox shows: a line for each push and each 403 over HTTP.
 
 The function's whole log is shown where VERBOSE asks for it; without that, its lines that warn or
 report an error.
@@ -31,6 +31,16 @@ def arrivals(console: Console) -> Callable[[Push | Refusal], None]:
 
     def show(arrived: Push | Refusal) -> None:
         console.print(line_of(arrived), markup=False, highlight=False, soft_wrap=True)
+
+    return show
+
+
+def denials(console: Console) -> Callable[[str], None]:
+    """Make what prints why the HTTP API answered 403, which its client is not told."""
+
+    def show(denial: str) -> None:
+        line = f"{datetime.now().astimezone():%H:%M:%S}  {'http':<12} 403 Forbidden: {denial}"
+        console.print(_printable(line), markup=False, highlight=False, soft_wrap=True)
 
     return show
 
@@ -70,9 +80,13 @@ def line_of(arrived: Push | Refusal) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    # What a push says must not steer the terminal.
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text[: most + 1])
+    shown = _printable(text[: most + 1])
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def _printable(text: str) -> str:
+    # What a push or a path says must not steer the terminal.
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _is_serious(line: str) -> bool:

@@ -44,6 +44,7 @@ def up(console: Console, port: int, context: Mapping[str, Any]) -> NoReturn:
         watch=True,
         tell=_teller(console),
         echo=terminal.function_log(console),
+        on_denied=terminal.denials(console),
     ) as sandbox:
         deployment = sandbox.deployment
         console.print(

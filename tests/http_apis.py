@@ -288,7 +288,13 @@ def api(
 ) -> Template:
     """Make the parts of an API: its routes by key, with what authorization they ask for."""
     own = {"ApiId": {"Ref": "Api"}}
-    log_format = json.dumps({"id": "$context.requestId", "status": "$context.status"})
+    log_format = json.dumps(
+        {
+            "id": "$context.requestId",
+            "status": "$context.status",
+            "denial": "$context.authorizer.error",
+        }
+    )
     parts = {
         "Log": resource("Logs::LogGroup"),
         "Api": resource("ApiGatewayV2::Api", Name="api", ProtocolType="HTTP", **settings),
@@ -348,7 +354,7 @@ def running_sandbox(place: Path) -> Iterator[Sandbox]:
     push_service.install()
     cloudformation.install()
     permissions, clock = Permissions(), Clock()
-    door = FrontDoor(permissions.allow_caller, clock=clock)
+    door = FrontDoor(permissions.caller_refusal_reason, clock=clock)
     with (
         Server(
             mounts={"/sandbox": pages.application},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from infra.wheels import LAMBDA_X86_64
 from sandbox.running import Sandbox, running_sandbox
@@ -22,7 +23,12 @@ STACK = "push-sender-commands"
 ARCHITECTURE = "x86_64" if platform.machine().lower() in ("x86_64", "amd64") else "arm64"
 SETTINGS = f"-c stage=commands -c architecture={ARCHITECTURE} -c fcm_secret=sandbox/fcm"
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 Make = Callable[..., subprocess.CompletedProcess[str]]
+OF_LAMBDAS_PYTHON = pytest.mark.skipif(
+    f"{sys.version_info[0]}.{sys.version_info[1]}" != LAMBDA_X86_64.python,
+    reason=f"what is deployed needs Python {LAMBDA_X86_64.python}, as Lambda has it",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +38,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def make(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Give a function that runs a target as somebody whose AWS is the sandbox."""
+def run(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Give a function that runs a command as somebody whose AWS is the sandbox."""
     nowhere = str(tmp_path_factory.mktemp("home") / "none")
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = {
@@ -48,10 +54,10 @@ def make(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPath
         "CDK_VALIDATION": "false",  # 5 s a run; the checks of the template do it once
     }
 
-    def run(target: str, *variables: str) -> subprocess.CompletedProcess[str]:
+    def run(*command: str, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [shutil.which("make") or "make", "--no-print-directory", target, *variables],
-            cwd=REPOSITORY,
+            command,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -61,6 +67,12 @@ def make(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPath
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def make(run: Run) -> Make:
+    """Give a function that runs a target as somebody whose AWS is the sandbox."""
+    return lambda target, *variables: run("make", "--no-print-directory", target, *variables)
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +105,7 @@ def test_a_second_deployment_finds_nothing_to_change(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-@pytest.mark.skipif(
-    f"{sys.version_info[0]}.{sys.version_info[1]}" != LAMBDA_X86_64.python,
-    reason=f"what is deployed needs Python {LAMBDA_X86_64.python}, as Lambda has it",
-)
+@OF_LAMBDAS_PYTHON
 def test_the_smoke_test_passes_at_what_was_deployed(make: Make) -> None:
     smoke = make("smoke", f"STACK={STACK}")
 
@@ -135,3 +144,67 @@ def test_a_bad_setting_stops_a_deployment_with_its_fault_alone(make: Make) -> No
     assert refused.returncode != 0
     assert "retain: unknown; did you mean retain_data?" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+# --- A stack of somebody's own, as docs/deploy.md shows it.
+
+
+@pytest.fixture(scope="module")
+def own_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the app's files, with this repository as its submodule."""
+    folder = tmp_path_factory.mktemp("my-app")
+    page = (REPOSITORY / "docs/deploy.md").read_text()
+    section = page.partition("\n## In a stack of your own\n")[2].partition("\n## ")[0]
+    files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", section, re.M | re.S))
+    assert files.keys() == {"app.py", "requirements.txt", "cdk.json"}
+    # All as printed but the processor, which is this machine's.
+    own = f'stage="my-app", architecture="{ARCHITECTURE}"'
+    assert 'stage="my-app"' in files["app.py"]
+    files["app.py"] = files["app.py"].replace('stage="my-app"', own)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / "push-sender").symlink_to(REPOSITORY)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own_stack(run: Run, own_app: Path, sandbox: Sandbox) -> str:
+    secrets = client("secretsmanager", sandbox.deployment.url)
+    secrets.create_secret(Name="my-app/fcm", SecretString='{"private_key": "made up"}')
+
+    cdk = "push-sender/node_modules/.bin/cdk"
+    deployed = run(cdk, "deploy", "--require-approval", "never", folder=own_app)
+
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    return "my-app"
+
+
+def test_the_app_of_the_documents_needs_no_more_than_it_says(own_app: Path) -> None:
+    locked = dict(
+        re.findall(r"^([\w-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.M)
+    )
+    wanted = [Requirement(line) for line in (own_app / "requirements.txt").read_text().splitlines()]
+
+    assert [each.name for each in wanted if locked[each.name] not in each.specifier] == []
+    imported = {
+        name.partition(".")[0]
+        for path in (REPOSITORY / "infra").glob("*.py")
+        for name in re.findall(
+            r"^(?:from|import) ([\w.]+)(?: import| as|$)", path.read_text(), re.M
+        )
+    }
+    others = imported - sys.stdlib_module_names - {"infra"}
+    assert others == {"aws_cdk", "constructs", "pydantic"}
+
+
+@OF_LAMBDAS_PYTHON
+def test_a_push_sender_in_a_stack_of_ones_own_is_smoked_and_redriven(
+    make: Make, own_stack: str
+) -> None:
+    smoke = make("smoke", f"STACK={own_stack}")
+    redrive = make("redrive", f"STACK={own_stack}")
+
+    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+    assert "Every door answered as the contract says." in smoke.stdout
+    assert redrive.returncode == 0, redrive.stdout + redrive.stderr

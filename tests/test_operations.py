@@ -77,8 +77,13 @@ class Commands:
     def smoke(
         self, deployment: Deployment, *arguments: object, **variables: str
     ) -> subprocess.CompletedProcess[str]:
+        return self.at(deployment, "smoke", "--wait", 60, *arguments, **variables)
+
+    def at(
+        self, deployment: Deployment, *arguments: object, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as somebody whose AWS is this sandbox."""
         return self.run(
-            *("smoke", "--wait", 60),
             *arguments,
             **{
                 "AWS_ENDPOINT_URL": deployment.url,
@@ -380,16 +385,58 @@ def test_somebody_who_may_not_is_told_so_without_being_named(
     assert ACCOUNT_ID not in result.stderr + result.stdout
 
 
-def test_a_stack_of_somebody_else_is_refused(sandbox: Deployment, commands: Commands) -> None:
-    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+def create_stack(sandbox: Deployment, name: str, outputs: Mapping[str, str]) -> None:
+    """Create a stack of somebody's own with these outputs."""
+    template = {
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
     client("cloudformation", sandbox.url).create_stack(
-        StackName="other", TemplateBody=json.dumps(template)
+        StackName=name, TemplateBody=json.dumps(template)
     )
 
-    result = commands.smoke(sandbox, "--stack", "other")
 
-    assert result.returncode == 1
-    assert "has no output ApplicationId and no FunctionName" in result.stderr
+def keyed(outputs: Mapping[str, str], sender: str, digest: str = "0A1B2C3D") -> dict[str, str]:
+    """Give outputs the keys that the CDK gives those of a construct."""
+    return {f"{sender}{name}{digest}": value for name, value in outputs.items()}
+
+
+@pytest.mark.parametrize("command", ["smoke", "redrive"])
+def test_a_stack_without_the_outputs_is_told_what_to_add(
+    sandbox: Deployment, commands: Commands, command: str
+) -> None:
+    missing = {
+        "smoke": "ApplicationId and no FunctionName and no EventBusName and no LogGroupName",
+        "redrive": "DeadLetterQueueArn and no QueueArn",
+    }[command]
+    stack = f"other-{command}"
+    create_stack(sandbox, stack, {"QueueUrl": "u", "ApiUrl": "u", "Other": "o"})
+
+    result = commands.at(sandbox, command, "--stack", stack)
+
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert f"The stack {stack} (CREATE_COMPLETE) has no output {missing}.\n" in result.stderr
+    assert "add its outputs, sender.add_outputs()," in result.stderr
+
+
+def test_a_sender_in_a_stack_of_ones_own_is_found_and_one_of_several_is_named(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    gone = {**sandbox.outputs, "DeadLetterQueueArn": "arn:aws:sqs:us-east-1:123456789012:none"}
+    create_stack(sandbox, "mine", {"ApiUrl": "mine", **keyed(sandbox.outputs, "MyPushSender")})
+    several = {**keyed(sandbox.outputs, "Orders"), **keyed(gone, "Returns", "")}
+    create_stack(sandbox, "several", several)
+
+    alone = commands.at(sandbox, "redrive", "--stack", "mine")
+    one = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "Orders")
+    other = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "Returns")
+    none = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "None")
+    unsaid = commands.at(sandbox, "redrive", "--stack", "several")
+
+    assert [alone.returncode, one.returncode] == [0, 0], alone.stderr + one.stderr
+    assert "The dead letters cannot be moved" in other.stderr
+    assert "has no output DeadLetterQueueArn and no QueueArn" in none.stderr
+    assert "Name one: --sender Orders or --sender Returns" in unsaid.stderr
 
 
 def test_a_page_in_place_of_aws_is_told(sandbox: Deployment, commands: Commands) -> None:

@@ -61,7 +61,7 @@ def test_where_an_api_answers_is_told_while_its_door_is_open(sandbox: Sandbox) -
     gateway = sandbox.client("apigatewayv2")
     elsewhere = "http://127.0.0.1:1"
 
-    with FrontDoor(lambda *_: False).opened(elsewhere, sandbox.lambdas.invoke):
+    with FrontDoor(lambda *_: None).opened(elsewhere, sandbox.lambdas.invoke):
         inside = gateway.get_api(ApiId=made.api_id)["ApiEndpoint"]
 
     assert inside == f"{elsewhere}/execute-api/{made.api_id}"
@@ -322,6 +322,7 @@ def test_a_line_tells_who_called_and_what_became_of_it(sandbox: Sandbox) -> None
     assert told == {
         "accountId": ACCOUNT,
         "apiId": made.api_id,
+        "authorizer.error": "-",
         "awsEndpointRequestId": invocation["request_id"],
         "error.message": "-",
         "extendedRequestId": answer.headers["apigw-requestid"],

@@ -25,6 +25,7 @@ from tests.http_apis import (
     ADMINISTRATOR,
     FORBIDDEN,
     REGION,
+    Answer,
     Api,
     Sandbox,
     assumed,
@@ -62,6 +63,14 @@ def api(_api: Api, sandbox: Sandbox) -> Api:
 
 def arn(api: Api, resource: str = "POST/messages") -> str:
     return f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api.api_id}/$default/{resource}"
+
+
+def denial(sandbox: Sandbox, api: Api, answer: Answer) -> str:
+    """Give why a caller was answered 403, as the access log says."""
+    assert answer.told == FORBIDDEN
+    lines = map(json.loads, sandbox.log(api))
+    (line,) = (line for line in lines if line["id"] == answer.headers["apigw-requestid"])
+    return str(line["denial"])
 
 
 def identity(sandbox: Sandbox) -> dict[str, Any]:
@@ -228,6 +237,32 @@ FAULTS: Mapping[str, Callable[[Headers], Headers]] = {
 }
 
 
+REASONS: Mapping[str, str] = {
+    "no signature": "missing signature",
+    "another scheme": "wrong signature: the Authorization header",
+    "an empty signature": "wrong signature: the Authorization header",
+    "another algorithm": "wrong signature: the Authorization header",
+    "no letters": "wrong signature: the Authorization header",
+    "an unknown key": "unknown access key",
+    "the key of other tests": "unknown access key",
+    "another date of the scope": "another date in the credential scope",
+    "another region of the scope": "another region in the credential scope",
+    "another service of the scope": "another service in the credential scope",
+    "a header that is not there": "a signed header is not in the request",
+    "a signature cut off": "wrong signature: the Authorization header",
+    "a signature made up": "wrong signature: the secret access key is another, or",
+    "more behind the signature": "wrong signature: the Authorization header",
+    "no date": "wrong date",
+    "a date without a meaning": "wrong date",
+    "another date": "date skew: X-Amz-Date is more than 300 s before",
+    "a token that nobody gave": "this access key has no session token",
+    "a changed header": "or a signed header is not the one",
+    "another hash of the body": "X-Amz-Content-SHA256 is not the body digest",
+    "no hash of the body": "X-Amz-Content-SHA256 is not the body digest",
+}
+"""What the access log says of each."""
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_signature_that_is_not_good_stays_outside(sandbox: Sandbox, api: Api, fault: str) -> None:
     headers = api.signed(body=BODY, headers=JSON)
@@ -239,6 +274,7 @@ def test_a_signature_that_is_not_good_stays_outside(sandbox: Sandbox, api: Api, 
     assert answer.told == FORBIDDEN
     assert answer.headers["apigw-requestid"]
     assert not sandbox.invocations()
+    assert REASONS[fault] in denial(sandbox, api, answer)
 
 
 @pytest.mark.parametrize("left_out", ["host", "x-amz-date"])
@@ -256,6 +292,42 @@ def test_host_and_date_must_be_signed(sandbox: Sandbox, api: Api, left_out: str)
 
     assert answer.told == FORBIDDEN
     assert not sandbox.invocations()
+    assert denial(sandbox, api, answer) == f"wrong signature: not signed: {left_out}"
+
+
+@pytest.mark.parametrize(
+    ("signed", "said"),
+    [
+        ({"url": "http://localhost:{port}{path}"}, "the host that was signed"),
+        ({"url": "http://127.0.0.1{path}"}, "the host that was signed"),
+        ({"url": "http://127.0.0.1:{port}/messages?a=1"}, "the path was signed without"),
+        (
+            {"url": "https://{api}.execute-api.us-east-1.amazonaws.com/messages?a=1"},
+            "another host was signed, and the path without /execute-api/<API id>",
+        ),
+        ({"url": "http://127.0.0.1:{port}{bare_path}"}, "the query was not signed"),
+        ({"data": b""}, "the body digest that was signed is of an empty body"),
+        ({"method": "GET"}, "another method was signed"),
+        ({"data": b"another"}, "body digest or a signed header is not the one that was signed"),
+    ],
+)
+def test_the_part_that_a_client_signed_by_mistake_is_named(
+    sandbox: Sandbox, api: Api, signed: dict[str, Any], said: str
+) -> None:
+    bare_path = f"{api.prefix}/messages"
+    places = {
+        "port": api.host.partition(":")[2],
+        "path": f"{bare_path}?a=1",
+        "bare_path": bare_path,
+        "api": api.api_id,
+    }
+    url = signed.get("url", "http://127.0.0.1:{port}{path}").format(**places)
+    request = AWSRequest(**{"method": "POST", "data": BODY, **signed, "url": url})
+    SigV4Auth(ADMINISTRATOR, "execute-api", REGION).add_auth(request)
+
+    answer = api.ask_with("POST", "/messages?a=1", BODY, list(request.headers.items()))
+
+    assert said in denial(sandbox, api, answer)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +404,7 @@ def test_a_session_must_show_its_own_token(sandbox: Sandbox, api: Api) -> None:
 
     for token in (None, "", other.token):
         wrong = Credentials(session.access_key, session.secret_key, token)
-        assert api.ask(who=wrong).told == FORBIDDEN
+        assert "X-Amz-Security-Token is" in denial(sandbox, api, api.ask(who=wrong))
     assert not sandbox.invocations()
     assert api.ask(who=session).status == 200
 
@@ -392,6 +464,8 @@ def test_a_callers_policies_are_asked(
         assert answer.status == 200
     else:
         assert (answer.told, sandbox.invocations()) == (FORBIDDEN, [])
+        asked = f"no permission: execute-api:Invoke on {arn(api)} "
+        assert denial(sandbox, api, answer).startswith(asked)
 
 
 def test_policies_of_groups_and_attached_ones_are_a_users_as_well(
@@ -444,7 +518,8 @@ def test_a_role_of_another_account_stays_outside(sandbox: Sandbox, api: Api) -> 
     role = there.create_role("far", "{}", "/", None, "", [], None)
     there.put_role_policy("far", "p", document(EVERYTHING))
 
-    assert api.ask(who=assumed(role.arn)).told == FORBIDDEN
+    told = denial(sandbox, api, api.ask(who=assumed(role.arn)))
+    assert told.endswith("because the caller is of another account than the API")
 
 
 def test_what_a_role_may_no_longer_do_is_refused_at_once(sandbox: Sandbox, api: Api) -> None:

@@ -81,6 +81,16 @@ def test_a_call_that_was_refused_whole_is_a_line_too() -> None:
     )
 
 
+def test_a_403_of_the_http_api_is_a_line_that_says_why() -> None:
+    output = io.StringIO()
+
+    terminal.denials(Console(file=output, width=40))("no permission: on x:y/\x1b[31m" + "z" * 60)
+
+    assert output.getvalue().split(maxsplit=1)[1] == (
+        f"http         403 Forbidden: no permission: on x:y/?[31m{'z' * 60}\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "verbose", "shown"),
     [

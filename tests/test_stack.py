@@ -698,6 +698,26 @@ def test_another_teams_stack_takes_the_construct_and_may_only_invoke_the_alias(
     ]
 
 
+def test_each_sender_in_a_stack_has_outputs_of_its_own_beside_those_of_the_stack(
+    tmp_path: Path, full: Synthesis
+) -> None:
+    app = new_app(tmp_path)
+    stack = cdk.Stack(app, "Orders")
+    cdk.CfnOutput(stack, "FunctionName", value="of the stack's owner")
+    for id_ in ("Orders", "Returns"):
+        settings = Settings.from_context({**FULL, "stage": id_.lower()})
+        PushSender(stack, id_, settings=settings, bundle=stub_bundle(tmp_path)).add_outputs()
+    app.synth()
+
+    keys = read(tmp_path / "cdk.out", "Orders").template["Outputs"].keys()
+
+    found = [re.fullmatch("(Orders|Returns)([A-Za-z]+)[0-9A-F]{8}", key) for key in keys]
+    names = sorted(match.groups() for match in found if match)
+    ours = full.template["Outputs"].keys()
+    assert names == sorted((id_, name) for id_ in ("Orders", "Returns") for name in ours)
+    assert len(keys) == len(names) + 1
+
+
 def test_another_team_may_be_let_to_the_queue_or_the_bus_and_to_nothing_else(
     tmp_path: Path,
 ) -> None:

@@ -30,6 +30,7 @@ ROUTES = ("POST /messages", "GET /openapi.json")
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html:
 # what an HTTP API with IAM knows of a request that is neither its path, its headers nor its body.
 WRITABLE = {
+    "$context.authorizer.error",
     "$context.error.message",
     "$context.httpMethod",
     "$context.identity.sourceIp",

@@ -38,6 +38,7 @@ def _time(exchange: Exchange) -> str:
 _VARIABLES: Final[Mapping[str, Callable[[Exchange], object]]] = {
     "accountId": lambda x: x.api.account_id,
     "apiId": lambda x: x.api.api_id,
+    "authorizer.error": lambda x: x.denial,
     "awsEndpointRequestId": lambda x: x.integration.request_id,
     "error.message": lambda x: x.error,
     "extendedRequestId": lambda x: x.request.request_id,

@@ -48,6 +48,8 @@ class Exchange:
         Who has signed it, be it allowed or not.
     error
         What API Gateway itself answered.
+    denial
+        Which check a caller failed who was answered 403, which the caller is not told.
     status, length
         Of the answer.
     latency
@@ -61,6 +63,7 @@ class Exchange:
     route_key: str | None = None
     caller: Caller | None = None
     error: str | None = None
+    denial: str | None = None
     status: int | None = None
     length: int | None = None
     latency: float | None = None

@@ -22,7 +22,7 @@ from sandbox.http_apis.exchange import Exchange, Integration
 from sandbox.http_apis.integration import Invoke
 from sandbox.http_apis.requests import PREFIX, request_of
 from sandbox.http_apis.responses import RefusedError, Response, refusal
-from sandbox.http_apis.signatures import signer_of
+from sandbox.http_apis.signatures import SignatureError, signer_of
 from sandbox.http_apis.throttling import Throttle
 from sandbox.permissions.callers import Caller
 
@@ -34,8 +34,8 @@ ACTION: Final = "execute-api:Invoke"
 
 _ENDPOINT: Final = "api_endpoint"
 
-May = Callable[[Caller, str, str], bool]
-"""Tells whether a caller may do an action on a resource."""
+RefusalReason = Callable[[Caller, str, str], str | None]
+"""Says why a caller may not do an action on a resource; nothing if it may."""
 
 
 class FrontDoor:
@@ -43,23 +43,32 @@ class FrontDoor:
 
     Parameters
     ----------
-    may
+    refusal_reason
         Is asked of callers whose signature was verified.
     clock
         Tells the seconds since 1970.
+    on_denied
+        Is told of each request that is answered 403 which check it failed.
 
     Examples
     --------
-    >>> door = FrontDoor(permissions.allow_caller)
+    >>> door = FrontDoor(permissions.caller_refusal_reason)
     >>> with Server(guard=permissions.guard, unguarded={PREFIX: door.application}) as server:
     ...     with functions.install(runtime, server.url) as lambdas:
     ...         with door.opened(server.url, lambdas.invoke):
     ...             ...
     """
 
-    def __init__(self, may: May, *, clock: Callable[[], float] = time.time) -> None:
-        self._may = may
+    def __init__(
+        self,
+        refusal_reason: RefusalReason,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_denied: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._refusal_reason = refusal_reason
         self._clock = clock
+        self._on_denied = on_denied
         self._throttle = Throttle()
         self._access_log = AccessLog()
         self._invoke: Invoke | None = None
@@ -101,6 +110,8 @@ class FrontDoor:
             exchange = Exchange(request, api, path, Integration())
             response = self._answer(exchange, self._invoke)
             self._access_log.add(exchange)
+            if exchange.denial is not None:
+                self._on_denied(exchange.denial)
         status = f"{response.status:d} {phrases.get(response.status, '')}"
         start_response(status, [*response.headers, ("apigw-requestid", request.request_id)])
         return [response.body]
@@ -134,18 +145,27 @@ class FrontDoor:
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
         if len(request.body) > BODY_LIMIT:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        if route.asks_iam and not self._is_allowed(exchange):
-            raise RefusedError(HTTPStatus.FORBIDDEN)
+        if route.asks_iam:
+            exchange.denial = self._denial(exchange)
+            if exchange.denial is not None:
+                raise RefusedError(HTTPStatus.FORBIDDEN)
         return route
 
-    def _is_allowed(self, exchange: Exchange) -> bool:
+    def _denial(self, exchange: Exchange) -> str | None:
+        """Say which check a caller fails; nothing if it may come in."""
         request, api = exchange.request, exchange.api
-        caller = signer_of(request, region=api.region, now=request.received_at)
+        try:
+            caller = signer_of(request, region=api.region, now=request.received_at)
+        except SignatureError as error:
+            return str(error)
         exchange.caller = caller
-        # An HTTP API has no policy of its own that could let another account in.
-        if caller is None or caller.account_id != api.account_id:
-            return False
-        return self._may(caller, ACTION, api.arn(request.method, exchange.path))
+        resource = api.arn(request.method, exchange.path)
+        if caller.account_id != api.account_id:
+            # An HTTP API has no policy of its own that could let another account in.
+            reason: str | None = "because the caller is of another account than the API"
+        else:
+            reason = self._refusal_reason(caller, ACTION, resource)
+        return reason and f"no permission: {ACTION} on {resource} {reason}"
 
 
 def _endpoint(url: str) -> property:

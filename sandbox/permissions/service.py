@@ -87,10 +87,10 @@ class Permissions:
         resource
             The ARN.
         """
-        return self._allow(rights_of_role(role_arn), role_arn, action, resource)
+        return self._refusal_reason(rights_of_role(role_arn), role_arn, action, resource) is None
 
-    def allow_caller(self, caller: Caller, action: str, resource: str) -> bool:
-        """Tell whether who has proved to be somebody may do this, and count it if it is a role.
+    def caller_refusal_reason(self, caller: Caller, action: str, resource: str) -> str | None:
+        """Say why a caller whose signature was verified may not do this; count it if it is a role.
 
         Parameters
         ----------
@@ -100,8 +100,13 @@ class Permissions:
             Such as ``execute-api:Invoke``.
         resource
             The ARN.
+
+        Returns
+        -------
+        str or None
+            The reason in IAM's words; nothing if the caller may.
         """
-        return self._allow(caller.rights, caller.role_arn, action, resource)
+        return self._refusal_reason(caller.rights, caller.role_arn, action, resource)
 
     def guard(self, application: WSGIApplication) -> WSGIApplication:
         """Put the check in front of an application."""
@@ -125,13 +130,15 @@ class Permissions:
 
         return guarded
 
-    def _allow(self, rights: Rights, role_arn: str, action: str, resource: str) -> bool:
+    def _refusal_reason(
+        self, rights: Rights, role_arn: str, action: str, resource: str
+    ) -> str | None:
         if _are_an_administrators(rights):
-            return True
+            return None
         reason = _reason(rights, Wanted(action, (resource,), known=True), resource)
         if role_arn:
             self._remember(Call(role_arn, action, resource, reason is None))
-        return reason is None
+        return reason
 
     def _judge(self, session: AssumedRole, rights: Rights, wanted: Wanted) -> str | None:
         """Say why a role may not have what it wants; nothing if it may."""
