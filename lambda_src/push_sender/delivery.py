@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 DEADLINE: Final = Verdict(Outcome.UNSENT, reason="deadline")
 EXPIRED: Final = Verdict(Outcome.UNSENT, reason="expired")
 
+_GRACE_SECONDS: Final = 0.1
+"""How much later than the delivery the transport ends a call, so that what the deadline means
+for the call is decided in one place."""
+
 _KNOWN: Final = frozenset(
     {
         Outcome.ACCEPTED,
@@ -51,7 +55,7 @@ _KNOWN: Final = frozenset(
     }
 )
 """What a retry's answer settles after a try that may have arrived. A refusal of the retry says
-nothing of the first try, and whoever sent the push again would double it."""
+nothing about the first try, and sending the push again would double it."""
 
 
 class PushClient(Protocol):
@@ -359,7 +363,7 @@ class _Permit:
     """What one call may do, as the transport asks for it."""
 
     def __init__(self, run: _Run, attempt: _Try, seconds: float) -> None:
-        self.deadline = time.monotonic() + seconds
+        self.deadline = time.monotonic() + seconds + _GRACE_SECONDS
         self._run = run
         self._attempt = attempt
 
