@@ -69,7 +69,7 @@ BREAKS: Final = (
         "acknowledge before sending",
         (
             Change(
-                "doors/queue.py",
+                "entry_points/queue.py",
                 "        _handle(record, share(), key, context, sender, follow_up)\n",
                 "        queue = follow_up._queue\n"
                 "        queue._client.delete_message(\n"
@@ -82,14 +82,14 @@ BREAKS: Final = (
     ),
     Break(
         "forget an unsent",
-        (Change("follow_up.py", '"deadline": _Ending.QUEUE', '"deadline": _Ending.LOG'),),
+        (Change("follow_up/endings.py", '"deadline": _Ending.QUEUE', '"deadline": _Ending.LOG'),),
         seed=7,  # with a large request that runs out of time
     ),
     Break(
         "reuse the parent's key on requeue",
         (
             Change(
-                "requeue.py",
+                "follow_up/requeue.py",
                 "key = derived_key(submission.key, recipients)",
                 "key = submission.key",
             ),
@@ -98,9 +98,11 @@ BREAKS: Final = (
     Break(
         "store the record after the answer",
         (
-            Change("idempotency.py", "there = self._store.put_new(mine, wall)", "there = None"),
             Change(
-                "idempotency.py",
+                "idempotency/claims.py", "there = self._store.put_new(mine, wall)", "there = None"
+            ),
+            Change(
+                "idempotency/claims.py",
                 "lambda: self._store.put_over(record, record.holder)",
                 "lambda: self._store.put_new(record, 0.0) is None",
             ),
@@ -110,7 +112,7 @@ BREAKS: Final = (
         "swallow a store error",
         (
             Change(
-                "idempotency.py",
+                "idempotency/claims.py",
                 "            raise IdempotencyStoreUnavailable(error.reason) from error\n",
                 "            return Claim(self._store, self._threads, self._clock, order, mine, {})"
                 "\n",
@@ -121,7 +123,7 @@ BREAKS: Final = (
         "requeue an accepted",
         (
             Change(
-                "follow_up.py",
+                "follow_up/endings.py",
                 "Outcome.ACCEPTED: _Ending.LOG",
                 "Outcome.ACCEPTED: _Ending.QUEUE",
             ),
@@ -131,7 +133,9 @@ BREAKS: Final = (
         "requeue an unknown",
         (
             Change(
-                "follow_up.py", "Outcome.UNKNOWN: _Ending.FAILED", "Outcome.UNKNOWN: _Ending.QUEUE"
+                "follow_up/endings.py",
+                "Outcome.UNKNOWN: _Ending.FAILED",
+                "Outcome.UNKNOWN: _Ending.QUEUE",
             ),
         ),
     ),
@@ -139,7 +143,7 @@ BREAKS: Final = (
         "tell nobody of a dead token",
         (
             Change(
-                "follow_up.py",
+                "follow_up/endings.py",
                 "Outcome.DEAD_TOKEN: _Ending.TOKEN_UPDATE",
                 "Outcome.DEAD_TOKEN: _Ending.LOG",
             ),
@@ -149,7 +153,7 @@ BREAKS: Final = (
         "an odd answer ends the run",
         (
             Change(
-                "calls.py",
+                "clients/calls.py",
                 "    except Exception as error:  # noqa",
                 "    except BotoCoreError as error:  # noqa",
             ),
@@ -159,7 +163,7 @@ BREAKS: Final = (
         "a refusal overrides an unknown",
         (
             Change(
-                "delivery.py",
+                "delivery/run.py",
                 "                verdict = verdict._replace(outcome=Outcome.UNKNOWN)\n",
                 "                pass\n",
             ),
@@ -170,7 +174,7 @@ BREAKS: Final = (
         "free a key though something was sent",
         (
             Change(
-                "idempotency.py",
+                "idempotency/claims.py",
                 "if self.untried and forget_untried:",
                 "if forget_untried:",
             ),

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from push_sender.delivery import Delivered, Delivery
-from push_sender.idempotency import Idempotency
-from push_sender.pinpoint import pinpoint_client
-from push_sender.request import Recipient
+from push_sender.clients.pinpoint import pinpoint_client
+from push_sender.delivery.run import Delivered, Delivery
+from push_sender.idempotency.claims import Idempotency
+from push_sender.idempotency.store import Store, dynamodb_client
+from push_sender.request.model import Recipient
 from push_sender.sender import Observer, Sender
-from push_sender.store import Store, dynamodb_client
 from tests.invocation import PROJECT
 from tests.table import Table
 

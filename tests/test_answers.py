@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 
-from push_sender.delivery import Delivered, Delivery
-from push_sender.faults import IdempotencyStoreUnavailable
-from push_sender.judge import judge_refusal
-from push_sender.outcomes import Outcome
-from push_sender.pinpoint import pinpoint_client
-from push_sender.request import Recipient
+from push_sender.clients.pinpoint import pinpoint_client
+from push_sender.delivery.classification import judge_refusal
+from push_sender.delivery.outcomes import Outcome
+from push_sender.delivery.run import Delivered, Delivery
+from push_sender.request.errors import IdempotencyStoreUnavailable
+from push_sender.request.model import Recipient
 from push_sender.sender import Sender
 from tests.account import Account
 from tests.invocation import PROJECT, Push

@@ -23,13 +23,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from push_sender import batches, fcm_v1, rules
-from push_sender.faults import InvalidRequest, MoreFaults
-from push_sender.messages import MessageWriter
-from push_sender.payload import sizes
-from push_sender.request import PushRequest
-from push_sender.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
-from push_sender.validation import check
+from push_sender.delivery import batches
+from push_sender.messages import fcm_v1
+from push_sender.messages.sizes import sizes
+from push_sender.messages.writer import MessageWriter
+from push_sender.request.errors import InvalidRequest, MoreFaults
+from push_sender.request.model import PushRequest
+from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
+from push_sender.validation import rules
+from push_sender.validation.check import check
 from tests.invocation import PROJECT
 from tests.provider import Json
 
@@ -304,14 +306,14 @@ def test_variables_are_looked_for_in_one_pass(options: Json, unit: str, end: str
 
 def test_no_pattern_can_go_back_over_a_text_of_a_caller() -> None:
     known = {
-        "doors/http.py": {r'"((?:[^"\\]|\\["\\])*)"', r'"(?:[^"\\]|\\.)*"?', r"\\(.)"},
-        "doors/json_body.py": {r'"[^"]*"?'},
-        "faults.py": {r"[A-Za-z0-9_-]{1,32}"},
-        "requeue.py": {
+        "entry_points/http.py": {r'"((?:[^"\\]|\\["\\])*)"', r'"(?:[^"\\]|\\.)*"?', r"\\(.)"},
+        "entry_points/json_body.py": {r'"[^"]*"?'},
+        "request/errors.py": {r"[A-Za-z0-9_-]{1,32}"},
+        "follow_up/requeue.py": {
             r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\.[0-9]+",
             r"[0-9a-f]{64}",
         },
-        "rules.py": {
+        "validation/rules.py": {
             r"([A-Za-z][A-Za-z0-9+.-]*):[^\s\x00-\x1f\x7f]+",
             r"https?://[^\s/?#\x00-\x1f\x7f][^\s\x00-\x1f\x7f]*",
         },
@@ -329,8 +331,8 @@ def test_no_pattern_can_go_back_over_a_text_of_a_caller() -> None:
 
 PEAK = """
 import json, os, sys
-from push_sender.faults import InvalidRequest
-from push_sender.validation import check
+from push_sender.request.errors import InvalidRequest
+from push_sender.validation.check import check
 
 def rows(name):
     return int(next(l for l in open("/proc/self/status") if l.startswith(name)).split()[1])

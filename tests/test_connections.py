@@ -30,9 +30,9 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 
 from bench.authority import Authority
-from push_sender import sdk
-from push_sender.calls import CallError, TooLateError, perform, permitted
-from push_sender.connections import (
+from push_sender.clients import sdk
+from push_sender.clients.calls import CallError, TooLateError, perform, permitted
+from push_sender.clients.connections import (
     ANSWER_BYTES,
     Connections,
     UntrustedCertificateError,

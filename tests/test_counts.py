@@ -104,7 +104,12 @@ def test_a_cold_invocation_over_http_makes_one_client_and_no_document(provider: 
 
     assert clients == 1
     assert len(modules) <= HTTP_MODULES
-    for needless in ("boto3", "push_sender.openapi", "push_sender.store", "push_sender.events"):
+    for needless in (
+        "boto3",
+        "push_sender.entry_points.openapi",
+        "push_sender.idempotency.store",
+        "push_sender.follow_up.events",
+    ):
         assert needless not in modules
 
 

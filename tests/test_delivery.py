@@ -108,7 +108,7 @@ def test_a_call_stays_under_the_size_that_the_service_takes(push: Push, provider
 def test_what_fits_into_no_call_is_refused_before_anything_is_sent(
     push: Push, provider: Provider
 ) -> None:
-    from push_sender.faults import InvalidRequest
+    from push_sender.request.errors import InvalidRequest
 
     large = {"names": ["é" * 1_200_000]}
     recipients = [
@@ -324,10 +324,10 @@ def test_a_number_of_calls_that_is_none_is_told(
 def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
     provider: Provider, push: Push
 ) -> None:
-    from push_sender.batches import Batch
-    from push_sender.delivery import Delivery, Order
-    from push_sender.messages import MessageWriter
-    from push_sender.validation import check
+    from push_sender.delivery.batches import Batch
+    from push_sender.delivery.run import Delivery, Order
+    from push_sender.messages.writer import MessageWriter
+    from push_sender.validation.check import check
 
     request, audience, contents = check(to("a", "b", ttl=60), ["project"])
     batches = [Batch(service, [p]) for service, both in audience.positions.items() for p in both]

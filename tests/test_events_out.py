@@ -11,9 +11,9 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # its stubs are not among the requirements
 import pytest
 
-from push_sender import faults
-from push_sender.clients import client
-from push_sender.events import Event, EventBus
+from push_sender.clients.retries import client
+from push_sender.follow_up.events import Event, EventBus
+from push_sender.request import errors as faults
 from tests.account import Account, running_service
 from tests.invocation import Push, WorkOff, log_lines, metric_lines
 from tests.provider import Json, Provider, accepted

@@ -222,7 +222,7 @@ def test_data_reaches_the_app_so_there_is_nothing_to_warn_of(
 
 
 def test_the_payload_is_measured_as_it_will_be(push: Push, provider: Provider) -> None:
-    from push_sender.faults import InvalidRequest
+    from push_sender.request.errors import InvalidRequest
 
     frame = len('{"notification":{"body":""}}')
     event = {"recipient": {"token": "t", "service": "GCM"}, "gcm": FCM}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from push_sender.fingerprint import fingerprint, record_id
-from push_sender.outcomes import NO_ANSWER, Outcome, Verdict
-from push_sender.remembered import UnknownFormatError, pack, unpack
-from push_sender.validation import check
+from push_sender.delivery.outcomes import NO_ANSWER, Outcome, Verdict
+from push_sender.idempotency.fingerprint import fingerprint, record_id
+from push_sender.idempotency.records import UnknownFormatError, pack, unpack
+from push_sender.validation.check import check
 from tests.provider import Json
 
 EVERYTHING: Json = {

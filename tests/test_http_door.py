@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.problems import KINDS
+from push_sender.entry_points.problems import KINDS
 from tests.account import Account, nobody, running_service
 from tests.api_gateway import Answer, Http, event, read
 from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from push_sender.delivery import Delivered
-from push_sender.faults import (
+from push_sender.delivery.run import Delivered
+from push_sender.idempotency.fingerprint import record_id
+from push_sender.request.errors import (
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
-from push_sender.fingerprint import record_id
-from push_sender.request import Recipient
+from push_sender.request.model import Recipient
 from tests.invocation import PROJECT, Push, log_lines, metric_lines
 from tests.provider import Json, Provider, Reply, accepted, results
 from tests.senders import Clock, Nobody, sender_with
@@ -88,7 +88,7 @@ def test_a_store_that_is_down_lets_nothing_be_sent(
 
 
 def test_no_region_for_the_store_lets_nothing_be_sent() -> None:
-    from push_sender.store import RequestRecord, Store, StoreError, dynamodb_client
+    from push_sender.idempotency.store import RequestRecord, Store, StoreError, dynamodb_client
 
     store = Store(lambda: dynamodb_client(None), "keys")
     with pytest.MonkeyPatch.context() as environment:
@@ -443,7 +443,7 @@ def test_of_two_that_would_go_on_one_does(push: Push, provider: Provider, table:
 
 
 def test_more_records_are_read_than_one_call_takes(table: Table) -> None:
-    from push_sender.store import RequestRecord, Store, dynamodb_client
+    from push_sender.idempotency.store import RequestRecord, Store, dynamodb_client
 
     store = Store(lambda: dynamodb_client("us-east-1"), table.name)
     record = RequestRecord("id", "fingerprint", "run", "holder", 0, int(time.time()) + 60)

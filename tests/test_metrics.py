@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from push_sender.metrics import Metric, Unit, records
-from push_sender.telemetry import Telemetry
+from push_sender.telemetry.log import Telemetry
+from push_sender.telemetry.metrics import Metric, Unit, records
 from tests.invocation import Push, metric_lines
 from tests.provider import Json, Provider, Reply, accepted, refused, results
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from push_sender.openapi import document
-from push_sender.problems import KINDS
+from push_sender.entry_points.openapi import document
+from push_sender.entry_points.problems import KINDS
 from tests.api_gateway import Http, event
 from tests.invocation import Push
 

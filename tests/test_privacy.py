@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from push_sender.fingerprint import record_id
-from push_sender.telemetry import token_digest
+from push_sender.idempotency.fingerprint import record_id
+from push_sender.telemetry.log import token_digest
 from tests.api_gateway import event
 from tests.invocation import PROJECT, Push, log_lines
 from tests.provider import Json, Provider, Reply, accepted, refused, results

@@ -12,8 +12,8 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from push_sender.delivery import Delivery, Patience
-from push_sender.faults import InvalidRequest
+from push_sender.delivery.run import Delivery, Patience
+from push_sender.request.errors import InvalidRequest
 from push_sender.sender import Sender
 from tests.invocation import PROJECT, Invocation
 from tests.provider import Json, accepted

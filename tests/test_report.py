@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.faults import InvalidRequest
+from push_sender.request.errors import InvalidRequest
 from tests.invocation import PROJECT, Push
 from tests.provider import Provider, accepted, results
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.requeue import ATTEMPTS, DELAY_SECONDS, Submission, derived_key, letters
+from push_sender.follow_up.requeue import ATTEMPTS, DELAY_SECONDS, Submission, derived_key, letters
 from tests.account import Account, nobody, running_service
 from tests.invocation import Push, WorkOff, log_lines, metric_lines
 from tests.provider import Json, Provider, accepted, refused
@@ -439,7 +439,7 @@ def test_what_goes_to_the_queues_is_counted(
 
 DIES = """
 import json, os, signal, sys
-from push_sender import follow_up
+from push_sender.follow_up.endings import endings as follow_up
 from push_sender.handler import handler
 
 class Context:

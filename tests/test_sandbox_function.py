@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.telemetry import token_digest
+from push_sender.telemetry.log import token_digest
 from sandbox.push import devices
 from sandbox.running import running_sandbox
 from sandbox.stack.account import client

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.bundle import SOURCE
-from push_sender.clients import client
-from push_sender.letters import Letter, Queue
-from push_sender.store import RequestRecord, Store, dynamodb_client
+from push_sender.clients.retries import client
+from push_sender.follow_up.queue_messages import Letter, Queue
+from push_sender.idempotency.store import RequestRecord, Store, dynamodb_client
 from soak.answers import OF_CALL, OF_SERVICE, Answer
 from soak.breaks import BREAKS
 from soak.chance import Chance
@@ -389,7 +389,7 @@ def test_only_where_nobody_waits_the_log_is_a_place() -> None:
 
 
 def digest() -> str:
-    from push_sender.telemetry import token_digest
+    from push_sender.telemetry.log import token_digest
 
     return token_digest(TOKEN)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from push_sender.requeue import ATTEMPTS, Submission, derived_key, letters
+from push_sender.follow_up.requeue import ATTEMPTS, Submission, derived_key, letters
+from push_sender.follow_up.steering import Steering, proven
 from push_sender.settings import Settings
-from push_sender.steering import Steering, proven
 from tests.account import Account
 from tests.invocation import Push, WorkOff
 from tests.provider import Json, Provider, accepted

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.faults import InvalidRequest
+from push_sender.request.errors import InvalidRequest
 from tests.invocation import Push
 from tests.provider import Provider
 

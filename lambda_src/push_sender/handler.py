@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.delivery import Delivery
-from push_sender.doors import direct
-from push_sender.pinpoint import pinpoint_client
+from push_sender.clients.pinpoint import pinpoint_client
+from push_sender.delivery.run import Delivery
+from push_sender.entry_points import direct
 from push_sender.report import Report
 from push_sender.sender import Sender
 from push_sender.settings import Settings
-from push_sender.telemetry import Telemetry
+from push_sender.telemetry.log import Telemetry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-    from push_sender.doors.http import HttpDoor
-    from push_sender.follow_up import FollowUp
-    from push_sender.idempotency import Idempotency
-    from push_sender.letters import Queue
+    from push_sender.entry_points.http import HttpDoor
+    from push_sender.follow_up.endings import FollowUp
+    from push_sender.follow_up.queue_messages import Queue
+    from push_sender.idempotency.claims import Idempotency
 
     Answer = Report | PartialItemFailureResponse | dict[str, Any] | None
 
@@ -58,8 +58,8 @@ def _sender(settings: Settings) -> Sender:
 @lru_cache(maxsize=1)
 def _idempotency(settings: Settings) -> Idempotency:
     """Make what remembers keys, for the first request that has one."""
-    from push_sender.idempotency import Idempotency
-    from push_sender.store import Store, dynamodb_client
+    from push_sender.idempotency.claims import Idempotency
+    from push_sender.idempotency.store import Store, dynamodb_client
 
     store = Store(partial(dynamodb_client, settings.region), settings.idempotency_table or "")
     return Idempotency(store, clock=time.monotonic)
@@ -67,14 +67,14 @@ def _idempotency(settings: Settings) -> Idempotency:
 
 @lru_cache(maxsize=2)  # requests and dead letters
 def _queue(settings: Settings, url: str) -> Queue:
-    from push_sender.letters import Queue
+    from push_sender.follow_up.queue_messages import Queue
 
     return Queue(_sqs(settings), url, settings.message_key)
 
 
 @lru_cache(maxsize=1)
 def _sqs(settings: Settings) -> Any:
-    from push_sender.clients import client
+    from push_sender.clients.retries import client
 
     return client("sqs", settings.region)
 
@@ -82,9 +82,9 @@ def _sqs(settings: Settings) -> Any:
 @lru_cache(maxsize=1)
 def _follow_up(settings: Settings) -> FollowUp:
     """Make what follows a send that nobody waits for, with a client for what there is."""
-    from push_sender.clients import client
-    from push_sender.events import EventBus
-    from push_sender.follow_up import FollowUp
+    from push_sender.clients.retries import client
+    from push_sender.follow_up.endings import FollowUp
+    from push_sender.follow_up.events import EventBus
 
     queue, dead_letters = (
         _queue(settings, url) if url else None
@@ -99,7 +99,7 @@ def _follow_up(settings: Settings) -> FollowUp:
 @lru_cache(maxsize=1)
 def _http_door(settings: Settings) -> HttpDoor:
     """Make what answers HTTP, for the first request that comes that way."""
-    from push_sender.doors.http import HttpDoor
+    from push_sender.entry_points.http import HttpDoor
 
     return HttpDoor(
         _sender(settings),
@@ -147,7 +147,7 @@ def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
     sender = _sender(settings)
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
-            from push_sender.doors import queue
+            from push_sender.entry_points import queue
 
             return queue.push(
                 event, context, sender, _follow_up(settings), _telemetry(), settings.message_key
@@ -155,14 +155,14 @@ def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
         case {"version": "2.0", "requestContext": {"http": _}}:
             return _http_door(settings).answer(event, context)
         case {"detail-type": _, "detail": _}:
-            from push_sender.doors import event_bridge
+            from push_sender.entry_points import event_bridge
 
             return event_bridge.push(event, context, sender, _follow_up(settings))
         case {"version": _, "request_id": _} if _is_our_own(event):
             _follow_up(settings).pass_over(context.aws_request_id)
             return None
         case {"requeue": True}:
-            from push_sender.doors import requeueing
+            from push_sender.entry_points import direct_requeue as requeueing
 
             return requeueing.push(event, context, sender, _follow_up(settings))
         case _:
@@ -170,7 +170,7 @@ def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
 
 
 def _is_our_own(event: object) -> bool:
-    from push_sender.doors.event_bridge import is_our_own
+    from push_sender.entry_points.event_bridge import is_our_own
 
     return is_our_own(event)
 

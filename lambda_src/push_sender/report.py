@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, NotRequired
 
 from typing_extensions import TypedDict
 
-from push_sender.faults import Fault, InvalidRequest, Remark
-from push_sender.outcomes import Outcome, Verdict
-from push_sender.request import PushRequest, Recipient
-from push_sender.rules import Warned
-from push_sender.services import SERVICES
+from push_sender.delivery.outcomes import Outcome, Verdict
+from push_sender.request.errors import Fault, InvalidRequest, Remark
+from push_sender.request.model import PushRequest, Recipient
+from push_sender.request.services import SERVICES
+from push_sender.validation.rules import Warned
 
 if TYPE_CHECKING:
     from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef

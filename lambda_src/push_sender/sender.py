@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
-from push_sender import batches
-from push_sender.delivery import Delivered, Delivery, Order
-from push_sender.messages import MessageWriter
-from push_sender.outcomes import Outcome, Verdict
+from push_sender.delivery import batches
+from push_sender.delivery.outcomes import Outcome, Verdict
+from push_sender.delivery.run import Delivered, Delivery, Order
+from push_sender.messages.writer import MessageWriter
 from push_sender.report import Report, report, result, status_message_room
-from push_sender.request import PushRequest, Recipient
-from push_sender.rules import Warned, warnings
-from push_sender.validation import check
+from push_sender.request.model import PushRequest, Recipient
+from push_sender.validation.check import check
+from push_sender.validation.rules import Warned, warnings
 
 if TYPE_CHECKING:
-    from push_sender.idempotency import Claim, Idempotency
+    from push_sender.idempotency.claims import Claim, Idempotency
 
 _DUPLICATE = Verdict(Outcome.DUPLICATE)
 _DRY_RUN = Verdict(Outcome.UNSENT, reason="dry_run")
@@ -195,7 +195,10 @@ class Sender:
     ) -> Claim | None:
         if self._idempotency is None:
             return None
-        from push_sender.fingerprint import fingerprint, record_id  # only for a request with a key
+        from push_sender.idempotency.fingerprint import (  # only for a request with a key
+            fingerprint,
+            record_id,
+        )
 
         return self._idempotency().claim(
             record_id(application_id, key), fingerprint(request, order.recipients), order

@@ -1,0 +1,1 @@
+"""The SDK's clients: their HTTP, their calls and their errors."""

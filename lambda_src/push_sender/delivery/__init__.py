@@ -1,0 +1,1 @@
+"""Batches of recipients out, outcomes in, under one deadline."""

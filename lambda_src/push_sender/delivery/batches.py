@@ -1,0 +1,75 @@
+"""Recipients into batches: at most 100 addresses of one service, within the API's size.
+
+The same token under two services goes into two batches, because an address is a key of
+the call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from push_sender.messages.writer import MessageWriter
+from push_sender.recipients.audience import Audience
+from push_sender.request.errors import Fault, InvalidRequest
+from push_sender.request.model import PushRequest
+from push_sender.request.services import Service
+
+ADDRESSES: Final = 100
+"""Addresses that one SendMessages takes (Pinpoint quotas)."""
+
+CALL_BYTES: Final = 6_500_000
+"""Room for what the caller wrote: SendMessages takes 7 MB, less 100 of the longest tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Recipients of one service, by position, that go out in one call."""
+
+    service: Service
+    positions: Sequence[int]
+
+
+def plan(request: PushRequest, audience: Audience, writer: MessageWriter) -> list[Batch]:
+    """Split an audience into batches, in the order asked within each service.
+
+    Raises
+    ------
+    InvalidRequest
+        If what is the same for everyone, or a recipient's own part beside it, is too
+        large for a call.
+    """
+    batches: list[Batch] = []
+    too_large: dict[str, None] = {}
+    for service, positions in audience.positions.items():
+        shared = _wire_bytes(writer.call(service, ()))
+        if shared > CALL_BYTES:
+            too_large["request"] = None
+            continue
+        chunk: list[int] = []
+        used = shared
+        for position in positions:
+            own = 0
+            if position in audience.individual:
+                own = _wire_bytes(writer.address(service, audience.recipients[position]))
+                if shared + own > CALL_BYTES:
+                    too_large[request.place_of(position)] = None
+            if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
+                batches.append(Batch(service, chunk))
+                chunk, used = [], shared
+            chunk.append(position)
+            used += own
+        batches.append(Batch(service, chunk))
+    if too_large:
+        raise InvalidRequest([Fault(place, _TOO_LARGE) for place in too_large])
+    return batches
+
+
+def _wire_bytes(value: object) -> int:
+    """Count the bytes of a value as botocore writes it, in ASCII."""
+    return len(json.dumps(value))
+
+
+_TOO_LARGE: Final = "larger than the 7 MB that one SendMessages takes; shorten it"

@@ -1,0 +1,36 @@
+"""The direct door for a request that says ``requeue``: what cannot be sent now is sent later.
+
+The report says ``requeued`` of it. What becomes of it then is told as of anything that went
+through the queue, by events.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from push_sender.entry_points.timing import Timing
+from push_sender.follow_up.endings import FollowUp
+from push_sender.follow_up.requeue import Submission
+from push_sender.report import Report
+from push_sender.sender import Sender
+
+
+def push(
+    event: Mapping[str, Any], context: LambdaContext, sender: Sender, follow_up: FollowUp
+) -> Report:
+    """Send a request, and hand to the queue what could not be sent.
+
+    Raises
+    ------
+    InvalidRequest, IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
+        As ``Sender.send``. Nothing was sent, and nothing is in the queue.
+    """
+    timing = Timing.of(context)
+    submission = Submission(event, context.aws_request_id, round(time.time() * 1_000))
+    report = sender.send(event, deadline=timing.deadline)
+    follow_up.requeue(submission, report, last_start=timing.last_start)
+    return report

@@ -1,0 +1,303 @@
+"""The HTTP door: ``POST /messages`` and ``GET /openapi.json`` behind an API Gateway HTTP API.
+
+A report is answered with 200, whatever became of the pushes. What cannot be sent as it stands,
+or was thrown back whole by the service, is a problem. Who may call at all is API Gateway's
+business: nothing here looks at credentials. Payload format 2.0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from aws_lambda_powertools.event_handler.api_gateway import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from push_sender.delivery.classification import refusal_of
+from push_sender.delivery.outcomes import Outcome, Refusal
+from push_sender.entry_points import problems
+from push_sender.entry_points.direct import RESERVE_SECONDS, end_of
+from push_sender.entry_points.json_body import json_body
+from push_sender.entry_points.problems import HttpProblem
+from push_sender.entry_points.timing import Timing
+from push_sender.follow_up.queue_messages import (
+    MESSAGE_BYTES,
+    Letter,
+    Queue,
+    QueueUnavailable,
+    message_body,
+)
+from push_sender.follow_up.requeue import Submission
+from push_sender.report import Report
+from push_sender.request.errors import (
+    Fault,
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    IdempotencyStoreUnavailable,
+    InvalidRequest,
+)
+from push_sender.sender import Sender
+from push_sender.telemetry.log import Telemetry
+from push_sender.validation.rules import PROJECT_NOT_ALLOWED
+
+if TYPE_CHECKING:
+    from push_sender.follow_up.endings import FollowUp
+
+INTEGRATION_SECONDS: Final = 30.0
+"""How long API Gateway waits for an answer, from when the request reached it."""
+
+RETRY_AFTER_SECONDS: Final = 5
+"""When to come back where nobody knows better: our own tries have been some seconds."""
+
+KEY_HEADER: Final = "Idempotency-Key"
+PREFER_HEADER: Final = "Prefer"
+RESPOND_ASYNC: Final = "respond-async"
+
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+
+_TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+"""Also a text that never ends: each character of a header is read once, whatever stands there."""
+
+_JSON: Final = "application/json"
+
+
+class HttpDoor:
+    """Answers what API Gateway hands to the function.
+
+    Parameters
+    ----------
+    sender
+        Sends.
+    follow_up
+        Gives what hands to the queue what could not be sent; asked only for a ``requeue``.
+    queue
+        Gives the queue; asked only for ``respond-async``. None where there is no queue.
+    telemetry
+        Is told what was refused and what was queued.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        *,
+        follow_up: Callable[[], FollowUp],
+        queue: Callable[[], Queue] | None,
+        telemetry: Telemetry,
+    ) -> None:
+        self._sender = sender
+        self._follow_up = follow_up
+        self._queue = queue
+        self._telemetry = telemetry
+        # Never debug, whatever Powertools' variables say: it answers with stack traces.
+        self._app = APIGatewayHttpResolver(debug=False)
+        self._app.post("/messages")(self._messages)
+        self._app.get(r"/openapi\.json")(self._openapi)
+        self._app.not_found(self._not_found)
+        self._app.exception_handler(HttpProblem)(self._problem)
+
+    def answer(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Answer one request, as API Gateway wants an answer."""
+        return self._app.resolve(event, context)
+
+    def _messages(self) -> Response[str]:
+        event: Mapping[str, Any] = self._app.current_event.raw_event
+        headers = event.get("headers", {})
+        request = _with_key(json_body(event), headers.get(KEY_HEADER.lower()), self._sender)
+        timing = Timing.until(_end(event, self._app.lambda_context))
+        wants_no_answer = _prefers_async(headers.get(PREFER_HEADER.lower(), ""))
+        dry_run = isinstance(request, dict) and request.get("dry_run") is True
+        try:
+            if wants_no_answer and self._queue is not None and not dry_run:
+                return self._put_on(self._queue(), request, timing)
+            report = self._send(request, timing)
+        except InvalidRequest as refusal:
+            raise _invalid(refusal, key_in_header=KEY_HEADER.lower() in headers) from None
+        except IdempotencyConflict as conflict:
+            raise HttpProblem(problems.KEY_REUSED, _without_path(conflict)) from None
+        except IdempotencyInProgress as busy:
+            raise HttpProblem(
+                problems.KEY_IN_USE,
+                _without_path(busy),
+                headers=_retry_after(math.ceil(busy.seconds)),
+            ) from None
+        except IdempotencyStoreUnavailable as unavailable:
+            raise HttpProblem(
+                problems.KEYS_UNAVAILABLE,
+                _without_path(unavailable),
+                headers=_retry_after(RETRY_AFTER_SECONDS),
+            ) from None
+        if wants_no_answer and not dry_run:
+            report["warnings"].append({"path": PREFER_HEADER, "message": _NO_QUEUE})
+        _refuse_where_nothing_was_tried(report)
+        return Response(HTTPStatus.OK, _JSON, json.dumps(report))
+
+    def _send(self, request: Any, timing: Timing) -> Report:
+        requeues = isinstance(request, dict) and request.get("requeue") is True
+        return self._sender.send(
+            request,
+            deadline=timing.deadline if requeues else timing.end,
+            as_text=True,
+            forget_untried=True,
+            requeue=partial(self._requeue, request, timing) if requeues else None,
+        )
+
+    def _requeue(self, request: Any, timing: Timing, report: Report) -> bool:
+        submission = self._submission(request)
+        return self._follow_up().requeue(submission, report, last_start=timing.last_start)
+
+    def _put_on(self, queue: Queue, request: Any, timing: Timing) -> Response[str]:
+        """Put a request on the queue whose door sends it, and answer with the id it has there."""
+        self._sender.check(request)
+        submission = self._submission(request)
+        letter = Letter(message_body(request), steering=submission.steering())
+        if letter.size > MESSAGE_BYTES:
+            raise HttpProblem(
+                problems.TOO_LARGE,
+                f"With {RESPOND_ASYNC} a request has at most 1 MiB (this one {letter.size:,} "
+                "bytes); split it, or wait for the answer",
+            )
+        try:
+            queue.post(letter, last_start=timing.last_start)
+        except QueueUnavailable as unavailable:
+            raise HttpProblem(
+                problems.QUEUE_UNAVAILABLE,
+                f"It is not known to be queued ({unavailable.reason}); repeat it, with a key so "
+                "that it is sent once",
+                headers=_retry_after(RETRY_AFTER_SECONDS),
+            ) from None
+        self._telemetry.tell("request queued", request_id=submission.request_id)
+        accepted = {"id": submission.request_id, "idempotency_key": submission.key}
+        return Response(
+            HTTPStatus.ACCEPTED,
+            _JSON,
+            json.dumps(accepted),
+            headers={"Preference-Applied": RESPOND_ASYNC},
+        )
+
+    def _submission(self, request: Any) -> Submission:
+        id_ = self._app.lambda_context.aws_request_id
+        return Submission(request, id_, round(time.time() * 1_000))
+
+    def _openapi(self) -> Response[str]:
+        from push_sender.entry_points.openapi import document  # once, by whoever writes a client
+
+        return Response(HTTPStatus.OK, _JSON, json.dumps(document()))
+
+    def _not_found(self, _: Exception) -> NoReturn:
+        raise HttpProblem(
+            problems.NOT_FOUND, "There are POST /messages and GET /openapi.json, and nothing else"
+        )
+
+    def _problem(self, problem: HttpProblem) -> Response[str]:
+        self._telemetry.tell(
+            "request refused over HTTP",
+            problem=problem.kind.type,
+            status=problem.kind.status.value,
+            faults=len(problem.faults),
+        )
+        return Response(
+            problem.kind.status,
+            problems.MEDIA_TYPE,
+            json.dumps(problem.document()),
+            headers=problem.headers,
+        )
+
+
+_NO_QUEUE: Final = f"{RESPOND_ASYNC} has no effect: this function has no queue (QUEUE_URL)"
+
+
+def _end(event: Mapping[str, Any], context: LambdaContext) -> float:
+    """Tell, on ``time.monotonic``, when the answer must be ready.
+
+    API Gateway's patience began before the function did, by a cold start maybe.
+    """
+    end = end_of(context)
+    reached_at = event["requestContext"].get("timeEpoch")
+    age = time.time() - reached_at / 1_000 if isinstance(reached_at, int) else -1.0
+    if not 0 <= age < INTEGRATION_SECONDS:  # an event of another day, by hand
+        return end
+    return min(end, time.monotonic() + INTEGRATION_SECONDS - age - RESERVE_SECONDS)
+
+
+def _with_key(request: Any, header: str | None, sender: Sender) -> Any:
+    """Take the key out of its header, where it stands as text or as a quoted string."""
+    if header is None or not isinstance(request, dict):
+        return request
+    quoted = _QUOTED.fullmatch(header)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header
+    own = request.get("idempotency_key")
+    if own is not None and own != key:
+        faults = [Fault("idempotency_key", f"differs from the header {KEY_HEADER}; give one")]
+        try:
+            sender.check(request)
+        except InvalidRequest as refusal:
+            faults.extend(refusal.faults)
+        raise _invalid(InvalidRequest(faults), key_in_header=False)
+    return {**request, "idempotency_key": key}
+
+
+def _prefers_async(header: str) -> bool:
+    """Find ``respond-async`` in a Prefer header (RFC 7240)."""
+    without_texts = _TEXT.sub("", header)
+    preferences = (each.split(";")[0].strip() for each in without_texts.split(","))
+    return any(preference.lower() == RESPOND_ASYNC for preference in preferences)
+
+
+def _invalid(refusal: InvalidRequest, *, key_in_header: bool) -> HttpProblem:
+    if refusal.faults == (PROJECT_NOT_ALLOWED,):
+        return HttpProblem(problems.PROJECT_NOT_ALLOWED, "Nothing was sent", faults=refusal.faults)
+    faults = [
+        fault._replace(path=KEY_HEADER)
+        if key_in_header and fault.path == "idempotency_key"
+        else fault
+        for fault in refusal.faults
+    ]
+    return HttpProblem(
+        problems.INVALID_REQUEST, "Nothing was sent; faults has what to mend", faults=faults
+    )
+
+
+def _refuse_where_nothing_was_tried(report: Report) -> None:
+    """Answer with a problem where the service threw every call back, all for one reason.
+
+    A report from memory stays one: coming back with its key would not change it.
+    """
+    refusals = {
+        refusal_of(
+            result["outcome"], result["delivery_status"], result["status_code"], result["reason"]
+        )
+        for result in report["results"]
+        if result["outcome"] != Outcome.DUPLICATE or result["delivery_status"] is not None
+    }
+    if report["replayed"] or len(refusals) > 1:
+        return
+    reason = report["results"][0]["reason"] or "no reason that is known"
+    match refusals.pop():
+        case Refusal.THROTTLED:
+            raise HttpProblem(
+                problems.THROTTLED,
+                f"No push was tried ({reason}); repeat the request, with the same key if it has "
+                "one",
+                headers=_retry_after(RETRY_AFTER_SECONDS),
+            )
+        case Refusal.REFUSED:
+            raise HttpProblem(
+                problems.REFUSED,
+                f"No push was tried ({reason}); it is not the request's fault, and whoever runs "
+                "this service must mend it",
+            )
+
+
+def _without_path(error: Exception) -> str:
+    """Give an error's text without the field that it begins with."""
+    return str(error).partition(": ")[2]
+
+
+def _retry_after(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}

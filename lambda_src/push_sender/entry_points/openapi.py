@@ -1,0 +1,304 @@
+"""The OpenAPI document of the HTTP door, made of the models that do the work.
+
+The request's schema is the one that checks it, the report's the type that it is built as, and
+the problems are those of ``problems``. What is written here is only what no model says: what
+each field means, the headers, and API Gateway's own answers.
+
+Not made by Powertools' own generator: that describes routes whose bodies it checks itself, and
+would answer a fault its own way, one at a time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from push_sender.entry_points import problems
+from push_sender.entry_points.problems import Problem
+from push_sender.report import Report
+from push_sender.request.model import PushRequest
+
+Json = dict[str, Any]
+
+OPENAPI: Final = "3.1.0"
+
+CONTRACT: Final = "1.0"
+"""The version of what the document describes, not of the software."""
+
+_REFERENCE: Final = "#/components/schemas/{model}"
+_JSON: Final = "application/json"
+
+_FIELDS: Final = {
+    "recipient": "One device. Give this or `recipients`.",
+    "recipients": "1 to 5,000 devices of any mix of services. Give this or `recipient`.",
+    "token": "The device's token: 1 to 2,048 printable ASCII characters without spaces.",
+    "service": "The push service that the token is of. `FCM` is another spelling of `GCM`.",
+    "title": "The title. `title` or `message` must be there, unless the push is silent or raw.",
+    "message": "The text.",
+    "action": "What a tap does; left out, it opens the app.",
+    "url": "What the actions `URL` (http or https) and `DEEP_LINK` open.",
+    "priority": "How urgent it is.",
+    "ttl": "For how many seconds the service may try to deliver it.",
+    "silent": "Nothing is displayed.",
+    "image_url": "An image to show.",
+    "sound": "The sound to play.",
+    "data": "What the app gets beside the text; on its own only with `silent`.",
+    "collapse_id": "A later push of the same id takes the place of an earlier one.",
+    "substitutions": "Gives the message's variables a text or a list of texts.",
+    "gcm": "What FCM alone gets; a shared field given here wins.",
+    "apns": "What APNs alone gets; a shared field given here wins.",
+    "baidu": "What Baidu alone gets; a shared field given here wins.",
+    "adm": "What ADM alone gets; a shared field given here wins.",
+    "application_id": "The push project; left out, the service's own.",
+    "idempotency_key": "Within a day the same request under the same key is sent once. The "
+    "header `Idempotency-Key` says the same.",
+    "requeue": "What cannot be sent now goes to the queue and is sent later.",
+    "dry_run": "Check the request and show the exact calls; send nothing.",
+    "context": "Added to what the app receives.",
+    "trace_id": "Passed on as the call's TraceId.",
+    "raw_content": "The service's own payload, an object or its JSON text; replaces all else.",
+    "format": "`fcm_v1` builds a notification that any Firebase app shows; `pinpoint` is the "
+    "API's own format, which an app shows with AWS's client library.",
+    "restricted_package_name": "Only an app of this name gets it.",
+    "preferred_authentication_method": "Which of the channel's credentials is used.",
+    "icon_reference": "The name of an icon in the app.",
+    "image_icon_url": "An icon to show.",
+    "small_image_icon_url": "A small icon to show.",
+    "badge": "The number on the app's icon.",
+    "category": "The notification's category, which names its buttons.",
+    "thread_id": "Groups notifications.",
+    "push_type": "The APNs push type.",
+    "md5": "The checksum by which ADM sees that the data is whole.",
+}
+"""What each field of a request means."""
+
+_RESULTS: Final = {
+    "replayed": "This is the report of an earlier request with the same key; nothing was sent.",
+    "summary": "How many recipients there are, and how many of each outcome that occurred.",
+    "results": "What became of each recipient, in the order asked.",
+    "warnings": "What is legal but probably a mistake, or what the report lacks.",
+    "requests": "Of a dry run: the SendMessages calls as they would go out.",
+    "outcome": "What became of the push; branch on this.",
+    "delivery_status": "What SendMessages said of the address.",
+    "status_code": "The status that came with it.",
+    "reason": "The provider's code, from a closed list; of `unsent`, why.",
+    "status_message": "The provider's own words, maybe cut.",
+    "message_id": "The provider's id of the push.",
+    "replacement_token": "The token to use from now on in place of this one.",
+    "attempts": "How many calls named the address.",
+}
+"""What each field of a report means."""
+
+_ACCEPTED: Final[Json] = {
+    "title": "Accepted",
+    "type": "object",
+    "description": "The request is on the queue. What becomes of it, events tell.",
+    "properties": {
+        "id": {"type": "string", "description": "The request's id in logs and events."},
+        "idempotency_key": {"type": "string", "description": "The key that it is sent under."},
+    },
+    "required": ["id", "idempotency_key"],
+}
+
+_GATEWAY_ERROR: Final[Json] = {
+    "title": "GatewayError",
+    "type": "object",
+    "description": "API Gateway's own answer, where the request did not come to this service.",
+    "properties": {"message": {"type": "string"}},
+    "required": ["message"],
+}
+
+_OF_THE_GATEWAY: Final = {
+    HTTPStatus.FORBIDDEN: "unsigned, a wrong signature, or no permission to call this",
+    HTTPStatus.NOT_FOUND: "no such route",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "over 10 MB, or over what Lambda takes",
+    HTTPStatus.TOO_MANY_REQUESTS: "over the API's own rate",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "this service failed",
+    HTTPStatus.SERVICE_UNAVAILABLE: "no answer within 30 s, or no copy of this service is free",
+}
+"""What API Gateway refuses itself, with a body that nobody can change."""
+
+_RETRY_AFTER: Final = {
+    "Retry-After": {
+        "description": "After so many seconds the request may be repeated.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+}
+_COMING_BACK: Final = frozenset(
+    {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+)
+
+_EXAMPLE: Final[Json] = {
+    "recipients": [
+        {"token": "a-device", "service": "GCM"},
+        {"token": "another-device", "service": "APNS", "title": "Ann, your parcel is on its way"},
+    ],
+    "title": "Your parcel is on its way",
+    "message": "It arrives today between 14:00 and 16:00.",
+    "priority": "high",
+    "ttl": 3600,
+}
+
+
+@cache
+def document() -> Json:
+    """Make the document: OpenAPI 3.1, as a JSON object."""
+    return {
+        "openapi": OPENAPI,
+        "info": {
+            "title": "Push Sender",
+            "version": CONTRACT,
+            "summary": "Transactional push notifications through FCM, APNs, Baidu and ADM",
+            "description": "One request in, an honest outcome for every token out. Requests are "
+            "signed with AWS Signature Version 4, for the service `execute-api`.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [
+            {
+                "url": "https://{api}.execute-api.{region}.amazonaws.com",
+                "description": "The stack's output ApiUrl",
+                "variables": {"api": {"default": "api-id"}, "region": {"default": "us-east-1"}},
+            }
+        ],
+        "security": [{"sigv4": []}],
+        "paths": {"/messages": {"post": _send()}, "/openapi.json": {"get": _describe()}},
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "sigv4": {
+                    "type": "apiKey",
+                    "name": "Authorization",
+                    "in": "header",
+                    "description": "AWS Signature Version 4",
+                    "x-amazon-apigateway-authtype": "awsSigv4",
+                }
+            },
+        },
+    }
+
+
+def _send() -> Json:
+    return {
+        "operationId": "sendMessages",
+        "summary": "Send a push to devices",
+        "description": "Answers with a report whenever pushes were tried, whatever became of "
+        "them: look at each result's `outcome`.",
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "The request's `idempotency_key`, as text or as a quoted string.",
+                # As on the wire; what the key itself may be, the field's schema says.
+                "schema": {"type": "string", "minLength": 1},
+            },
+            {
+                "name": "Prefer",
+                "in": "header",
+                "required": False,
+                "description": "`respond-async`: put the request on the queue and answer at once.",
+                "schema": {"type": "string"},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": _reference("PushRequest"), "example": _EXAMPLE}},
+        },
+        "responses": {
+            "200": _answer("What became of every recipient.", {_JSON: _reference("Report")}),
+            "202": {
+                **_answer("The request is on the queue.", {_JSON: _reference("Accepted")}),
+                "headers": {
+                    "Preference-Applied": {
+                        "description": "`respond-async`",
+                        "schema": {"type": "string"},
+                    }
+                },
+            },
+            **_problems(),
+        },
+    }
+
+
+def _describe() -> Json:
+    refused = {
+        str(status.value): _answer(
+            f"API Gateway's own: {why}.", {_JSON: _reference("GatewayError")}
+        )
+        for status, why in _OF_THE_GATEWAY.items()
+        if status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    }
+    return {
+        "operationId": "getOpenapi",
+        "summary": "This document",
+        "responses": {
+            "200": _answer("This document.", {_JSON: {"type": "object"}}),
+            **refused,
+        },
+    }
+
+
+def _problems() -> Json:
+    """Describe every status that is not a report, ours and API Gateway's."""
+    told: defaultdict[HTTPStatus, list[str]] = defaultdict(list)
+    contents: defaultdict[HTTPStatus, Json] = defaultdict(dict)
+    for kind in problems.KINDS:
+        told[kind.status].append(f"{kind.title} (`{kind.type}`).")
+        contents[kind.status][problems.MEDIA_TYPE] = _reference("Problem")
+    for status, why in _OF_THE_GATEWAY.items():
+        told[status].append(f"API Gateway's own: {why}.")
+        if status in contents:
+            # A generated client mostly reads a status by one schema, whatever the media type.
+            either = {"anyOf": [_reference("Problem"), _reference("GatewayError")]}
+            contents[status][problems.MEDIA_TYPE] = either
+        contents[status][_JSON] = _reference("GatewayError")
+    answers = {}
+    for status in sorted(told):
+        answer = _answer(" ".join(told[status]), contents[status])
+        if status in _COMING_BACK:
+            answer["headers"] = _RETRY_AFTER
+        answers[str(status.value)] = answer
+    return answers
+
+
+def _answer(description: str, contents: Mapping[str, Json]) -> Json:
+    content = {media_type: {"schema": schema} for media_type, schema in contents.items()}
+    return {"description": description, "content": content}
+
+
+def _schemas() -> Json:
+    _, requests = models_json_schema([(PushRequest, "validation")], ref_template=_REFERENCE)
+    schemas: Json = {
+        **requests["$defs"],
+        **_schema_of(Report, "Report"),
+        **_schema_of(Problem, "Problem"),
+        "Accepted": _ACCEPTED,
+        "GatewayError": _GATEWAY_ERROR,
+    }
+    meanings = {**_FIELDS, **_RESULTS}
+    for schema in schemas.values():
+        for name, field in schema.get("properties", {}).items():
+            if name in meanings:
+                field.setdefault("description", meanings[name])
+            for alternative in field.get("anyOf", ()):
+                # Few generators of clients know a rule for names. Ours keeps only null
+                # characters out.
+                if pattern := alternative.pop("patternProperties", None):
+                    (alternative["additionalProperties"],) = pattern.values()
+    return schemas
+
+
+def _schema_of(type_: Any, name: str) -> Json:
+    """Give a type's schema and those that it refers to, by name."""
+    schema = TypeAdapter(type_).json_schema(ref_template=_REFERENCE, mode="serialization")
+    return {**schema.pop("$defs", {}), name: schema}
+
+
+def _reference(name: str) -> Json:
+    return {"$ref": _REFERENCE.format(model=name)}

@@ -1,0 +1,142 @@
+"""Problems: how a request is refused over HTTP, as RFC 9457 has it.
+
+A problem says what kind it is (``type``, to branch on), and in ``faults`` what is wrong with
+the request, by path and without any value. It never holds a stack trace or an error's text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Final, NamedTuple, NotRequired
+
+from typing_extensions import TypedDict
+
+from push_sender.request.errors import Fault, Remark, that_fit
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_FAULT_BYTES: Final = 1_000_000
+"""Room for the faults of one problem: an answer of Lambda has 6 MB at most."""
+
+
+class Problem(TypedDict):
+    """Why there is no report. Nothing was sent."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    faults: NotRequired[list[Remark]]
+
+
+class Kind(NamedTuple):
+    """A kind of problem.
+
+    Attributes
+    ----------
+    type
+        What names it: a URN, since it is no address of a page.
+    status
+        The HTTP status that it comes with.
+    title
+        The same for every problem of the kind.
+    """
+
+    type: str
+    status: HTTPStatus
+    title: str
+
+
+def _kind(name: str, status: HTTPStatus, title: str) -> Kind:
+    return Kind(f"urn:push-sender:problem:{name}", status, title)
+
+
+INVALID_REQUEST: Final = _kind(
+    "invalid-request", HTTPStatus.BAD_REQUEST, "The request cannot be sent as it stands"
+)
+PROJECT_NOT_ALLOWED: Final = _kind(
+    "project-not-allowed", HTTPStatus.FORBIDDEN, "The project is not one of this service"
+)
+NOT_FOUND: Final = _kind("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
+KEY_IN_USE: Final = _kind(
+    "key-in-use", HTTPStatus.CONFLICT, "A request with this key is being sent right now"
+)
+KEY_REUSED: Final = _kind("key-reused", HTTPStatus.CONFLICT, "The key was used for another request")
+TOO_LARGE: Final = _kind(
+    "too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large for the queue"
+)
+UNSUPPORTED_MEDIA_TYPE: Final = _kind(
+    "unsupported-media-type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be JSON"
+)
+THROTTLED: Final = _kind(
+    "throttled", HTTPStatus.TOO_MANY_REQUESTS, "The push service has no room for it right now"
+)
+REFUSED: Final = _kind("refused", HTTPStatus.BAD_GATEWAY, "The push service refuses this service")
+KEYS_UNAVAILABLE: Final = _kind(
+    "keys-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The table of keys is out of reach"
+)
+QUEUE_UNAVAILABLE: Final = _kind(
+    "queue-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The queue is out of reach"
+)
+
+KINDS: Final = (
+    INVALID_REQUEST,
+    PROJECT_NOT_ALLOWED,
+    NOT_FOUND,
+    KEY_IN_USE,
+    KEY_REUSED,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    THROTTLED,
+    REFUSED,
+    KEYS_UNAVAILABLE,
+    QUEUE_UNAVAILABLE,
+)
+"""All there are."""
+
+
+class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
+    """What is answered in place of a report.
+
+    Attributes
+    ----------
+    kind, detail
+        What it is, and what that means in this case.
+    faults
+        What is wrong with the request.
+    headers
+        What comes along.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        faults: Iterable[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(kind.type)
+        self.kind = kind
+        self.detail = detail
+        self.faults = tuple(faults)
+        self.headers = dict(headers or {})
+
+    def document(self) -> Problem:
+        """Write the problem. Of faults beyond a million bytes only the number is told."""
+        problem: Problem = {
+            "type": self.kind.type,
+            "title": self.kind.title,
+            "status": self.kind.status.value,
+            "detail": self.detail,
+        }
+        if self.faults:
+            told, more = that_fit(
+                self.faults, _FAULT_BYTES, lambda fault: len(json.dumps(fault._asdict()))
+            )
+            problem["faults"] = [{"path": fault.path, "message": fault.message} for fault in told]
+            if more:
+                problem["detail"] += f" … and {more:,} more faults"
+        return problem

@@ -1,0 +1,146 @@
+"""Messages to a queue: what one holds, how large it may be, and how it is posted.
+
+A request rests in a queue as itself: the body is the request, and what else must be known
+of it lies in the message's attributes, where an operator reads it without opening the body.
+Those that steer delivery are signed when a message is posted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from push_sender.clients.calls import CallError
+from push_sender.clients.retries import insist
+from push_sender.follow_up.steering import Steering
+from push_sender.request.model import compact_json
+
+MESSAGE_BYTES: Final = 1_048_576
+"""What SQS takes in one message, attributes included: 1 MiB."""
+
+MAX_DELAY_SECONDS: Final = 900
+
+_REFUSED_BY_SQS: Final = {
+    character: f"\\u{character:04x}" for character in (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
+}
+"""Legal in JSON and not in a message, which holds what XML may hold. Escaped they are."""
+
+
+class QueueUnavailable(Exception):  # noqa: N818  said as IdempotencyStoreUnavailable is
+    """A message could not be put on its queue, or not in time.
+
+    Attributes
+    ----------
+    reason
+        The service's code or the exception's name, for logs.
+    may_be_queued
+        Whether the message may lie there all the same: a try had no answer, or a 5xx.
+    """
+
+    def __init__(self, reason: str, *, may_be_queued: bool = False) -> None:
+        self.reason = reason
+        self.may_be_queued = may_be_queued
+        super().__init__(f"a message could not be put on its queue ({reason})")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message to put on a queue.
+
+    Attributes
+    ----------
+    body
+        A request as JSON, or whatever came in its place.
+    attributes
+        What an operator reads of it. Text is sent as String, a whole number as Number.
+    delay_seconds
+        How long it stays hidden.
+    steering
+        What this function reads of it when it comes back.
+    """
+
+    body: str
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+    delay_seconds: int = 0
+    steering: Steering | None = None
+
+    def all_attributes(self, key: bytes) -> dict[str, str | int]:
+        """Give the message's attributes, signed under a key."""
+        steering = self.steering.attributes(self.body, key) if self.steering else {}
+        return {**self.attributes, **steering}
+
+    @property
+    def size(self) -> int:
+        """The bytes that count against ``MESSAGE_BYTES``."""
+        return len(self.body.encode()) + attribute_bytes(self.attributes, self.steering)
+
+
+class Queue:
+    """A queue to post to.
+
+    Parameters
+    ----------
+    client
+        An SQS client.
+    url
+        The queue's URL.
+    key
+        What steers delivery is signed under this.
+    """
+
+    def __init__(self, client: Any, url: str, key: bytes) -> None:
+        self._client = client
+        self._url = url
+        self._key = key
+
+    def post(self, letter: Letter, *, last_start: float) -> None:
+        """Put a message on the queue, maybe twice where an answer was lost.
+
+        Parameters
+        ----------
+        letter
+            The message.
+        last_start
+            On ``time.monotonic``: no call begins after that.
+
+        Raises
+        ------
+        QueueUnavailable
+            If it is not known to lie there.
+        """
+        if time.monotonic() > last_start:
+            raise QueueUnavailable("deadline")
+        call = {
+            "QueueUrl": self._url,
+            "MessageBody": letter.body,
+            "DelaySeconds": letter.delay_seconds,
+            "MessageAttributes": {
+                name: {"DataType": _data_type(value), "StringValue": str(value)}
+                for name, value in letter.all_attributes(self._key).items()
+            },
+        }
+        try:
+            insist(lambda: self._client.send_message(**call), last_start=last_start)
+        except CallError as error:
+            if not error.was_taken:
+                raise QueueUnavailable(error.code, may_be_queued=error.may_have_arrived) from None
+
+
+def message_body(request: Mapping[str, Any]) -> str:
+    """Write a request as a message's body."""
+    return compact_json(request).translate(_REFUSED_BY_SQS)
+
+
+def attribute_bytes(attributes: Mapping[str, str | int], steering: Steering | None) -> int:
+    """Count what attributes take of a message: their names, types and values."""
+    signed = steering.attributes("", b"") if steering else {}  # of any body as many bytes
+    return sum(
+        len(name.encode()) + len(_data_type(value)) + len(str(value).encode())
+        for name, value in {**attributes, **signed}.items()
+    )
+
+
+def _data_type(value: str | int) -> str:
+    return "Number" if isinstance(value, int) else "String"

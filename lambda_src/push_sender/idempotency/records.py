@@ -1,0 +1,128 @@
+"""Outcomes as a record keeps them: by position, in a few bytes, without tokens and texts.
+
+A hundred addresses that a provider took are some 150 bytes and their message ids; where
+ids are random, they are nearly all of a record. Left out is what may repeat a text or a
+token: ``status_message``, ``replacement_token``, and whatever stands in place of a delivery
+status or of a message id without being one.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from push_sender.delivery.outcomes import Outcome, Verdict
+
+_FORMAT: Final = b"1"
+
+_DELIVERY_STATUSES: Final = frozenset(
+    {
+        "SUCCESSFUL",
+        "THROTTLED",
+        "TEMPORARY_FAILURE",
+        "PERMANENT_FAILURE",
+        "UNKNOWN_FAILURE",
+        "OPT_OUT",
+        "DUPLICATE",
+    }
+)
+
+_MESSAGE_ID_CHARACTERS: Final = 100
+
+
+class UnknownFormatError(Exception):
+    """Another release wrote this, and this one cannot read it."""
+
+
+class Remembered(NamedTuple):
+    """What became of one recipient, as far as it is remembered.
+
+    Attributes
+    ----------
+    verdict
+        Without status message and replacement token.
+    attempts
+        Calls that named the address.
+    replaced
+        Whether there was a replacement token.
+    """
+
+    verdict: Verdict
+    attempts: int
+    replaced: bool = False
+
+
+def pack(verdicts: Mapping[int, Verdict], attempts: Mapping[int, int]) -> bytes:
+    """Write what became of some positions.
+
+    Verdicts are few, so each stands once, and every position names its own by number.
+    Positions are told as steps from one to the next.
+    """
+    rows: dict[tuple[object, ...], int] = {}
+    steps, numbers, ids = [], [], []
+    before = 0
+    for position, verdict in sorted(verdicts.items()):
+        row = _row(verdict, attempts[position])
+        numbers.append(rows.setdefault(row, len(rows)))
+        steps.append(position - before)
+        before = position
+        ids.append(_message_id(verdict.message_id))
+    whole = [list(rows), steps, numbers, ids if any(ids) else []]
+    return _FORMAT + zlib.compress(json.dumps(whole, separators=(",", ":")).encode())
+
+
+def unpack(packed: bytes) -> dict[int, Remembered]:
+    """Read what ``pack`` wrote, by position.
+
+    Raises
+    ------
+    UnknownFormatError
+        If another release wrote it.
+    """
+    if packed[:1] != _FORMAT:
+        raise UnknownFormatError
+    try:
+        return _unpacked(packed[1:])
+    except (ValueError, TypeError, zlib.error):  # such as an outcome that this release lacks
+        raise UnknownFormatError from None
+
+
+def _unpacked(compressed: bytes) -> dict[int, Remembered]:
+    rows, steps, numbers, ids = json.loads(zlib.decompress(compressed))
+    remembered = [
+        Remembered(Verdict(Outcome(outcome), status, code, reason), attempts, replaced)
+        for outcome, status, code, reason, attempts, replaced in rows
+    ]
+    return {
+        position: _with_message_id(remembered[number], message_id)
+        for position, number, message_id in zip(
+            accumulate(steps), numbers, ids or [None] * len(steps), strict=True
+        )
+    }
+
+
+def _row(verdict: Verdict, attempts: int) -> tuple[object, ...]:
+    status = verdict.delivery_status
+    return (
+        verdict.outcome,
+        status if status in _DELIVERY_STATUSES else None,
+        verdict.status_code,
+        verdict.reason,
+        attempts,
+        verdict.replacement_token is not None,
+    )
+
+
+def _message_id(message_id: str | None) -> str | None:
+    if message_id is None or len(message_id) > _MESSAGE_ID_CHARACTERS:
+        return None
+    return message_id
+
+
+def _with_message_id(remembered: Remembered, message_id: str | None) -> Remembered:
+    if message_id is None:
+        return remembered
+    return remembered._replace(verdict=remembered.verdict._replace(message_id=message_id))

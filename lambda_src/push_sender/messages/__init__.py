@@ -1,0 +1,1 @@
+"""The messages of SendMessages, written from a request, and their sizes."""

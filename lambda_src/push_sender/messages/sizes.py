@@ -1,0 +1,314 @@
+"""How large a push must be, told before it is sent.
+
+The providers refuse what is over their limit for a device, one address at a time and
+after the call. What must be over it whatever the service adds is refused at once: exactly
+for raw content of APNs, which is sent as it stands, and as a lower bound for the rest, of
+which the service builds the payload. So what JSON escapes counts as what it stands for.
+Message variables may shrink a text, so what stands between ``{{`` and ``}}`` does not count
+where there is something to fill in.
+
+What recipients share is measured once, however many they are; each adds its own part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import ChainMap, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Final, Protocol
+
+from push_sender.messages import fcm_v1
+from push_sender.request.model import Content, PushRequest, Recipient, compact_json
+from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
+
+_SURELY_FITS: Final = min(service.payload_bytes for service in SERVICES.values())
+
+
+class Sizes(Protocol):
+    """Counts the bytes that the payload for one device has at least."""
+
+    def shared(self) -> int:
+        """Measure the message of those who get nothing for themselves alone."""
+
+    def of(self, recipient: Recipient) -> int:
+        """Measure the message of a recipient that gets something for itself alone."""
+
+
+def sizes(request: PushRequest, shape: MessageShape, content: Content) -> Sizes:
+    """Measure the payloads of one message shape.
+
+    Parameters
+    ----------
+    request
+        The request, for what is the same in all shapes.
+    shape
+        The message's shape.
+    content
+        The shape's fields, by their names in the request.
+    """
+    if "raw_content" in content:
+        return _RawSizes(shape, content)
+    if shape is GCM_MESSAGE and request.is_fcm_v1:
+        return _FcmV1Sizes(shape, content, request.context or {})
+    return _FieldSizes(shape, content, request.context or {})
+
+
+def fcm_v1_message(shape: MessageShape, raw_content: str) -> Mapping[str, Any] | None:
+    """Give the message within raw content that has the form of FCM v1."""
+    if shape is GCM_MESSAGE and "fcmV1Message" in raw_content:
+        match json.loads(raw_content):
+            case {"fcmV1Message": {"message": dict(message)}}:
+                return message
+    return None
+
+
+def individual_content(content: Content, recipient: Recipient) -> Content:
+    """Put what a recipient gets for itself alone in place of the shared message's."""
+    own = dict(content)
+    for field in ("title", "message", "raw_content"):
+        if (value := getattr(recipient, field)) is not None:
+            own[field] = value
+    if recipient.substitutions is not None:
+        own["substitutions"] = ChainMap(recipient.substitutions, own.get("substitutions", {}))
+    return own
+
+
+class _Sizes:
+    """What all kinds of content have in common: a recipient's own raw content replaces it."""
+
+    def __init__(self, shape: MessageShape, content: Content) -> None:
+        self._shape = shape
+        self._content = content
+        self._filled_in = bool(content.get("substitutions"))
+
+    def of(self, recipient: Recipient) -> int:
+        filled_in = self._filled_in or bool(recipient.substitutions)
+        if recipient.raw_content is not None:
+            return _raw_bytes(self._shape, recipient.raw_content, filled_in=filled_in)
+        return self._of(recipient, filled_in)
+
+    def _of(self, recipient: Recipient, filled_in: bool) -> int:
+        raise NotImplementedError
+
+
+class _RawSizes(_Sizes):
+    """Of raw content, beside which a recipient's own texts have no effect."""
+
+    def __init__(self, shape: MessageShape, content: Content) -> None:
+        super().__init__(shape, content)
+        self._bytes: dict[bool, int] = {}
+
+    def shared(self) -> int:
+        return self._raw(self._filled_in)
+
+    def _of(self, recipient: Recipient, filled_in: bool) -> int:
+        return self._raw(filled_in)
+
+    def _raw(self, filled_in: bool) -> int:
+        if filled_in not in self._bytes:
+            raw = self._content["raw_content"]
+            self._bytes[filled_in] = _raw_bytes(self._shape, raw, filled_in=filled_in)
+        return self._bytes[filled_in]
+
+
+class _FieldSizes(_Sizes):
+    """Of the API's own fields, of which the service builds the payload."""
+
+    def __init__(self, shape: MessageShape, content: Content, context: Mapping[str, str]) -> None:
+        super().__init__(shape, content)
+        self._context = context
+        self._replaced = {
+            filled_in: _EachOnce(context, partial(_at_least, filled_in=filled_in))
+            for filled_in in (False, True)
+        }
+        self._texts = () if content.get("silent") else ("title", "message")
+        self._measured: dict[bool, dict[str, int]] = {}
+
+    def shared(self) -> int:
+        return sum(self._parts(self._filled_in).values())
+
+    def _of(self, recipient: Recipient, filled_in: bool) -> int:
+        parts = self._parts(filled_in)
+        size = parts["rest"]
+        for field in self._texts:
+            own: str | None = getattr(recipient, field)
+            size += parts[field] if own is None else _at_least(own, filled_in)
+        for key, value in (recipient.context or {}).items():
+            size += _at_least(value, filled_in)
+            there = self._replaced[filled_in].get(key)
+            size += _at_least(key, filled_in) if there is None else -there
+        return size
+
+    def _parts(self, filled_in: bool) -> dict[str, int]:
+        if (parts := self._measured.get(filled_in)) is None:
+            parts = {
+                field: _at_least(self._content.get(field, ""), filled_in) for field in self._texts
+            }
+            parts["rest"] = _pairs_at_least(self._context, filled_in)
+            if not self._texts:
+                parts["rest"] += _pairs_at_least(self._content.get("data", {}), filled_in)
+            self._measured[filled_in] = parts
+        return parts
+
+
+class _FcmV1Sizes(_Sizes):
+    """Of the notification that ``fcm_v1`` builds, told without building it.
+
+    A few bytes of text may ask for gigabytes: a variable that stands there often, and a long
+    value for it. So a filled text is measured by how often each variable stands in it.
+    """
+
+    def __init__(self, shape: MessageShape, content: Content, context: Mapping[str, str]) -> None:
+        super().__init__(shape, content)
+        bare = {**content, "title": None, "message": None}
+        (part, *_) = fcm_v1.device_parts(_message(fcm_v1.raw_content(bare, context, {})))
+        self._data: Mapping[str, str] = part.get("data", {})
+        self._replaced = _EachOnce(self._data, utf8_bytes)
+        self._kept = {*content.get("data", {}), *({"action", "url"} & content.keys())}
+        self._notification = part.get("notification")
+        self._frame = _unescaped(compact_json(part))
+        self._values = _EachOnce(content.get("substitutions", {}), _joined)
+        self._texts: dict[str, tuple[int, _Template | None]] = {}
+        if self._notification is not None:
+            for field, member in (("title", "title"), ("message", "body")):
+                text = content.get(field)
+                template = None if text is None else _Template(text, self._values)
+                self._texts[field] = (_member(member, 0), template)
+
+    def shared(self) -> int:
+        return self._size(None)
+
+    def _of(self, recipient: Recipient, filled_in: bool) -> int:
+        return self._size(recipient)
+
+    def _size(self, recipient: Recipient | None) -> int:
+        own_values = (recipient.substitutions if recipient else None) or {}
+        texts = []
+        for field, (beside, shared) in self._texts.items():
+            own: str | None = getattr(recipient, field, None)
+            template = shared if own is None else _Template(own, self._values)
+            if template is not None:
+                texts.append(beside + template.filled(own_values))
+        size = self._frame + sum(texts)
+        size += _commas(len(self._notification or ()), len(texts))
+        context = (recipient.context if recipient else None) or {}
+        added = []
+        for key, value in context.items():
+            if key in self._kept:
+                continue
+            if (there := self._replaced.get(key)) is None:
+                added.append(_member(key, utf8_bytes(value)))
+            else:
+                size += utf8_bytes(value) - there
+        if added and not self._data:
+            size += _member("data", 0) + _commas(self._notification is not None, 1)
+            size -= len('""') - len("{}")
+        return size + sum(added) + _commas(len(self._data), len(added))
+
+
+class _EachOnce:
+    """The bytes of each value of a map, each counted once and only if it is asked for."""
+
+    def __init__(self, values: Mapping[str, Any], count: Callable[[Any], int]) -> None:
+        self._values = values
+        self._count = count
+        self._bytes: dict[str, int] = {}
+
+    def get(self, name: str) -> int | None:
+        if name in self._values and name not in self._bytes:
+            self._bytes[name] = self._count(self._values[name])
+        return self._bytes.get(name)
+
+
+class _Template:
+    """A text with variables, and how often each stands in it."""
+
+    def __init__(self, text: str, values: _EachOnce) -> None:
+        self._text = text
+        self._values = values
+
+    @cached_property
+    def _found(self) -> Mapping[str, Sequence[int]]:
+        """Of each variable, how often it stands there and the bytes of it in the text."""
+        found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for start, end, name in fcm_v1.variables(self._text):
+            found[name][0] += 1
+            found[name][1] += utf8_bytes(self._text[start:end])
+        return found
+
+    @cached_property
+    def _shared(self) -> int:
+        return utf8_bytes(self._text) + sum(map(self._change, self._found))
+
+    def _change(self, name: str) -> int:
+        """Count what the text gains where a variable gets the value that all share."""
+        times, unfilled = self._found[name]
+        value = self._values.get(name)
+        return 0 if value is None else times * value - unfilled
+
+    def filled(self, own: fcm_v1.Substitutions) -> int:
+        """Count the bytes of the text with its variables filled in, the recipient's own first."""
+        size = self._shared
+        for name, value in own.items():
+            if name in self._found:
+                times, unfilled = self._found[name]
+                size += times * _joined(value) - unfilled - self._change(name)
+        return size
+
+
+def _raw_bytes(shape: MessageShape, raw: str, *, filled_in: bool) -> int:
+    """Count the bytes that a device gets of raw content at least."""
+    count, parts = utf8_bytes, [raw]
+    if shape is not APNS_MESSAGE and utf8_bytes(raw) > _SURELY_FITS:
+        message = fcm_v1_message(shape, raw)
+        read = [json.loads(raw)] if message is None else fcm_v1.device_parts(message)
+        count, parts = _unescaped, list(map(compact_json, read))
+    return max(count(part) - (_in_variables(part) if filled_in else 0) for part in parts)
+
+
+def _message(raw_content: Mapping[str, Any]) -> Mapping[str, Any]:
+    message: Mapping[str, Any] = raw_content["fcmV1Message"]["message"]
+    return message
+
+
+def _member(name: str, value: int) -> int:
+    """Count the bytes of one member of an object whose value is text."""
+    return utf8_bytes(name) + value + len('"":""')
+
+
+def _commas(there: int, added: int) -> int:
+    """Count the commas that further members need."""
+    return max(there + added - 1, 0) - max(there - 1, 0)
+
+
+def _joined(values: Iterable[str]) -> int:
+    return utf8_bytes(", ".join(values))
+
+
+def utf8_bytes(text: str) -> int:
+    """Count the bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _pairs_at_least(pairs: Mapping[str, str], filled_in: bool) -> int:
+    return sum(_at_least(text, filled_in) for pair in pairs.items() for text in pair)
+
+
+def _at_least(text: str, filled_in: bool) -> int:
+    return utf8_bytes(text) - (_in_variables(text) if filled_in else 0)
+
+
+def _in_variables(text: str) -> int:
+    """Count the bytes that stand between ``{{`` and ``}}``, these included, in one pass."""
+    size, opening = 0, text.find("{{")
+    while opening >= 0 and (closing := text.find("}}", opening + 2)) >= 0:
+        size += utf8_bytes(text[opening : closing + 2])
+        opening = text.find("{{", closing + 2)
+    return size
+
+
+def _unescaped(text: str) -> int:
+    """Count the bytes of JSON text, each escape as the one character that it stands for."""
+    rest = text.replace(r"\\", "-")  # so that each backslash left begins an escape
+    return utf8_bytes(rest) - rest.count("\\") - rest.count(r"\u") * len("001f")

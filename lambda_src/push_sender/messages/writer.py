@@ -1,0 +1,125 @@
+"""From a request to the arguments of SendMessages: shapes in, the API's members out.
+
+What is the same for a service is built once; an address holds only what is its own.
+Names and shapes: botocore's model of ``SendMessages``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from push_sender.messages import fcm_v1
+from push_sender.messages.sizes import individual_content
+from push_sender.request.model import Content, Contents, PushRequest, Recipient, compact_json
+from push_sender.request.services import GCM_MESSAGE, MessageShape, Service
+
+if TYPE_CHECKING:
+    from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
+
+_AS_TEXT: Final = frozenset({"ExpiresAfter"})
+"""Members whose number the API wants as text."""
+
+
+_OVERRIDES: Final = (
+    ("title", "TitleOverride"),
+    ("message", "BodyOverride"),
+    ("substitutions", "Substitutions"),
+    ("context", "Context"),
+    ("raw_content", "RawContent"),
+)
+"""A recipient's field to the member of its address."""
+
+
+class MessageWriter:
+    """Writes the SendMessages calls of one request.
+
+    Parameters
+    ----------
+    request
+        A checked request.
+    contents
+        The fields of each message shape that its recipients use.
+    application_id
+        The project to send through.
+    """
+
+    def __init__(self, request: PushRequest, contents: Contents, application_id: str) -> None:
+        self._request = request
+        self._contents = contents
+        self._application_id = application_id
+
+    def ttl(self, service: Service) -> int | None:
+        """Tell the time to live of a service's pushes in seconds, as the request has it."""
+        ttl: int | None = self._contents[service.shape].get("ttl")
+        return ttl
+
+    def call(
+        self, service: Service, recipients: Iterable[Recipient], age_seconds: int = 0
+    ) -> SendMessagesRequestTypeDef:
+        """Write one call.
+
+        Parameters
+        ----------
+        service
+            The service of all the recipients.
+        recipients
+            At most 100, each token once.
+        age_seconds
+            How long the request has been waiting. The provider gets the rest of the ttl.
+        """
+        content = self._contents[service.shape]
+        if age_seconds and "ttl" in content:
+            least = service.shape.ttl_seconds[0]
+            content = {**content, "ttl": max(content["ttl"] - age_seconds, least)}
+        plain = {"ChannelType": service.name}
+        message_request: dict[str, Any] = {
+            "Addresses": {
+                recipient.token: (
+                    self._address(service, recipient, content) if recipient.is_individual else plain
+                )
+                for recipient in recipients
+            },
+            "MessageConfiguration": {service.shape.member: self._message(service.shape, content)},
+        }
+        if self._request.context is not None:
+            message_request["Context"] = self._request.context
+        if self._request.trace_id is not None:
+            message_request["TraceId"] = self._request.trace_id
+        call: Any = {"ApplicationId": self._application_id, "MessageRequest": message_request}
+        return call  # type: ignore[no-any-return]  # built by table; a test holds it against botocore's model
+
+    def address(self, service: Service, recipient: Recipient) -> dict[str, Any]:
+        """Write one address: its channel type, and what the recipient has for itself."""
+        return self._address(service, recipient, self._contents[service.shape])
+
+    def _message(self, shape: MessageShape, content: Content) -> dict[str, Any]:
+        if self._is_fcm_v1(shape):
+            message = {"RawContent": self._fcm_v1(content, self._request.context or {})}
+            if (method := content.get("preferred_authentication_method")) is not None:
+                message["PreferredAuthenticationMethod"] = method
+            return message
+        return {
+            member: str(content[field]) if member in _AS_TEXT else content[field]
+            for field, member in shape.members.items()
+            if field in content
+        }
+
+    def _address(self, service: Service, recipient: Recipient, content: Content) -> dict[str, Any]:
+        own = {
+            member: value
+            for field, member in _OVERRIDES
+            if (value := getattr(recipient, field)) is not None
+        }
+        if own and self._is_fcm_v1(service.shape) and "RawContent" not in own:
+            context = {**(self._request.context or {}), **(recipient.context or {})}
+            own = {"Context": recipient.context} if recipient.context is not None else {}
+            own["RawContent"] = self._fcm_v1(individual_content(content, recipient), context)
+        return {"ChannelType": service.name, **own}
+
+    def _is_fcm_v1(self, shape: MessageShape) -> bool:
+        return shape is GCM_MESSAGE and self._request.is_fcm_v1
+
+    @staticmethod
+    def _fcm_v1(content: Content, context: Mapping[str, str]) -> str:
+        return compact_json(fcm_v1.raw_content(content, context, content.get("substitutions", {})))

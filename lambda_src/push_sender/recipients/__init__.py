@@ -1,0 +1,1 @@
+"""The recipients of a request: sorted by service, and those listed twice."""

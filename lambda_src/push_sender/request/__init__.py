@@ -1,0 +1,1 @@
+"""The request as a type, the services it can name, and its errors."""

@@ -1,0 +1,102 @@
+"""From whatever came in to a request that can be sent, or to everything wrong with it.
+
+Powertools' Parser checks the fields and ``rules`` checks them together. Both have their say
+in one refusal: where fields are malformed, the rules look at the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from aws_lambda_powertools.utilities.parser import ValidationError, parse
+
+from push_sender.recipients.audience import Audience, sort_recipients
+from push_sender.request.errors import Fault, InvalidRequest, MoreFaults, kind_of
+from push_sender.request.model import OPTIONS, Contents, PushRequest, Recipient
+from push_sender.validation.rules import findings
+
+
+class Checked(NamedTuple):
+    """A request that can be sent, its recipients sorted, and each shape's fields."""
+
+    request: PushRequest
+    audience: Audience
+    contents: Contents
+
+
+def check(event: object, application_ids: Collection[str]) -> Checked:
+    """Check a request whole.
+
+    Parameters
+    ----------
+    event
+        What a door took for a request: parsed JSON of any kind.
+    application_ids
+        The projects that may be used.
+
+    Raises
+    ------
+    InvalidRequest
+        With every fault. It has no cause and no context: pydantic's errors hold the
+        values, which must not reach a log.
+    """
+    if not isinstance(event, dict):  # Parser would read text as JSON
+        raise InvalidRequest([Fault("request", f"must be an object, not {kind_of(event)}")])
+    request = _parse(event)
+    if request is None:
+        raise InvalidRequest(_malformed(event, application_ids))
+    audience = sort_recipients(request.everyone)
+    contents = {shape: request.content_for(shape) for shape in audience.shapes}
+    if found := list(dict.fromkeys(findings(request, audience, contents, application_ids))):
+        raise InvalidRequest(found)
+    return Checked(request, audience, contents)
+
+
+def _parse(event: dict[str, Any]) -> PushRequest | None:
+    """Check the fields, up to the first error. The error, which holds values, ends here."""
+    if not _has_few_fields(event):
+        return None
+    try:
+        return parse(event=event, model=PushRequest)
+    except ValidationError:
+        return None
+
+
+_FIELDS: Final = {
+    "recipient": len(Recipient.model_fields),
+    **{option: len(model.model_fields) for option, model in OPTIONS.items()},
+}
+_FIELDS_IN_ALL: Final = len(PushRequest.model_fields)
+
+
+def _has_few_fields(event: Mapping[str, Any]) -> bool:
+    """Tell whether no object has more fields than a request knows.
+
+    Pydantic keeps an error for each unknown field, and there may be a million.
+    """
+    if len(event) > _FIELDS_IN_ALL:
+        return False
+    try:
+        for name in _FIELDS.keys() & event.keys():
+            if len(event[name] or ()) > _FIELDS[name]:
+                return False
+        recipients = event.get("recipients")
+        return not recipients or max(map(len, recipients)) <= _FIELDS["recipient"]
+    except TypeError:  # a number has no length; nor has it a place here
+        return False
+
+
+def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Fault]:
+    """Tell the malformed fields, and what the rules say of all the others."""
+    from push_sender.validation.malformed import Malformed  # only for a request that is refused
+
+    malformed = Malformed(event)
+    request = malformed.request
+    audience = sort_recipients(request.everyone, passed_over=malformed.unusable)
+    contents = {shape: request.content_for(shape) for shape in audience.shapes}
+    found = findings(request, audience, contents, application_ids, malformed.paths)
+    faults = list(dict.fromkeys([*malformed.faults, *found]))
+    if malformed.unlisted:
+        faults.append(MoreFaults(malformed.unlisted))
+    return faults

@@ -1,0 +1,219 @@
+"""Everything malformed in a request, and what is well-formed in it, for the rules to judge.
+
+Looked at only where pydantic refuses the whole, which ends at the first error of a list or a
+map. Here each field is checked alone, so that one error hides no other, and no more errors
+are kept than an answer has room for, however many millions there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from push_sender.request.errors import Fault, describe, kind_of, path_of, unknown_field
+from push_sender.request.model import (
+    MAX_RECIPIENTS,
+    OPTIONS,
+    PushRequest,
+    Recipient,
+    Text,
+    field_names,
+)
+
+LISTED: Final = 10_000
+"""Errors that are told, of the malformed fields. The others are counted."""
+
+UNKNOWN_LISTED: Final = 2_000
+"""Unknown fields that are told of one object. The others are counted."""
+
+_HINTS: Final = 100
+"""Unknown fields that get a near name suggested: finding one takes 0.1 ms."""
+
+TEXTS_LISTED: Final = 1_000
+"""Malformed texts of one map that are looked at. After so many it has been told why."""
+
+_AT_ONCE: Final = 100
+"""Texts of a map that are checked in one go, each of which may give an error."""
+
+_MAPS: Final = frozenset({"data", "context", "substitutions"})
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Malformed:
+    """Finds everything malformed in a request.
+
+    Parameters
+    ----------
+    event
+        The request as it came, an object.
+
+    Attributes
+    ----------
+    faults
+        What is wrong, each once and at most ``LISTED``.
+    unlisted
+        How many more there are.
+    paths
+        Of the malformed fields.
+    request
+        The request without them. Where a text is malformed it is empty, a map holds what is
+        well-formed in it, and a recipient without a usable token or service has a stand-in.
+    unusable
+        Positions of the recipients whose service is not known.
+    """
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self.unlisted = 0
+        self.paths: set[str] = set()
+        self.unusable: set[int] = set()
+        self.faults: dict[Fault, None] = {}
+        self._names = field_names()
+        nested = ("recipient", "recipients", *OPTIONS)
+        self.request = self._object("", event, PushRequest, apart=nested)
+        for option, model in OPTIONS.items():
+            if event.get(option) is not None:
+                setattr(self.request, option, self._object(option, event[option], model))
+        if event.get("recipient") is not None:
+            self.request.recipient = self._recipient("recipient", event["recipient"], 0)
+        if event.get("recipients") is not None:
+            self.request.recipients = self._recipients(event["recipients"])
+        self._unknown("", event, PushRequest)
+
+    def _recipients(self, value: Any) -> list[Recipient]:
+        if not isinstance(value, list) or not value:
+            self._wrong(PushRequest.model_construct(), "", "recipients", value)
+            return []
+        if len(value) > MAX_RECIPIENTS:
+            self._wrong(PushRequest.model_construct(), "", "recipients", [_ANYBODY] * len(value))
+        return [
+            self._recipient(f"recipients[{position}]", each, position)
+            for position, each in enumerate(islice(value, MAX_RECIPIENTS))
+        ]
+
+    def _recipient(self, place: str, value: Any, position: int) -> Recipient:
+        recipient = self._object(place, value, Recipient)
+        stand_ins = {"token": f"stand-in-{position}", "service": "GCM"}
+        for field, stand_in in stand_ins.items():
+            if field in recipient.model_fields_set:
+                continue
+            if isinstance(value, dict) and field not in value:
+                self._tell(f"{place}.{field}", "is missing")
+            setattr(recipient, field, stand_in)
+            if field == "service":
+                self.unusable.add(position)
+        return recipient
+
+    def _object(
+        self, place: str, value: Any, model: type[_Model], apart: Sequence[str] = ()
+    ) -> _Model:
+        """Check each field of an object alone; give those that are well-formed."""
+        made = model.model_construct()
+        if not isinstance(value, dict):
+            self._tell(place, f"must be an object, not {kind_of(value)}")
+            return made
+        for name in model.model_fields:
+            if name in value and name not in apart:
+                self._wrong(made, place, name, value[name])
+        if not apart:
+            self._unknown(place, value, model)
+        return made
+
+    def _unknown(self, place: str, value: Mapping[str, Any], model: type[BaseModel]) -> None:
+        """Tell the fields of an object that its model does not have."""
+        unknown = (name for name in value if name not in model.model_fields)
+        for name in islice(unknown, UNKNOWN_LISTED):
+            known = self._names if len(self.faults) < _HINTS else ()
+            self._list(Fault(path_of(place, name), unknown_field(name, known)))
+        self.unlisted += sum(1 for _ in unknown)
+
+    def _wrong(self, made: BaseModel, place: str, name: str, value: Any) -> None:
+        """Put a value into a field; tell what is wrong with it, and put in what is left of it."""
+        errors = _errors(made, name, value)
+        if not errors:
+            return
+        path = path_of(place, name)
+        if name in _MAPS and isinstance(value, dict):
+            for message in dict.fromkeys(_of_texts(value, lists=name == "substitutions")):
+                self._tell(path, message)
+            if name != "substitutions":
+                _errors(made, name, {k: v for k, v in value.items() if _is_text(k) and _is_text(v)})
+            return
+        for error in errors:
+            self._tell(path, describe(error, name))
+        _errors(made, name, "")  # takes the place of a text; no other kind of field takes it
+
+    def _tell(self, path: str, message: str) -> None:
+        self.paths.add(path)
+        self._list(Fault(path, message))
+
+    def _list(self, fault: Fault) -> None:
+        if len(self.faults) < LISTED:
+            self.faults[fault] = None
+        else:
+            self.unlisted += 1
+
+
+_ANYBODY: Final = {"token": "t", "service": "GCM"}
+
+
+def _errors(made: BaseModel, name: str, value: Any) -> list[ErrorDetails]:
+    """Put a value into a field, or tell why it does not go in."""
+    try:
+        made.__pydantic_validator__.validate_assignment(made, name, value)
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
+
+
+def _of_texts(value: Mapping[str, Any], *, lists: bool) -> Iterator[str]:
+    """Tell what is wrong with the names and texts of a map."""
+    yield from _of_each("a name", value)
+    yield from _of_each("a value", _flat(value.values()) if lists else value.values())
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        else:
+            yield value
+
+
+def _of_each(what: str, texts: Iterable[Any]) -> Iterator[str]:
+    one_of_a_kind = _one_of_a_kind(texts)
+    found = 0
+    while found < TEXTS_LISTED and (some := list(islice(one_of_a_kind, _AT_ONCE))):
+        try:
+            _texts().validate_python(some, strict=True)
+        except ValidationError as error:
+            for each in error.errors(include_url=False):
+                found += 1
+                yield f"{what} {describe(each, '')}"
+    if found >= TEXTS_LISTED:
+        yield f"more than {found:,} texts are wrong; the rest was not looked at"
+
+
+def _one_of_a_kind(texts: Iterable[Any]) -> Iterator[Any]:
+    """Leave out what is no text and of a kind that was there before: the error is the same."""
+    seen: set[type] = set()
+    for text in texts:
+        kind = type(text)
+        if kind is str or kind not in seen:
+            seen.add(kind)
+            yield text
+
+
+@cache
+def _texts() -> TypeAdapter[list[str]]:
+    return TypeAdapter(list[Text])
+
+
+def _is_text(value: object) -> bool:
+    return bool(_texts().validator.isinstance_python([value], strict=True))

@@ -1,0 +1,396 @@
+"""What fields must be together, and what is legal but probably a mistake.
+
+The types of single fields are in ``request``. A rule of one service is looked at only
+where a recipient uses that service.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from push_sender.messages.fcm_v1 import TEMPLATE_CHARACTERS, is_reserved, raw_content
+from push_sender.messages.sizes import fcm_v1_message, sizes, utf8_bytes
+from push_sender.recipients.audience import Audience
+from push_sender.request.errors import Fault
+from push_sender.request.model import Content, Contents, PushRequest, compact_json
+from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape, Service
+
+_APNS_COLLAPSE_ID_BYTES: Final = 64
+_APNS_STORES_SECONDS: Final = 30 * 24 * 3_600
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):[^\s\x00-\x1f\x7f]+")
+_WEB: Final = re.compile(r"https?://[^\s/?#\x00-\x1f\x7f][^\s\x00-\x1f\x7f]*", re.IGNORECASE)
+_DANGEROUS_SCHEMES: Final = frozenset(
+    {"javascript", "vbscript", "data", "file", "blob", "about", "content"}
+)
+"""Schemes that run or read something on the device instead of opening it."""
+
+
+PROJECT_NOT_ALLOWED: Final = Fault(
+    "application_id",
+    "not a project that this function was deployed for; leave it out for its own project",
+)
+"""A fault of its own kind: not how the request is written, but what it may not have."""
+
+
+class Finding(NamedTuple):
+    """A fault, and the paths of the request that it was judged by.
+
+    Where one of these is malformed nobody knows what it would be, so nothing is told.
+    """
+
+    fault: Fault
+    judged_by: Collection[str] = ()
+
+
+class Warned(NamedTuple):
+    """Something legal that is probably a mistake. The request is sent all the same."""
+
+    path: str
+    message: str
+
+
+def findings(
+    request: PushRequest,
+    audience: Audience,
+    contents: Contents,
+    application_ids: Collection[str],
+    malformed: Collection[str] = frozenset(),
+) -> Iterator[Fault]:
+    """Find every impossible combination among the well-formed fields of a request.
+
+    Parameters
+    ----------
+    request
+        The request.
+    audience
+        Its recipients, sorted.
+    contents
+        The fields of each message shape that they use.
+    application_ids
+        The projects that may be used, the first of them without being named.
+    malformed
+        The paths of malformed fields. A malformed text is empty in the request, a map holds
+        what is well-formed in it, and any other field is absent.
+    """
+    for finding in _findings(request, audience, contents, application_ids, malformed):
+        if not malformed or not any(path in malformed for path in finding.judged_by):
+            yield finding.fault
+
+
+def _findings(
+    request: PushRequest,
+    audience: Audience,
+    contents: Contents,
+    application_ids: Collection[str],
+    malformed: Collection[str],
+) -> Iterator[Finding]:
+    yield from _project(request, application_ids)
+    yield from _recipients(request, audience)
+    for shape, content in contents.items():
+        yield from _shape(request, audience, shape, content, malformed)
+        yield from _payloads(request, audience, shape, content)
+
+
+_OWN: Final = ("title", "message", "substitutions", "context", "raw_content")
+"""What a recipient gets for itself alone."""
+
+
+def _recipients(request: PushRequest, audience: Audience) -> Iterator[Finding]:
+    if request.recipient is not None and request.recipients is not None:
+        yield _finding("recipients", "give recipient or recipients, not both")
+    if request.recipient is None and request.recipients is None:
+        yield _finding("recipients", "is missing; give recipient or recipients")
+    for position, first in audience.conflicting.items():
+        yield _finding(
+            f"recipients[{position}]",
+            f"the token stands for the same service at recipients[{first}] already, with other "
+            "text; keep one of the two",
+            *(f"recipients[{each}].{field}" for each in (first, position) for field in _OWN),
+        )
+
+
+def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator[Finding]:
+    if not application_ids:
+        yield _finding(
+            "application_id", "this function was deployed without a project; set APPLICATION_IDS"
+        )
+    elif request.application_id is not None and request.application_id not in application_ids:
+        yield Finding(PROJECT_NOT_ALLOWED, ("application_id",))
+
+
+def _shape(
+    request: PushRequest,
+    audience: Audience,
+    shape: MessageShape,
+    content: Content,
+    malformed: Collection[str],
+) -> Iterator[Finding]:
+    names = _service_names(audience, shape)
+    if not (content.keys() & {"raw_content"} or content.get("silent") or _has_text(content)):
+        speechless = any(
+            position not in audience.individual
+            or not _has_own_text(request, audience, position, malformed)
+            for position in _positions(audience, shape)
+        )
+        if speechless:
+            yield _finding(
+                request.path_in(shape, "message"),
+                f"is missing for {names}; give message or title, set silent, or give raw_content",
+                *request.sources(shape, "title", "message", "silent", "raw_content"),
+            )
+    yield from _link(request, shape, content.get("action"), content.get("url"))
+    if (ttl := content.get("ttl")) is not None:
+        least, most = shape.ttl_seconds
+        if not least <= ttl <= most:
+            yield _finding(
+                request.path_in(shape, "ttl"),
+                f"{names} takes {least:,} to {most:,} seconds",
+                *request.sources(shape, "ttl"),
+            )
+    if shape is APNS_MESSAGE:
+        collapse_id = content.get("collapse_id", "")
+        if len(collapse_id.encode()) > _APNS_COLLAPSE_ID_BYTES:
+            yield _finding(
+                request.path_in(shape, "collapse_id"),
+                f"APNs takes at most {_APNS_COLLAPSE_ID_BYTES} bytes",
+                *request.sources(shape, "collapse_id"),
+            )
+    if shape is GCM_MESSAGE and request.is_fcm_v1:
+        yield from _fcm_v1(request, content)
+
+
+def _fcm_v1(request: PushRequest, content: Content) -> Iterator[Finding]:
+    if "raw_content" in content:
+        yield _finding(
+            "gcm.raw_content", "give raw_content or the format fcm_v1, which builds it, not both"
+        )
+    given = {
+        request.path_in(GCM_MESSAGE, "data"): content.get("data"),
+        "context": request.context,
+    }
+    for path, pairs in given.items():
+        if any(map(is_reserved, pairs or ())):
+            yield _finding(
+                path,
+                "FCM keeps these keys for itself: from, message_type, and those that start "
+                "with google. or gcm.notification.; rename them",
+            )
+    for field in ("title", "message"):
+        if len(content.get(field, "")) > TEMPLATE_CHARACTERS:
+            yield _finding(
+                request.path_in(GCM_MESSAGE, field),
+                f"the format fcm_v1 takes at most {TEMPLATE_CHARACTERS:,} characters, variables "
+                "included; shorten it",
+                *request.sources(GCM_MESSAGE, field),
+            )
+
+
+def _link(
+    request: PushRequest, shape: MessageShape, action: str | None, url: str | None
+) -> Iterator[Finding]:
+    for message, *fields in _wrong_with_link(action, url):
+        path = request.path_in(shape, "url")
+        yield _finding(path, message, *request.sources(shape, "url", *fields))
+
+
+def _wrong_with_link(action: str | None, url: str | None) -> Iterator[tuple[str, ...]]:
+    """Tell what is wrong, and by which other field."""
+    if url is None:
+        if action in ("URL", "DEEP_LINK"):
+            yield f"is missing; the action {action} needs it", "action"
+        return
+    found = _URL.fullmatch(url)
+    scheme = found[1].lower() if found else None
+    if scheme is None:
+        yield ("must be a URL with its scheme, without spaces",)
+    elif scheme in _DANGEROUS_SCHEMES:
+        yield ("this scheme is refused; use https or the app's own",)
+    elif action == "URL" and not _WEB.fullmatch(url):
+        yield "the action URL needs an http or https address", "action"
+    elif action == "DEEP_LINK" and scheme == "http":
+        yield "the action DEEP_LINK needs the app's own scheme or https", "action"
+    elif scheme in ("http", "https") and not _WEB.fullmatch(url):
+        yield ("must name a host",)
+
+
+_MEASURED_BY: Final = ("raw_content", "silent", "substitutions", "format", "action")
+"""What a lower bound of a payload hangs on. A malformed text or map only makes it smaller."""
+
+
+def _payloads(
+    request: PushRequest, audience: Audience, shape: MessageShape, content: Content
+) -> Iterator[Finding]:
+    measured = sizes(request, shape, content)
+    raw = "raw_content" in content
+    judged_by = ("raw_content", "substitutions") if raw else _MEASURED_BY
+    for service, positions in audience.positions.items():
+        if service.shape is not shape:
+            continue
+        room = service.payload_bytes
+        if not audience.individual.issuperset(positions) and (size := measured.shared()) > room:
+            path = request.path_in(shape, "raw_content" if raw else "message")
+            yield _too_large(path, size, service, request.sources(shape, *judged_by))
+        for position in sorted(audience.individual.intersection(positions)):
+            recipient = audience.recipients[position]
+            if (size := measured.of(recipient)) <= room:
+                continue
+            own_raw = recipient.raw_content is not None
+            field = "raw_content" if own_raw else "message"
+            paths = ("substitutions",) if own_raw else judged_by
+            place = request.place_of(position)
+            own = {f"{place}.raw_content", f"{place}.substitutions"}
+            path = f"{place}.{field}"
+            yield _too_large(path, size, service, own | request.sources(shape, *paths))
+
+
+def _too_large(path: str, size: int, service: Service, judged_by: Collection[str]) -> Finding:
+    return _finding(
+        path,
+        f"the payload has {size:,} bytes or more and {service.name} takes "
+        f"{service.payload_bytes:,}; shorten it",
+        *judged_by,
+    )
+
+
+def warnings(request: PushRequest, audience: Audience, contents: Contents) -> list[Warned]:
+    """Tell what is legal but probably a mistake, each once."""
+    return list(dict.fromkeys(_warnings(request, audience, contents)))
+
+
+def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Warned]:
+    for shape, content in contents.items():
+        yield from _shape_warnings(request, shape, content)
+    if APNS_MESSAGE in contents:
+        yield from _apns_warnings(request, audience, contents[APNS_MESSAGE])
+    if GCM_MESSAGE in contents:
+        yield from _fcm_v1_warnings(request, audience, contents[GCM_MESSAGE])
+
+
+def _shape_warnings(
+    request: PushRequest, shape: MessageShape, content: Content
+) -> Iterator[Warned]:
+    replaced = "raw_content" in content or (shape is GCM_MESSAGE and request.is_fcm_v1)
+    if content.get("data") and not content.get("silent") and not replaced:
+        yield Warned(
+            request.path_in(shape, "data"), "reaches the device only with silent, which is not set"
+        )
+    if "url" in content and content.get("action") in (None, "OPEN_APP"):
+        yield Warned(
+            request.path_in(shape, "url"), "is opened only by the actions URL and DEEP_LINK"
+        )
+    own = getattr(request, shape.options)
+    for field in ("priority", "collapse_id"):
+        if field not in shape.members and getattr(own, field, None) is not None:
+            yield Warned(f"{shape.options}.{field}", "this service has no place for it; left out")
+
+
+def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -> Iterator[Warned]:
+    if content.get("ttl", 0) > _APNS_STORES_SECONDS:
+        yield Warned(
+            request.path_in(APNS_MESSAGE, "ttl"), "APNs stores a notification for 30 days at most"
+        )
+    if content.get("push_type") == "liveactivity":
+        yield Warned(
+            "apns.push_type", "the API's documentation does not list liveactivity; it may refuse it"
+        )
+    yield from _raw_warnings(
+        request, audience, APNS_MESSAGE, content, _lacks_content_available, _CONTENT_AVAILABLE
+    )
+
+
+def _fcm_v1_warnings(
+    request: PushRequest, audience: Audience, content: Content
+) -> Iterator[Warned]:
+    yield from _raw_warnings(
+        request, audience, GCM_MESSAGE, content, _may_be_too_large, _MAYBE_TOO_LARGE
+    )
+    if request.is_fcm_v1:
+        context, substitutions = request.context or {}, content.get("substitutions", {})
+        built = compact_json(raw_content(content, context, substitutions))
+        if _may_be_too_large(built):
+            yield Warned(request.path_in(GCM_MESSAGE, "message"), _MAYBE_TOO_LARGE)
+
+
+def _raw_warnings(
+    request: PushRequest,
+    audience: Audience,
+    shape: MessageShape,
+    content: Content,
+    applies: Callable[[str], bool],
+    warning: str,
+) -> Iterator[Warned]:
+    """Warn of the shared raw content, and once of all the recipients' own."""
+    raw = content.get("raw_content")
+    if raw is not None and applies(raw):
+        yield Warned(f"{shape.options}.raw_content", warning)
+    concerned = [
+        position
+        for position in sorted(audience.individual)
+        if SERVICES[audience.recipients[position].service].shape is shape
+        and (own := audience.recipients[position].raw_content) is not None
+        and applies(own)
+    ]
+    if concerned:
+        others = f" (and {len(concerned) - 1:,} more recipients)" if len(concerned) > 1 else ""
+        yield Warned(f"{request.place_of(concerned[0])}.raw_content", f"{warning}{others}")
+
+
+_MAYBE_TOO_LARGE: Final = (
+    "FCM may refuse it: the message as a whole is over 4,096 bytes, though no platform's part is"
+)
+
+
+def _may_be_too_large(raw: str) -> bool:
+    room = SERVICES["GCM"].payload_bytes
+    if utf8_bytes(raw) <= room:
+        return False
+    message = fcm_v1_message(GCM_MESSAGE, raw)
+    return message is not None and utf8_bytes(compact_json(message)) > room
+
+
+_CONTENT_AVAILABLE: Final = (
+    "AWS wants content-available in aps, 1 for a silent notification and 0 for any other"
+)
+
+
+def _lacks_content_available(raw: str) -> bool:
+    match json.loads(raw):
+        case {"aps": {"content-available": int()}} | {"content-available": int()}:
+            return False
+    return True
+
+
+def _has_text(content: Content) -> bool:
+    return bool(content.get("title") or content.get("message"))
+
+
+def _has_own_text(
+    request: PushRequest, audience: Audience, position: int, malformed: Collection[str]
+) -> bool:
+    """Tell whether a recipient has a text of its own, or might have if it were well-formed."""
+    recipient = audience.recipients[position]
+    if recipient.title or recipient.message or recipient.raw_content is not None:
+        return True
+    place = request.place_of(position)
+    return any(f"{place}.{field}" in malformed for field in ("title", "message", "raw_content"))
+
+
+def _positions(audience: Audience, shape: MessageShape) -> Sequence[int]:
+    return [
+        position
+        for service, positions in audience.positions.items()
+        if service.shape is shape
+        for position in positions
+    ]
+
+
+def _service_names(audience: Audience, shape: MessageShape) -> str:
+    return ", ".join(service.name for service in audience.positions if service.shape is shape)
+
+
+def _finding(path: str, message: str, *judged_by: str) -> Finding:
+    return Finding(Fault(path, message), judged_by)
