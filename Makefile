@@ -8,6 +8,8 @@ OUTPUTS := .build/outputs.json
 PORT ?= 4580
 STACK ?= push-sender
 CASES ?= 5000
+# What the documentation site has: the documents, and the folders that they link to.
+PAGES := *.md LICENSE docs examples lambda_src infra soak bench
 # Processes that run tests, each a file at a time: one more than cores, because half of it is waiting.
 WORKERS ?= 3
 
@@ -20,7 +22,7 @@ asks = [ -t 0 ] || case '$(ARGS)' in *$(2)*) ;; *) \
     echo 'There is no terminal to confirm at: if it asks, run make $(1) ARGS="$(strip $(ARGS) $(3))"' >&2 ;; esac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox inbox test format lint types unit fuzz snapshot bundle bench lock clean \
+.PHONY: help demo sandbox inbox test format lint types unit fuzz snapshot docs bundle bench lock clean \
     soak soak-steady soak-breaks \
     bootstrap synth diff deploy smoke redrive destroy
 
@@ -103,6 +105,14 @@ soak-breaks: $(call has,demo) ## break the function on purpose: the soak must no
 
 snapshot: $(call has,all) ## write the template's snapshot and docs/openapi.json anew, for review
 	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/test_stack_checks.py tests/test_openapi.py -k snapshot
+
+docs: $(call has,docs) ## build the documentation site into .build/site
+	@rm -rf .build/pages .build/site && mkdir -p .build/pages
+	@cp zensical.toml .build/
+	@tar -cf - --exclude __pycache__ $(PAGES) | tar -xf - -C .build/pages
+	@$(BIN)/zensical build --strict --clean -f .build/zensical.toml
+	@cp -R .devcontainer .build/site/  # which is hidden, so it was left out
+	@echo "The site is in .build/site: open index.html, or run python3 -m http.server -d .build/site"
 
 bundle: $(call has,installer) ## build what is deployed to Lambda (arm64, Python 3.13)
 	@$(BIN)/python -m infra.bundle --target lambda

@@ -25,7 +25,7 @@ PEERS: Final = REPOSITORY / "bench" / "peers.txt"
 # second, so that what is tested is what ships.
 _LOCKS: Final = (
     (FUNCTION, ("function",), "3.11"),
-    (EVERYTHING, ("all", "lock"), "3.11"),
+    (EVERYTHING, ("all", "docs", "lock"), "3.11"),
     (PEERS, ("bench",), "3.12"),
 )
 
