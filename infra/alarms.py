@@ -64,7 +64,7 @@ def watches(
     event_bus: EventBus,
     http_api: HttpApi | None,
 ) -> Sequence[Watch]:
-    """List what is watched. A further door adds its rows here."""
+    """List what is watched. A further entry point adds its rows here."""
     pushes = PushMetrics(settings.name)
     always = (
         Watch(

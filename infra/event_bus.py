@@ -1,4 +1,4 @@
-"""The EventBridge door: the bus, and the rule that puts what is asked for on the queue."""
+"""The EventBridge entry point: the bus, and the rule that puts requests on the queue."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class EventBus(Construct):
                     id="Requests",
                     arn=requests.queue_arn,
                     # What cannot be delivered within a day, EventBridge's own tries. It lies
-                    # there as the event it was, which the queue door understands.
+                    # there as the event it was, which the queue's entry point reads.
                     dead_letter_config=events.CfnRule.DeadLetterConfigProperty(
                         arn=dead_letters.queue_arn
                     ),

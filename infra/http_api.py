@@ -1,4 +1,4 @@
-"""The HTTP door: an API in front of the alias, at which every request is signed and logged."""
+"""The HTTP entry point: an API in front of the alias. Every request is signed and logged."""
 
 from __future__ import annotations
 

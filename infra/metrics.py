@@ -39,7 +39,7 @@ FollowUp = Literal[
     "PushesRequeued",
     "RequestsRefused",
 ]
-"""What was done at the doors that nobody waits at, each the name of a metric that counts it."""
+"""Metrics of the entry points at which no caller waits, each named by what it counts."""
 
 LOST_TOKENS: Final[Sequence[Outcome]] = ("dead_token", "invalid_token")
 """The provider's word on a token that did not work."""

@@ -24,7 +24,7 @@ from infra.wheels import LAMBDA_ARM64, LAMBDA_X86_64
 
 
 class PushSender(Construct):
-    """Sends push notifications: a project with its channels, a function in front of it, its doors.
+    """Sends push notifications: a project with its channels, a function, its entry points.
 
     Parameters
     ----------

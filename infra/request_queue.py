@@ -1,4 +1,4 @@
-"""The queue door: requests that nobody waits for, and what works them off."""
+"""The queue entry point: requests whose callers do not wait, and what processes them."""
 
 from __future__ import annotations
 

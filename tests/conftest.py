@@ -51,7 +51,7 @@ SLOWEST_FIRST = (
     "test_requeue.py",
     "test_stack_checks.py",
     "test_delivery.py",
-    "test_http_door.py",
+    "test_http_entry_point.py",
     "test_idempotency_faults.py",
     "test_sandbox_stack.py",
     "test_sandbox_inbox_page.py",

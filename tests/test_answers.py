@@ -22,9 +22,9 @@ import pytest
 from botocore.retries import standard
 
 from push_sender.clients.pinpoint import pinpoint_client
-from push_sender.delivery.classification import judge_refusal
-from push_sender.delivery.outcomes import Outcome
 from push_sender.delivery.run import Delivered, Delivery
+from push_sender.outcomes.classification import judge_refusal
+from push_sender.outcomes.outcome import Outcome
 from push_sender.request.errors import IdempotencyStoreUnavailable
 from push_sender.request.model import Recipient
 from push_sender.sender import Sender

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from push_sender.delivery.outcomes import NO_ANSWER, Outcome, Verdict
 from push_sender.idempotency.fingerprint import fingerprint, record_id
 from push_sender.idempotency.records import UnknownFormatError, pack, unpack
+from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Verdict
 from push_sender.validation.check import check
 from tests.provider import Json
 

@@ -17,7 +17,7 @@ import pytest
 
 from infra.metrics import FAILED, LOST_TOKENS, FollowUp
 from infra.settings import Service
-from push_sender.delivery.outcomes import Outcome
+from push_sender.outcomes.outcome import Outcome
 from tests import account, watched
 from tests.invocation import PROJECT, metric_lines
 from tests.provider import Json, Provider, accepted, running_provider

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from push_sender.delivery.classification import judge, judge_refusal
-from push_sender.delivery.outcomes import Outcome
-from push_sender.delivery.signals import CALL_CODES, REASONS, SIGNALS
+from push_sender.outcomes.classification import judge, judge_refusal
+from push_sender.outcomes.outcome import Outcome
+from push_sender.outcomes.signals import CALL_CODES, REASONS, SIGNALS
 from tests.invocation import Push
 from tests.provider import Json, Provider, accepted, refused, results
 

@@ -14,7 +14,13 @@ from typing import Any
 
 import pytest
 
-from push_sender.follow_up.requeue import ATTEMPTS, DELAY_SECONDS, Submission, derived_key, letters
+from push_sender.follow_up.requeue import (
+    ATTEMPTS,
+    DELAY_SECONDS,
+    Submission,
+    derived_key,
+    messages_of,
+)
 from tests.account import Account, nobody, running_service
 from tests.invocation import Push, WorkOff, log_lines, metric_lines
 from tests.provider import Json, Provider, accepted, refused
@@ -251,7 +257,7 @@ def test_what_is_too_large_for_a_message_is_split_by_whole_batches() -> None:
     ]
     submission = Submission({"recipients": everyone, "message": "m"}, "id", 0)
 
-    split = letters(submission, range(2_000), attempt=1)
+    split = messages_of(submission, range(2_000), attempt=1)
 
     assert split.too_large == []
     assert max(letter.size for letter, _ in split.messages) <= 1_048_576
@@ -272,7 +278,7 @@ def test_a_batch_that_is_larger_than_a_message_is_broken_up_and_a_recipient_left
     everyone[7]["context"] = {"c": "x" * 1_048_576}
     submission = Submission({"recipients": everyone, "message": "m"}, "id", 0)
 
-    split = letters(submission, range(100), attempt=1)
+    split = messages_of(submission, range(100), attempt=1)
 
     assert split.too_large == [7]
     assert max(letter.size for letter, _ in split.messages) <= 1_048_576
@@ -283,8 +289,8 @@ def test_a_batch_that_is_larger_than_a_message_is_broken_up_and_a_recipient_left
 
 def test_splitting_again_gives_the_same_messages() -> None:
     request = to("a", "b", "c")
-    first = letters(Submission(request, "id", 1), [0, 2], attempt=1)
-    again = letters(Submission(json.loads(json.dumps(request)), "id", 1), [0, 2], attempt=1)
+    first = messages_of(Submission(request, "id", 1), [0, 2], attempt=1)
+    again = messages_of(Submission(json.loads(json.dumps(request)), "id", 1), [0, 2], attempt=1)
 
     assert first == again
 

@@ -203,7 +203,7 @@ def test_the_trace_is_the_clients_or_a_new_one_and_is_the_functions(
     assert invocation["trace"] == trace
 
 
-def test_what_the_function_sends_came_by_the_http_door(sandbox: Sandbox, api: Api) -> None:
+def test_what_the_function_sends_came_by_the_http_entry_point(sandbox: Sandbox, api: Api) -> None:
     created = sandbox.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})
     project = created["ApplicationResponse"]["Id"]
     push_service.enable_channel(project, "ADM")

@@ -21,7 +21,7 @@ import pytest
 
 from infra.bundle import SOURCE
 from push_sender.clients.retries import client
-from push_sender.follow_up.queue_messages import Letter, Queue
+from push_sender.follow_up.queue_messages import Queue, QueueMessage
 from push_sender.idempotency.store import RequestRecord, Store, dynamodb_client
 from soak.answers import OF_CALL, OF_SERVICE, Answer
 from soak.breaks import BREAKS
@@ -303,7 +303,7 @@ def test_the_function_takes_an_odd_answer_of_a_service_for_what_its_kind_says(
         monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table_url)
         queue = Queue(client("sqs", None), url, b"key")
-        queue.post(Letter("{}"), last_start=time.monotonic() + 10)
+        queue.post(QueueMessage("{}"), last_start=time.monotonic() + 10)
         record = RequestRecord("id", "fingerprint", "run", "run", lapses_at=0, expiration=0)
         Store(lambda: dynamodb_client(None), "table").put_part(record, 0, b"packed")
 

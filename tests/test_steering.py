@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.follow_up.requeue import ATTEMPTS, Submission, derived_key, letters
+from push_sender.follow_up.requeue import ATTEMPTS, Submission, derived_key, messages_of
 from push_sender.follow_up.steering import Steering, proven
 from push_sender.settings import Settings
 from tests.account import Account
@@ -94,7 +94,7 @@ def test_an_attribute_of_another_kind_proves_nothing() -> None:
 
 
 def test_a_message_has_room_for_as_many_attributes_as_its_reader_adds() -> None:
-    split = letters(Submission(to("a"), "id", 1), [0], attempt=1, reason="transient")
+    split = messages_of(Submission(to("a"), "id", 1), [0], attempt=1, reason="transient")
 
     ((letter, _),) = split.messages
     assert len(letter.all_attributes(KEY)) <= 10 - len(("fault", "RequestID", "ErrorCode"))

@@ -2,10 +2,11 @@
 
 A request flows one way::
 
-    door -> request -> batches -> delivery -> outcomes -> report -> door
+    entry point -> request -> batches -> delivery -> outcomes -> report -> entry point
 
-``handler`` is the entry, ``doors`` translate what a caller hands in, and the
-rest is the core, which knows nothing of doors, Lambda or AWS events.
+``handler`` chooses the entry point by the event's shape. ``entry_points`` read requests out
+of events and write answers. The other rooms know nothing of entry points, Lambda or events of
+AWS; ``sender`` puts them together. A test holds which room imports which.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The function's entry: it looks at the event's shape and shows it to its door.
+"""The function's handler: it chooses the entry point by the event's shape.
 
 The environment is read at each invocation. What costs time to make - client, workers,
 loggers - is kept for the next one as long as the environment stays the same.
@@ -25,7 +25,7 @@ from push_sender.telemetry.log import Telemetry
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-    from push_sender.entry_points.http import HttpDoor
+    from push_sender.entry_points.http import HttpEntryPoint
     from push_sender.follow_up.endings import FollowUp
     from push_sender.follow_up.queue_messages import Queue
     from push_sender.idempotency.claims import Idempotency
@@ -65,7 +65,7 @@ def _idempotency(settings: Settings) -> Idempotency:
     return Idempotency(store, clock=time.monotonic)
 
 
-@lru_cache(maxsize=2)  # requests and dead letters
+@lru_cache(maxsize=2)  # requests and dead-letter messages
 def _queue(settings: Settings, url: str) -> Queue:
     from push_sender.follow_up.queue_messages import Queue
 
@@ -97,11 +97,11 @@ def _follow_up(settings: Settings) -> FollowUp:
 
 
 @lru_cache(maxsize=1)
-def _http_door(settings: Settings) -> HttpDoor:
+def _http_entry_point(settings: Settings) -> HttpEntryPoint:
     """Make what answers HTTP, for the first request that comes that way."""
-    from push_sender.entry_points.http import HttpDoor
+    from push_sender.entry_points.http import HttpEntryPoint
 
-    return HttpDoor(
+    return HttpEntryPoint(
         _sender(settings),
         follow_up=partial(_follow_up, settings),
         queue=partial(_queue, settings, settings.queue_url) if settings.queue_url else None,
@@ -136,13 +136,13 @@ def handler(event: object, context: LambdaContext) -> Answer:
     telemetry = _telemetry()
     telemetry.invoked(context.aws_request_id)
     try:
-        return _show_to_its_door(event, context)
+        return _dispatch(event, context)
     finally:
         telemetry.flush()
 
 
-def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
-    """Choose a door by the event's shape. Only the direct one is there from the start."""
+def _dispatch(event: Any, context: LambdaContext) -> Answer:
+    """Choose an entry point by the event's shape. Only the direct one is there from the start."""
     settings = Settings.from_environment()
     sender = _sender(settings)
     match event:
@@ -153,7 +153,7 @@ def _show_to_its_door(event: Any, context: LambdaContext) -> Answer:
                 event, context, sender, _follow_up(settings), _telemetry(), settings.message_key
             )
         case {"version": "2.0", "requestContext": {"http": _}}:
-            return _http_door(settings).answer(event, context)
+            return _http_entry_point(settings).answer(event, context)
         case {"detail-type": _, "detail": _}:
             from push_sender.entry_points import event_bridge
 

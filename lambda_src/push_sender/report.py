@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NotRequired
 
 from typing_extensions import TypedDict
 
-from push_sender.delivery.outcomes import Outcome, Verdict
+from push_sender.outcomes.outcome import Outcome, Verdict
 from push_sender.request.errors import Fault, InvalidRequest, Remark
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.request.services import SERVICES
@@ -145,7 +145,7 @@ def report(
     requests
         The calls to show, for a dry run.
     key
-        The idempotency key that it was sent under, its own or its door's.
+        The idempotency key that it was sent under, its own or its entry point's.
     replayed
         Whether all the results are those of an earlier invocation.
     as_text

@@ -1,6 +1,6 @@
 """The core: a request in, a report out.
 
-It knows no door, no Lambda and no environment; clock, client and projects are passed in.
+It knows no entry point, no Lambda and no environment; clock, client and projects are passed in.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 from push_sender.delivery import batches
-from push_sender.delivery.outcomes import Outcome, Verdict
 from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.messages.writer import MessageWriter
+from push_sender.outcomes.outcome import Outcome, Verdict
 from push_sender.report import Report, report, result, status_message_room
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.validation.check import check
@@ -111,7 +111,7 @@ class Sender:
             Whether the report travels as text within JSON, which leaves less room for it.
         forget_untried
             Whether a key stays free where the service threw every call back, so that nothing
-            was tried: for a door that then says to come back with the same key.
+            was tried: for an entry point that then says to come back with the same key.
         requeue
             Is called with the report once its outcomes are remembered, so that a repetition
             requeues and does not send. Hands to the queue what could not be sent, changes the

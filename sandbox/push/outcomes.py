@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from push_sender.delivery.classification import judge, judge_refusal
-from push_sender.delivery.outcomes import Outcome
+from push_sender.outcomes.classification import judge, judge_refusal
+from push_sender.outcomes.outcome import Outcome
 
 IN_REPORTS: Final = tuple(
     str(outcome) for outcome in Outcome if outcome not in (Outcome.UNSENT, Outcome.REQUEUED)

@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from push_sender.delivery.classification import judge_refusal
-from push_sender.delivery.outcomes import Outcome
+from push_sender.outcomes.classification import judge_refusal
+from push_sender.outcomes.outcome import Outcome
 
 _CODE_CHARACTERS: Final = 100
 """Where a service's code is cut: it goes into logs, and an odd answer may hold anything."""

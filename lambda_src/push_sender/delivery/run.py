@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Unpack
 
 from push_sender.clients.calls import CallError, TooLateError, perform, permitted
 from push_sender.delivery.batches import Batch
-from push_sender.delivery.classification import judge
-from push_sender.delivery.outcomes import NO_ANSWER, Outcome, Verdict
 from push_sender.messages.writer import MessageWriter
+from push_sender.outcomes.classification import judge
+from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Verdict
 from push_sender.request.model import Recipient
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The direct door: the request in, the report out.
+"""The direct entry point: the request in, the report out.
 
 ``aws lambda invoke``, EventBridge Scheduler and Step Functions hand in the request as it
 is. A request that cannot be sent raises ``InvalidRequest``, so the invocation carries a

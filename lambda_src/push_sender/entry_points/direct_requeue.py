@@ -1,4 +1,4 @@
-"""The direct door for a request that says ``requeue``: what cannot be sent now is sent later.
+"""The direct entry point for ``requeue``: what cannot be sent now is sent later.
 
 The report says ``requeued`` of it. What becomes of it then is told as of anything that went
 through the queue, by events.

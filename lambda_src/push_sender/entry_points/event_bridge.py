@@ -1,6 +1,6 @@
-"""The EventBridge door: a request in the detail of an event.
+"""The EventBridge entry point: a request in the detail of an event.
 
-The stack's rule puts events on the queue, whose door opens them here. Somebody's own rule
+The stack's rule puts events on the queue, whose entry point reads them. A rule of the account's
 may target the function itself; nobody waits for that answer either, so it ends as at the
 queue, with one difference: what cannot be put away safely fails the invocation, and Lambda
 puts the event into the dead-letter queue.
@@ -88,7 +88,7 @@ def push(
     Raises
     ------
     InvalidRequest
-        With every fault, where there is no queue of dead letters to keep the event.
+        With every fault, where there is no dead-letter queue to keep the event.
     IdempotencyInProgress, IdempotencyStoreUnavailable
         As ``Sender.send``. Nothing was sent.
     QueueUnavailable, BusUnavailable

@@ -1,4 +1,4 @@
-"""The HTTP door: ``POST /messages`` and ``GET /openapi.json`` behind an API Gateway HTTP API.
+"""The HTTP entry point: ``POST /messages`` and ``GET /openapi.json`` behind API Gateway.
 
 A report is answered with 200, whatever became of the pushes. What cannot be sent as it stands,
 or was thrown back whole by the service, is a problem. Who may call at all is API Gateway's
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from aws_lambda_powertools.event_handler.api_gateway import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.delivery.classification import refusal_of
-from push_sender.delivery.outcomes import Outcome, Refusal
 from push_sender.entry_points import problems
 from push_sender.entry_points.direct import RESERVE_SECONDS, end_of
 from push_sender.entry_points.json_body import json_body
@@ -28,12 +26,14 @@ from push_sender.entry_points.problems import HttpProblem
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.queue_messages import (
     MESSAGE_BYTES,
-    Letter,
     Queue,
+    QueueMessage,
     QueueUnavailable,
     message_body,
 )
 from push_sender.follow_up.requeue import Submission
+from push_sender.outcomes.classification import refusal_of
+from push_sender.outcomes.outcome import Outcome, Refusal
 from push_sender.report import Report
 from push_sender.request.errors import (
     Fault,
@@ -67,7 +67,7 @@ _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _JSON: Final = "application/json"
 
 
-class HttpDoor:
+class HttpEntryPoint:
     """Answers what API Gateway hands to the function.
 
     Parameters
@@ -152,18 +152,18 @@ class HttpDoor:
         return self._follow_up().requeue(submission, report, last_start=timing.last_start)
 
     def _put_on(self, queue: Queue, request: Any, timing: Timing) -> Response[str]:
-        """Put a request on the queue whose door sends it, and answer with the id it has there."""
+        """Put a request on the queue, and answer with the id that it has there."""
         self._sender.check(request)
         submission = self._submission(request)
-        letter = Letter(message_body(request), steering=submission.steering())
-        if letter.size > MESSAGE_BYTES:
+        message = QueueMessage(message_body(request), steering=submission.steering())
+        if message.size > MESSAGE_BYTES:
             raise HttpProblem(
                 problems.TOO_LARGE,
-                f"With {RESPOND_ASYNC} a request has at most 1 MiB (this one {letter.size:,} "
+                f"With {RESPOND_ASYNC} a request has at most 1 MiB (this one {message.size:,} "
                 "bytes); split it, or wait for the answer",
             )
         try:
-            queue.post(letter, last_start=timing.last_start)
+            queue.post(message, last_start=timing.last_start)
         except QueueUnavailable as unavailable:
             raise HttpProblem(
                 problems.QUEUE_UNAVAILABLE,

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the HTTP door, made of the models that do the work.
+"""The OpenAPI document of the HTTP entry point, made of the models that do the work.
 
 The request's schema is the one that checks it, the report's the type that it is built as, and
 the problems are those of ``problems``. What is written here is only what no model says: what

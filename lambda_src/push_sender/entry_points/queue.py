@@ -1,4 +1,4 @@
-"""The queue door: messages in, each a request or an event that holds one; failures out.
+"""The queue entry point: messages in, each a request or an event that holds one; failures out.
 
 Lambda deletes what is not named as failed, and SQS shows the rest again when its visibility
 timeout is over. A message fails only for a fault of ours: the store of keys or a queue is

@@ -1,4 +1,4 @@
-"""How the doors that nobody waits at share out the time that an invocation has left."""
+"""How an invocation without a waiting caller divides the time that it has left."""
 
 from __future__ import annotations
 

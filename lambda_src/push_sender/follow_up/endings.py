@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from push_sender.delivery.outcomes import Outcome
 from push_sender.follow_up.events import (
     BusUnavailable,
     Event,
@@ -25,14 +24,20 @@ from push_sender.follow_up.events import (
     request_refused,
     token_updates,
 )
-from push_sender.follow_up.queue_messages import MESSAGE_BYTES, Letter, Queue, QueueUnavailable
-from push_sender.follow_up.requeue import ATTEMPTS, Submission, delay, letters, ttl_of
+from push_sender.follow_up.queue_messages import (
+    MESSAGE_BYTES,
+    Queue,
+    QueueMessage,
+    QueueUnavailable,
+)
+from push_sender.follow_up.requeue import ATTEMPTS, Submission, delay, messages_of, ttl_of
+from push_sender.outcomes.outcome import Outcome
 from push_sender.report import Report, Result
 from push_sender.request.errors import InvalidRequest
 from push_sender.telemetry.log import Telemetry
 
 FAULT_CHARACTERS: Final = 1_000
-"""Where the fault beside a dead letter is cut. The event that goes with it has them all."""
+"""Where the fault beside a dead-letter message is cut. The event that goes with it has them all."""
 
 
 class _Ending(Enum):
@@ -75,13 +80,13 @@ class _Endings:
 
 
 class FollowUp:
-    """Does what a send at an unattended door leaves to be done.
+    """Does what remains after a send for which no caller waits.
 
     Parameters
     ----------
     queue, dead_letters, bus
         Where things go. None where the function was deployed without it: what should go to
-        the queue then goes to the dead letters, and what should go there is told as failed.
+        the queue then goes to the dead-letter messages, and what should go there is told as failed.
     telemetry
         Is told of everything, and of no token.
     """
@@ -95,7 +100,7 @@ class FollowUp:
         telemetry: Telemetry,
     ) -> None:
         self._queue = queue
-        self._dead_letters = dead_letters
+        self._dead_letter_queue = dead_letters
         self._bus = bus
         self._telemetry = telemetry
 
@@ -125,7 +130,7 @@ class FollowUp:
             updates = token_updates(submission, report, "replacement_token", results)
             self._put(updates, last_start)
         requeued = self._requeue(submission, endings, last_start)
-        self._bury(submission, endings, last_start)
+        self._dead_letter(submission, endings, last_start)
         summary = _summary(report, requeued)
         self._telemetry.tell(
             "request handled",
@@ -166,12 +171,12 @@ class FollowUp:
         if self._queue is None:
             reasons.append("this function has no queue: what cannot be sent now is only reported")
         elif lasting:
-            split = letters(submission, lasting, delay_seconds=delay(1), attempt=1)
+            split = messages_of(submission, lasting, delay_seconds=delay(1), attempt=1)
             if split.too_large:
                 reasons.append("a recipient with what all share is larger than a message of 1 MiB")
             try:
-                for letter, positions in split.messages:
-                    self._queue.post(letter, last_start=last_start)
+                for message, positions in split.messages:
+                    self._queue.post(message, last_start=last_start)
                     requeued.extend(positions)
             except QueueUnavailable as unavailable:
                 may_be_queued = unavailable.may_be_queued
@@ -204,26 +209,26 @@ class FollowUp:
         Raises
         ------
         InvalidRequest
-            The refusal itself, where there is no queue of dead letters to keep the request.
+            The refusal itself, where there is no dead-letter queue to keep the request.
         QueueUnavailable
             If the request did not reach it.
         """
-        if self._dead_letters is None:
+        if self._dead_letter_queue is None:
             raise refusal
         reason, told = {"reason": "invalid"}, str(refusal)[:FAULT_CHARACTERS]
         steering = submission.steering()
         # The request itself matters more than what is said of it.
-        letter = next(
-            letter
-            for letter in (
-                Letter(body, {**reason, "fault": told}, steering=steering),
-                Letter(body, reason, steering=steering),
-                Letter(body, reason),
-                Letter(body),
+        message = next(
+            message
+            for message in (
+                QueueMessage(body, {**reason, "fault": told}, steering=steering),
+                QueueMessage(body, reason, steering=steering),
+                QueueMessage(body, reason),
+                QueueMessage(body),
             )
-            if letter.size <= MESSAGE_BYTES or not letter.attributes
+            if message.size <= MESSAGE_BYTES or not message.attributes
         )
-        self._dead_letters.post(letter, last_start=last_start)
+        self._dead_letter_queue.post(message, last_start=last_start)
         self._telemetry.count("RequestsRefused", 1)
         self._telemetry.warn(
             "request refused", request_id=submission.request_id, faults=len(refusal.faults)
@@ -264,31 +269,31 @@ class FollowUp:
             return ()
         attempt = submission.attempt + 1
         wait = delay(attempt)
-        split = letters(submission, endings.requeued, delay_seconds=wait, attempt=attempt)
-        for letter, _ in split.messages:
-            self._queue.post(letter, last_start=last_start)
+        split = messages_of(submission, endings.requeued, delay_seconds=wait, attempt=attempt)
+        for message, _ in split.messages:
+            self._queue.post(message, last_start=last_start)
         endings.failed["too_large"].extend(split.too_large)
         too_large = set(split.too_large)
         requeued = [at for at in endings.requeued if at not in too_large]
         self._telemetry.count("PushesRequeued", len(requeued))
         return requeued
 
-    def _bury(self, submission: Submission, endings: _Endings, last_start: float) -> None:
+    def _dead_letter(self, submission: Submission, endings: _Endings, last_start: float) -> None:
         for reason, positions in endings.dead.items():
-            if self._dead_letters is None:
+            if self._dead_letter_queue is None:
                 endings.failed[reason].extend(positions)
                 continue
-            split = letters(submission, positions, reason=reason)
-            for letter, _ in split.messages:
-                self._dead_letters.post(letter, last_start=last_start)
+            split = messages_of(submission, positions, reason=reason)
+            for message, _ in split.messages:
+                self._dead_letter_queue.post(message, last_start=last_start)
             endings.failed["too_large"].extend(split.too_large)
-            buried = len(positions) - len(split.too_large)
-            self._telemetry.count("PushesDeadLettered", buried)
+            pushes = len(positions) - len(split.too_large)
+            self._telemetry.count("PushesDeadLettered", pushes)
             self._telemetry.warn(
                 "pushes put into the dead-letter queue",
                 request_id=submission.request_id,
                 reason=reason,
-                pushes=buried,
+                pushes=pushes,
             )
 
     def _put(self, events: Iterable[Event], last_start: float, *, comes_back: bool = False) -> None:

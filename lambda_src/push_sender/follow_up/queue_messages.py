@@ -46,7 +46,7 @@ class QueueUnavailable(Exception):  # noqa: N818  said as IdempotencyStoreUnavai
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class QueueMessage:
     """A message to put on a queue.
 
     Attributes
@@ -95,12 +95,12 @@ class Queue:
         self._url = url
         self._key = key
 
-    def post(self, letter: Letter, *, last_start: float) -> None:
+    def post(self, message: QueueMessage, *, last_start: float) -> None:
         """Put a message on the queue, maybe twice where an answer was lost.
 
         Parameters
         ----------
-        letter
+        message
             The message.
         last_start
             On ``time.monotonic``: no call begins after that.
@@ -114,11 +114,11 @@ class Queue:
             raise QueueUnavailable("deadline")
         call = {
             "QueueUrl": self._url,
-            "MessageBody": letter.body,
-            "DelaySeconds": letter.delay_seconds,
+            "MessageBody": message.body,
+            "DelaySeconds": message.delay_seconds,
             "MessageAttributes": {
                 name: {"DataType": _data_type(value), "StringValue": str(value)}
-                for name, value in letter.all_attributes(self._key).items()
+                for name, value in message.all_attributes(self._key).items()
             },
         }
         try:

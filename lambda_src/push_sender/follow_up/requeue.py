@@ -22,7 +22,7 @@ from push_sender.delivery.batches import ADDRESSES
 from push_sender.follow_up.queue_messages import (
     MAX_DELAY_SECONDS,
     MESSAGE_BYTES,
-    Letter,
+    QueueMessage,
     attribute_bytes,
     message_body,
 )
@@ -35,7 +35,7 @@ A wait is drawn from the upper half of its bound, so that what failed together d
 come back together."""
 
 ATTEMPTS: Final = len(DELAY_SECONDS)
-"""How often a request is put back before it is a dead letter."""
+"""How often a request is put back before it is a dead-letter message."""
 
 _KEY_CHARACTERS: Final = 256
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +44,7 @@ _DERIVED_KEY: Final = re.compile(r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A request, and what its door knows of it.
+    """A request, and what its entry point knows of it.
 
     Attributes
     ----------
@@ -78,11 +78,11 @@ class Submission:
 class Split(NamedTuple):
     """Recipients, by position, in messages; and those that fit into none."""
 
-    messages: Sequence[tuple[Letter, Sequence[int]]]
+    messages: Sequence[tuple[QueueMessage, Sequence[int]]]
     too_large: Sequence[int]
 
 
-def letters(
+def messages_of(
     submission: Submission,
     positions: Sequence[int],
     *,
@@ -124,8 +124,8 @@ def letters(
         recipients = [everyone[at] for at in group]
         key = derived_key(submission.key, recipients)
         request = {**shared, "recipients": recipients, "idempotency_key": key}
-        letter = Letter(message_body(request), attributes, delay_seconds, steering)
-        messages.append((letter, group))
+        message = QueueMessage(message_body(request), attributes, delay_seconds, steering)
+        messages.append((message, group))
     return Split(messages, [at for at in positions if sizes[at] > room])
 
 

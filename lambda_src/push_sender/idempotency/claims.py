@@ -26,11 +26,11 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from push_sender.delivery.batches import Batch
-from push_sender.delivery.classification import refusal_of
-from push_sender.delivery.outcomes import NO_ANSWER, Outcome, Refusal, Verdict
 from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.idempotency.records import Remembered, UnknownFormatError, pack, unpack
 from push_sender.idempotency.store import CONNECTIONS, RequestRecord, Store, StoreError
+from push_sender.outcomes.classification import refusal_of
+from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Refusal, Verdict
 from push_sender.request.errors import (
     IdempotencyConflict,
     IdempotencyInProgress,
@@ -41,8 +41,8 @@ from push_sender.validation.rules import Warned
 MEMORY_SECONDS: Final = 24 * 3_600
 
 MARGIN_SECONDS: Final = 2.0
-"""From a delivery's deadline to when its invocation is surely gone: the reserve that a door
-keeps back, and what the clocks of two machines may differ."""
+"""From a delivery's deadline to when its invocation is surely gone: the reserve that an entry
+point keeps back, and what the clocks of two machines may differ."""
 
 _FINISH_SECONDS: Final = 0.5
 _FINISH_SHARE: Final = 0.1
@@ -287,7 +287,7 @@ class Claim:
 
     @property
     def _left(self) -> float:
-        """The seconds for a last word: of a delivery that ended late, the door's reserve."""
+        """The seconds for a last word: of a delivery that ended late, the entry point's reserve."""
         return max(self._deadline - self._clock(), _LAST_SECONDS)
 
 

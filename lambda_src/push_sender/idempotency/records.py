@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from push_sender.delivery.outcomes import Outcome, Verdict
+from push_sender.outcomes.outcome import Outcome, Verdict
 
 _FORMAT: Final = b"1"
 

@@ -222,7 +222,7 @@ OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
 
 
 class PushRequest(SharedContent):
-    """A request, the same at every door."""
+    """A request, the same at every entry point."""
 
     recipient: Recipient | None = None
     recipients: (

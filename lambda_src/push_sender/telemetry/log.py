@@ -107,11 +107,11 @@ class Telemetry:
         self.warn("send not remembered", reason=reason)
 
     def tell(self, message: str, **fields: object) -> None:
-        """Log what a door did. The fields hold ids, names and numbers only."""
+        """Log what an entry point did. The fields hold ids, names and numbers only."""
         self._logger.info(message, extra=fields, stacklevel=3)
 
     def warn(self, message: str, **fields: object) -> None:
-        """Log what a door could not do, or what somebody should look at."""
+        """Log what an entry point could not do, or what somebody should look at."""
         self._logger.warning(message, extra=fields, stacklevel=3)
 
     def count(self, name: str, number: int) -> None:
@@ -121,7 +121,7 @@ class Telemetry:
     def flush(self) -> None:
         """Write the invocation's metrics.
 
-        One record for each push service that was sent to, and one for what the doors did.
+        One record for each push service that was sent to, and one for what the entry points did.
         """
         by_service: defaultdict[str, list[Delivered]] = defaultdict(list)
         for delivered in self._done:

@@ -31,7 +31,7 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
     Parameters
     ----------
     event
-        What a door took for a request: parsed JSON of any kind.
+        What an entry point took for a request: parsed JSON of any kind.
     application_ids
         The projects that may be used.
 

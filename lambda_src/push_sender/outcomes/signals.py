@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from push_sender.delivery.outcomes import Outcome
+from push_sender.outcomes.outcome import Outcome
 
 
 class Signal(NamedTuple):

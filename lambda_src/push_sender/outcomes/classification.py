@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from push_sender.delivery.outcomes import NO_ANSWER, Outcome, Refusal, Verdict
-from push_sender.delivery.signals import (
+from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Refusal, Verdict
+from push_sender.outcomes.signals import (
     CALL_CODES,
     STRONG_CODES,
     STRONG_WORDS,

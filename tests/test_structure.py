@@ -1,0 +1,79 @@
+"""Which room may import which: the arrows of the structure."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+FUNCTION = REPOSITORY / "lambda_src" / "push_sender"
+
+ROOMS = sorted(folder.name for folder in FUNCTION.iterdir() if (folder / "__init__.py").exists())
+
+IMPORTS: dict[str, set[str]] = {
+    "request": set(),
+    "recipients": {"request"},
+    "messages": {"request"},
+    "validation": {"request", "recipients", "messages"},
+    "outcomes": set(),
+    "clients": {"outcomes"},
+    "delivery": {"request", "recipients", "messages", "outcomes", "clients"},
+    "idempotency": {"request", "validation", "outcomes", "clients", "delivery"},
+    "telemetry": {"request", "delivery"},
+    "follow_up": {"request", "outcomes", "clients", "delivery", "telemetry"},
+    "entry_points": {
+        "request", "validation", "outcomes", "clients", "telemetry", "follow_up",
+    },
+}  # fmt: skip
+"""The rooms that the modules of a room import. What stands in none (``handler``, ``sender``,
+``report``, ``settings``) puts them together."""
+
+
+def imports_of(file: Path) -> set[str]:
+    """Name the modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found
+
+
+def rooms_of(names: set[str]) -> set[str]:
+    """Name the rooms that modules stand in."""
+    parts = [name.split(".") for name in names if name.startswith("push_sender.")]
+    return {part[1] for part in parts if part[1] in ROOMS}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_along_the_arrows(room: str) -> None:
+    names = {name for file in (FUNCTION / room).rglob("*.py") for name in imports_of(file)}
+
+    assert rooms_of(names) - {room} == IMPORTS[room]
+
+
+def test_no_arrows_go_in_a_circle() -> None:
+    assert set(TopologicalSorter(IMPORTS).static_order()) == set(ROOMS)
+
+
+def test_no_other_room_imports_an_entry_point() -> None:
+    assert not [room for room, imported in IMPORTS.items() if "entry_points" in imported]
+
+
+@pytest.mark.parametrize("room", ["request", "recipients", "messages", "validation"])
+def test_what_writes_a_message_knows_no_client(room: str) -> None:
+    for file in (FUNCTION / room).rglob("*.py"):
+        sdk = {name for name in imports_of(file) if name.split(".")[0] in ("boto3", "botocore")}
+        assert sdk == set(), file.name
+
+
+def test_the_stack_and_the_function_do_not_import_each_other() -> None:
+    for file in FUNCTION.rglob("*.py"):
+        assert not {name for name in imports_of(file) if name.split(".")[0] == "infra"}, file.name
+    for file in (REPOSITORY / "infra").rglob("*.py"):
+        names = {name for name in imports_of(file) if name.split(".")[0] == "push_sender"}
+        assert names == set(), file.name
