@@ -56,7 +56,7 @@ SLOWEST_FIRST = (
     "test_sandbox_stack.py",
     "test_sandbox_inbox_page.py",
     "test_events_out.py",
-    "test_queue_door.py",
+    "test_queue_entry_point.py",
     "test_sandbox_push_service.py",
     "test_idempotency.py",
     "test_monitoring.py",

@@ -19,10 +19,10 @@ from tests.api_gateway import event
 from tests.invocation import PROJECT, Push, log_lines, metric_lines
 from tests.provider import Provider
 
-MODULES = 420
+MODULES = 425
 """Modules of a cold direct invocation, the standard library's included (bare boto3: 362)."""
 
-HTTP_MODULES = 525
+HTTP_MODULES = 535
 """Those of a cold invocation over HTTP: Powertools' event handler brings along what it has for
 other services, too."""
 

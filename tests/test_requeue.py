@@ -445,7 +445,6 @@ def test_what_goes_to_the_queues_is_counted(
 
 DIES = """
 import json, os, signal, sys
-from push_sender.follow_up.endings import endings as follow_up
 from push_sender.handler import handler
 
 class Context:
