@@ -10,8 +10,8 @@ STACK ?= push-sender
 CASES ?= 5000
 # What the documentation site has: the documents, and the folders that they link to.
 PAGES := *.md LICENSE docs examples lambda_src infra soak bench
-# Processes that run tests, each a file at a time: one more than cores, because half of it is waiting.
-WORKERS ?= 3
+# Processes that run tests, each a file at a time: more than two cores need, because much of it is waiting.
+WORKERS ?= 4
 
 # Each command installs the part of pyproject.toml's packages that it needs, once.
 PARTS := inbox demo sandbox deploy style installer lock all
@@ -75,7 +75,8 @@ destroy: $(CDK) ## remove the stack; data stays, see docs/deploy.md
 	@$(call asks,destroy,--force,--force)
 	@$(CDK) destroy $(ARGS)
 
-test: lint types unit ## lint, types and all tests: what CI runs
+test: lint ## lint, types and all tests: what CI runs
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types unit
 
 format: $(call has,style) ## format the code
 	$(BIN)/ruff format .

@@ -849,7 +849,7 @@ def test_only_the_latest_move_is_told_unless_more_are_asked_for(sandbox: Sandbox
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"SourceArn": "queue"}, "Source queue must be configured as a Dead QueueMessage Queue"),
+        ({"SourceArn": "queue"}, "Source queue must be configured as a Dead Letter Queue"),
         ({"SourceArn": "unknown"}, "specified for the SourceArn parameter doesn't exist"),
         ({"SourceArn": ""}, "use this format to specify the SourceArn"),
         ({"DestinationArn": "unknown"}, "for the DestinationArn parameter doesn't exist"),
