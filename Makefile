@@ -76,7 +76,7 @@ destroy: $(CDK) ## remove the stack; data stays, see docs/deploy.md
 	@$(CDK) destroy $(ARGS)
 
 test: lint ## lint, types and all tests: what CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync types unit
+	@$(MAKE) --no-print-directory --jobs 2 types unit
 
 format: $(call has,style) ## format the code
 	$(BIN)/ruff format .

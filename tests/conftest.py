@@ -100,9 +100,13 @@ def node_modules() -> Path:
     return REPOSITORY / "node_modules"
 
 
-# What a test sees is not the account, the proxy or the terminal of who runs it.
+# A test sees neither the account, the proxy and the terminal of the person who runs it, nor the
+# options of the make that runs it.
 isolate()
-for _name in ("CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS"):
+for _name in (
+    "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS",
+    "MAKEFLAGS", "MAKELEVEL", "MFLAGS",
+):  # fmt: skip
     os.environ.pop(_name, None)
 
 

@@ -104,6 +104,7 @@ def test_the_demo_works_whatever_the_shell_says_of_aws_proxies_and_python(home: 
     assert "4 accepted" in demo.stdout
 
 
+@pytest.mark.usefixtures("node_modules")  # they cannot be fetched by way of that proxy
 def test_synth_needs_no_account_whatever_the_shell_says(home: Path, tmp_path: Path) -> None:
     environment = {**os.environ, **SHELL, **OF_PYTHON, "HOME": str(home)}
     environment["CDK_VALIDATION"] = "false"  # 5 s; the checks of the template do it once
