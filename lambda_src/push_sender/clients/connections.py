@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 import time
 import weakref
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead, InvalidURL
-from typing import TYPE_CHECKING, Any, Final, cast
+from http.client import HTTPException, HTTPResponse, IncompleteRead, InvalidURL
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -35,25 +33,17 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from botocore.httpsession import create_urllib3_context
 from botocore.parsers import ResponseParserError
 from urllib3.util import wait_for_read
 
 from push_sender.clients.calls import TooLateError, answered, permit_of_this_thread
+from push_sender.clients.sockets import AddressInfo, Connection, Names, tls_context
 
 ANSWER_BYTES: Final = 4_000_000
 """Where an answer is given up, with its head. The longest real one has 100 results of a few
 kilobytes, or 100 of the table's items."""
 
 _PART_BYTES: Final = 65_536
-
-_AddressInfo = tuple[Any, ...]
-"""One address as ``socket.getaddrinfo`` gives it."""
-
-if TYPE_CHECKING:
-    _Socket = socket.socket
-else:
-    _Socket = object
 
 
 class UntrustedCertificateError(SSLError):
@@ -64,10 +54,6 @@ class UnusableRequestError(HTTPClientError):
     """HTTP cannot carry the address or a header. Nothing was sent."""
 
     fmt = "the address or a header is not what HTTP can carry"
-
-
-class _AnswerTooLargeError(OSError):
-    """More came than an answer may have."""
 
 
 class Connections:
@@ -103,14 +89,14 @@ class Connections:
         read_seconds: float,
         most_kept: int,
         ca_bundle: str | None = None,
-        resolve: Callable[..., Iterable[_AddressInfo]] = socket.getaddrinfo,
+        resolve: Callable[..., Iterable[AddressInfo]] = socket.getaddrinfo,
     ) -> None:
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
         self._most_kept = most_kept
-        self._tls = None if ca_bundle is None else _tls(ca_bundle)
-        self._names = _Names(resolve)
-        self._idle: dict[tuple[str, str], deque[_Connection]] = {}
+        self._tls = None if ca_bundle is None else tls_context(ca_bundle)
+        self._names = Names(resolve)
+        self._idle: dict[tuple[str, str], deque[Connection]] = {}
         weakref.finalize(self, _close, self._idle)
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
@@ -158,7 +144,7 @@ class Connections:
         """Close the connections that are kept."""
         _close(self._idle)
 
-    def _take(self, url: SplitResult) -> _Connection:
+    def _take(self, url: SplitResult) -> Connection:
         """Take a free connection, or make one that is not open yet."""
         idle = self._idle.setdefault((url.scheme, url.netloc), deque())
         with suppress(IndexError):
@@ -167,9 +153,9 @@ class Connections:
                 if not wait_for_read(connection.sock, timeout=0):
                     return connection
                 connection.close()  # by the server: there would be nothing to read otherwise
-        return _Connection(url, self._tls)
+        return Connection(url, self._tls)
 
-    def _connect(self, connection: _Connection, url: str) -> None:
+    def _connect(self, connection: Connection, url: str) -> None:
         until = _until(self._connect_seconds)
         try:
             addresses = self._names.look_up(connection.host, connection.port, until)
@@ -188,7 +174,7 @@ class Connections:
             raise EndpointConnectionError(endpoint_url=url, error=error) from error
 
     def _exchange(
-        self, connection: _Connection, request: AWSPreparedRequest, url: SplitResult
+        self, connection: Connection, request: AWSPreparedRequest, url: SplitResult
     ) -> tuple[AWSResponse, bool]:
         """Send a request and read its answer. Tell whether the connection serves another."""
         target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
@@ -236,205 +222,16 @@ class _Body(bytes):
         yield self
 
 
-class _Bounded(_Socket):
-    """A socket with one time limit for all that is done with it, and a bound for what comes."""
-
-    _until: float
-    _room: int
-
-    def allow(self, until: float, room: int) -> None:
-        """Set when all must have ended, on ``time.monotonic``, and how many bytes may come."""
-        self._until = until
-        self._room = room
-
-    def recv_into(self, *arguments: Any, **options: Any) -> int:
-        self.settimeout(_left(self._until))
-        count = super().recv_into(*arguments, **options)
-        self._room -= count
-        if self._room < 0:
-            raise _AnswerTooLargeError
-        return count
-
-    def send(self, *arguments: Any) -> int:
-        self.settimeout(_left(self._until))
-        return super().send(*arguments)
-
-    def sendall(self, *arguments: Any) -> None:
-        self.settimeout(_left(self._until))
-        super().sendall(*arguments)
-
-
-class _BoundedSocket(_Bounded, socket.socket):
-    """Without TLS."""
-
-
-class _BoundedTlsSocket(_Bounded, ssl.SSLSocket):
-    """With TLS: its ``sendall`` is made of ``send``."""
-
-
-class _Response(HTTPResponse):
-    """An answer, read past the interim ones before it (RFC 9110, 15.2)."""
-
-    def begin(self) -> None:
-        """Read the head of the final answer."""
-        super().begin()
-        while 100 <= self.status < 200:
-            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first head
-            super().begin()
-
-
-class _Connection(HTTPConnection):
-    """A connection to one host, with TLS where its address says https."""
-
-    auto_open = 0  # never again by itself: what was sent must not be sent once more
-    response_class = _Response
-    sock: Any  # one of the two above, once it is open
-
-    def __init__(self, url: SplitResult, tls: ssl.SSLContext | None) -> None:
-        ports = {"http": 80, "https": 443}
-        if url.scheme not in ports:
-            raise ValueError(url.scheme)
-        self.default_port = ports[url.scheme]  # the class says 80
-        super().__init__(url.hostname or "", url.port)
-        self._tls = tls if url.scheme == "https" else None
-        self._unsent: list[bytes] = []
-
-    def send(self, data: Any) -> None:
-        """Keep what http.client hands over in parts: head and body go out together."""
-        self._unsent.append(data)
-
-    def flush(self) -> None:
-        """Send all of it, in one call of the system and one record of TLS."""
-        data = b"".join(self._unsent)
-        self._unsent.clear()
-        self.sock.sendall(data)
-
-    def open(self, addresses: Sequence[_AddressInfo], until: float) -> None:
-        """Connect to the first of some addresses that answers.
-
-        Raises
-        ------
-        OSError
-            As the last of them did; ``TimeoutError`` and ``ssl.SSLError`` are such.
-        """
-        for number, address in enumerate(addresses, 1):
-            share = _left(until) / (len(addresses) - number + 1)
-            try:
-                self.sock = self._opened(address, share, until)
-            except ssl.SSLError:
-                raise
-            except OSError:
-                if number == len(addresses):
-                    raise
-            else:
-                return
-
-    def _opened(self, address: _AddressInfo, seconds: float, until: float) -> _Bounded:
-        family, kind, protocol, _, place = address
-        plain = _BoundedSocket(family, kind, protocol)
-        try:
-            plain.settimeout(seconds)
-            plain.connect(place)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if self._tls is None:
-                return plain
-            plain.settimeout(_left(until))  # for the handshake as a whole
-            wrapped = self._tls.wrap_socket(plain, server_hostname=self.host)
-            return cast("_Bounded", wrapped)  # of the context's class
-        except BaseException:
-            plain.close()
-            raise
-
-
-class _Names:
-    """Looks up the addresses of hosts, which nothing can interrupt.
-
-    Each look-up has a thread of its own, and there is one at a time for a host: calls that
-    find one under way wait for that one, so that threads do not accumulate while it hangs.
-    """
-
-    def __init__(self, resolve: Callable[..., Iterable[_AddressInfo]]) -> None:
-        self._resolve = resolve
-        self._under_way: dict[tuple[str, int], Future[list[_AddressInfo]]] = {}
-        self._lock = threading.Lock()
-
-    def look_up(self, host: str, port: int, until: float) -> Sequence[_AddressInfo]:
-        """Give the addresses of a host.
-
-        Raises
-        ------
-        OSError
-            If there is none; ``TimeoutError`` if it is not known in time.
-        UnicodeError
-            If that is no host's name.
-        """
-        with suppress(OSError, UnicodeError):  # an address needs no look-up
-            return self._addresses(host, port, socket.AI_NUMERICHOST)
-        with self._lock:
-            found = self._under_way.get((host, port))
-            if found is None:
-                found = self._under_way[host, port] = Future()
-                threading.Thread(
-                    target=self._find, args=(host, port, found), name="names", daemon=True
-                ).start()
-        return found.result(_left(until))
-
-    def _find(self, host: str, port: int, found: Future[list[_AddressInfo]]) -> None:
-        try:
-            addresses = self._addresses(host, port, 0)
-        except Exception as error:  # noqa: BLE001  it is raised where it is waited for
-            self._forget(host, port)
-            found.set_exception(error)
-        else:
-            self._forget(host, port)
-            found.set_result(addresses)
-
-    def _forget(self, host: str, port: int) -> None:
-        with self._lock:
-            del self._under_way[host, port]
-
-    def _addresses(self, host: str, port: int, flags: int) -> list[_AddressInfo]:
-        return list(self._resolve(host, port, type=socket.SOCK_STREAM, flags=flags))
-
-
 def _until(seconds: float) -> float:
     """Tell when so many seconds have passed, or when the thread's permit ends before."""
     return min(time.monotonic() + seconds, permit_of_this_thread().deadline)
-
-
-def _left(until: float) -> float:
-    """Give the seconds until a moment.
-
-    Raises
-    ------
-    TimeoutError
-        If it has passed.
-    """
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the time limit of the call has passed")
-    return left
-
-
-def _tls(ca_bundle: str) -> ssl.SSLContext:
-    """Set up TLS as the SDK does."""
-    context: ssl.SSLContext = create_urllib3_context()
-    context.sslsocket_class = _BoundedTlsSocket
-    context.check_hostname = True  # botocore leaves that to urllib3
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_verify_locations(ca_bundle)
-    except OSError as error:  # ssl.SSLError is one, too
-        raise ValueError(f"no certificates can be read from {ca_bundle}: {error}") from error
-    return context
 
 
 def _of_no_use(error: Exception) -> str:
     return f"an answer of no use ({type(error).__name__})"
 
 
-def _close(idle: dict[tuple[str, str], deque[_Connection]]) -> None:
+def _close(idle: dict[tuple[str, str], deque[Connection]]) -> None:
     for connections in idle.values():
         while connections:
             connections.pop().close()
