@@ -19,6 +19,8 @@ from push_sender.validation.check import check
 from push_sender.validation.rules import Warned, warnings
 
 if TYPE_CHECKING:
+    from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
+
     from push_sender.idempotency.claims import Claim, Idempotency
 
 _DUPLICATE = Verdict(Outcome.DUPLICATE)
@@ -142,11 +144,9 @@ class Sender:
 
         advice = warnings(request, audience, contents)
         key = request.idempotency_key or default_key
+        order = Order(planned, audience.recipients, writer, deadline, accepted_at)
         if request.dry_run:  # sends nothing, so it neither takes a key nor asks what it stands for
-            calls = [
-                writer.call(batch.service, map(audience.recipients.__getitem__, batch.positions))
-                for batch in planned
-            ]
+            calls = _calls(order)
             results = [result(recipient, _DRY_RUN, 0, room) for recipient in audience.recipients]
             shown = report(
                 request, application_id, results, advice, calls, key=key, as_text=as_text
@@ -157,7 +157,6 @@ class Sender:
 
         verdicts = dict.fromkeys(audience.repeated, _DUPLICATE)
         attempts: dict[int, int] = {}
-        order = Order(planned, audience.recipients, writer, deadline, accepted_at)
         claim = self._claim(key, request, application_id, order) if key is not None else None
         if claim is None:
             deliveries = self._delivery.deliver(order)
@@ -203,3 +202,12 @@ class Sender:
         return self._idempotency().claim(
             record_id(application_id, key), fingerprint(request, order.recipients), order
         )
+
+
+def _calls(order: Order) -> list[SendMessagesRequestTypeDef]:
+    """Write the calls of an order as they would go out first."""
+    recipients = order.recipients
+    return [
+        order.writer.call(batch.service, map(recipients.__getitem__, batch.positions))
+        for batch in order.batches
+    ]
