@@ -93,7 +93,7 @@ unit: $(call has,all) ## all tests; ARGS="-k name" for some
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(call has,all) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
-	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/test_http_fuzz.py
+	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/deployed/test_http_fuzz.py
 
 soak: $(call has,demo) ## test that nothing is lost and nothing doubled (ARGS="--seed 7")
 	@$(BIN)/python -m soak $(ARGS)
@@ -105,7 +105,7 @@ soak-breaks: $(call has,demo) ## break the function on purpose: the soak must no
 	@$(BIN)/python -m soak.breaks $(ARGS)
 
 snapshot: $(call has,all) ## write the template's snapshot and docs/openapi.json anew, for review
-	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/test_stack_checks.py tests/test_openapi.py -k snapshot
+	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/infra/test_stack_checks.py tests/function/test_openapi.py -k snapshot
 
 docs: $(call has,docs) ## build the documentation site into .build/site
 	@rm -rf .build/pages .build/site && mkdir -p .build/pages

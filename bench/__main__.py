@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import figures, telling
+from bench import figures
+from bench import summary as telling
 from bench.ceiling import Ceiling, measure_ceiling
 from bench.lineup import Lineup, make_lineup
 from bench.packages import BENCH, zipped

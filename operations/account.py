@@ -19,7 +19,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
-from operations.foreign import error_text, members
+from operations.redaction import error_text, members
 
 PERMISSION_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "ForbiddenException", "UnauthorizedOperation"}

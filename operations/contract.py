@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from operations.foreign import items, members, one_line
-from operations.made_up import Device
-from operations.raw import RawAnswer, RawAnswers
+from operations.nonexistent_devices import Device
+from operations.raw_answers import RawAnswer, RawAnswers
+from operations.redaction import items, members, one_line
 
 OUTCOMES: Final = frozenset(
     {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from operations.account import Account, OperationsError, Refusal, call
-from operations.foreign import items, members, one_line
+from operations.redaction import items, members, one_line
 
 OUTPUTS: Final = (
     *("ApplicationId", "FunctionName", "QueueUrl", "QueueArn", "EventBusName", "LogGroupName"),

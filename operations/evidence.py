@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from operations.account import Account
 from operations.deployed import Channels, DeployedStack
-from operations.raw import RawAnswers
+from operations.raw_answers import RawAnswers
 
 Verdict = Literal["as assumed", "otherwise", "not settled", "not asked"]
 

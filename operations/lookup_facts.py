@@ -6,7 +6,7 @@ from typing import Any
 
 from operations.account import Refusal, call
 from operations.evidence import Evidence, FactAnswer, not_asked
-from operations.foreign import items, members
+from operations.redaction import items, members
 
 
 def metrics(evidence: Evidence) -> FactAnswer:

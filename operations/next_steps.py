@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from operations.account import OperationsError
-from operations.foreign import members
+from operations.redaction import members
 
 _TOKEN_HERE: Final = "PASTE-THE-DEVICE-TOKEN-HERE"  # noqa: S105  where one is to go
 _NONE: Final = frozenset({"", "none", "-"})

@@ -7,8 +7,8 @@ from typing import Any
 
 from operations.contract import agree, is_comparable
 from operations.evidence import Evidence, FactAnswer, Verdict, not_asked
-from operations.foreign import members, one_line
-from operations.raw import RawAnswer, ask, read_json
+from operations.raw_answers import RawAnswer, ask, read_json
+from operations.redaction import members, one_line
 
 
 def missing_channel(evidence: Evidence) -> FactAnswer:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from operations.account import Account, OperationsError, Refusal, call
 from operations.deployed import find_stack
-from operations.foreign import items, members, one_line
+from operations.redaction import items, members, one_line
 
 _NEEDED: Final = ("DeadLetterQueueArn", "QueueArn")
 _LOOK_SECONDS: Final = 1.0

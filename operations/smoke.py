@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from operations.account import Account, OperationsError
+from operations.check import DoorAnswer, Visit
 from operations.contract import results_by_service
 from operations.deployed import find_channels, find_stack
-from operations.doors import DOORS
+from operations.entry_points import DOORS
 from operations.evidence import Evidence, FactAnswer
 from operations.facts import FACTS
-from operations.foreign import discreet
-from operations.made_up import devices
-from operations.raw import RawAnswer, ask
+from operations.nonexistent_devices import devices
+from operations.raw_answers import RawAnswer, ask
+from operations.redaction import discreet
 from operations.smoke_page import Page
-from operations.visit import DoorAnswer, Visit
 
 RECORD_VERSION: Final = 1
 

@@ -13,13 +13,13 @@ from rich.text import Text
 
 from operations import contract
 from operations.account import Account
+from operations.check import DoorAnswer
 from operations.deployed import Channels, DeployedStack
-from operations.doors import Door
+from operations.entry_points import Door
 from operations.evidence import FactAnswer
 from operations.facts import Fact
-from operations.foreign import members, one_line
-from operations.raw import RawAnswer, RawAnswers
-from operations.visit import DoorAnswer
+from operations.raw_answers import RawAnswer, RawAnswers
+from operations.redaction import members, one_line
 
 _VERDICT_STYLES = {"as assumed": "green", "otherwise": "bold yellow"}
 _SET_UP = {True: "set up", False: "not set up", None: "set up? nobody tells"}

@@ -66,7 +66,7 @@ def _alone(console: Console, options: argparse.Namespace) -> int:
 
 
 def _whole(console: Console, options: argparse.Namespace) -> int:
-    from sandbox import whole
+    from sandbox import stack_commands as whole
     from sandbox.server import PortTakenError, ended_by_signals
 
     try:

@@ -15,8 +15,8 @@ from typing import NoReturn
 from rich.console import Console
 
 from sandbox import terminal
-from sandbox.push import pages
-from sandbox.push import service as push
+from sandbox.inbox import pages
+from sandbox.pinpoint import service as push
 from sandbox.server import Server
 
 

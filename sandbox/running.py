@@ -19,16 +19,18 @@ from typing import Any, Final
 from infra.bundle import OUT, SOURCE, BundleError, build
 from infra.locks import EVERYTHING, entries
 from infra.wheels import install_wheels, this_machine
-from sandbox import cloudformation, queues, tables
+from sandbox import cloudformation
+from sandbox import sqs as queues
+from sandbox.dynamodb import patches as tables
 from sandbox.functions import service as functions
 from sandbox.functions.dead_letters import dead_letter_sender
 from sandbox.functions.service import LambdaService
 from sandbox.http_apis.front_door import FrontDoor
 from sandbox.http_apis.requests import PREFIX as HTTP_APIS
-from sandbox.permissions.service import Permissions
-from sandbox.permissions.sessions import role_credentials
-from sandbox.push import pages
-from sandbox.push import service as push
+from sandbox.iam.service import Permissions
+from sandbox.iam.sessions import role_credentials
+from sandbox.inbox import pages
+from sandbox.pinpoint import service as push
 from sandbox.server import Server
 from sandbox.stack.account import sandbox_context
 from sandbox.stack.deployment import Deployment, deploy, replace_code

@@ -14,10 +14,10 @@ from typing import Final
 
 from rich.console import Console
 
-from sandbox.push import drawing
-from sandbox.push.inbox import Push, Refusal
-from sandbox.push.listing import NO_DOOR
-from sandbox.push.outcomes import outcome_in_report, outcome_of_refusal
+from sandbox.inbox import cards as drawing
+from sandbox.inbox.listing import NO_DOOR
+from sandbox.pinpoint.outcomes import outcome_in_report, outcome_of_refusal
+from sandbox.pinpoint.pushes import Push, Refusal
 
 HINT: Final = "Each push is one line here. VERBOSE=1 shows the function's whole log."
 

@@ -12,11 +12,11 @@ from typing import Final
 from infra.wheels import BundleError
 from sandbox.environment import isolate
 from soak.callers import UnexpectedError
-from soak.chance import Chance
 from soak.faults import Faults
 from soak.plan import plan
 from soak.run import TimeIsUpError, run
-from soak.telling import Progress, as_json, show
+from soak.seeded_random import Chance
+from soak.summary import Progress, as_json, show
 
 _DESCRIPTION: Final = """\
 Send to many recipients at every door of a sandbox that misbehaves, and find every one of

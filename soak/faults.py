@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from soak.chance import Chance
+from soak.seeded_random import Chance
 
 
 class CallFault(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from soak.chance import Chance
+from soak.seeded_random import Chance
 
 SERVICES: Final = (
     *("GCM", "GCM", "GCM", "APNS", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"),

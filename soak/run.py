@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from infra.bundle import SOURCE
 from soak.callers import Callers, UnexpectedError
+from soak.environment import World, running_world
+from soak.fast_queue import lapsing
 from soak.faults import Faults
-from soak.lapse import lapsing
 from soak.ledger import Ledger
 from soak.plan import Asked
 from soak.verdict import Verdict, judge
-from soak.world import World, running_world
 
 CALLERS: Final = 8
 """Who asks at once."""

@@ -27,15 +27,15 @@ from rich.table import Table
 
 from sandbox.environment import isolate
 from soak.callers import Callers
-from soak.chance import Chance
+from soak.environment import WORKERS, World, running_world
+from soak.fast_queue import lapsing, oldest_seconds
 from soak.faults import Faults
-from soak.lapse import lapsing, oldest_seconds
 from soak.loopback import sockets_of
 from soak.plan import ATTENDED, Asked, plan
 from soak.run import look, settle
-from soak.telling import Progress
+from soak.seeded_random import Chance
+from soak.summary import Progress
 from soak.verdict import Verdict, judge
-from soak.world import WORKERS, World, running_world
 
 RATE: Final = 5.0
 BURST: Final = 10

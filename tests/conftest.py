@@ -23,10 +23,10 @@ import pytest
 
 from sandbox.environment import isolate
 from sandbox.server import Server
-from tests.account import Account, running_account
-from tests.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
-from tests.provider import Provider, running_provider
-from tests.table import Table, dynamodb_client, running_table
+from tests.support.account import Account, running_account
+from tests.support.dynamodb import Table, dynamodb_client, running_table
+from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
+from tests.support.provider import Provider, running_provider
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -39,39 +39,40 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SLOWEST_FIRST = (
-    "test_soak.py",
-    "test_operations.py",
-    "test_commands.py",
-    "test_sandbox_function.py",
-    "test_bundle.py",
-    "test_sandbox_lambda.py",
-    "test_http_fuzz.py",
-    "test_sandbox_up.py",
-    "test_sandbox_queue.py",
-    "test_requeue.py",
-    "test_stack_checks.py",
-    "test_delivery.py",
-    "test_http_entry_point.py",
-    "test_idempotency_faults.py",
-    "test_sandbox_stack.py",
-    "test_sandbox_inbox_page.py",
-    "test_events_out.py",
-    "test_queue_entry_point.py",
-    "test_sandbox_push_service.py",
-    "test_idempotency.py",
-    "test_monitoring.py",
-    "test_deployed_http.py",
+    "proofs/test_soak.py",
+    "commands/test_operations.py",
+    "commands/test_commands.py",
+    "deployed/test_function.py",
+    "infra/test_bundle.py",
+    "sandbox/test_functions.py",
+    "deployed/test_http_fuzz.py",
+    "deployed/test_sandbox_settings.py",
+    "sandbox/test_sqs.py",
+    "function/test_requeue.py",
+    "infra/test_stack_checks.py",
+    "function/test_delivery.py",
+    "function/test_http_entry_point.py",
+    "function/test_idempotency_faults.py",
+    "deployed/test_stack.py",
+    "browser/test_inbox_page.py",
+    "function/test_events.py",
+    "function/test_queue_entry_point.py",
+    "sandbox/test_pinpoint.py",
+    "function/test_idempotency.py",
+    "infra/test_monitoring.py",
+    "deployed/test_http_api.py",
 )
 """The files that begin, so that no worker ends with a long one while the others have nothing."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest files; within a file the order stays."""
-    there = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
+    tests = Path(__file__).parent
+    there = {str(path.relative_to(tests)) for path in tests.rglob("test_*.py")}
     if unknown := [name for name in SLOWEST_FIRST if name not in there]:
         raise pytest.UsageError(f"SLOWEST_FIRST in {__file__} names no file: {unknown}")
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    items.sort(key=lambda item: places.get(str(item.path.relative_to(tests)), len(places)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -80,7 +81,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                seconds[Path(report.location[0]).name] += report.duration
+                seconds[report.location[0]] += report.duration
     terminalreporter.section("slowest files")
     for name, taken in sorted(seconds.items(), key=lambda file: -file[1])[:10]:
         terminalreporter.write_line(f"{taken:6.1f} s  {name}")

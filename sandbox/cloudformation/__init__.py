@@ -11,20 +11,7 @@ from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.models import CloudFormationBackend
 from moto.core.common_models import CloudFormationModel
 
-from sandbox.cloudformation import (
-    databases,
-    event_sources,
-    eventing,
-    function_permissions,
-    functions,
-    http_api_stages,
-    http_apis,
-    identity,
-    messaging,
-    monitoring,
-    pinpoint,
-    template,
-)
+from sandbox.cloudformation import template
 from sandbox.cloudformation.resource import Resource
 from sandbox.cloudformation.stack import (
     SandboxStack,
@@ -32,6 +19,17 @@ from sandbox.cloudformation.stack import (
     delete_stack,
     execute_change_set,
 )
+from sandbox.cloudwatch import resources as monitoring
+from sandbox.dynamodb import resources as databases
+from sandbox.events import resources as eventing
+from sandbox.functions import event_source_resources as event_sources
+from sandbox.functions import permission_resources as function_permissions
+from sandbox.functions import resources as functions
+from sandbox.http_apis import resources as http_apis
+from sandbox.http_apis import stage_resources as http_api_stages
+from sandbox.iam import resources as identity
+from sandbox.pinpoint import resources as pinpoint
+from sandbox.sqs import resources as messaging
 
 RESOURCE_TYPES: dict[str, type[Resource]] = {
     model.type_name: model

@@ -22,14 +22,14 @@ from moto.events.exceptions import ValidationException
 from moto.events.models import EventsBackend, Rule
 from moto.sqs.exceptions import SQSException
 
-from sandbox.doors import EVENTBRIDGE
+from sandbox.entry_points import EVENTBRIDGE
 from sandbox.events.target_input import (
     NoJsonError,
     as_json,
     target_input,
     undefined_variables,
 )
-from sandbox.queues.in_moto import put, queue_of
+from sandbox.sqs.patches import put, queue_of
 
 REQUEST_LIMIT: Final = 1024 * 1024
 """The entries of one PutEvents call, in bytes."""

@@ -15,7 +15,7 @@ from moto.awslambda.utils import make_function_arn
 from moto.sqs.models import Queue
 
 from sandbox.functions.requests import refusal
-from sandbox.queues.in_moto import queue_of
+from sandbox.sqs.patches import queue_of
 
 NEEDED: Final = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 """What Lambda does with a queue in the name of the function's role."""

@@ -25,12 +25,12 @@ from moto.core.base_backend import backend_lock
 from moto.sqs.exceptions import SQSException
 from moto.sqs.models import Message, Queue
 
-from sandbox.doors import QUEUE
+from sandbox.entry_points import QUEUE
 from sandbox.functions import queue_batches
 from sandbox.functions.event_source_mappings import May, found
 from sandbox.functions.requests import REQUEST_LIMIT
-from sandbox.queues import moves
-from sandbox.queues.in_moto import backend_of, door_of, queue_of
+from sandbox.sqs import moves
+from sandbox.sqs.patches import backend_of, door_of, queue_of
 
 if TYPE_CHECKING:
     from sandbox.functions.service import InvocationResult

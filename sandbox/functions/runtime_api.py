@@ -15,7 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from threading import Condition
 
-from sandbox.doors import DIRECT
+from sandbox.entry_points import DIRECT
 from sandbox.loopback import ADDRESS, LoopbackServer, refusal_reason
 
 # "6 MB" to the byte, as Lambda's own error message gives it.
@@ -34,7 +34,7 @@ class Invocation:
     client_context: str | None = None
     """JSON text, in ASCII."""
     door: str = DIRECT
-    """By which it came, in the words of ``sandbox.doors``; the function is not told."""
+    """By which it came, in the words of ``sandbox.entry_points``; the function is not told."""
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from moto.awslambda.models import EventSourceMapping, LambdaFunction, lambda_bac
 from moto.awslambda.utils import make_function_arn
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from sandbox import queues
-from sandbox.doors import ASYNCHRONOUS, DIRECT, came_by
-from sandbox.functions import in_moto
+from sandbox import sqs as queues
+from sandbox.entry_points import ASYNCHRONOUS, DIRECT, came_by
+from sandbox.functions import patches
 from sandbox.functions.event_source_mappings import May
 from sandbox.functions.event_sources import EventSources
 from sandbox.functions.execution_environment import (
@@ -193,7 +193,7 @@ class LambdaService:
         self._logs = FunctionLogs(echo)
         self._closing = Event()
         queues.install()
-        self._undo = in_moto.replace(self, may)
+        self._undo = patches.replace(self, may)
         self._event_sources = EventSources(self._run_batch, may, max_environments)
         self._tidying = Thread(target=self._tidy, daemon=True)
         self._tidying.start()
@@ -271,7 +271,7 @@ class LambdaService:
         trace_id
             The X-Ray header to pass on; left out, a new one.
         door
-            By which the event came, see ``sandbox.doors``.
+            By which the event came, see ``sandbox.entry_points``.
         wait
             Wait for a free place instead of refusing.
 
@@ -450,5 +450,5 @@ def _settings(function: LambdaFunction) -> FunctionSettings:
         timeout=float(function.timeout),
         code_sha256=function.code_sha_256,
         variables={key: str(value) for key, value in function.environment_vars.items()},
-        logging=in_moto.logging_config(function),
+        logging=patches.logging_config(function),
     )

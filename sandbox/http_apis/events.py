@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from sandbox.http_apis.deployed import STAGE, DeployedApi, Route
 from sandbox.http_apis.requests import Request
-from sandbox.permissions.callers import Caller
+from sandbox.iam.callers import Caller
 
 TIME_FORMAT: Final = "%d/%b/%Y:%H:%M:%S +0000"
 

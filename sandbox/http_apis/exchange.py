@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sandbox.http_apis.deployed import DeployedApi
 from sandbox.http_apis.requests import Request
-from sandbox.permissions.callers import Caller
+from sandbox.iam.callers import Caller
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from sandbox.http_apis.requests import PREFIX, request_of
 from sandbox.http_apis.responses import RefusedError, Response, refusal
 from sandbox.http_apis.signatures import SignatureError, signer_of
 from sandbox.http_apis.throttling import Throttle
-from sandbox.permissions.callers import Caller
+from sandbox.iam.callers import Caller
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from moto.awslambda.exceptions import LambdaClientError
 
-from sandbox.doors import HTTP
+from sandbox.entry_points import HTTP
 from sandbox.http_apis.deployed import Route
 from sandbox.http_apis.events import as_json, event_of, trace_id
 from sandbox.http_apis.exchange import Exchange
@@ -23,7 +23,7 @@ from sandbox.http_apis.responses import (
     UnusableAnswerError,
     response_of,
 )
-from sandbox.permissions.function_policies import lets_in
+from sandbox.iam.function_policies import lets_in
 
 PRINCIPAL: Final = "apigateway.amazonaws.com"
 

@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 from botocore.utils import normalize_url_path
 
 from sandbox.http_apis.requests import PREFIX, Request
-from sandbox.permissions.callers import Caller, find_caller
+from sandbox.iam.callers import Caller, find_caller
 
 SERVICE: Final = "execute-api"
 LATE_SECONDS: Final = 300.0

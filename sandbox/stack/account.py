@@ -16,7 +16,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.pinpoint.models import pinpoint_backends
 
 from infra.settings import CredentialKind, Settings, SettingsError
-from sandbox.push.projects import add_project
+from sandbox.pinpoint.projects import add_project
 from sandbox.stack.synthesis import REPOSITORY
 
 REGION: Final = "us-east-1"

@@ -1,0 +1,1 @@
+"""DynamoDB in the sandbox: conditional writes that are one step, and the table's resource type."""

@@ -1,0 +1,206 @@
+"""The check of a role's permissions, in front of everything the sandbox answers.
+
+It is there to find a mistake in a policy, and is no wall: who leaves the signature out,
+or signs with a key that no role has, is the account's administrator, and so is a role that
+may do everything. Policies of the
+resources themselves (a queue's, a bus's) are not read.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from http import HTTPStatus
+from threading import Lock
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from moto.sts.models import AssumedRole
+
+from sandbox.iam.callers import Caller
+from sandbox.iam.policy import allow_everything, refusal_reason
+from sandbox.iam.requests import Home, Wanted, credential_of, is_json, is_xml, wanted_by
+from sandbox.iam.sessions import Rights, rights_of, rights_of_role, session_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_NO_RESOURCE: Final = "*"
+_MOST_CALLS: Final = 10_000
+
+_logger = logging.getLogger(__name__)
+
+
+class Call(NamedTuple):
+    """What a role asked for, and whether it may."""
+
+    role_arn: str
+    action: str
+    resource: str
+    allowed: bool
+
+
+class _Refusal(NamedTuple):
+    status: HTTPStatus
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Permissions:
+    """Lets a role do what its policies allow, and remembers what it asked for.
+
+    Examples
+    --------
+    >>> permissions = Permissions()
+    >>> with Server(guard=permissions.guard) as server:
+    ...     with install(runtime, server.url, credentials=role_credentials):
+    ...         ...
+    ...     {call.action for call in permissions.calls()}
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._calls: Counter[Call] = Counter()
+
+    def calls(self) -> Counter[Call]:
+        """Count the calls of roles that were judged, alike ones together."""
+        with self._lock:
+            return self._calls.copy()
+
+    def forget_calls(self) -> None:
+        """Begin to count anew."""
+        with self._lock:
+            self._calls.clear()
+
+    def allow(self, role_arn: str, action: str, resource: str) -> bool:
+        """Tell whether a role may do what a service does in its name, and count it.
+
+        Parameters
+        ----------
+        role_arn
+            The role; one that is gone may do nothing.
+        action
+            Such as ``sqs:ReceiveMessage``.
+        resource
+            The ARN.
+        """
+        return self._refusal_reason(rights_of_role(role_arn), role_arn, action, resource) is None
+
+    def caller_refusal_reason(self, caller: Caller, action: str, resource: str) -> str | None:
+        """Say why a caller whose signature was verified may not do this; count it if it is a role.
+
+        Parameters
+        ----------
+        caller
+            Whose signature was verified.
+        action
+            Such as ``execute-api:Invoke``.
+        resource
+            The ARN.
+
+        Returns
+        -------
+        str or None
+            The reason in IAM's words; nothing if the caller may.
+        """
+        return self._refusal_reason(caller.rights, caller.role_arn, action, resource)
+
+    def guard(self, application: WSGIApplication) -> WSGIApplication:
+        """Put the check in front of an application."""
+
+        def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            credential = credential_of(environ)
+            session = credential and session_of(credential.access_key_id)
+            if not credential or not session:
+                return application(environ, start_response)
+            rights = rights_of(session)
+            if _are_an_administrators(rights):
+                return application(environ, start_response)
+            home = Home(session.partition, credential.region, session.account_id)
+            wanted = wanted_by(environ, credential.service, home)
+            reason = self._judge(session, rights, wanted)
+            if reason is None:
+                return application(environ, start_response)
+            refusal = _refusal(environ, credential.service, reason)
+            start_response(f"{refusal.status} {refusal.status.phrase}", refusal.headers)
+            return [refusal.body]
+
+        return guarded
+
+    def _refusal_reason(
+        self, rights: Rights, role_arn: str, action: str, resource: str
+    ) -> str | None:
+        if _are_an_administrators(rights):
+            return None
+        reason = _reason(rights, Wanted(action, (resource,), known=True), resource)
+        if role_arn:
+            self._remember(Call(role_arn, action, resource, reason is None))
+        return reason
+
+    def _judge(self, session: AssumedRole, rights: Rights, wanted: Wanted) -> str | None:
+        """Say why a role may not have what it wants; nothing if it may."""
+        first = None
+        for resource in wanted.resources or (_NO_RESOURCE,):
+            reason = _reason(rights, wanted, resource)
+            self._remember(Call(session.role_arn, wanted.action, resource, reason is None))
+            if reason is not None and first is None:
+                first = (
+                    f"User: {session.arn} is not authorized to perform: {wanted.action} "
+                    f"on resource: {resource} {reason}"
+                )
+        return first
+
+    def _remember(self, call: Call) -> None:
+        with self._lock:
+            kept = call in self._calls or len(self._calls) < _MOST_CALLS
+            if kept:
+                self._calls[call] += 1
+        if not kept:
+            _logger.warning("over %d different calls of roles: one was not counted", _MOST_CALLS)
+
+
+def _are_an_administrators(rights: Rights) -> bool:
+    return not rights.other_limit and allow_everything(rights.policies)
+
+
+def _reason(rights: Rights, wanted: Wanted, resource: str) -> str | None:
+    if not wanted.known:
+        return "because the sandbox's check of permissions does not know this call"
+    if not wanted.resources:
+        return "because the sandbox's check cannot tell from the request which resource it is"
+    if rights.other_limit:
+        return f"because the sandbox's check does not understand {rights.other_limit}"
+    return refusal_reason(rights.policies, wanted.action, resource)
+
+
+def _refusal(environ: WSGIEnvironment, service: str, message: str) -> _Refusal:
+    """Refuse in the form of the service, as public records of real answers show it.
+
+    Code and status differ from one to the next: SQS names the code of its older protocol in
+    a header, and SNS has a code of its own.
+    """
+    request_id = str(uuid.uuid4())
+    headers = [("x-amzn-requestid", request_id)]
+    if is_json(environ):
+        headers.append(("Content-Type", "application/x-amz-json-1.0"))
+        status = HTTPStatus.BAD_REQUEST
+        if service == "sqs":
+            headers.append(("x-amzn-query-error", "AccessDenied;Sender"))
+            status = HTTPStatus.FORBIDDEN
+        answer = {"__type": "com.amazon.coral.service#AccessDeniedException", "Message": message}
+        return _Refusal(status, headers, json.dumps(answer).encode())
+    if is_xml(environ, service):
+        headers.append(("Content-Type", "text/xml"))
+        code = "AuthorizationError" if service == "sns" else "AccessDenied"
+        text = (
+            f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>"
+            f"<Message>{html.escape(message, quote=False)}</Message></Error>"
+            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        return _Refusal(HTTPStatus.FORBIDDEN, headers, text.encode())
+    headers.append(("Content-Type", "application/json"))
+    headers.append(("x-amzn-ErrorType", "AccessDeniedException"))
+    return _Refusal(HTTPStatus.FORBIDDEN, headers, json.dumps({"Message": message}).encode())

@@ -1,1 +1,0 @@
-"""Who asks, and what they may: credentials of roles, policies, and a check in front of moto."""

@@ -1,1 +1,0 @@
-"""What the push service lacks in moto: SendMessages, channels, devices that answer, an inbox."""

@@ -1,0 +1,65 @@
+"""The commands that run the whole sandbox, with the stack in it: ``demo`` and ``up``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from rich.console import Console
+
+from infra.settings import SettingsError
+from infra.wheels import BundleError
+from sandbox import demo, terminal
+from sandbox.inbox.pages import PAGE
+from sandbox.pinpoint.service import options
+from sandbox.running import running_sandbox
+from sandbox.stack.account import committed_context
+from sandbox.stack.deployment import DeploymentError
+from sandbox.stack.synthesis import SynthesisError
+
+EXPECTED: Final = (BundleError, DeploymentError, SettingsError, SynthesisError)
+"""What may go wrong without a fault of the sandbox, besides its port: the message is enough."""
+
+
+def demonstrate(console: Console, usual_port: int) -> int:
+    """Push the examples, show their reports, and end; give the exit status."""
+    started = time.monotonic()
+    with running_sandbox(tell=_teller(console)) as sandbox:
+        console.print(f"[dim]· ready after {time.monotonic() - started:.1f} s[/dim]\n")
+        succeeded = demo.show(sandbox.deployment, console)
+    console.print("\nTo go on, keep a sandbox running with [bold]make sandbox[/bold], and here:\n")
+    commands = demo.commands(f"http://127.0.0.1:{usual_port}", sandbox.deployment)
+    console.print(commands, markup=False, soft_wrap=True)
+    return 0 if succeeded else 1
+
+
+def up(console: Console, port: int, context: Mapping[str, Any]) -> NoReturn:
+    """Keep the sandbox running until a signal ends it."""
+    started = time.monotonic()
+    with running_sandbox(
+        port,
+        context={**committed_context(), **context},
+        watch=True,
+        tell=_teller(console),
+        echo=terminal.function_log(console),
+        on_denied=terminal.denials(console),
+    ) as sandbox:
+        deployment = sandbox.deployment
+        console.print(
+            f"\nThe inbox, where each push appears: [bold]{deployment.url}{PAGE}[/bold]\n\n"
+            f"[green]Ready[/green] after {time.monotonic() - started:.1f} s on {deployment.url}."
+            " Ctrl-C ends it and leaves nothing behind.\n\nIn another terminal, here:\n"
+        )
+        console.print(demo.commands(deployment.url, deployment), markup=False, soft_wrap=True)
+        console.print(
+            f"\nA change in lambda_src is deployed as it is saved. {terminal.HINT}\n", markup=False
+        )
+        options.on_arrival = terminal.arrivals(console)
+        while True:
+            signal.pause()
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda step: console.print(f"[dim]· {step}[/dim]")

@@ -1,0 +1,210 @@
+"""The commands of the Makefile with the CDK's own command line, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from infra.wheels import LAMBDA_X86_64
+from sandbox.running import Sandbox, running_sandbox
+from sandbox.stack.account import REGION, client
+
+REPOSITORY = Path(__file__).parents[2]
+STACK = "push-sender-commands"
+ARCHITECTURE = "x86_64" if platform.machine().lower() in ("x86_64", "amd64") else "arm64"
+SETTINGS = f"-c stage=commands -c architecture={ARCHITECTURE} -c fcm_secret=sandbox/fcm"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Make = Callable[..., subprocess.CompletedProcess[str]]
+OF_LAMBDAS_PYTHON = pytest.mark.skipif(
+    f"{sys.version_info[0]}.{sys.version_info[1]}" != LAMBDA_X86_64.python,
+    reason=f"what is deployed needs Python {LAMBDA_X86_64.python}, as Lambda has it",
+)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def run(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Give a function that runs a command as somebody whose AWS is the sandbox."""
+    nowhere = str(tmp_path_factory.mktemp("home") / "none")
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {
+        **others,
+        "AWS_ENDPOINT_URL": sandbox.deployment.url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": nowhere,
+        "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+        "CDK_VALIDATION": "false",  # 5 s a run; the checks of the template do it once
+    }
+
+    def run(*command: str, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def make(run: Run) -> Make:
+    """Give a function that runs a target as somebody whose AWS is the sandbox."""
+    return lambda target, *variables: run("make", "--no-print-directory", target, *variables)
+
+
+@pytest.fixture(scope="module")
+def deployed(make: Make) -> subprocess.CompletedProcess[str]:
+    return make("deploy", f"ARGS={SETTINGS} --require-approval never")
+
+
+def test_deploy_ends_with_what_a_person_needs_next(
+    sandbox: Sandbox, deployed: subprocess.CompletedProcess[str]
+) -> None:
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    (stack,) = client("cloudformation", sandbox.deployment.url).describe_stacks(StackName=STACK)[
+        "Stacks"
+    ]
+
+    end = deployed.stdout.rpartition(f"{STACK} is deployed.")[2]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    assert all(output["OutputValue"] in end for output in stack["Outputs"])
+    assert f"lambda invoke --region {REGION} --function-name {STACK}:live" in end
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_second_deployment_finds_nothing_to_change(make: Make) -> None:
+    changes = make("diff", f"ARGS={SETTINGS}")
+
+    assert changes.returncode == 0, changes.stderr
+    said = changes.stdout + changes.stderr
+    assert "Number of stacks with differences: 0" in said
+    assert "Could not create a change set" not in said
+
+
+@pytest.mark.usefixtures("deployed")
+@OF_LAMBDAS_PYTHON
+def test_the_smoke_test_passes_at_what_was_deployed(make: Make) -> None:
+    smoke = make("smoke", f"STACK={STACK}")
+
+    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+    assert "Every door answered as the contract says." in smoke.stdout
+
+
+@pytest.mark.usefixtures("deployed")
+def test_destroy_removes_the_stack_and_leaves_the_data(make: Make, sandbox: Sandbox) -> None:
+    destroyed = make("destroy", f"ARGS={SETTINGS} --force")
+
+    assert destroyed.returncode == 0, destroyed.stderr
+    url = sandbox.deployment.url
+    stacks = client("cloudformation", url).describe_stacks()["Stacks"]
+    projects = client("pinpoint", url).get_apps()["ApplicationsResponse"]["Item"]
+    assert STACK not in [stack["StackName"] for stack in stacks]
+    assert STACK in [project["Name"] for project in projects]
+
+
+def test_synth_writes_a_template_with_the_settings(make: Make, tmp_path: Path) -> None:
+    made = make("synth", f"ARGS=-c log_retention_days=7 --output {tmp_path}")
+
+    assert made.returncode == 0, made.stderr
+    template = json.loads((tmp_path / "push-sender.template.json").read_text())
+    groups = [
+        resource["Properties"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    ]
+    assert groups == [{"RetentionInDays": 7}] * 2  # the function's, and the HTTP API's
+
+
+def test_a_bad_setting_stops_a_deployment_with_its_fault_alone(make: Make) -> None:
+    refused = make("deploy", "ARGS=-c retain=false")
+
+    assert refused.returncode != 0
+    assert "retain: unknown; did you mean retain_data?" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+# --- A stack of somebody's own, as docs/deploy.md shows it.
+
+
+@pytest.fixture(scope="module")
+def own_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the app's files, with this repository as its submodule."""
+    folder = tmp_path_factory.mktemp("my-app")
+    page = (REPOSITORY / "docs/deploy.md").read_text()
+    section = page.partition("\n## In a stack of your own\n")[2].partition("\n## ")[0]
+    files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", section, re.M | re.S))
+    assert files.keys() == {"app.py", "requirements.txt", "cdk.json"}
+    # All as printed but the processor, which is this machine's.
+    own = f'stage="my-app", architecture="{ARCHITECTURE}"'
+    assert 'stage="my-app"' in files["app.py"]
+    files["app.py"] = files["app.py"].replace('stage="my-app"', own)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / "push-sender").symlink_to(REPOSITORY)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own_stack(run: Run, own_app: Path, sandbox: Sandbox) -> str:
+    secrets = client("secretsmanager", sandbox.deployment.url)
+    secrets.create_secret(Name="my-app/fcm", SecretString='{"private_key": "made up"}')
+
+    cdk = "push-sender/node_modules/.bin/cdk"
+    deployed = run(cdk, "deploy", "--require-approval", "never", folder=own_app)
+
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    return "my-app"
+
+
+def test_the_app_of_the_documents_needs_no_more_than_it_says(own_app: Path) -> None:
+    locked = dict(
+        re.findall(r"^([\w-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.M)
+    )
+    wanted = [Requirement(line) for line in (own_app / "requirements.txt").read_text().splitlines()]
+
+    assert [each.name for each in wanted if locked[each.name] not in each.specifier] == []
+    imported = {
+        name.partition(".")[0]
+        for path in (REPOSITORY / "infra").glob("*.py")
+        for name in re.findall(
+            r"^(?:from|import) ([\w.]+)(?: import| as|$)", path.read_text(), re.M
+        )
+    }
+    others = imported - sys.stdlib_module_names - {"infra"}
+    assert others == {"aws_cdk", "constructs", "pydantic"}
+
+
+@OF_LAMBDAS_PYTHON
+def test_a_push_sender_in_a_stack_of_ones_own_is_smoked_and_redriven(
+    make: Make, own_stack: str
+) -> None:
+    smoke = make("smoke", f"STACK={own_stack}")
+    redrive = make("redrive", f"STACK={own_stack}")
+
+    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+    assert "Every door answered as the contract says." in smoke.stdout
+    assert redrive.returncode == 0, redrive.stdout + redrive.stderr

@@ -1,0 +1,1028 @@
+"""The commands for who has deployed the stack, run as they run them, against the sandbox."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operations import contract, facts
+from operations import raw_answers as raw
+from operations import redaction as foreign
+from operations.__main__ import main
+from operations.account import Account, Refusal
+from operations.check import Visit
+from operations.deployed import Channels, DeployedStack
+from operations.entry_points import DOORS
+from operations.evidence import Evidence, FactAnswer
+from operations.nonexistent_devices import SERVICES, devices
+from operations.raw_answers import RawAnswer
+from sandbox.pinpoint.service import enable_channel
+from sandbox.running import running_sandbox
+from sandbox.stack.account import ACCOUNT_ID, client
+from sandbox.stack.deployment import Deployment
+from tests.support.provider import Provider, Reply, refused
+
+REPOSITORY = Path(__file__).parents[2]
+PROJECT = "project"
+DEVICES = devices(sandbox=False)
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
+NOTHING_COMES = ("--wait", 0.5)
+"""For a function whose log will never have what is waited for."""
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Deployment]:
+    with running_sandbox() as running:
+        yield running.deployment
+
+
+class Commands:
+    """Runs a command as a person does whose environment is this."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def run(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "operations", *map(str, arguments)],
+            cwd=REPOSITORY,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(self._home),
+                "AWS_EC2_METADATA_DISABLED": "true",
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def smoke(
+        self, deployment: Deployment, *arguments: object, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return self.at(deployment, "smoke", "--wait", 60, *arguments, **variables)
+
+    def at(
+        self, deployment: Deployment, *arguments: object, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as somebody whose AWS is this sandbox."""
+        return self.run(
+            *arguments,
+            **{
+                "AWS_ENDPOINT_URL": deployment.url,
+                "AWS_DEFAULT_REGION": "us-east-1",
+                **CREDENTIALS,
+                **variables,
+            },
+        )
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    return Commands(tmp_path)
+
+
+# --- smoke: a stack as it should be
+
+
+def test_a_sound_stack_passes_and_everything_is_shown(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    result = commands.smoke(sandbox)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("Smoke test: pushes to made-up tokens only")
+    assert lines[-1] == "Every door answered as the contract says."
+    assert [line for line in lines if len(line) > 100] == []
+    shown = " ".join(result.stdout.split())
+    for service in SERVICES:
+        assert f"{service} · set up" in shown
+    assert "The registration token is not a valid FCM registration token" in shown
+    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 7
+    for fact in facts.FACTS:
+        assert re.search(
+            rf"{re.escape(f'{fact.sure} {fact.claim}')} (as assumed|otherwise|not \w+) · \S", shown
+        )
+    assert "nothing here tells about AWS" in shown
+
+
+def test_nobody_is_pushed_to_but_who_is_made_up(sandbox: Deployment, commands: Commands) -> None:
+    address = f"{sandbox.url}/sandbox/messages"
+    urllib.request.urlopen(urllib.request.Request(address, method="DELETE"))  # noqa: S310  loopback
+
+    commands.smoke(sandbox)
+
+    with urllib.request.urlopen(address) as answer:  # noqa: S310  loopback
+        messages = json.loads(answer.read())["messages"]
+    assert {(message["service"], message["token"]) for message in messages} == {
+        (service, f"sandbox-bad-token-{service}") for service in SERVICES
+    }
+
+
+def test_the_record_holds_everything_and_no_account(
+    sandbox: Deployment, commands: Commands, tmp_path: Path
+) -> None:
+    file = tmp_path / "smoke.json"
+
+    result = commands.smoke(sandbox, "--json", file)
+
+    assert f"{file}" in result.stdout.replace("\n", "")
+    text = file.read_text()
+    record = json.loads(text)
+    assert record["passed"] is True
+    assert list(record["raw"]) == list(SERVICES)
+    assert record["raw"]["APNS"]["answer"]["Result"]["sandbox-bad-token-APNS"]["StatusCode"] == 410
+    assert record["doors"]["direct"]["answer"]["summary"]["recipients"] == 7
+    assert record["doors"]["asynchronous"]["answer"] == {"StatusCode": 202}
+    http = record["doors"]["HTTP"]["answer"]
+    assert (http["status"], http["content_type"], http["unsigned"]) == (
+        200,
+        "application/json",
+        403,
+    )
+    assert http["body"] == record["doors"]["direct"]["answer"]
+    assert list(record["facts"]) == [fact.name for fact in facts.FACTS]
+    assert ACCOUNT_ID not in text
+
+
+def test_a_record_that_cannot_be_written_is_one_clear_line(
+    sandbox: Deployment, commands: Commands, tmp_path: Path
+) -> None:
+    result = commands.smoke(sandbox, "--json", tmp_path)
+
+    assert result.returncode == 1
+    assert result.stderr == f"{tmp_path} cannot be written: Is a directory\n"
+
+
+def test_a_channel_that_is_not_set_up_is_no_fault_and_answers_a_fact(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    for channel in ("ADM", "APNS", "APNS_SANDBOX"):
+        enable_channel(sandbox.application_id, channel, enabled=False)
+    try:
+        result = commands.smoke(sandbox)
+    finally:
+        for channel in ("ADM", "APNS", "APNS_SANDBOX"):
+            enable_channel(sandbox.application_id, channel)
+
+    assert result.returncode == 0
+    shown = " ".join(result.stdout.split())
+    assert "ADM · not set up" in shown
+    assert "No channel of type ADM is enabled" in shown
+    assert "as assumed · APNS, APNS_SANDBOX, ADM: PERMANENT_FAILURE 400 on the address" in shown
+    assert "not asked · neither APNS nor APNS_SANDBOX is known to be set up" in shown
+
+
+def test_the_region_of_other_sdks_is_understood(sandbox: Deployment, commands: Commands) -> None:
+    result = commands.smoke(sandbox, AWS_DEFAULT_REGION="eu-west-1", AWS_REGION="us-east-1")
+
+    assert "in us-east-1." in result.stdout
+
+
+# --- smoke: a stack that is broken
+
+
+@contextmanager
+def another_function(sandbox: Deployment, handler: str) -> Iterator[None]:
+    """Let the alias point to a version with another handler, written for this."""
+    functions = client("lambda", sandbox.url)
+    name, _, alias = sandbox.function_name.partition(":")
+    before = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("push_sender/handler.py", handler)
+    functions.update_function_code(FunctionName=name, ZipFile=archive.getvalue())
+    version = functions.publish_version(FunctionName=name)["Version"]
+    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+    try:
+        yield
+    finally:
+        functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=before)
+
+
+@pytest.mark.parametrize(
+    ("handler", "told"),
+    [
+        (
+            "def handler(event, context): raise RuntimeError(context.invoked_function_arn)",
+            "the function failed: RuntimeError: arn:aws:lambda:us-east-1:(account):function:",
+        ),
+        ("def handler(event, context): return 'fine'", "it answered no report: fine"),
+        ("def handler(event, context): return event", "application_id is null"),
+    ],
+)
+def test_a_function_that_is_not_ours_fails_and_says_how(
+    sandbox: Deployment, commands: Commands, tmp_path: Path, handler: str, told: str
+) -> None:
+    record = tmp_path / "smoke.json"
+    with another_function(sandbox, handler):
+        result = commands.smoke(sandbox, *NOTHING_COMES, "--json", record)
+
+    assert (result.returncode, result.stderr) == (1, "")
+    assert told in " ".join(result.stdout.split())
+    assert "FAILED: 6 of 7 doors" in result.stdout
+    assert "M Event streams" in result.stdout, "the facts are asked all the same"
+    assert json.loads(record.read_text())["passed"] is False
+    assert ACCOUNT_ID not in record.read_text()
+
+
+def test_a_function_without_permission_differs_from_the_raw_answers(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    name = sandbox.function_name.partition(":")[0]
+    role = client("lambda", sandbox.url).get_function_configuration(FunctionName=name)["Role"]
+    role = role.rpartition("/")[2]
+    iam = client("iam", sandbox.url)
+    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    iam.delete_role_policy(RoleName=role, PolicyName=policy)
+    try:
+        result = commands.smoke(sandbox, *NOTHING_COMES)
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    assert result.returncode == 1
+    assert (
+        "APNS: the service answered PERMANENT_FAILURE 410, the function reports 403, "
+        "misconfigured (AccessDeniedException)"
+    ) in " ".join(result.stdout.split())
+    assert "it answered 502: The push service refuses this service: " in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("FAILED: 4 of 7 doors")
+
+
+def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands: Commands) -> None:
+    functions = client("lambda", sandbox.url)
+    name, _, alias = sandbox.function_name.partition(":")
+    version = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
+    functions.delete_alias(FunctionName=name, Name=alias)
+    try:
+        result = commands.smoke(sandbox, *NOTHING_COMES)
+    finally:
+        functions.create_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+
+    assert result.returncode == 1
+    assert "it cannot be asked: ResourceNotFoundException" in " ".join(result.stdout.split())
+    assert "API Gateway answered 500: Internal Server Error" in result.stdout
+    assert "FAILED: 7 of 7 doors" in result.stdout
+
+
+def test_a_caller_who_may_not_use_http_is_told_what_is_missing(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    iam = client("iam", sandbox.url)
+    iam.create_user(UserName="operator")
+    statements = [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "execute-api:Invoke", "Resource": "*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName="operator", PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+
+    result = commands.smoke(
+        sandbox,
+        AWS_ACCESS_KEY_ID=key["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"],
+    )
+
+    assert result.returncode == 1
+    assert (
+        "API Gateway answered 403: Forbidden; these credentials lack execute-api:Invoke on "
+        "POST /messages"
+    ) in " ".join(result.stdout.split())
+    assert result.stdout.splitlines()[-1] == (
+        "FAILED: 1 of 7 doors are not as the contract says: HTTP."
+    )
+
+
+def test_a_stack_without_http_has_a_door_less_and_no_fault(
+    sandbox: Deployment, commands: Commands, tmp_path: Path
+) -> None:
+    file = tmp_path / "smoke.json"
+    told = {key: {"Value": value} for key, value in sandbox.outputs.items() if key != "ApiUrl"}
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}, "Outputs": told}
+    client("cloudformation", sandbox.url).create_stack(
+        StackName="without-http", TemplateBody=json.dumps(template)
+    )
+
+    result = commands.smoke(sandbox, "--stack", "without-http", "--json", file)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "not there: the stack has no output ApiUrl, as when http_api is false" in result.stdout
+    marks = [line[0] for line in result.stdout.splitlines() if line[:2] in ("✓ ", "✗ ", "- ")]
+    assert sorted(marks) == ["-", *["✓"] * 6]
+    assert json.loads(file.read_text())["doors"]["HTTP"]["faults"] == []
+
+
+# --- smoke: nothing to ask
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "told"),
+    [
+        (["--stack", "nonesuch"], {}, "There is no stack nonesuch in us-east-1."),
+        ([], {"AWS_DEFAULT_REGION": "eu-west-1"}, "There is no stack push-sender in eu-west-1."),
+        ([], {"AWS_ACCESS_KEY_ID": ""}, "NoCredentialsError"),
+        ([], {"AWS_DEFAULT_REGION": ""}, "Set AWS_DEFAULT_REGION"),
+        ([], {"AWS_PROFILE": "nobody"}, "ProfileNotFound"),
+        ([], {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "EndpointConnectionError"),
+        ([], {"AWS_ENDPOINT_URL": "nonsense"}, "The AWS settings cannot be used"),
+        (["--stack", ""], {}, "The stack needs a name"),
+    ],
+)
+def test_what_is_expected_to_go_wrong_is_a_clear_line_and_no_traceback(
+    sandbox: Deployment,
+    commands: Commands,
+    arguments: list[str],
+    variables: dict[str, str],
+    told: str,
+) -> None:
+    result = commands.smoke(sandbox, *arguments, **variables)
+
+    assert result.returncode == 1
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
+    assert len(result.stdout.splitlines()) <= 2, "only what it was about to do"
+
+
+def test_somebody_who_may_not_is_told_so_without_being_named(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    iam, sts = client("iam", sandbox.url), client("sts", sandbox.url)
+    role = iam.create_role(RoleName="intern", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    assumed = sts.assume_role(RoleArn=role, RoleSessionName="ann@example.com")["Credentials"]
+
+    result = commands.smoke(
+        sandbox,
+        AWS_ACCESS_KEY_ID=assumed["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=assumed["SecretAccessKey"],
+        AWS_SESSION_TOKEN=assumed["SessionToken"],
+    )
+
+    assert result.returncode == 1
+    assert "AccessDenied" in result.stderr
+    assert "for this permission" in result.stderr
+    assert "ann@example.com" not in result.stderr + result.stdout
+    assert ACCOUNT_ID not in result.stderr + result.stdout
+
+
+def create_stack(sandbox: Deployment, name: str, outputs: Mapping[str, str]) -> None:
+    """Create a stack of somebody's own with these outputs."""
+    template = {
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
+    client("cloudformation", sandbox.url).create_stack(
+        StackName=name, TemplateBody=json.dumps(template)
+    )
+
+
+def keyed(outputs: Mapping[str, str], sender: str, digest: str = "0A1B2C3D") -> dict[str, str]:
+    """Give outputs the keys that the CDK gives those of a construct."""
+    return {f"{sender}{name}{digest}": value for name, value in outputs.items()}
+
+
+@pytest.mark.parametrize("command", ["smoke", "redrive"])
+def test_a_stack_without_the_outputs_is_told_what_to_add(
+    sandbox: Deployment, commands: Commands, command: str
+) -> None:
+    missing = {
+        "smoke": "ApplicationId and no FunctionName and no EventBusName and no LogGroupName",
+        "redrive": "DeadLetterQueueArn and no QueueArn",
+    }[command]
+    stack = f"other-{command}"
+    create_stack(sandbox, stack, {"QueueUrl": "u", "ApiUrl": "u", "Other": "o"})
+
+    result = commands.at(sandbox, command, "--stack", stack)
+
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert f"The stack {stack} (CREATE_COMPLETE) has no output {missing}.\n" in result.stderr
+    assert "add its outputs, sender.add_outputs()," in result.stderr
+
+
+def test_a_sender_in_a_stack_of_ones_own_is_found_and_one_of_several_is_named(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    gone = {**sandbox.outputs, "DeadLetterQueueArn": "arn:aws:sqs:us-east-1:123456789012:none"}
+    create_stack(sandbox, "mine", {"ApiUrl": "mine", **keyed(sandbox.outputs, "MyPushSender")})
+    several = {**keyed(sandbox.outputs, "Orders"), **keyed(gone, "Returns", "")}
+    create_stack(sandbox, "several", several)
+
+    alone = commands.at(sandbox, "redrive", "--stack", "mine")
+    one = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "Orders")
+    other = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "Returns")
+    none = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "None")
+    unsaid = commands.at(sandbox, "redrive", "--stack", "several")
+
+    assert [alone.returncode, one.returncode] == [0, 0], alone.stderr + one.stderr
+    assert "The dead letters cannot be moved" in other.stderr
+    assert "has no output DeadLetterQueueArn and no QueueArn" in none.stderr
+    assert "Name one: --sender Orders or --sender Returns" in unsaid.stderr
+
+
+def test_a_page_in_place_of_aws_is_told(sandbox: Deployment, commands: Commands) -> None:
+    result = commands.smoke(sandbox, AWS_ENDPOINT_URL=f"{sandbox.url}/sandbox/tokens")
+
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "AWS_ENDPOINT_URL" in result.stderr
+
+
+# --- the contract, as a smoke test sees it
+
+
+def answer_of(device: Any, status: Any = "PERMANENT_FAILURE", code: Any = 410) -> RawAnswer:
+    result = {"DeliveryStatus": status, "StatusCode": code, "StatusMessage": "no"}
+    return RawAnswer(device, body={"Result": {device.token: result}})
+
+
+RAW = {device.service: answer_of(device) for device in DEVICES}
+
+
+def sound_report() -> dict[str, Any]:
+    return {
+        "application_id": PROJECT,
+        "idempotency_key": None,
+        "replayed": False,
+        "dry_run": False,
+        "summary": {"recipients": 7, "invalid_token": 7},
+        "results": [
+            {
+                "token": device.token,
+                "service": device.service,
+                "outcome": "invalid_token",
+                "delivery_status": "PERMANENT_FAILURE",
+                "status_code": 410,
+                "reason": None,
+            }
+            for device in DEVICES
+        ],
+        "warnings": [],
+    }
+
+
+def all_faults(report: Any, raw_answers: Mapping[str, RawAnswer] = RAW) -> list[str]:
+    return [
+        *contract.report_faults(report, DEVICES, PROJECT),
+        *contract.differences(report, raw_answers),
+    ]
+
+
+def test_a_sound_report_has_no_fault() -> None:
+    assert all_faults(sound_report()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"application_id": "another"}, "application_id is another"),
+        ({"replayed": True}, "replayed is true"),
+        ({"dry_run": True}, "dry_run is true"),
+        ({"results": sound_report()["results"][:6]}, "not one for each recipient"),
+        ({"results": sound_report()["results"][::-1]}, "not one for each recipient"),
+        ({"results": None}, "not one for each recipient"),
+        ({"summary": {"recipients": 7, "invalid_token": 6}}, "does not count its results"),
+    ],
+)
+def test_a_report_that_is_not_sound_by_itself_is_told(change: Any, told: str) -> None:
+    assert told in "\n".join(all_faults({**sound_report(), **change}))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"outcome": "vanished"}, "the contract does not know: vanished"),
+        ({"status_code": 400}, "GCM: the service answered PERMANENT_FAILURE 410, the function "),
+        ({"delivery_status": "THROTTLED"}, "reports THROTTLED 410"),
+        ({"outcome": "accepted"}, "PERMANENT_FAILURE 410 is reported as accepted"),
+    ],
+)
+def test_a_result_that_differs_from_the_raw_answer_is_told(change: Any, told: str) -> None:
+    report = sound_report()
+    report["results"][0] |= change
+
+    assert told in "\n".join(all_faults(report))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answer_of(DEVICES[0], "THROTTLED", 429),
+        answer_of(DEVICES[0], "TEMPORARY_FAILURE", 503),
+        RawAnswer(DEVICES[0], refusal=Refusal("AccessDeniedException", "you may not", 403)),
+        RawAnswer(DEVICES[0], refusal=Refusal("TooManyRequestsException", "later", 429)),
+        RawAnswer(DEVICES[0], refusal=Refusal("ReadTimeoutError", "nothing came")),
+    ],
+)
+def test_what_nobody_can_compare_is_no_fault(answer: RawAnswer) -> None:
+    assert all_faults(sound_report(), {**RAW, "GCM": answer}) == []
+
+
+def test_a_refused_call_and_an_address_left_out_are_compared_too() -> None:
+    report = sound_report()
+    report["results"][0] |= {"delivery_status": None, "status_code": 400}
+    report["results"][1] |= {"delivery_status": None, "status_code": None}
+    heard = {
+        **RAW,
+        "GCM": RawAnswer(DEVICES[0], refusal=Refusal("BadRequestException", "no", 400)),
+        "APNS": RawAnswer(DEVICES[1], body={"Result": {}}),
+    }
+
+    assert all_faults(report, heard) == []
+    assert len(all_faults(sound_report(), heard)) == 2
+
+
+# --- the doors
+
+
+class OddAccount(Account):
+    """An account that answers each operation as a test tells it to."""
+
+    def __init__(self, answers: Any, *, in_sandbox: bool = False) -> None:
+        self._answers = answers
+        self.region = "eu-west-1"
+        self.endpoint = "http://127.0.0.1" if in_sandbox else "https://pinpoint.eu-west-1"
+
+    def client(self, service: str) -> Any:
+        return _OddClient(self._answers)
+
+
+class _OddClient:
+    meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
+
+    def __init__(self, answers: Any) -> None:
+        self._answers = answers
+
+    def __getattr__(self, operation: str) -> Any:
+        def operate(**_: Any) -> Any:
+            answer = self._answers(operation)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return operate
+
+
+def error(code: str, status: int) -> ClientError:
+    told: Any = {"Error": {"Code": code, "Message": "because"}}
+    told["ResponseMetadata"] = {"HTTPStatusCode": status}
+    return ClientError(told, "Anything")
+
+
+def ask_door(name: str, payload: Any, *, failed: bool = False, status: int = 200) -> str:
+    """Ask a door of a function that answers this; give all its faults."""
+    answer: dict[str, Any] = {
+        "StatusCode": status,
+        "Payload": io.BytesIO(json.dumps(payload).encode()),
+        **({"FunctionError": "Unhandled"} if failed else {}),
+    }
+    stack = DeployedStack("s", {"ApplicationId": PROJECT, "FunctionName": "f:live"})
+    (door,) = (door for door in DOORS if door.name == name)
+    visit = Visit(OddAccount(lambda _: answer), stack, DEVICES, RAW, 0)
+    return "\n".join(door.ask(visit).faults)
+
+
+def sound_dry_run() -> dict[str, Any]:
+    report = sound_report()
+    for result in report["results"]:
+        result |= {"outcome": "unsent", "reason": "dry_run"}
+    calls = [device.call(PROJECT) for device in DEVICES]
+    summary = {"recipients": 7, "unsent": 7}
+    return {**report, "dry_run": True, "summary": summary, "requests": calls}
+
+
+SOUND_REFUSAL = {
+    "errorType": "InvalidRequest",
+    "errorMessage": "ttl: must be a number\nrecipients[0].service: must be another",
+}
+
+
+def test_a_door_that_answers_as_it_should_has_no_fault() -> None:
+    assert ask_door("direct", sound_report()) == ""
+    assert ask_door("dry run", sound_dry_run()) == ""
+    assert ask_door("bad request", SOUND_REFUSAL, failed=True) == ""
+    assert ask_door("asynchronous", "", status=202) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"requests": []}, "the calls that it shows are not those that the request asks for"),
+        ({"requests": [DEVICES[0].call(PROJECT)] * 7}, "the calls that it shows are not those"),
+        ({"requests": None}, "the calls that it shows are not those"),
+        ({"results": sound_report()["results"]}, "not every outcome is unsent"),
+        ({"dry_run": False}, "dry_run is false"),
+    ],
+)
+def test_a_dry_run_that_is_none_is_told(change: Any, told: str) -> None:
+    assert told in ask_door("dry run", {**sound_dry_run(), **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "failed", "told"),
+    [
+        ({}, False, "carries no function error"),
+        ({"errorType": "RuntimeError"}, True, "the error is RuntimeError, not InvalidRequest"),
+        ({"errorMessage": "ttl: no"}, True, "the fault at recipients[0].service is not named"),
+        ({"errorMessage": "recipients[0].service: no"}, True, "the fault at ttl is not named"),
+        ({"errorMessage": "ttl: no\nrecipients[0].service: PIGEON"}, True, "repeats what the"),
+        ({"errorMessage": f"ttl: no {DEVICES[0].token}"}, True, "repeats what the"),
+        ({"errorMessage": None}, True, "the fault at ttl is not named"),
+    ],
+)
+def test_a_bad_request_that_is_not_refused_well_is_told(
+    change: Any, failed: bool, told: str
+) -> None:
+    assert told in ask_door("bad request", {**SOUND_REFUSAL, **change}, failed=failed)
+
+
+def test_an_event_that_is_not_taken_is_told() -> None:
+    assert ask_door("asynchronous", "", status=200) == "Lambda answered 200"
+
+
+# --- the unsure facts
+
+
+def evidence(
+    answer: Any = None,
+    *,
+    enabled: bool = True,
+    raw_answers: Mapping[str, RawAnswer] = RAW,
+    in_sandbox: bool = False,
+) -> Evidence:
+    return Evidence(
+        account=OddAccount(lambda _: answer, in_sandbox=in_sandbox),
+        stack=DeployedStack("push-sender", {"ApplicationId": PROJECT, "FunctionName": "f:live"}),
+        channels=Channels(dict.fromkeys(SERVICES, enabled)),
+        raw=raw_answers,
+        results=contract.results_by_service(sound_report()),
+    )
+
+
+def look(name: str, known: Evidence) -> FactAnswer:
+    (fact,) = (fact for fact in facts.FACTS if fact.name == name)
+    return fact.look(known)
+
+
+REFUSED = {
+    device.service: RawAnswer(device, refusal=Refusal("BadRequestException", "No channel", 400))
+    for device in DEVICES
+}
+
+
+DENIED = {
+    device.service: RawAnswer(device, refusal=Refusal("AccessDeniedException", "no", 403))
+    for device in DEVICES
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "verdict"),
+    [
+        ("missing-channel", evidence(enabled=False), "otherwise"),
+        ("missing-channel", evidence(enabled=False, raw_answers=REFUSED), "otherwise"),
+        ("missing-channel", evidence(enabled=False, raw_answers=DENIED), "not settled"),
+        ("missing-channel", evidence(), "not asked"),
+        ("providers-words", evidence(), "as assumed"),
+        ("providers-words", evidence(raw_answers=REFUSED), "not settled"),
+        ("providers-words", evidence(enabled=False), "not asked"),
+        ("updated-token", evidence(), "not settled"),
+        ("updated-token", evidence(enabled=False), "not asked"),
+        ("live-activity", evidence(error("BadRequestException", 400)), "as assumed"),
+        ("live-activity", evidence(error("AccessDeniedException", 403)), "not settled"),
+        ("live-activity", evidence({}), "not settled"),
+        ("live-activity", evidence(enabled=False), "not asked"),
+        ("metrics", evidence({"Metrics": [{"MetricName": "Direct"}]}), "as assumed"),
+        ("metrics", evidence({"Metrics": []}), "not settled"),
+        ("metrics", evidence(error("AccessDenied", 403)), "not asked"),
+        (
+            "cloudtrail",
+            evidence({"Events": [{"EventSource": "mobiletargeting.amazonaws.com"}]}),
+            "otherwise",
+        ),
+        ("cloudtrail", evidence({"Events": [{"EventSource": "else"}]}), "not settled"),
+        ("cloudtrail", evidence(error("AccessDeniedException", 400)), "not asked"),
+        ("templates", evidence({"TemplatesResponse": {}}), "otherwise"),
+        ("templates", evidence(error("MethodNotAllowedException", 405)), "as assumed"),
+        ("templates", evidence(error("404", 404), in_sandbox=True), "not asked"),
+        ("templates", evidence(error("InternalServerErrorException", 500)), "not settled"),
+        ("templates", evidence(error("ForbiddenException", 403)), "not asked"),
+        ("event-streams", evidence({"EventStream": {}}), "otherwise"),
+        ("event-streams", evidence(error("NotFoundException", 404)), "not settled"),
+        ("event-streams", evidence(error("GoneException", 410)), "as assumed"),
+    ],
+)
+def test_a_fact_is_judged_by_what_the_account_answers(
+    name: str, known: Evidence, verdict: str
+) -> None:
+    assert look(name, known).verdict == verdict
+
+
+def test_words_that_the_function_did_not_know_are_pointed_out() -> None:
+    report = sound_report()
+    report["results"][0]["outcome"] = "rejected"
+    known = replace(evidence(), results=contract.results_by_service(report))
+
+    verdict, said = look("providers-words", known)
+
+    assert verdict == "otherwise"
+    assert "GCM: “no” IS NEW TO US, taken for rejected" in said
+
+
+def test_a_report_that_differs_settles_nothing_about_the_providers() -> None:
+    report = sound_report()
+    for result in report["results"]:
+        result |= {"delivery_status": None, "status_code": 403}
+    known = replace(evidence(), results=contract.results_by_service(report))
+
+    assert look("providers-words", known).verdict == "not settled"
+
+
+def test_an_updated_token_is_told_and_never_shown() -> None:
+    result = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200, "UpdatedToken": "somebody's"}
+    body = {"Result": {DEVICES[0].token: result}}
+    known = evidence(raw_answers={**RAW, "GCM": RawAnswer(DEVICES[0], body=body)})
+
+    assert look("updated-token", known).verdict == "otherwise"
+    assert "somebody's" not in foreign.one_line(body)
+    assert foreign.discreet(body)["Result"][DEVICES[0].token]["UpdatedToken"] == (
+        "(a token of 10 characters)"
+    )
+
+
+def test_a_fact_that_nobody_tells_channels_for_is_not_asked() -> None:
+    known = replace(evidence(), channels=Channels({}, Refusal("AccessDeniedException", "no", 403)))
+
+    assert look("missing-channel", known) == (
+        "not asked",
+        "nobody tells which there are: AccessDeniedException",
+    )
+
+
+# --- answers that nobody expected
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Result", "results", "Metrics", "Events", "StatusMessage", "summary"])
+            | st.sampled_from([device.token for device in DEVICES])
+            | st.text(max_size=3),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(body=ANY_JSON, report=ANY_JSON, asked=ANY_JSON)
+def test_no_shape_of_an_answer_breaks_anything(body: Any, report: Any, asked: Any) -> None:
+    heard = {device.service: RawAnswer(device, body=body) for device in DEVICES}
+    known = replace(evidence(asked, raw_answers=heard), results=contract.results_by_service(report))
+
+    told = [*all_faults(report, heard), foreign.one_line(body)]
+    told += [fact.look(known).said for fact in facts.FACTS]
+
+    assert [line for line in told if "\n" in line] == []
+    json.dumps(foreign.discreet(body))
+
+
+@pytest.fixture
+def account(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Account:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_PINPOINT", provider.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return Account()
+
+
+@pytest.mark.parametrize("status", [200, 202, 301, 400, 500])
+def test_a_raw_answer_of_any_kind_is_taken_as_it_is(
+    provider: Provider, account: Account, status: int
+) -> None:
+    replies = [
+        b"",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"<html>",
+        b"\xff",
+        b'{"Message": []}',
+        b'{"__type": 4}',
+    ]
+    answers = []
+    for body in replies:
+        provider.answer = lambda _, body=body: Reply(status, body)  # type: ignore[misc]  # bound now
+        answers.append(raw.ask(account, DEVICES[0], PROJECT))
+
+    assert [answer.delivery_status for answer in answers] == [None] * len(replies)
+    assert {answer.refusal is None for answer in answers} == {status < 300}
+    if status == 200:
+        assert answers[1].shown() == []
+
+
+def test_a_member_that_no_model_lists_is_shown(provider: Provider, account: Account) -> None:
+    provider.answer_each(lambda *_: {"DeliveryStatus": "NEW", "Later": [1]})
+
+    assert raw.ask(account, DEVICES[0], PROJECT).shown() == {"DeliveryStatus": "NEW", "Later": [1]}
+
+
+def test_a_refusal_keeps_the_service_s_code_and_words(provider: Provider, account: Account) -> None:
+    provider.answer = lambda _: refused(403, "ForbiddenException", "arn:aws:iam::1:user/ann no")
+
+    answer = raw.ask(account, DEVICES[0], PROJECT)
+
+    assert answer.refusal == Refusal("ForbiddenException", "(the caller) no", 403)
+    assert not contract.is_comparable(answer)
+
+
+def test_a_made_up_token_can_be_asked_for_and_is_no_account() -> None:
+    assert len({device.token for device in DEVICES}) == len(SERVICES)
+    for device in DEVICES:
+        assert re.fullmatch(r"[!-~]{1,2048}", device.token)
+        assert foreign.discreet(device.token) == device.token
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("arn:aws:sts::123456789012:assumed-role/r/ann@example.com is", "(the caller) is"),
+        ("AROAABCDEFGHIJKLMNOPQ:ann@example.com is", "(the caller) is"),
+        ("https://sqs/123456789012/queue", "https://sqs/(account)/queue"),
+        ("key AKIAABCDEFGHIJKLMNOP is", "key (access key) is"),
+        ("1234567890123 and a123456789012", "1234567890123 and a123456789012"),
+        ("a\x1b[31mred\nline", "a?[31mred line"),
+    ],
+)
+def test_what_tells_of_a_person_or_an_account_is_taken_out(text: str, shown: str) -> None:
+    assert foreign.one_line(text) == shown
+
+
+# --- next steps
+
+OUTPUTS = {
+    "ApplicationId": "0123456789abcdef0123456789abcdef",
+    "FunctionName": "push-sender:live",
+    "FunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:push-sender:live",
+    "LogGroupName": "push-sender-log",
+    "DeadLetterQueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
+    "DashboardName": "push-sender",
+    "Channels": "GCM, APNS",
+    "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
+}
+
+
+class NextSteps:
+    """Shows the next steps after a deployment that has written this."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._file = folder / "outputs.json"
+        self._capsys = capsys
+
+    def after(self, written: Any) -> str:
+        self._file.write_text(json.dumps(written))
+        assert main(["next-steps", str(self._file)]) == 0
+        output, errors = self._capsys.readouterr()
+        assert errors == ""
+        return output
+
+    def refused(self, content: bytes) -> str:
+        self._file.write_bytes(content)
+        assert main(["next-steps", str(self._file)]) == 1
+        output, errors = self._capsys.readouterr()
+        assert output == ""
+        return errors.replace(str(self._file), "FILE")
+
+
+@pytest.fixture
+def steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> NextSteps:
+    return NextSteps(tmp_path, capsys)
+
+
+def run_commands(text: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the commands of the first push that were printed, in a folder like the repository."""
+    (folder / ".build").mkdir(exist_ok=True)
+    script = "\n".join(re.findall(r"^(?:cat|\.venv)(?:.*\n)+?(?=\n|\Z)", text, re.M))
+    bash = shutil.which("bash")
+    assert bash
+    return subprocess.run(
+        [bash, "-euc", script],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_next_steps_fit_a_screen_and_name_everything(steps: NextSteps) -> None:
+    text = steps.after({"push-sender": OUTPUTS})
+
+    for name, value in OUTPUTS.items():
+        assert re.search(rf"^  {name} +{re.escape(value)}$", text, re.M)
+    assert "AWS_DEFAULT_REGION=eu-west-1 make smoke STACK=push-sender\n" in text
+    assert "home?region=eu-west-1#dashboards:name=push-sender" in text
+    assert "must first confirm the e-mail" in text
+    assert "misconfigured" not in text
+    assert len(text.splitlines()) <= 45
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("channels", ["GCM", "GCM, APNS", "ADM"])
+def test_the_first_push_goes_out_as_it_is_printed(
+    sandbox: Deployment, steps: NextSteps, tmp_path: Path, channels: str
+) -> None:
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    text = steps.after({"push-sender": {**sandbox.outputs, "Channels": channels}})
+
+    result = run_commands(text, tmp_path, AWS_ENDPOINT_URL=sandbox.url, AWS_PAGER="", **CREDENTIALS)
+
+    assert result.returncode == 0, result.stderr
+    report, _ = json.JSONDecoder().raw_decode(result.stdout)
+    assert report["summary"] == {"recipients": 1, "accepted": 1}
+    assert report["warnings"] == []
+    assert report["results"][0]["service"] == channels.split(", ")[-1]
+    assert ('"format": "fcm_v1"' in text) == ("GCM" in channels)
+
+
+def test_without_a_channel_it_says_how_every_push_will_end(steps: NextSteps) -> None:
+    text = steps.after({"push-sender": {**OUTPUTS, "Channels": "none"}})
+
+    assert "No channel is set up: every push ends misconfigured until one is" in text
+    assert "docs/settings.md" in text
+
+
+def test_outputs_that_are_missing_leave_out_what_needs_them(steps: NextSteps) -> None:
+    text = steps.after({"push-sender": {"FunctionName": "push-sender:live"}})
+
+    assert "aws lambda invoke --function-name push-sender:live" in text
+    assert "\nmake smoke STACK=push-sender\n" in text
+    assert '"service": "GCM"' in text
+    assert '"service": "APNS"' in text
+    for absent in ("dashboard", "misconfigured", "e-mail", "--region"):
+        assert absent not in text
+
+
+@pytest.mark.parametrize("outputs", [{}, None, [], "text", {"Other": "value", "Number": 3}])
+def test_a_stack_that_is_not_ours_is_listed_and_no_more(steps: NextSteps, outputs: Any) -> None:
+    text = steps.after({"other": outputs, "push-sender": OUTPUTS})
+
+    assert "nothing to push with" in text
+    assert "make smoke STACK=other" not in text
+    assert "make smoke STACK=push-sender" in text
+    assert not isinstance(outputs, dict) or all(key in text for key in outputs)
+
+
+def test_hostile_outputs_are_only_text(steps: NextSteps, tmp_path: Path) -> None:
+    hostile = "$(touch pwned); touch pwned '[red]' \x1b[31m\n touch pwned #"
+    outputs = {**dict.fromkeys(OUTPUTS, hostile), "[bold]": hostile, "Channels": "GCM"}
+    aws = tmp_path / ".venv" / "bin" / "aws"
+    aws.parent.mkdir(parents=True)
+    aws.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    aws.chmod(0o755)
+
+    text = steps.after({f"$(shell touch pwned) {hostile}": outputs})
+
+    assert "\x1b" not in text
+    assert "[bold]" in text
+    assert re.search(r"^make smoke$", text, re.M)
+    result = run_commands(text, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[3] == hostile.replace("\x1b", "?").replace("\n", "?")
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"no JSON", b"\xff", b"[" * 100_000])
+def test_a_file_of_something_else_is_one_clear_line(steps: NextSteps, content: bytes) -> None:
+    assert steps.refused(content) == "FILE is not what cdk deploy --outputs-file writes.\n"
+
+
+def test_a_file_that_is_not_there_is_one_clear_line(commands: Commands, tmp_path: Path) -> None:
+    result = commands.run("next-steps", tmp_path / "none.json")
+
+    assert result.returncode == 1
+    assert result.stderr.endswith("none.json cannot be read: No such file or directory\n")

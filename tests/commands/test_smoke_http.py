@@ -1,0 +1,428 @@
+"""The smoke test's HTTP door, asked of servers on loopback that are not what they should be."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from operations.account import Account, HttpAnswer, Refusal
+from operations.check import DoorAnswer, Visit
+from operations.deployed import DeployedStack
+from operations.http_entry_point import http
+from operations.nonexistent_devices import request
+from operations.raw_answers import RawAnswer, RawAnswers
+from operations.redaction import discreet
+from tests.commands.test_operations import ANY_JSON, DEVICES, PROJECT, RAW, sound_report
+from tests.support.provider import Reply
+
+SESSION_TOKEN = "the-session/token+of=somebody"
+CALLER = Credentials("ASIAABCDEFGHIJKLMNOP", "the-secret", SESSION_TOKEN)
+JSON_TYPE = {"Content-Type": "application/json"}
+PROBLEM_TYPE = {"Content-Type": "application/problem+json"}
+
+
+def reply(body: Any, status: int = 200, headers: Mapping[str, str] = JSON_TYPE) -> Reply:
+    return Reply(status, json.dumps(body).encode(), dict(headers))
+
+
+FORBIDDEN = reply({"message": "Forbidden"}, 403)
+
+
+class Asked(NamedTuple):
+    """A request that came."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def is_signed(self) -> bool:
+        return "authorization" in self.headers
+
+
+class Api:
+    """An HTTP API: what it was asked, and how it answers who signs and who does not."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[Asked] = []
+        self.signed: Callable[[Asked], Reply] = lambda _: reply(sound_report())
+        self.unsigned: Callable[[Asked], Reply] = lambda _: FORBIDDEN
+
+    def take(self, asked: Asked) -> Reply:
+        self.asked.append(asked)
+        return self.signed(asked) if asked.is_signed else self.unsigned(asked)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    api = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers["content-length"]))
+            answer = api.take(Asked(self.path, headers, body))
+            if answer.cut_off:
+                return
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    api.url = f"http://127.0.0.1:{server.server_port}/api"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield api
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Account:
+    for name, value in {
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": CALLER.access_key,
+        "AWS_SECRET_ACCESS_KEY": CALLER.secret_key,
+        "AWS_SESSION_TOKEN": SESSION_TOKEN,
+    }.items():
+        monkeypatch.setenv(name, value)
+    return Account()
+
+
+class Visitor:
+    """Asks the door of a stack whose API this is."""
+
+    def __init__(self, account: Account, api: Api) -> None:
+        self._account = account
+        self.api = api
+
+    def ask(self, raw: RawAnswers = RAW, **outputs: str) -> DoorAnswer:
+        told = {"ApplicationId": PROJECT, "FunctionName": "f:live", "ApiUrl": self.api.url}
+        stack = DeployedStack("s", {**told, **outputs})
+        return http(Visit(self._account, stack, DEVICES, raw, 0))
+
+    def faults(self, answer: Reply, raw: RawAnswers = RAW) -> str:
+        self.api.signed = lambda _: answer
+        return "\n".join(self.ask(raw).faults)
+
+
+@pytest.fixture
+def visitor(account: Account, api: Api) -> Visitor:
+    return Visitor(account, api)
+
+
+# --- as it should be
+
+
+def test_a_door_that_answers_as_it_should_has_no_fault(visitor: Visitor) -> None:
+    assert visitor.ask() == DoorAnswer(
+        "a report: 7 invalid_token; unsigned, 403",
+        (),
+        {
+            "status": 200,
+            "content_type": "application/json",
+            "body": sound_report(),
+            "unsigned": 403,
+        },
+    )
+
+
+def test_it_is_asked_once_signed_for_everybody_and_once_unsigned_for_nothing(
+    visitor: Visitor, api: Api
+) -> None:
+    visitor.ask()
+
+    signed, unsigned = api.asked
+    assert (signed.path, unsigned.path) == ("/api/messages", "/api/messages")
+    assert json.loads(signed.body) == request(*DEVICES)
+    assert json.loads(unsigned.body) == request(DEVICES[0], dry_run=True)
+    assert signed.headers["content-type"] == unsigned.headers["content-type"] == "application/json"
+    assert [name for name in unsigned.headers if name.startswith(("x-amz", "auth"))] == []
+
+
+def test_the_signature_is_the_callers_for_execute_api(visitor: Visitor, api: Api) -> None:
+    visitor.ask()
+
+    headers = api.asked[0].headers
+    again = AWSRequest("POST", f"{api.url}/messages", JSON_TYPE, api.asked[0].body)
+    again.context["timestamp"] = headers["x-amz-date"]
+    signer = SigV4Auth(CALLER, "execute-api", "eu-west-1")
+    again.headers["X-Amz-Date"] = headers["x-amz-date"]
+    again.headers["X-Amz-Security-Token"] = headers["x-amz-security-token"]
+    signature = signer.signature(
+        signer.string_to_sign(again, signer.canonical_request(again)), again
+    )
+    assert headers["authorization"].endswith(f"Signature={signature}")
+    assert "/eu-west-1/execute-api/aws4_request," in headers["authorization"]
+
+
+@pytest.mark.parametrize("written", ["application/json; charset=utf-8", "Application/JSON"])
+def test_a_media_type_may_be_written_otherwise(visitor: Visitor, written: str) -> None:
+    assert visitor.faults(reply(sound_report(), headers={"Content-Type": written})) == ""
+
+
+def test_a_stack_without_the_output_has_no_such_door(visitor: Visitor, api: Api) -> None:
+    answer = visitor.ask(ApiUrl="")
+
+    assert (answer.faults, answer.is_there, api.asked) == ((), False, [])
+
+
+# --- answers that are no good report
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (reply({**sound_report(), "replayed": True}), "replayed is true"),
+        (reply({**sound_report(), "results": []}), "not one for each recipient"),
+        (reply({"id": "6f1f", "idempotency_key": "6f1f"}, 202), "answered 202, application/json: "),
+        (reply(sound_report(), headers={}), "its answer is of no media type and not application/"),
+        (reply(sound_report(), headers={"Content-Type": "text/html"}), "its answer is text/html"),
+        (reply(sound_report(), headers=PROBLEM_TYPE), "is application/problem+json and not"),
+        (Reply(body=b"<html>", headers=JSON_TYPE), "no report: a web page in place of an answer"),
+        (Reply(body=b"", headers=JSON_TYPE), "it answered no report: nothing"),
+        (Reply(body=b'{"results": [', headers=JSON_TYPE), 'it answered no report: {"results": ['),
+        (reply([]), "it answered no report: []"),
+        (reply(None), "it answered no report: null"),
+        (Reply(301, b"", {"Location": "/elsewhere"}), "it answered 301, of no media type: nothing"),
+        (Reply(502, b"<html>", {"Content-Type": "text/html"}), "502, text/html: a web page in"),
+        (reply({"message": "Internal Server Error"}, 500), "API Gateway answered 500: Internal Se"),
+        (reply({"message": ["odd"]}, 500), 'API Gateway answered 500: ["odd"]'),
+        (FORBIDDEN, "answered 403: Forbidden; these credentials lack execute-api:Invoke on POST"),
+        (
+            reply({"title": "Not\nhere", "detail": "Nothing was \x1b[31msent"}, 404, PROBLEM_TYPE),
+            "it answered 404: Not here: Nothing was ?[31msent",
+        ),
+        (reply({}, 500, PROBLEM_TYPE), "it answered 500, application/problem+json: {}"),
+        (reply([], 500, PROBLEM_TYPE), "it answered 500, application/problem+json: []"),
+    ],
+)
+def test_an_answer_that_is_no_good_report_is_one_clear_line(
+    visitor: Visitor, answer: Reply, told: str
+) -> None:
+    faults = visitor.faults(answer)
+
+    assert told in faults
+    assert len(faults.splitlines()) == 1
+
+
+def test_a_permission_is_missed_only_where_api_gateway_forbids(visitor: Visitor) -> None:
+    problem = {"title": "The project is not one of this service", "detail": "Nothing was sent"}
+
+    assert "execute-api" not in visitor.faults(reply(problem, 403, PROBLEM_TYPE))
+    assert "execute-api" not in visitor.faults(reply({"message": "Not Found"}, 404))
+
+
+def test_a_report_that_differs_from_the_raw_answers_is_told(visitor: Visitor) -> None:
+    report = sound_report()
+    report["results"][0]["status_code"] = 400
+
+    assert visitor.faults(reply(report)).startswith(
+        "GCM: the service answered PERMANENT_FAILURE 410, "
+        "the function reports PERMANENT_FAILURE 400"
+    )
+
+
+REFUSED = {
+    "type": "urn:push-sender:problem:refused",
+    "title": "The push service refuses this service",
+    "detail": "No push was tried",
+}
+
+
+def refused_by(code: str, status: int | None) -> dict[str, RawAnswer]:
+    refusal = Refusal(code, "because", status)
+    return {device.service: RawAnswer(device, refusal=refusal) for device in DEVICES}
+
+
+def test_a_refusal_is_right_where_every_raw_call_is_refused_too(visitor: Visitor) -> None:
+    visitor.api.signed = lambda _: reply(REFUSED, 502, PROBLEM_TYPE)
+
+    answer = visitor.ask(refused_by("NotFoundException", 404))
+
+    assert answer.faults == ()
+    assert answer.said.startswith("502: the service refuses every call")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        RAW,
+        {**refused_by("NotFoundException", 404), "GCM": RAW["GCM"]},
+        refused_by("AccessDeniedException", 403),
+        refused_by("TooManyRequestsException", 429),
+        refused_by("ReadTimeoutError", None),
+    ],
+)
+def test_a_refusal_is_a_fault_where_the_raw_answers_are_none_for_all(
+    visitor: Visitor, raw: RawAnswers
+) -> None:
+    told = "it answered 502: The push service refuses this service: No push was tried"
+
+    assert visitor.faults(reply(REFUSED, 502, PROBLEM_TYPE), raw) == told
+
+
+def test_another_problem_is_no_refusal(visitor: Visitor) -> None:
+    raw = refused_by("NotFoundException", 404)
+    other = {**REFUSED, "type": "urn:push-sender:problem:throttled"}
+
+    assert visitor.faults(reply(other, 502, PROBLEM_TYPE), raw) != ""
+    assert visitor.faults(reply(REFUSED, 503, PROBLEM_TYPE), raw) != ""
+    assert visitor.faults(reply(REFUSED, 502), raw) != ""
+
+
+# --- who is nobody
+
+
+@pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 404, 500])
+def test_a_route_that_answers_who_is_nobody_otherwise_than_403_is_told(
+    visitor: Visitor, api: Api, status: int
+) -> None:
+    api.unsigned = lambda _: reply(sound_report(), status)
+
+    answer = visitor.ask()
+
+    assert answer.faults == (
+        f"an unsigned request is answered {status}, not 403: no route may be open",
+    )
+    assert answer.said.endswith(f"; unsigned, {status}")
+
+
+def test_nobody_who_gets_no_answer_is_told(visitor: Visitor, api: Api) -> None:
+    api.unsigned = lambda _: Reply(cut_off=True)
+
+    (fault,) = visitor.ask().faults
+
+    assert fault.startswith("it cannot be asked unsigned: ConnectionClosedError: ")
+
+
+# --- no answer at all
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://127.0.0.1:9", "EndpointConnectionError"),
+        ("nonsense", "ValueError"),
+        ("https://[", "ValueError"),
+        ("http://127.0.0.1:port", "ValueError"),
+        ("file:///etc", "ValueError"),
+        ("ftp://127.0.0.1", "HTTPClientError"),
+    ],
+)
+def test_an_address_where_nobody_answers_is_told(visitor: Visitor, url: str, code: str) -> None:
+    answer = visitor.ask(ApiUrl=url)
+
+    assert answer.said == "no answer"
+    assert [fault.split(": ")[1] for fault in answer.faults] == [code]
+
+
+def test_a_connection_that_breaks_off_is_told(visitor: Visitor) -> None:
+    assert visitor.faults(Reply(cut_off=True)).startswith(
+        "it cannot be asked: ConnectionClosedError: "
+    )
+
+
+def test_without_credentials_nothing_is_asked(
+    account: Account, api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    refusal = Account().post(api.url, {})
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "NoCredentialsError"
+    assert api.asked == []
+
+
+def test_it_goes_by_the_proxy_that_boto3_goes_by(
+    visitor: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", api.url)
+
+    assert visitor.ask(ApiUrl="http://api.test").faults == ()
+    assert [asked.path for asked in api.asked] == ["http://api.test/messages"] * 2
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_it_trusts_whom_boto3_trusts(
+    visitor: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "/none.pem")
+
+    (fault,) = visitor.ask(ApiUrl=api.url.replace("http:", "https:")).faults
+
+    assert "No such file" in fault
+
+
+# --- what must not be told
+
+
+@pytest.mark.parametrize("status", [200, 403, 500])
+def test_what_a_request_was_signed_with_is_not_repeated(
+    visitor: Visitor, api: Api, status: int
+) -> None:
+    def echo(asked: Asked) -> Reply:
+        canonical = "\n".join(f"{name}:{value}" for name, value in asked.headers.items())
+        caller = {"userId": "AROAABCDEFGHIJKLMNOPQ:ann@example.com", "accessKey": CALLER.access_key}
+        return reply({"message": canonical, "headers": asked.headers, "caller": caller}, status)
+
+    api.signed = echo
+
+    answer = visitor.ask()
+
+    told = json.dumps([answer.said, answer.faults, discreet(answer.answer)])
+    assert "(signature)" in told
+    signature = api.asked[0].headers["authorization"].rpartition("=")[2]
+    for secret in (CALLER.access_key, CALLER.secret_key, SESSION_TOKEN, signature, "ann@"):
+        assert secret not in told
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(
+    body=ANY_JSON.map(lambda value: json.dumps(value).encode()) | st.binary(),
+    status=st.sampled_from([200, 202, 400, 403, 502]),
+    media_type=st.sampled_from(["application/json", "application/problem+json", "", ";", "a"]),
+)
+def test_no_shape_of_an_answer_breaks_anything(
+    visitor: Visitor, body: bytes, status: int, media_type: str
+) -> None:
+    visitor.api.signed = lambda _: Reply(status, body, {"Content-Type": media_type})
+
+    answer = visitor.ask()
+
+    assert answer.faults != ()
+    assert [line for line in (answer.said, *answer.faults) if "\n" in line] == []
+    json.dumps(discreet(answer.answer))
+
+
+def test_an_answer_is_given_as_it_came(account: Account, api: Api) -> None:
+    api.signed = lambda _: Reply(418, b"\xff", {"Content-Type": "a/b; c=d"})
+
+    assert account.post(f"{api.url}/messages", {}) == HttpAnswer(418, "a/b; c=d", b"\xff")

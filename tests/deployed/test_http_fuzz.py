@@ -1,0 +1,137 @@
+"""Schemathesis against the deployed door: hostile requests, and what the document promises.
+
+Some hundred cases here; ``make fuzz`` takes 5,000 and others each time.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from sandbox.running import running_sandbox
+from sandbox.stack.deployment import Deployment
+from tests.support.signing import SignedBySandbox
+
+CASES = int(os.environ.get("FUZZ_CASES", "300"))
+DOCUMENT: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "docs" / "openapi.json").read_text()
+)
+
+PROMISES = [
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+]
+
+# Where each run of make fuzz looks elsewhere, a test does not.
+hypothesis_settings = settings(
+    max_examples=-(-CASES // 3),
+    deadline=None,
+    database=None,
+    derandomize="FUZZ_CASES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    # A rate that no laptop reaches, so that no answer is API Gateway's 429.
+    with running_sandbox(context={"http_requests_per_second": 10_000}) as running:
+        yield running.deployment
+
+
+def sendable() -> dict[str, Any]:
+    """Narrow the document down to requests of which many can be sent."""
+    narrowed = copy.deepcopy(DOCUMENT)
+    schemas = narrowed["components"]["schemas"]
+    request = schemas["PushRequest"]
+    request["required"] = ["recipients", "message"]
+    request["properties"]["message"] = {"type": "string", "minLength": 1, "maxLength": 100}
+    request["properties"]["recipients"] = {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Recipient"},
+        "minItems": 1,
+        "maxItems": 5,
+    }
+    for name in ("recipient", "application_id", "url", "action", "ttl", "data", "context"):
+        del request["properties"][name]
+    for name in ("raw_content", "context", "substitutions"):
+        del schemas["Recipient"]["properties"][name]
+    for service in ("gcm", "apns", "baidu", "adm"):
+        del request["properties"][service]
+    return narrowed
+
+
+@pytest.mark.parametrize(
+    ("document", "mode"),
+    [
+        (DOCUMENT, GenerationMode.POSITIVE),
+        (DOCUMENT, GenerationMode.NEGATIVE),
+        (sendable(), GenerationMode.POSITIVE),
+    ],
+    ids=["what the document allows", "what it does not allow", "what can be sent"],
+)
+def test_the_door_keeps_what_its_document_promises(
+    deployment: Deployment,
+    document: dict[str, Any],
+    mode: GenerationMode,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.generation.update(with_security_parameters=False)
+    operation = schema["/messages"]["POST"]
+    statuses: Counter[int] = Counter()
+    session = requests.Session()
+
+    @hypothesis_settings
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: schemathesis.Case[Any]) -> None:
+        calls = service_calls(deployment)
+        response = case.call(
+            deployment.outputs["ApiUrl"], session=session, auth=SignedBySandbox(), timeout=60
+        )
+        statuses[response.status_code] += 1
+        if statuses.total() % 250 == 0:
+            with capsys.disabled():
+                told = f"\n  {statuses.total():,} of {CASES // 3:,}: {dict(statuses)}"
+                sys.stderr.write(told)
+        assert response.status_code < 500, response.text
+        checks = [negative_data_rejection] if mode is GenerationMode.NEGATIVE else []
+        case.validate_response(response, checks=[*PROMISES, *checks])
+        if response.status_code not in (200, 202):
+            assert service_calls(deployment) == calls, "an invalid request was sent"
+
+    ask()
+
+    assert statuses.total() >= CASES // 3
+    if document is not DOCUMENT:
+        assert statuses[200] > statuses.total() // 4, "too little was sent to tell anything"
+
+
+def service_calls(deployment: Deployment) -> dict[str, int]:
+    """Count the SendMessages calls so far, by their status."""
+    with urllib.request.urlopen(f"{deployment.url}/sandbox/messages?limit=0") as answer:  # noqa: S310  loopback
+        counted: dict[str, int] = json.loads(answer.read())["calls"]
+    return counted

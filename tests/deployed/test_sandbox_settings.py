@@ -1,0 +1,115 @@
+"""Sandboxes of their own: other settings, a changed source, a bad setting.
+
+Apart from the others, because moto's state is the process's: one sandbox at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from itertools import takewhile
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from infra.bundle import SOURCE
+from sandbox.running import running_sandbox
+from tests.support.deployed_function import invoke, push, within
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_a_channel_that_is_not_configured_answers_as_the_real_api_does() -> None:
+    with running_sandbox(context={"fcm_secret": "my/fcm"}) as sandbox:
+        configured = push(sandbox.deployment, "GCM")
+        missing = push(sandbox.deployment, "APNS")
+
+    assert configured["outcome"] == "accepted"
+    assert missing["outcome"] == "misconfigured"
+    assert missing["status_message"].startswith("No channel of type APNS is enabled")
+
+
+def test_an_existing_project_is_sent_through_and_the_extra_ones_too() -> None:
+    existing, extra = "1" * 32, "2" * 32
+    context = {"application_id": existing, "extra_application_ids": extra}
+
+    with running_sandbox(context=context) as sandbox:
+        deployment = sandbox.deployment
+        recipient = {"token": "any-device", "service": "ADM"}
+        reports = [
+            invoke(deployment, {"recipient": recipient, "message": "m", **project})
+            for project in ({}, {"application_id": extra})
+        ]
+
+    assert deployment.application_id == existing
+    assert [report["application_id"] for report in reports] == [existing, extra]
+    assert all(report["summary"]["accepted"] == 1 for report in reports)
+
+
+def test_a_changed_source_is_deployed_while_the_sandbox_runs(tmp_path: Path) -> None:
+    source = tmp_path / "lambda_src"
+    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    report = source / "push_sender" / "report.py"
+    said: list[str] = []
+
+    with running_sandbox(source=source, watch=True, tell=said.append) as sandbox:
+        assert push(sandbox.deployment)["outcome"] == "accepted"
+
+        report.write_text(f"{report.read_text()}\nraise RuntimeError('a change')\n")
+        assert within(60, lambda: "the change in lambda_src is deployed" in said)
+        assert invoke(sandbox.deployment, {})["errorMessage"] == "a change"
+
+        report.write_text("def broken(:\n")
+        assert within(60, lambda: "push_sender/report.py, line 1," in said[-1])
+        assert invoke(sandbox.deployment, {})["errorMessage"] == "a change"
+
+    assert said[-1].startswith("the change is not deployed")
+
+
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [
+        ("retain=false", "retain: unknown; did you mean retain_data?"),
+        ("memory_mb=lots", "memory_mb: must be a whole number"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_message(setting: str, fault: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "sandbox", "up", "--port", "0", "-c", setting],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert fault in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_inbox_is_named_first_and_its_buttons_send_through_the_stacks_project() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "up", "--port", "0"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            before = "".join(takewhile(lambda line: "Ready" not in line, process.stdout))
+            (page,) = re.findall(r"http://\S+", before)
+            assert page.endswith("/sandbox/")
+            body = json.dumps({"token": "sandbox-accepted", "service": "GCM"}).encode()
+            asked = Request(f"{page}send", body, {"Content-Type": "application/json"})  # noqa: S310  loopback
+            with urlopen(asked) as answer:  # noqa: S310  loopback
+                result = json.load(answer)["answer"]["Result"]["sandbox-accepted"]
+        finally:
+            process.kill()
+
+    assert result["DeliveryStatus"] == "SUCCESSFUL"

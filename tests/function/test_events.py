@@ -1,0 +1,468 @@
+"""Events out: every one as its schema says, within the bus's limits, and never a push again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # its stubs are not among the requirements
+import pytest
+
+from push_sender.clients.retries import client
+from push_sender.follow_up.events import Event, EventBus
+from push_sender.request import errors as faults
+from tests.support.account import Account, running_service
+from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.provider import Json, Provider, accepted
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples" / "events"
+SCHEMAS = {
+    schema["title"]: schema
+    for path in sorted((REPOSITORY / "docs" / "events").glob("*.json"))
+    for schema in [json.loads(path.read_text())]
+}
+
+THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
+
+
+def failed(reason: str, code: int = 400) -> Json:
+    return {
+        "DeliveryStatus": "PERMANENT_FAILURE",
+        "StatusCode": code,
+        "StatusMessage": json.dumps({"pushProviderError": reason}),
+    }
+
+
+ANSWERS: Json = {
+    "dead": failed("Unregistered", 410),
+    "invalid": failed("BadDeviceToken"),
+    "moved": {**accepted("moved"), "UpdatedToken": "new-place"},
+    "rejected": failed("PayloadTooLarge", 413),
+    "unknown": {"DeliveryStatus": "UNKNOWN_FAILURE", "StatusCode": 500, "StatusMessage": "?"},
+    "throttled": THROTTLED,
+    "opted-out": {"DeliveryStatus": "OPT_OUT", "StatusCode": 200, "StatusMessage": "out"},
+    "wrong": failed("InvalidProviderToken", 403),
+}
+
+
+def example(name: str) -> Any:
+    return json.loads((EXAMPLES / f"{name}.json").read_text())
+
+
+def to(*tokens: str, **more: Any) -> Json:
+    return {
+        "recipients": [{"token": token, "service": "APNS"} for token in tokens],
+        "message": "m",
+        **more,
+    }
+
+
+@pytest.fixture
+def answering(provider: Provider) -> Provider:
+    """Have the provider answer for some tokens as their names say."""
+    provider.answer_each(lambda token, _: ANSWERS.get(token) or accepted(token))
+    return provider
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+def test_the_schemas_are_schemas(schema: Json) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_outcome_is_told_in_its_event_and_every_event_is_as_its_schema_says(
+    account: Account, work_off: WorkOff, answering: Provider
+) -> None:
+    message_id = account.send(to("fine", "fine", *ANSWERS))
+    account.send("no request")
+    account.send_again(to("late", ttl=5), accepted_at=1_700_000_000_000)
+    account.send(to("throttled", ttl=0))
+    account.send(to("dry", dry_run=True))
+
+    work_off()
+
+    events = account.events_told()
+    for event in events:
+        jsonschema.validate(event, SCHEMAS[event["detail-type"]])
+    assert {event["detail-type"] for event in events} == set(SCHEMAS)
+    of_first = [event["detail"] for event in events if event["detail"]["request_id"] == message_id]
+    told = {
+        detail.get("change") or detail.get("failure"): [
+            one["token"] for one in detail.get("tokens") or detail["recipients"]
+        ]
+        for detail in of_first
+        if "summary" not in detail
+    }
+    assert told == {
+        "dead_token": ["dead"],
+        "invalid_token": ["invalid"],
+        "replacement_token": ["moved"],
+        "rejected": ["rejected"],
+        "unknown": ["unknown"],
+    }
+    (replaced,) = (one for one in of_first if one.get("change") == "replacement_token")
+    assert replaced["tokens"][0]["replacement_token"] == "new-place"
+    (report,) = (one for one in of_first if "summary" in one)
+    assert report["summary"] == {
+        "recipients": 10,
+        "accepted": 2,
+        "dead_token": 1,
+        "invalid_token": 1,
+        "misconfigured": 1,
+        "rejected": 1,
+        "opted_out": 1,
+        "duplicate": 1,
+        "unknown": 1,
+        "requeued": 1,
+    }
+    others = {event["detail"].get("failure") for event in events} - {None, *told}
+    assert others == {"invalid_request", "expired", "transient"}
+
+
+def test_a_schema_refuses_what_is_not_told(
+    account: Account, work_off: WorkOff, answering: Provider
+) -> None:
+    account.send(to("dead"))
+    work_off()
+    (event,) = account.events_told("Push Token Update")
+    wrong = [
+        {**event["detail"], "message": "m"},
+        {**event["detail"], "version": 2},
+        {**event["detail"], "tokens": []},
+        {**event["detail"], "change": "replacement_token"},
+    ]
+
+    for detail in wrong:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**event, "detail": detail}, SCHEMAS["Push Token Update"])
+
+
+def test_a_report_tells_no_token(account: Account, work_off: WorkOff, answering: Provider) -> None:
+    account.send(to("KaNaRy", "dead"))
+
+    work_off()
+
+    (report,) = account.events_told("Push Report")
+    assert "KaNaRy" not in json.dumps(report)
+
+
+def test_a_long_list_is_spread_over_events_and_calls_within_the_limits(
+    push: Push, answering: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = [f"{n:04}{'t' * 1_900}" for n in range(2_000)]
+    answering.answer_each(lambda _token, _: failed("Unregistered", 410))
+    with running_service(
+        lambda _, body: (200, {"Entries": [{"EventId": "e"}] * len(body["Entries"])})
+    ) as bus:
+        monkeypatch.setenv("EVENT_BUS_NAME", "default")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
+
+        push({"id": "e", "detail-type": "x", "source": "shop", "detail": to(*tokens)})
+
+    told: list[str] = []
+    for call in bus.calls:
+        assert len(call["Entries"]) <= 10
+        assert len(json.dumps(call).encode()) < 1_000_000
+        for entry in call["Entries"]:
+            assert len(entry["Detail"].encode()) < 256_000
+            told.extend(one["token"] for one in json.loads(entry["Detail"]).get("tokens", []))
+    assert told == tokens
+    assert len(bus.calls) > 4
+
+
+def test_many_small_events_go_out_ten_a_call(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(_operation: str, body: Json) -> tuple[int, Json]:
+        return 200, {"Entries": [{"EventId": "e"}] * len(body["Entries"])}
+
+    with running_service(take) as bus:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
+        events = [Event("Push Report", {"number": number}) for number in range(25)]
+
+        unput = EventBus(client("events", "us-east-1"), "bus").put(
+            events, last_start=time.monotonic() + 5
+        )
+
+    assert unput == []
+    assert [len(call["Entries"]) for call in bus.calls] == [10, 10, 5]
+    assert {entry["EventBusName"] for call in bus.calls for entry in call["Entries"]} == {"bus"}
+
+
+def test_entries_that_the_bus_refuses_are_put_again_and_only_they(
+    account: Account, work_off: WorkOff, answering: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_the_first_time(_operation: str, body: Json) -> tuple[int, Json]:
+        refused = {"ErrorCode": "InternalFailure", "ErrorMessage": "later"}
+        entries = [
+            refused if len(bus.calls) == 1 and at == 1 else {"EventId": "e"}
+            for at in range(len(body["Entries"]))
+        ]
+        return 200, {"FailedEntryCount": 1, "Entries": entries}
+
+    account.send(to("dead", "invalid"))
+    with running_service(refuse_the_first_time) as bus:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
+
+        assert work_off() == {"batchItemFailures": []}
+
+    first, second = (call["Entries"] for call in bus.calls)
+    assert len(first) == 3
+    assert second == [first[1]]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "code"),
+    [
+        (500, {"__type": "InternalException", "message": "KaNaRy"}, "InternalException"),
+        (400, {"__type": "AccessDeniedException", "message": "KaNaRy"}, "AccessDeniedException"),
+        (
+            200,
+            {
+                "FailedEntryCount": 2,
+                "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "KaNaRy"}] * 2,
+            },
+            "ThrottlingException",
+        ),
+    ],
+    ids=["fails", "forbids", "refuses each entry"],
+)
+def test_a_bus_that_refuses_costs_the_events_and_no_push_is_sent_again(
+    account: Account,
+    work_off: WorkOff,
+    answering: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    answer: Json,
+    code: str,
+) -> None:
+    account.send(to("dead"))
+    with running_service(lambda _operation, _body: (status, answer)) as bus:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
+
+        assert work_off() == {"batchItemFailures": []}
+
+    assert 1 <= len(bus.calls) <= 4
+    assert answering.tokens == ["dead"]
+    printed = capsys.readouterr().out
+    assert "KaNaRy" not in printed
+    (line,) = (line for line in log_lines(printed) if line["message"] == "events not sent")
+    assert (line["events"], line["code"]) == (2, code)
+    (metrics,) = (line for line in metric_lines(printed) if "EventsNotSent" in line)
+    assert metrics["EventsNotSent"] == [2]
+
+
+def test_what_there_is_no_time_to_tell_is_told_when_the_message_comes_back_and_nothing_is_sent(
+    account: Account,
+    push: Push,
+    answering: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    account.send(to("dead", "fine"))
+    event = account.receive()
+
+    def slowly_refuse(_operation: str, _body: Json) -> tuple[int, Json]:
+        time.sleep(1.9)  # which is all the time that there is
+        return 500, {}
+
+    with running_service(slowly_refuse) as bus, monkeypatch.context() as slow:
+        slow.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
+        first = push(event, 3)
+    sent = list(answering.tokens)
+    printed = capsys.readouterr().out
+    again = push(event)
+
+    (record,) = event["Records"]
+    assert first == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+    (line,) = (line for line in log_lines(printed) if line["message"].startswith("message ret"))
+    assert line["error"] == "BusUnavailable"
+    assert "EventsNotSent" not in printed
+    assert again == {"batchItemFailures": []}
+    assert answering.tokens == sent == ["dead", "fine"]
+    (update,) = account.events_told("Push Token Update")
+    assert [told["token"] for told in update["detail"]["tokens"]] == ["dead"]
+
+
+def test_the_example_entry_comes_through_the_bus_to_the_queue_and_is_sent(
+    account: Account, work_off: WorkOff, answering: Provider
+) -> None:
+    account.events.put_rule(
+        Name="requests",
+        EventPattern=json.dumps({"detail-type": ["Push Notification Requested"]}),
+    )
+    account.events.put_targets(
+        Rule="requests", Targets=[{"Id": "queue", "Arn": account.arn(account.queue)}]
+    )
+
+    account.events.put_events(Entries=example("put-events"))
+    work_off()
+
+    sent = {one["token"] for one in json.loads(example("put-events")[0]["Detail"])["recipients"]}
+    assert set(answering.tokens) == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("rule-for-dead-tokens", "dead"),
+        ("rule-for-failed-pushes", "rejected"),
+        ("rule-for-reports", "fine"),
+    ],
+)
+def test_each_example_rule_lets_through_its_event_and_no_other(
+    account: Account, work_off: WorkOff, answering: Provider, name: str, token: str
+) -> None:
+    pattern = example(name)
+    account.events.remove_targets(Rule="told", Ids=["told"])
+    account.events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    account.events.put_targets(
+        Rule=name, Targets=[{"Id": "told", "Arn": account.arn(account.told)}]
+    )
+    account.send(to(token, "invalid"))
+
+    work_off()
+
+    (event,) = account.events_told()
+    assert [event["detail-type"]] == pattern["detail-type"]
+
+
+def test_the_example_for_the_scheduler_is_sent_by_the_direct_door_once_an_execution(
+    account: Account, push: Push, answering: Provider
+) -> None:
+    target = example("scheduler")["Target"]
+    written = target["Input"].replace("<aws.scheduler.execution-id>", "d32c5e0a1b2c3d4e")
+
+    first, again = push(json.loads(written)), push(json.loads(written))
+
+    assert first["summary"] == {"recipients": 1, "accepted": 1}
+    assert (again["replayed"], len(answering.calls)) == (True, 1)
+    assert first["warnings"] == []
+
+
+def test_the_example_for_step_functions_is_sent_by_the_direct_door(
+    account: Account, push: Push, answering: Provider
+) -> None:
+    machine = example("step-functions")
+    state = machine["States"][machine["StartAt"]]
+    given = {**to("a", "dead"), "idempotency_key": "execution/push"}
+    payload = {
+        name.removesuffix(".$"): given[name.removesuffix(".$")] if name.endswith(".$") else value
+        for name, value in state["Parameters"]["Payload"].items()
+    }
+
+    report = push(payload)
+
+    assert report["summary"] == {"recipients": 2, "accepted": 1, "dead_token": 1}
+    assert state["ResultSelector"] == {"summary.$": "$.Payload.summary"}
+    named = [error for rule in (*state["Retry"], *state["Catch"]) for error in rule["ErrorEquals"]]
+    ours = [error for error in named if not error.startswith("Lambda.")]
+    assert len(ours) == 4
+    assert all(hasattr(faults, error) for error in ours)
+
+
+def own_events(account: Account, work_off: WorkOff) -> list[Json]:
+    """Have the function send every kind of event, and take them off the bus."""
+    account.send(to("fine", *ANSWERS))
+    account.send("no request")
+    work_off()
+    return account.events_told()
+
+
+def _in_sns(event: Json) -> Json:
+    return {"Type": "Notification", "Message": json.dumps(event)}
+
+
+CARRIERS: dict[str, Callable[[Json], Any]] = {
+    "as it was": lambda event: event,
+    "its detail alone": lambda event: event["detail"],
+    "another source": lambda event: {**event, "source": "forwarder"},
+    "in another event": lambda event: {
+        "detail-type": "Push Notification Requested",
+        "source": "forwarder",
+        "id": "e",
+        "detail": event["detail"],
+    },
+    "whole in another event": lambda event: {"detail-type": "x", "detail": event},
+    "by SNS": _in_sns,
+    "its detail by SNS": lambda event: _in_sns(event["detail"]),
+    "as a CloudEvent": lambda event: {"specversion": "1.0", "id": "e", "data": event["detail"]},
+    "in a list": lambda event: {"Records": [{"body": json.dumps(event)}]},
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS.keys())
+def test_an_event_of_our_own_ends_after_one_step_whatever_carries_it(
+    account: Account,
+    work_off: WorkOff,
+    answering: Provider,
+    capsys: pytest.CaptureFixture[str],
+    carrier: Callable[[Json], Any],
+) -> None:
+    events = own_events(account, work_off)
+    assert {event["detail-type"] for event in events} == set(SCHEMAS)
+    assert len(events) <= 10, "more than one invocation takes"
+    calls, dead = len(answering.calls), len(account.dead())
+    capsys.readouterr()
+    for event in events:
+        account.send(carrier(event))
+
+    assert work_off() == {"batchItemFailures": []}
+
+    assert account.events_told() == []
+    assert (len(answering.calls), len(account.dead())) == (calls, dead)
+    printed = capsys.readouterr().out
+    passed_over = [line["OwnEventsPassedOver"] for line in metric_lines(printed)]
+    assert sum(map(sum, passed_over)) == len(events)
+    lines = [line for line in log_lines(printed) if line["message"] == "own event passed over"]
+    assert len(lines) == len(events)
+
+
+@pytest.mark.parametrize("carrier", ["as it was", "its detail alone", "another source"])
+def test_a_rule_that_hands_an_event_of_our_own_to_the_function_itself_ends_there(
+    account: Account, push: Push, work_off: WorkOff, answering: Provider, carrier: str
+) -> None:
+    events = own_events(account, work_off)
+    dead = len(account.dead())
+
+    for event in events:
+        assert push(CARRIERS[carrier](event)) is None
+
+    assert account.events_told() == []
+    assert len(account.dead()) == dead
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"version": 1, "request_id": "r", "message": "m"},
+        {"message": "m", "data": {"event": '{"version": 1, "request_id": "r", "failure": "f"}'}},
+        {"detail-type": "Push Report", "detail": {"message": "m"}},
+        {"summary": {}},
+    ],
+)
+def test_a_request_is_never_taken_for_an_event_of_our_own(
+    account: Account, work_off: WorkOff, answering: Provider, request_: Json
+) -> None:
+    account.send(request_)
+
+    work_off()
+
+    (letter,) = account.dead()
+    assert letter["attributes"]["reason"] == "invalid"
+    (told,) = account.events_told()
+    assert told["detail"]["failure"] == "invalid_request"
+
+
+def test_a_request_that_pushes_the_text_of_an_event_is_sent(
+    account: Account, work_off: WorkOff, answering: Provider
+) -> None:
+    event = own_events(account, work_off)[0]
+    calls = len(answering.calls)
+
+    account.send(to("fine", data={"event": json.dumps(event), "detail": "{"}, silent=True))
+    work_off()
+
+    assert len(answering.calls) == calls + 1

@@ -1,0 +1,132 @@
+"""What a key's records hold: fingerprints that last, and outcomes in a few bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from push_sender.idempotency.fingerprint import fingerprint, record_id
+from push_sender.idempotency.records import UnknownFormatError, pack, unpack
+from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Verdict
+from push_sender.validation.check import check
+from tests.support.provider import Json
+
+EVERYTHING: Json = {
+    "recipients": [
+        {"token": "g", "service": "FCM", "title": "é", "substitutions": {"n": "Ann"}},
+        {"token": "a", "service": "APNS", "context": {"k": "v", "c": "d"}},
+        {"token": "b", "service": "ADM", "raw_content": {"y": 1, "x": [1.5, None]}},
+    ],
+    "title": "t",
+    "message": "m",
+    "priority": "high",
+    "ttl": 60,
+    "data": {"k": "v"},
+    "silent": False,
+    "gcm": {"format": "fcm_v1"},
+    "apns": {"badge": 0},
+    "baidu": {},
+    "context": {"c": "d"},
+    "trace_id": "trace",
+    "idempotency_key": "key",
+    "requeue": True,
+}
+
+
+def fingerprint_of(event: Json) -> str:
+    request, audience, _ = check(event, ["project"])
+    return fingerprint(request, audience.recipients)
+
+
+def test_a_fingerprint_outlives_releases() -> None:
+    # Keys are remembered over a deployment: a change here lets every retry of the day
+    # before it end as a conflict. A new field of the request must not change it.
+    assert (
+        fingerprint_of(EVERYTHING)
+        == "8c982b726e74553251b4239547544314b1e37f1a525c8d7b78d00e14efe9c763"
+    )
+    assert record_id("project", "key") == (
+        "a444b35870549083d939a667e17cdf7e2927ae6e6558a1806b2f9c07b8e45a43"
+    )
+
+
+def test_a_fingerprint_knows_numbers_by_their_value() -> None:
+    as_float = {**EVERYTHING, "ttl": 60.0, "apns": {"badge": -0.0}}
+
+    assert fingerprint_of(as_float) == fingerprint_of(EVERYTHING)
+
+
+def test_a_fingerprint_is_the_same_in_every_process() -> None:
+    script = "import json, sys; from tests.function.test_fingerprint import *; " + (
+        "print(fingerprint_of(json.load(sys.stdin)))"
+    )
+    root = Path(__file__).parents[2]
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            input=json.dumps(EVERYTHING),
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": f"{root}:{root / 'lambda_src'}",
+                "PYTHONHASHSEED": seed,
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+
+    assert printed == {fingerprint_of(EVERYTHING)}
+
+
+def test_a_key_of_one_project_never_meets_that_of_another() -> None:
+    assert record_id("ab", "c") != record_id("a", "bc")
+
+
+VERDICTS = {
+    3: Verdict(Outcome.ACCEPTED, "SUCCESSFUL", 200, None, "sent", "id-1", "new-token"),
+    7: Verdict(Outcome.ACCEPTED, "SUCCESSFUL", 200, None, "sent", "id-2"),
+    8: Verdict(Outcome.DEAD_TOKEN, "PERMANENT_FAILURE", 410, "Unregistered", "gone", "id-3"),
+    4_999: NO_ANSWER,
+    40: Verdict(Outcome.UNSENT, reason="deadline"),
+}
+
+
+def test_outcomes_are_remembered_by_position_without_what_providers_wrote() -> None:
+    remembered = unpack(pack(VERDICTS, {3: 1, 7: 2, 8: 1, 4_999: 4, 40: 0}))
+
+    assert {position: one.verdict for position, one in remembered.items()} == {
+        position: verdict._replace(status_message=None, replacement_token=None)
+        for position, verdict in VERDICTS.items()
+    }
+    assert [remembered[at].attempts for at in (3, 7, 8, 4_999, 40)] == [1, 2, 1, 4, 0]
+    assert [at for at, one in remembered.items() if one.replaced] == [3]
+
+
+def test_what_is_no_status_and_no_id_is_not_kept() -> None:
+    verdict = Verdict(Outcome.UNKNOWN, "KaNaRy", 200, None, None, "KaNaRy" * 40)
+
+    (remembered,) = unpack(pack({0: verdict}, {0: 1})).values()
+
+    assert remembered.verdict == Verdict(Outcome.UNKNOWN, None, 200)
+
+
+def test_a_hundred_outcomes_take_a_few_hundred_bytes_and_their_ids() -> None:
+    sent = Verdict(Outcome.ACCEPTED, "SUCCESSFUL", 200)
+    plain = dict.fromkeys(range(4_900, 5_000), sent)
+    random = {at: sent._replace(message_id=uuid.uuid4().hex) for at in plain}
+
+    assert len(pack(plain, dict.fromkeys(plain, 1))) < 150
+    assert len(pack(random, dict.fromkeys(plain, 1))) < 150 + 100 * 20
+
+
+def test_what_another_release_wrote_is_not_guessed_at() -> None:
+    with pytest.raises(UnknownFormatError):
+        unpack(b"2" + pack(VERDICTS, dict.fromkeys(VERDICTS, 1))[1:])

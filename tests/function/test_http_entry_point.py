@@ -1,0 +1,731 @@
+"""The HTTP door: what is answered to whom, and that a problem says what to do next."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from push_sender.entry_points.problems import KINDS
+from tests.support.account import Account, nobody, running_service
+from tests.support.api_gateway import Answer, Http, event, read
+from tests.support.dynamodb import Forward, Table, refusing
+from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines
+from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+
+LAMBDA_RESPONSE_BYTES = 6_291_556
+PROBLEM = "urn:push-sender:problem:"
+
+
+def to(*tokens: str, **more: Any) -> Json:
+    recipients = [{"token": token, "service": "GCM"} for token in tokens]
+    return {"recipients": recipients, "message": "m", **more}
+
+
+@pytest.fixture
+def http(push: Push) -> Http:
+    return Http(push)
+
+
+def is_problem(answer: Answer, status: int, name: str) -> bool:
+    """Tell whether an answer is a problem of a kind, complete as RFC 9457 has it."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.body.keys() - {"faults"} == {"type", "title", "status", "detail"}
+    assert answer.body["status"] == answer.status
+    return (answer.status, answer.body["type"]) == (status, f"{PROBLEM}{name}")
+
+
+def test_a_request_is_answered_with_its_report(http: Http, push: Push, provider: Provider) -> None:
+    answer = http.post(to("t"))
+
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.body == push(to("t"))
+    assert provider.tokens == ["t", "t"]
+
+
+def test_pushes_that_fail_are_answered_with_their_report_too(
+    http: Http, provider: Provider
+) -> None:
+    provider.answer_each(
+        lambda token, _: {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 410}
+    )
+
+    answer = http.post(to("t"))
+
+    assert (answer.status, answer.body["summary"]) == (200, {"recipients": 1, "rejected": 1})
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_a_body_in_base64_is_read_as_it_is(
+    http: Http, provider: Provider, content_type: str
+) -> None:
+    body = json.dumps(to("t", title="Grüße 😀"), ensure_ascii=False).encode()
+
+    answer = http.ask(event(body, content_type=content_type))
+
+    assert answer.status == 200
+    assert provider.calls[0]["MessageConfiguration"]["GCMMessage"]["Title"] == "Grüße 😀"
+
+
+def test_a_bad_request_is_told_all_its_faults_and_none_of_its_values(
+    http: Http, provider: Provider
+) -> None:
+    answer = http.post({**to("se cret"), "ttl": "soon", "titel": "KaNaRy"})
+
+    assert is_problem(answer, 400, "invalid-request")
+    faults = {fault["path"]: fault["message"] for fault in answer.body["faults"]}
+    assert faults.keys() == {"recipients[0].token", "ttl", "titel"}
+    assert faults["titel"] == "unknown field; did you mean title?"
+    assert not any(value in json.dumps(answer.body) for value in ("soon", "KaNaRy", "cret"))
+    assert provider.calls == []
+
+
+def test_many_faults_are_cut_so_that_the_answer_fits(push: Push) -> None:
+    request = json.dumps({f"name{n}": 0 for n in range(300_000)})
+
+    answer = push(event(request))
+
+    assert len(json.dumps(answer)) < LAMBDA_RESPONSE_BYTES
+    problem = json.loads(answer["body"])
+    assert 1_000 < len(problem["faults"]) < 300_000
+    assert f"{300_001 - len(problem['faults']):,} more faults" in problem["detail"]
+
+
+def test_a_project_that_is_not_ours_is_forbidden(http: Http, provider: Provider) -> None:
+    answer = http.post(to("t", application_id="0" * 32))
+
+    assert is_problem(answer, 403, "project-not-allowed")
+    assert answer.paths == ["application_id"]
+    assert provider.calls == []
+
+
+def test_a_project_among_other_faults_is_one_of_them(http: Http) -> None:
+    answer = http.post(to("t", application_id="0" * 32, ttl=-1))
+
+    assert is_problem(answer, 400, "invalid-request")
+    assert sorted(answer.paths) == ["application_id", "ttl"]
+
+
+def test_another_project_of_ours_may_be_named(http: Http, provider: Provider) -> None:
+    assert http.post(to("t", application_id=OTHER_PROJECT)).status == 200
+    assert provider.application_ids == [OTHER_PROJECT]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/messages"),
+        ("DELETE", "/messages"),
+        ("POST", "/openapi.json"),
+        ("GET", "/openapiXjson"),
+        ("POST", "/messages/"),
+        ("POST", "/MESSAGES"),
+        ("POST", "/"),
+        ("POST", "/messages/../messages"),
+        ("TRACE", "/messages\r\nx-injected: 1"),
+    ],
+)
+def test_whatever_else_is_asked_for_is_not_found(
+    http: Http, provider: Provider, method: str, path: str
+) -> None:
+    answer = http.ask(event(json.dumps(to("t")), method=method, path=path))
+
+    assert is_problem(answer, 404, "not-found")
+    assert provider.calls == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "headers"),
+    [
+        (None, {}),
+        ("", {}),
+        ("text/plain", {}),
+        ("application/x-www-form-urlencoded", {}),
+        ("application/jsonx", {}),
+        ("application/json; charset=utf-16", {}),
+        ("text/html, application/json", {}),
+        ("application/json", {"content_encoding": "gzip"}),
+    ],
+)
+def test_only_json_as_it_is_is_taken(
+    http: Http, provider: Provider, content_type: str | None, headers: dict[str, Any]
+) -> None:
+    answer = http.ask(event(json.dumps(to("t")), content_type=content_type, **headers))
+
+    assert is_problem(answer, 415, "unsupported-media-type")
+    assert answer.headers["accept"] == "application/json"
+    assert provider.calls == []
+
+
+TWICE = '{"recipient": {"token": "t", "service": "GCM"}, "message": "m", "ttl": 5, "ttl": 6}'
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (None, "missing"),
+        ("", "missing"),
+        ("{", "must be JSON"),
+        ("{}{}", "must be JSON"),
+        ("\ufeff{}", "must be JSON"),
+        ('{"ttl": NaN}', "must be JSON"),
+        ('{"ttl": -Infinity}', "must be JSON"),
+        ("[" * 100_000, "must be JSON"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "must be JSON"),
+        ('{"ttl": ' + "9" * 5_000 + "}", "must be JSON"),
+        (b"\xff\xfe{\x00}\x00", "must be JSON"),
+        (b'{"title": "\xc3\x28"}', "must be JSON"),
+        (json.dumps(to("t")).encode("utf-16"), "must be JSON"),
+        (TWICE, "ttl stands twice"),
+        ('{"data": {"KaNaRy": "1", "KaNaRy": "2"}}', "a name stands twice"),
+        ('{"ttl": 1, "ttl": 1}', "ttl stands twice"),  # alike or not
+        ('{"data": [' + "[]," * 250_000 + "0]}", "at most 250,000 objects and lists"),
+        ("[]", "must be an object"),
+        ('"{}"', "must be an object"),
+        ("null", "must be an object"),
+    ],
+)
+def test_what_is_no_request_in_json_is_refused(
+    http: Http, provider: Provider, body: str | bytes | None, told: str
+) -> None:
+    answer = http.ask(event(body))
+
+    assert is_problem(answer, 400, "invalid-request")
+    (fault,) = answer.body["faults"]
+    assert fault["path"] == "request"
+    assert told in fault["message"]
+    assert "KaNaRy" not in json.dumps(answer.body)
+    assert provider.calls == []
+
+
+def test_brackets_within_a_text_are_no_lists(http: Http) -> None:
+    answer = http.post(to("t", substitutions={"a": '[\\"' * 250_001}))
+
+    assert answer.status == 200
+
+
+def test_half_a_surrogate_pair_in_a_name_is_refused(http: Http, provider: Provider) -> None:
+    answer = http.ask(event(json.dumps(to("t"))[:-1] + r', "\ud800": {"\udfff": 1}}'))
+
+    assert is_problem(answer, 400, "invalid-request")
+    assert answer.paths == ["(a name not shown)"]
+    assert provider.calls == []
+
+
+def test_base64_that_is_none_is_refused(http: Http) -> None:
+    spoiled = {**event(b"{}"), "body": "e30=\u00e9"}
+
+    assert is_problem(http.ask(spoiled), 400, "invalid-request")
+
+
+def test_a_fault_of_ours_is_raised_and_no_stack_trace_is_answered(
+    push: Push, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_DEV", "true")  # which asks Powertools for traces
+    monkeypatch.setenv("SEND_CONCURRENCY", "2")  # a door of its own, made under that
+    broken = event(json.dumps(to("t")))
+    broken["headers"] = None
+
+    with pytest.raises(AttributeError):
+        push(broken)
+
+
+@pytest.mark.parametrize("header", ["order-1", '"order-1"'])
+def test_the_header_gives_the_key_as_text_or_as_a_quoted_string(
+    http: Http, provider: Provider, table: Table, header: str
+) -> None:
+    first = http.post(to("t"), idempotency_key=header)
+    again = http.post(to("t", idempotency_key="order-1"))
+
+    assert (first.body["idempotency_key"], first.body["replayed"]) == ("order-1", False)
+    assert (again.status, again.body["replayed"]) == (200, True)
+    assert provider.tokens == ["t"]
+
+
+def test_the_same_key_in_header_and_body_is_one_key(http: Http, table: Table) -> None:
+    answer = http.post(to("t", idempotency_key='a"b'), idempotency_key='"a\\"b"')
+
+    assert (answer.status, answer.body["idempotency_key"]) == (200, 'a"b')
+
+
+def test_two_keys_are_refused_along_with_every_other_fault(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    answer = http.post(to("t", idempotency_key="one", ttl=-1), idempotency_key="another")
+
+    assert is_problem(answer, 400, "invalid-request")
+    assert answer.paths == ["idempotency_key", "ttl"]
+    assert "one" not in json.dumps(answer.body["faults"][0]["message"]).split()
+    assert provider.calls == []
+
+
+@pytest.mark.parametrize("header", ["", '""', "k" * 257, "k" * 10_000, "a\tb", "a\r\nb: c"])
+def test_a_header_that_is_no_key_is_refused_by_its_own_name(
+    http: Http, provider: Provider, table: Table, header: str
+) -> None:
+    answer = http.post(to("t"), idempotency_key=header)
+
+    assert is_problem(answer, 400, "invalid-request")
+    assert answer.paths == ["Idempotency-Key"]
+    assert provider.calls == []
+
+
+def test_a_key_of_another_request_is_a_conflict(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    http.post(to("t"), idempotency_key="key")
+
+    answer = http.post(to("another"), idempotency_key="key")
+
+    assert is_problem(answer, 409, "key-reused")
+    assert "give this request a key of its own" in answer.body["detail"]
+    assert "retry-after" not in answer.headers
+    assert provider.tokens == ["t"]
+
+
+def test_a_key_that_is_in_use_is_a_conflict_that_says_when_to_come_back(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    http.post(to("t"), idempotency_key="key")
+    table.undo(lapses_at=time.time() + 20)
+
+    answer = http.post(to("t"), idempotency_key="key")
+
+    assert is_problem(answer, 409, "key-in-use")
+    assert 15 <= int(answer.headers["retry-after"]) <= 20
+    assert provider.tokens == ["t"]
+
+
+def test_without_the_table_nothing_is_sent_under_a_key(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    table.answer = lambda *_: refusing(400, "AccessDeniedException")
+
+    answer = http.post(to("t"), idempotency_key="key")
+
+    assert is_problem(answer, 503, "keys-unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert "AccessDeniedException" in answer.body["detail"]
+    assert provider.calls == []
+
+
+THROTTLED = refused(429, "TooManyRequestsException")
+FORBIDDEN = refused(403, "ForbiddenException")
+
+
+def test_where_the_service_throttles_every_call_the_same_key_may_come_back(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    provider.answer = lambda _: THROTTLED
+
+    thrown_back = http.post(to("t", "t"), idempotency_key="key")
+    provider.reset()
+    again = http.post(to("t", "t"), idempotency_key="key")
+
+    assert is_problem(thrown_back, 429, "throttled")
+    assert int(thrown_back.headers["retry-after"]) > 0
+    assert "TooManyRequestsException" in thrown_back.body["detail"]
+    assert (again.status, again.body["replayed"]) == (200, False)
+    assert again.body["summary"] == {"recipients": 2, "accepted": 1, "duplicate": 1}
+    assert provider.tokens == ["t"]
+
+
+def test_where_the_service_refuses_us_the_same_key_may_come_back_after_the_fix(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    provider.answer = lambda _: FORBIDDEN
+
+    thrown_back = http.post(to(*(f"t{n}" for n in range(250))), idempotency_key="key")
+    provider.reset()
+    again = http.post(to(*(f"t{n}" for n in range(250))), idempotency_key="key")
+    replayed = http.post(to(*(f"t{n}" for n in range(250))), idempotency_key="key")
+
+    assert is_problem(thrown_back, 502, "refused")
+    assert "ForbiddenException" in thrown_back.body["detail"]
+    assert (again.status, again.body["replayed"]) == (200, False)
+    assert again.body["summary"] == {"recipients": 250, "accepted": 250}
+    assert replayed.body["replayed"] is True
+    assert len(provider.tokens) == 250
+
+
+def test_a_key_thrown_back_is_free_for_another_request(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    http.post(to("t"), idempotency_key="key")
+    provider.reset()
+
+    assert http.post(to("another"), idempotency_key="key").status == 200
+
+
+def test_a_key_that_cannot_be_freed_is_free_when_its_run_is_surely_over(
+    http: Http, provider: Provider, table: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    puts: list[Json] = []
+
+    def answer(_: str, call: Json, forward: Forward) -> Reply:
+        puts.append(call)
+        return forward() if len(puts) == 1 else refusing(500, "InternalServerError")
+
+    table.answer = answer
+    thrown_back = http.post(to("t"), idempotency_key="key")
+    table.recover()
+    provider.reset()
+    too_soon = http.post(to("t"), idempotency_key="key")
+    table.change(lapses_at={"N": "1"})
+    later = http.post(to("t"), idempotency_key="key")
+
+    assert is_problem(thrown_back, 429, "throttled")
+    assert "send not remembered" in capsys.readouterr().out
+    assert is_problem(too_soon, 409, "key-in-use")
+    assert (later.status, later.body["replayed"]) == (200, False)
+    assert provider.tokens == ["t"]
+
+
+def test_what_a_run_had_sent_that_was_ended_is_not_forgotten_when_the_rest_is_thrown_back(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    request = to(*(f"t{n}" for n in range(250)))
+    http.post(request, idempotency_key="key")
+    recorded = 100 * len(table.batch_records)
+    table.undo()
+    provider.answer = lambda _: THROTTLED
+
+    resumed = http.post(request, idempotency_key="key")
+    provider.reset()
+    again = http.post(request, idempotency_key="key")
+
+    assert 0 < recorded < 250
+    assert resumed.status == 200
+    assert resumed.body["summary"]["transient"] == 250 - resumed.body["summary"]["accepted"] > 0
+    assert (again.body["replayed"], again.body["summary"]) == (True, resumed.body["summary"])
+    assert provider.calls == []
+
+
+def test_where_some_pushes_were_tried_there_is_a_report_and_it_is_kept(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    def answer(call: Json) -> Any:
+        return THROTTLED if "GCM" in json.dumps(call) else results({"a": accepted("a")})
+
+    provider.answer = answer
+    request = to("t")
+    request["recipients"].append({"token": "a", "service": "APNS"})
+
+    answered = http.post(request, idempotency_key="key")
+    calls = len(provider.calls)
+    again = http.post(request, idempotency_key="key")
+
+    assert answered.status == again.status == 200
+    assert answered.body["summary"] == {"recipients": 2, "accepted": 1, "transient": 1}
+    assert again.body["replayed"] is True
+    assert len(provider.calls) == calls
+
+
+def test_where_calls_were_thrown_back_for_different_reasons_there_is_a_report(
+    http: Http, provider: Provider, table: Table
+) -> None:
+    provider.answer = lambda call: THROTTLED if "GCM" in json.dumps(call) else FORBIDDEN
+    request = to("t")
+    request["recipients"].append({"token": "a", "service": "APNS"})
+
+    answered = http.post(request, idempotency_key="key")
+    again = http.post(request, idempotency_key="key")
+
+    assert answered.body["summary"] == {"recipients": 2, "misconfigured": 1, "transient": 1}
+    assert again.body["replayed"] is True
+
+
+def test_addresses_that_a_provider_throttled_were_tried(http: Http, provider: Provider) -> None:
+    provider.answer_each(lambda *_: {"DeliveryStatus": "THROTTLED", "StatusCode": 429})
+
+    answer = http.post(to("t"))
+
+    assert (answer.status, answer.body["summary"]) == (200, {"recipients": 1, "transient": 1})
+
+
+def test_a_report_from_memory_is_a_report_whatever_is_in_it(
+    http: Http, push: Push, provider: Provider, table: Table
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    push(to("t", idempotency_key="key"))  # at the direct door what was thrown back is kept
+
+    answer = http.post(to("t"), idempotency_key="key")
+
+    assert (answer.status, answer.body["replayed"]) == (200, True)
+
+
+def test_a_request_put_on_the_queue_is_sent_from_there_under_the_id_that_was_answered(
+    http: Http,
+    provider: Provider,
+    account: Account,
+    work_off: WorkOff,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = http.post(to("t", "u"), prefer="respond-async")
+    sent_at_once = list(provider.calls)
+    queued = log_lines(capsys.readouterr().out)
+    work_off()
+    handled = log_lines(capsys.readouterr().out)
+
+    assert (answer.status, sent_at_once) == (202, [])
+    assert answer.headers["preference-applied"] == "respond-async"
+    id_ = answer.body["id"]
+    assert id_ == Invocation(1).aws_request_id
+    assert answer.body == {"id": id_, "idempotency_key": id_}
+    assert provider.tokens == ["t", "u"]
+    assert [line["request_id"] for line in queued] == [id_]
+    assert [line["request_id"] for line in handled if "request_id" in line] == [id_]
+    (told,) = account.events_told("Push Report")
+    assert told["detail"]["request_id"] == told["detail"]["idempotency_key"] == id_
+
+
+def test_the_time_to_live_of_what_is_queued_runs_from_when_it_was_handed_in(
+    http: Http, account: Account
+) -> None:
+    before = time.time() * 1_000
+
+    http.post(to("t", ttl=60), prefer="respond-async")
+
+    (record,) = account.receive()["Records"]
+    accepted_at = int(record["messageAttributes"]["push_sender.accepted_at"]["stringValue"])
+    assert round(before) <= accepted_at <= time.time() * 1_000
+
+
+def test_queued_twice_under_a_key_it_is_sent_once(
+    http: Http, provider: Provider, account: Account, work_off: WorkOff
+) -> None:
+    first = http.post(to("t"), prefer="respond-async", idempotency_key="key")
+    http.post(to("t"), prefer="respond-async", idempotency_key="key")
+    work_off()
+    direct = http.post(to("t"), idempotency_key="key")
+
+    assert first.body["idempotency_key"] == "key"
+    assert direct.body["replayed"] is True
+    assert provider.tokens == ["t"]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "status"),
+    [
+        ("respond-async", 202),
+        ("Respond-Async", 202),
+        ("return=minimal, respond-async; wait=10", 202),
+        ('foo="a, b", respond-async', 202),
+        ("respond-async-please", 200),
+        ('foo="respond-async"', 200),
+        ('foo="x, respond-async, y"', 200),
+        ('foo="never closed, respond-async', 200),
+        ('foo="a\\"b", respond-async', 202),
+        ("wait=10", 200),
+        ("", 200),
+    ],
+)
+def test_a_preference_is_read_as_its_rfc_says(
+    http: Http, account: Account, prefer: str, status: int
+) -> None:
+    assert http.post(to("t"), prefer=prefer).status == status
+
+
+def test_a_bad_request_is_not_queued(http: Http, account: Account) -> None:
+    answer = http.post(to("t", ttl=-1), prefer="respond-async")
+
+    assert is_problem(answer, 400, "invalid-request")
+    assert account.receive() == {"Records": []}
+
+
+def test_a_request_too_large_for_the_queue_is_refused(http: Http, account: Account) -> None:
+    recipients = [{"token": f"{n:0250}", "service": "GCM"} for n in range(4_000)]
+
+    answer = http.post({"recipients": recipients, "message": "m"}, prefer="respond-async")
+
+    assert is_problem(answer, 413, "too-large")
+    assert account.receive() == {"Records": []}
+
+
+def test_while_the_queue_is_out_of_reach_it_is_not_said_to_be_queued(
+    http: Http, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+
+    answer = http.post(to("t"), prefer="respond-async")
+
+    assert is_problem(answer, 503, "queue-unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_without_a_queue_the_answer_is_waited_for_and_says_so(
+    http: Http, provider: Provider
+) -> None:
+    answer = http.post(to("t"), prefer="respond-async")
+
+    assert answer.status == 200
+    assert "preference-applied" not in answer.headers
+    assert [warning["path"] for warning in answer.body["warnings"]] == ["Prefer"]
+    assert provider.tokens == ["t"]
+
+
+def test_a_dry_run_is_answered_at_once(http: Http, account: Account, provider: Provider) -> None:
+    answer = http.post(to("t", dry_run=True), prefer="respond-async")
+
+    assert (answer.status, answer.body["warnings"]) == (200, [])
+    assert answer.body["requests"][0]["ApplicationId"] == PROJECT
+    assert provider.calls == []
+    assert account.receive() == {"Records": []}
+
+
+def test_what_is_throttled_is_requeued_where_the_request_asks_for_it(
+    http: Http, provider: Provider, account: Account
+) -> None:
+    provider.answer = lambda _: THROTTLED
+
+    answer = http.post(to("t", requeue=True), idempotency_key="key")
+    again = http.post(to("t", requeue=True), idempotency_key="key")
+
+    assert (answer.status, answer.body["summary"]) == (200, {"recipients": 1, "requeued": 1})
+    keys = {each["body"]["idempotency_key"] for each in account.requeued()}
+    assert len(keys) == 1, "what is in the queue twice must be sent once"
+    assert again.body["replayed"] is True
+
+
+def _refused_by_sqs(status: int) -> Callable[[str, Json], tuple[int, Json]]:
+    return lambda *_: (status, {"__type": "Broken", "message": "m"})
+
+
+@pytest.mark.parametrize(
+    ("thrown_back", "status", "queue"),
+    [
+        (FORBIDDEN, 502, "takes"),
+        (FORBIDDEN, 502, "none"),
+        (THROTTLED, 429, "none"),
+        (THROTTLED, 429, "nobody"),
+        (THROTTLED, 429, "400"),
+    ],
+)
+def test_a_key_is_free_where_nothing_was_tried_and_nothing_was_queued(
+    http: Http,
+    provider: Provider,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    thrown_back: Reply,
+    status: int,
+    queue: str,
+) -> None:
+    provider.answer = lambda _: thrown_back
+    with running_service(_refused_by_sqs(400)) as broken:
+        if queue == "none":
+            monkeypatch.setenv("QUEUE_URL", "")
+        elif queue in ("nobody", "400"):
+            url = nobody() if queue == "nobody" else broken.url
+            monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
+        refused = http.post(to("t", requeue=True), idempotency_key="key")
+    provider.reset()
+
+    again = http.post(to("t", requeue=True), idempotency_key="key")
+
+    assert refused.status == status
+    assert (again.body["summary"], again.body["replayed"]) == (
+        {"recipients": 1, "accepted": 1},
+        False,
+    )
+    assert account.requeued() == []
+
+
+def test_a_key_is_kept_where_something_may_be_queued(
+    http: Http, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    with running_service(_refused_by_sqs(500)) as broken:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", broken.url)
+        assert http.post(to("t", requeue=True), idempotency_key="key").status == 429
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", account.url)
+    provider.reset()
+
+    again = http.post(to("t", requeue=True), idempotency_key="key")
+
+    # What may lie in the queue already goes there once more, under the same derived key.
+    assert (again.body["summary"], again.body["replayed"]) == (
+        {"recipients": 1, "requeued": 1},
+        True,
+    )
+    assert provider.tokens == []
+
+
+def test_outcomes_are_remembered_before_anything_is_queued(
+    http: Http, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.answer = lambda _: THROTTLED
+    remembered: list[Json] = []
+
+    def take(*_: Any) -> tuple[int, Json]:
+        remembered.extend(account.client("dynamodb").scan(TableName=account.table)["Items"])
+        return 200, {"MessageId": "m"}
+
+    with running_service(take) as queue:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", queue.url)
+        http.post(to("t", requeue=True), idempotency_key="key")
+
+    (record,) = remembered
+    assert "outcomes" in record, "a crash here must not send what the queue sends"
+    assert int(record["expiration"]["N"]) > time.time()
+
+
+def test_the_answer_is_ready_before_api_gateway_gives_up(http: Http, provider: Provider) -> None:
+    provider.hang()
+
+    late = http.ask(event(json.dumps(to("t")), reached_at=time.time() - 26))
+    too_late = http.ask(event(json.dumps(to("t")), reached_at=time.time() - 29.9))
+
+    assert late.body["summary"] == {"recipients": 1, "unknown": 1}
+    assert too_late.body["summary"] == {"recipients": 1, "unsent": 1}
+
+
+@pytest.mark.parametrize("reached_at", [0, 4_000_000_000])
+def test_an_event_of_another_day_has_the_time_of_its_invocation(
+    http: Http, reached_at: float
+) -> None:
+    answer = http.ask(event(json.dumps(to("t")), reached_at=reached_at))
+
+    assert answer.body["summary"] == {"recipients": 1, "accepted": 1}
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000, '"\\' * 2_500, "\x01é😀" * 1_000])
+def test_a_report_fits_into_lambdas_answer_as_the_text_that_it_is_there(
+    push: Push, provider: Provider, text: str
+) -> None:
+    provider.answer = lambda call: results(
+        {
+            token: {**accepted(token), "StatusMessage": text, "UpdatedToken": token}
+            for token in call["Addresses"]
+        }
+    )
+    recipients = [{"token": f'{n:0180}"\\"', "service": "GCM"} for n in range(5_000)]
+
+    answer = push(event(json.dumps({"recipients": recipients, "message": "m"})))
+
+    assert len(json.dumps(answer)) <= LAMBDA_RESPONSE_BYTES
+    assert len(read(answer).body["results"][-1]["status_message"]) > 10
+
+
+def test_a_dry_run_that_fits_directly_but_not_as_text_is_refused(
+    http: Http, push: Push, provider: Provider
+) -> None:
+    recipients = [{"token": f"t{n}", "service": "GCM", "message": '"' * 600} for n in range(3_000)]
+    request = {"recipients": recipients, "dry_run": True}
+
+    assert push(request)["dry_run"] is True
+    answer = http.post(request)
+
+    assert is_problem(answer, 400, "invalid-request")
+    assert answer.paths == ["dry_run"]
+
+
+def test_every_kind_of_problem_has_a_section_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+
+    assert [kind.type for kind in KINDS if f"`{kind.type}`" not in text] == []

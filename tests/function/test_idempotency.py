@@ -1,0 +1,429 @@
+"""The same key, the same effect: sent once, told again, refused for anything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from push_sender.request.errors import (
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    IdempotencyStoreUnavailable,
+)
+from tests.support.dynamodb import Table
+from tests.support.invocation import OTHER_PROJECT, PROJECT, Push
+from tests.support.provider import Json, Provider, accepted, results
+
+DAY = 86_400
+DEAD = {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 410, "StatusMessage": "Unregistered"}
+
+
+def to(*tokens: str, key: str | None = "key", **more: Any) -> Json:
+    """Request a push to some tokens under a key."""
+    recipients = [{"token": token, "service": "GCM"} for token in tokens]
+    request = {"recipients": recipients, "message": "m", **more}
+    return request if key is None else {**request, "idempotency_key": key}
+
+
+def without_what_is_not_kept(report: Json) -> list[Json]:
+    return [
+        {**result, "status_message": None, "replacement_token": None}
+        for result in report["results"]
+    ]
+
+
+def answer_last(provider: Provider, table: Table, token: str, *, records: int) -> None:
+    """Accept everything, but the batch of one token only when so many others are recorded."""
+
+    def answer(call: Json) -> Any:
+        while token in call["Addresses"] and len(table.batch_records) < records:
+            time.sleep(0.02)
+        return results({token: accepted(token) for token in call["Addresses"]})
+
+    provider.answer = answer
+
+
+def test_the_same_request_again_gets_the_first_report_and_sends_nothing(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    first = push(to("a", "b"))
+    sent = len(provider.calls)
+
+    again = push(to("a", "b"))
+
+    assert (first["replayed"], first["idempotency_key"], first["warnings"]) == (False, "key", [])
+    assert sent == len(provider.calls) == 1
+    assert again == {**first, "replayed": True, "results": without_what_is_not_kept(first)}
+
+
+def test_many_batches_of_every_kind_are_told_again_as_they_were(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def one(token: str, _: Json) -> Json:
+        seen[token] += 1
+        number = int(token[1:])
+        if number % 7 == 1:
+            return DEAD
+        if number % 11 == 1 and seen[token] == 1:
+            return {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow"}
+        return {**accepted(token), "UpdatedToken": "new"} if number == 401 else accepted(token)
+
+    provider.answer_each(one)
+    recipients = [
+        {"token": f"t{n % 600}", "service": ("GCM", "APNS")[n % 2], "title": f"To {n % 600}"}
+        for n in range(800)
+    ]
+    event = {"recipients": recipients, "message": "m", "idempotency_key": "key"}
+    first = push(event)
+    sent = len(provider.calls)
+
+    again = push(event)
+
+    assert {"accepted", "dead_token", "duplicate"} <= first["summary"].keys()
+    assert {result["attempts"] for result in first["results"]} == {0, 1, 2}
+    assert len(provider.calls) == sent
+    assert again["replayed"] is True
+    assert again["summary"] == first["summary"]
+    assert again["results"] == without_what_is_not_kept(first)
+    (warning,) = again["warnings"]
+    assert warning["path"] == "idempotency_key"
+    assert "1 had a replacement_token" in warning["message"]
+
+
+SAME: list[tuple[Json, Json]] = [
+    (to("a"), {"recipient": {"token": "a", "service": "FCM"}, "message": "m"}),
+    (to("a"), to("a", title=None, gcm={}, requeue=False, dry_run=False)),
+    (to("a"), to("a", gcm={"format": "pinpoint"}, application_id=PROJECT)),
+    (to("a", data={"x": "1", "y": "2"}), to("a", data={"y": "2", "x": "1"})),
+    (
+        to("a", gcm={"raw_content": {"x": 1, "y": {"p": 1, "q": 2}}}),
+        to("a", gcm={"raw_content": '{"y": {"q": 2, "p": 1}, "x": 1}'}),
+    ),
+    (to("a", substitutions={"n": "Ann"}), to("a", substitutions={"n": ["Ann"]})),
+]
+
+
+@pytest.mark.parametrize(("first", "again"), SAME)
+def test_what_asks_for_the_same_is_the_same_however_it_is_written(
+    push: Push, provider: Provider, table: Table, first: Json, again: Json
+) -> None:
+    push(first)
+
+    assert push({**again, "idempotency_key": "key"})["replayed"] is True
+    assert len(provider.calls) == 1
+
+
+PERSONAL = {"token": "b", "service": "GCM", "title": "Hi"}
+OTHERS = [
+    to("a", "b", "c"),
+    to("a"),
+    to("b", "a"),
+    to("a", "a", "b"),
+    to("a", "B"),
+    to("a", "b", message="other"),
+    to("a", "b", title="m"),
+    to("a", "b", ttl=0),
+    to("a", "b", silent=False),
+    to("a", "b", gcm={"ttl": 5}),
+    to("a", "b", gcm={"format": "fcm_v1"}),
+    to("a", "b", requeue=True),
+    to("a", "b", context={"a": "b"}),
+    {**to("a"), "recipients": [{"token": "a", "service": "GCM"}, PERSONAL]},
+    {**to("a"), "recipients": [{"token": t, "service": "APNS"} for t in "ab"]},
+]
+
+
+@pytest.mark.parametrize("state", ["done", "in progress", "lapsed"])
+def test_the_same_key_for_another_request_is_a_conflict_and_sends_nothing(
+    push: Push, provider: Provider, table: Table, state: str
+) -> None:
+    push(to("a", "b"))
+    if state != "done":
+        table.undo(lapses_at=time.time() + (60 if state == "in progress" else -1))
+    provider.calls.clear()
+    before = table.items
+
+    for other in OTHERS:
+        with pytest.raises(IdempotencyConflict, match=r"^idempotency_key: "):
+            push(other)
+
+    assert provider.calls == []
+    assert table.items == before
+
+
+def test_a_key_is_a_projects_own(push: Push, provider: Provider, table: Table) -> None:
+    push(to("a"))
+
+    report = push(to("a", application_id=OTHER_PROJECT))
+
+    assert report["replayed"] is False
+    assert provider.application_ids == [PROJECT, OTHER_PROJECT]
+
+
+def test_what_a_twin_asks_while_the_first_is_sent_is_refused(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    refusals: list[IdempotencyInProgress] = []
+
+    def ask_again(call: Json) -> Any:
+        with pytest.raises(IdempotencyInProgress) as refused:
+            push(to("a"))
+        refusals.append(refused.value)
+        return results({token: accepted(token) for token in call["Addresses"]})
+
+    provider.answer = ask_again
+    report = push(to("a"), seconds=20)
+
+    assert report["summary"] == {"recipients": 1, "accepted": 1}
+    assert len(provider.calls) == len(refusals) == 1
+    assert 15 < refusals[0].seconds < 25  # when the first has surely ended
+
+
+def test_after_the_first_has_surely_ended_the_request_goes_on(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    push(to("a"))
+    table.undo()
+    record = table.request_record
+
+    report = push(to("a"))
+
+    assert (report["replayed"], len(provider.calls)) == (False, 2)
+    assert table.request_record["run"] == record["run"]
+    assert table.request_record["expiration"] == record["expiration"]
+    assert push(to("a"))["replayed"] is True
+
+
+def test_a_run_that_goes_on_sends_only_what_has_no_record(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    event = to(*(f"t{n}" for n in range(350)))
+    answer_last(provider, table, "t250", records=3)
+    first = push(event)
+    assert sorted(int(item["part"]["N"]) for item in table.batch_records) == [0, 100, 300]
+    table.undo()
+    provider.calls.clear()
+
+    report = push(event)
+
+    assert provider.tokens == [f"t{n}" for n in range(200, 300)]
+    assert report["summary"] == first["summary"]
+    assert report["replayed"] is False
+    assert push(event)["replayed"] is True
+
+
+def test_where_every_batch_has_a_record_going_on_is_a_replay(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    push(to("a"))
+    record = table.request_record
+    table.put(  # as if there had been a second batch, whose call did not get out
+        {
+            "id": {"S": f"{record['id']['S']}#{record['run']['S']}#0"},
+            "part": {"N": "0"},
+            "outcomes": record["outcomes"],
+            "expiration": record["expiration"],
+        }
+    )
+    table.undo()
+
+    report = push(to("a"))
+
+    assert len(provider.calls) == 1
+    assert (report["replayed"], report["summary"]["accepted"]) == (True, 1)
+    assert push(to("a"))["summary"]["accepted"] == 1
+
+
+def test_after_a_day_a_key_is_new_even_if_its_records_are_still_there(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    event = to(*(f"t{n}" for n in range(250)))
+    began = int(time.time())
+    push(event)
+    expirations = {int(item["expiration"]["N"]) for item in table.items}
+    assert len(expirations) == 1
+    assert began + DAY <= expirations.pop() <= time.time() + DAY
+    table.change(expiration={"N": str(int(time.time()))})
+    provider.calls.clear()
+
+    report = push(event)
+
+    assert report["replayed"] is False
+    assert len(provider.calls) == 3
+
+    table.change(expiration={"N": str(int(time.time()))})
+    assert push(to("quite", "another"))["summary"]["accepted"] == 2
+
+
+def test_a_run_left_by_the_last_holder_of_a_key_is_not_gone_on_with(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    event = to(*(f"t{n}" for n in range(250)))
+    answer_last(provider, table, "t249", records=2)
+    push(event)
+    stale = table.batch_records
+    assert len(stale) == 2
+    table.change(expiration={"N": str(int(time.time()))})
+    push(event)
+    for item in table.batch_records:
+        if item not in stale:
+            table.delete(item)
+    table.undo()
+    provider.calls.clear()
+
+    assert push(event)["summary"]["accepted"] == 250
+    assert len(provider.tokens) == 250  # the batch records of the day before count for nothing
+
+
+def test_a_dry_run_neither_takes_a_key_nor_asks_for_it(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    dry = push(to("a", dry_run=True))
+    sent = push(to("a", "b"))
+    dry_again = push(to("a", dry_run=True))
+
+    assert dry["summary"] == dry_again["summary"] == {"recipients": 1, "unsent": 1}
+    assert dry["idempotency_key"] == "key"
+    assert dry["warnings"] == []
+    assert (sent["replayed"], sent["summary"]["accepted"]) == (False, 2)
+    assert table.operations == ["PutItem", "PutItem"]
+
+
+def test_without_a_table_a_request_with_a_key_is_sent_and_told_so(
+    push: Push, provider: Provider
+) -> None:
+    for _ in range(2):
+        report = push(to("a"))
+        assert (report["replayed"], report["idempotency_key"]) == (False, "key")
+        (warning,) = report["warnings"]
+        assert warning["path"] == "idempotency_key"
+        assert "IDEMPOTENCY_TABLE" in warning["message"]
+
+    assert len(provider.calls) == 2
+
+
+def test_without_a_key_nothing_asks_for_the_table_nor_loads_what_would(
+    provider: Provider, table: Table
+) -> None:
+    script = """
+import gc, json, sys
+from botocore.client import BaseClient
+from push_sender.handler import handler
+
+class Context:
+    aws_request_id = "request"
+    def get_remaining_time_in_millis(self):
+        return 5_000
+
+handler(json.load(sys.stdin), Context())
+loaded = [name for name in sys.modules if name.startswith("push_sender.")]
+clients = [type(one).__name__ for one in gc.get_objects() if isinstance(one, BaseClient)]
+print(json.dumps([loaded, clients]))
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps(to("a", key=None)),
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).parents[2] / "lambda_src"),
+            "APPLICATION_IDS": PROJECT,
+            "IDEMPOTENCY_TABLE": table.name,
+            "AWS_ENDPOINT_URL_PINPOINT": provider.url,
+            "AWS_ENDPOINT_URL_DYNAMODB": table.url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "made-up",
+            "AWS_SECRET_ACCESS_KEY": "made-up",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    loaded, clients = json.loads(process.stdout.splitlines()[-1])
+    assert clients == ["Pinpoint"]
+    assert {"push_sender.sender"} <= set(loaded)
+    assert not [name for name in loaded if name.startswith("push_sender.idempotency")]
+    assert table.calls == []
+    assert len(provider.calls) == 1
+
+
+def test_up_to_100_recipients_take_two_writes_and_no_read(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    push(to(*(f"t{n}" for n in range(100))))
+    assert table.operations == ["PutItem", "PutItem"]
+
+    push(to(*(f"t{n}" for n in range(100))))
+    assert table.operations == ["PutItem"] * 3
+
+
+def test_5000_recipients_leave_small_records_without_a_token_a_text_or_the_key(
+    push: Push, provider: Provider, table: Table
+) -> None:
+    provider.answer_each(
+        lambda token, _: {
+            **accepted(token),
+            "MessageId": None,
+            "StatusMessage": f"echo KaNaRy {token}",
+            "UpdatedToken": f"KaNaRy-{token}",
+        }
+    )
+    event = to(
+        *(f"KaNaRy-{n}" for n in range(5_000)),
+        key="KaNaRy key",
+        message="KaNaRy",
+        title="KaNaRy",
+        data={"KaNaRy": "KaNaRy"},
+        context={"KaNaRy": "KaNaRy"},
+    )
+
+    first = push(event)
+    again = push(event)
+
+    assert again["results"] == without_what_is_not_kept(first)
+    assert len(provider.calls) == 50
+    assert "KaNaRy" not in table.text()
+    assert all(len(repr(item)) < 1_500 for item in table.items)
+    assert table.operations.count("PutItem") <= 50 + 2
+    assert table.operations.count("BatchGetItem") == 1
+
+
+def test_a_request_refused_for_its_faults_takes_no_key(push: Push, table: Table) -> None:
+    from push_sender.request.errors import InvalidRequest
+
+    with pytest.raises(InvalidRequest):
+        push(to("a", ttl=-1))
+
+    assert table.calls == []
+
+
+LATER = json.dumps([[["postponed", None, None, None, 1, False]], [0], [0], []]).encode()
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [b"2whatever", b"1whatever", b"1" + zlib.compress(b"{}"), b"1" + zlib.compress(LATER)],
+    ids=["format", "damaged", "no list", "outcome"],
+)
+def test_what_a_later_release_wrote_is_not_sent_over(
+    push: Push, provider: Provider, table: Table, outcomes: bytes
+) -> None:
+    push(to("a"))
+    table.change(outcomes={"B": outcomes})
+
+    with pytest.raises(IdempotencyStoreUnavailable, match="UnknownFormat"):
+        push(to("a"))
+
+    assert len(provider.calls) == 1

@@ -1,0 +1,76 @@
+"""The OpenAPI document: served, kept in docs/, and whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from push_sender.entry_points.openapi import document
+from push_sender.entry_points.problems import KINDS
+from tests.support.api_gateway import Http, event
+from tests.support.invocation import Push
+
+COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+def test_the_copy_in_docs_is_a_snapshot_of_the_document() -> None:
+    text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        COPY.write_text(text)
+
+    assert COPY.read_text() == text, "`make snapshot` writes it anew, for review"
+
+
+def test_the_document_is_served(push: Push) -> None:
+    answer = Http(push).ask(event(method="GET", path="/openapi.json", content_type=None))
+
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.body == document()
+
+
+def test_every_field_says_what_it_means() -> None:
+    silent = [
+        f"{name}.{field}"
+        for name, schema in document()["components"]["schemas"].items()
+        for field, about in schema.get("properties", {}).items()
+        if name not in ("Problem", "Remark", "GatewayError") and "description" not in about
+    ]
+
+    assert silent == []
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+    used = {reference.rpartition("/")[2] for reference in references(document())}
+
+    assert used == document()["components"]["schemas"].keys()
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        for value in part.values():
+            yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_problem_is_among_the_answers(kind: Any) -> None:
+    answer = document()["paths"]["/messages"]["post"]["responses"][str(kind.status.value)]
+
+    assert "application/problem+json" in answer["content"]
+    assert kind.type in answer["description"]
+
+
+def test_unknown_fields_are_ruled_out() -> None:
+    schemas = document()["components"]["schemas"]
+    parts = ("PushRequest", "Recipient", "GcmContent", "ApnsContent", "BaiduContent", "AdmContent")
+
+    assert [schemas[name]["additionalProperties"] for name in parts] == [False] * len(parts)

@@ -1,0 +1,451 @@
+"""The queue door: messages in, what failed out, and every outcome ends somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from tests.support.account import Account, nobody
+from tests.support.invocation import PROJECT, Push, WorkOff, log_lines
+from tests.support.provider import Json, Provider, Reply, accepted, results
+
+THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
+
+
+def failed(reason: str, code: int = 410) -> Json:
+    return {
+        "DeliveryStatus": "PERMANENT_FAILURE",
+        "StatusCode": code,
+        "StatusMessage": json.dumps({"pushProviderError": reason}),
+    }
+
+
+def to(*tokens: str, **more: Any) -> Json:
+    return {
+        "recipients": [{"token": token, "service": "APNS"} for token in tokens],
+        "message": "m",
+        **more,
+    }
+
+
+def event_of(detail: Any, **more: Any) -> Json:
+    return {
+        "version": "0",
+        "id": "0b1f0a52-6f2b-4f7c-9a3d-000000000001",
+        "detail-type": "Push Notification Requested",
+        "source": "shop",
+        "account": "123456789012",
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "region": "us-east-1",
+        "resources": [],
+        "detail": detail,
+        **more,
+    }
+
+
+def test_several_messages_of_an_invocation_are_sent_in_their_order(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    for token in ("a", "b", "c"):
+        account.send(to(token))
+
+    answer = work_off()
+
+    assert answer == {"batchItemFailures": []}
+    assert provider.tokens == ["a", "b", "c"]
+    assert account.receive() == {"Records": []}
+
+
+def test_a_message_may_be_an_event_that_holds_a_request(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    account.send(event_of(to("a")))
+
+    work_off()
+
+    assert provider.tokens == ["a"]
+    (report,) = account.events_told("Push Report")
+    assert report["detail"]["request_id"] == event_of({})["id"]
+
+
+def test_a_poisonous_message_takes_no_other_with_it(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    for body in ("{", "[" * 100_000, '"text"', json.dumps(event_of(None)), "null"):
+        account.send(body)
+    account.send(to("a"))
+
+    answer = work_off()
+
+    assert answer == {"batchItemFailures": []}
+    assert provider.tokens == ["a"]
+    assert [letter["attributes"]["reason"] for letter in account.dead()] == ["invalid"] * 5
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("{not JSON", "request: must be an object in JSON"),
+        (json.dumps(to("a", ttll="KaNaRy")), "ttll: unknown field; did you mean ttl?"),
+        (
+            json.dumps(event_of(to("a", application_id="KaNaRy"))),
+            "application_id: not a project that this function was deployed for; "
+            "leave it out for its own project",
+        ),
+    ],
+    ids=["no JSON", "invalid", "a foreign project"],
+)
+def test_what_can_never_be_sent_is_a_dead_letter_as_it_came_and_is_told_without_its_content(
+    account: Account,
+    work_off: WorkOff,
+    provider: Provider,
+    capsys: pytest.CaptureFixture[str],
+    body: str,
+    fault: str,
+) -> None:
+    account.send(body)
+
+    assert work_off() == {"batchItemFailures": []}
+
+    (letter,) = account.dead()
+    assert letter["text"] == body
+    assert letter["attributes"]["reason"] == "invalid"
+    assert letter["attributes"]["fault"] == fault
+    (event,) = account.events_told()
+    assert event["detail-type"] == "Push Delivery Failed"
+    path, message = fault.split(": ", 1)
+    assert event["detail"]["faults"] == [{"path": path, "message": message}]
+    assert "KaNaRy" not in json.dumps(event) + capsys.readouterr().out
+    assert provider.calls == []
+
+
+def test_an_invalid_request_that_became_valid_is_sent_once_though_its_letter_lies_there_twice(
+    account: Account,
+    push: Push,
+    work_off: WorkOff,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("APPLICATION_IDS", "another")
+    account.send(to("a", application_id=PROJECT))
+    event = account.receive()
+    push(event)  # and the process dies before the message is deleted
+    account.delete(event, push(event))
+    assert len(account.dead()) == 2
+    monkeypatch.setenv("APPLICATION_IDS", PROJECT)
+
+    account.redrive()
+    work_off()
+
+    assert provider.tokens == ["a"]
+
+
+def test_a_message_that_comes_twice_is_sent_once_and_told_alike(
+    account: Account, push: Push, provider: Provider
+) -> None:
+    provider.answer_each(lambda token, _: failed("Unregistered") if token == "b" else accepted("x"))
+    account.send(to("a", "b"))
+    event = account.receive()
+
+    push(event)
+    first = account.events_told()
+    push(event)
+
+    assert sorted(provider.tokens) == ["a", "b"]
+    again = account.events_told()
+    assert [event["detail"] for event in again] == [event["detail"] for event in first]
+
+
+def test_a_message_whose_key_cannot_be_taken_fails_and_comes_again(
+    account: Account,
+    push: Push,
+    work_off: WorkOff,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message_id = account.send(to("a"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", nobody())
+
+    assert work_off() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
+
+    assert provider.calls == []
+    (line,) = log_lines(capsys.readouterr().out)
+    assert (line["error"], line["message_id"]) == ("IdempotencyStoreUnavailable", message_id)
+    assert account.events_told() == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", account.url)
+    account.wait()
+    assert work_off() == {"batchItemFailures": []}
+    assert provider.tokens == ["a"]
+
+
+def test_a_key_that_stands_for_another_request_can_never_be_sent(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    account.send(to("a", idempotency_key="k"))
+    work_off()
+    account.send(to("b", idempotency_key="k"))
+
+    assert work_off() == {"batchItemFailures": []}
+
+    assert provider.tokens == ["a"]
+    (letter,) = account.dead()
+    assert letter["attributes"]["fault"].startswith("idempotency_key: was used for another request")
+    (refused,) = account.events_told("Push Delivery Failed")
+    assert refused["detail"]["faults"][0]["path"] == "idempotency_key"
+
+
+def test_while_the_service_hangs_the_answer_is_in_time_and_what_is_left_is_not_begun(
+    account: Account, push: Push, provider: Provider
+) -> None:
+    provider.hang()
+    ids = [account.send(to(token)) for token in ("a", "b", "c")]
+    event = account.receive()
+    began = time.monotonic()
+
+    answer = push(event, seconds=9)
+
+    assert time.monotonic() - began < 9
+    assert [item["itemIdentifier"] for item in answer["batchItemFailures"]] == ids[1:]
+    assert set(provider.tokens) == {"a"}
+
+
+def test_what_goes_wrong_in_the_code_fails_one_message_and_its_log_holds_no_value(
+    account: Account,
+    push: Push,
+    provider: Provider,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    provider.answer = lambda call: (
+        Reply(200, b"[]")
+        if "KaNaRy" in json.dumps(call)
+        else results({token: accepted(token) for token in call["Addresses"]})
+    )
+    for body in (to("KaNaRy"), to("a")):
+        account.send(body)
+    event = account.receive()
+    event["Records"][0]["attributes"]["SentTimestamp"] = "KaNaRy"  # as no queue would say
+
+    answer = push(event)
+
+    bad = event["Records"][0]["messageId"]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": bad}]}
+    assert provider.tokens == ["a"]
+    printed = capsys.readouterr().out
+    assert "KaNaRy" not in printed
+    (line,) = (line for line in log_lines(printed) if "stack" in line)
+    assert line["error"] == "ValueError"
+    assert any("queue.py" in place for place in line["stack"])
+
+
+def test_an_event_of_our_own_is_never_answered_with_another(
+    account: Account, push: Push, work_off: WorkOff, provider: Provider
+) -> None:
+    own = event_of(to("a"), source="push-sender", **{"detail-type": "Push Delivery Failed"})
+    account.send(own)
+
+    assert work_off() == {"batchItemFailures": []}
+    assert push(own) is None
+
+    assert (provider.calls, account.events_told(), account.dead()) == ([], [], [])
+
+
+def test_somebodys_own_rule_may_hand_an_event_to_the_function(
+    account: Account, push: Push, provider: Provider
+) -> None:
+    event = event_of(to("a"))
+
+    report = push(event)
+    again = push(event)
+
+    assert provider.tokens == ["a"]
+    assert report["summary"] == {"recipients": 1, "accepted": 1}
+    assert (report["replayed"], again["replayed"]) == (False, True)
+    assert report["idempotency_key"] == event["id"]
+
+
+def test_an_event_from_somebodys_own_rule_that_cannot_be_sent_is_a_dead_letter_as_it_came(
+    account: Account, push: Push, work_off: WorkOff, provider: Provider
+) -> None:
+    event = event_of({"message": "m"})
+
+    assert push(event) is None
+
+    (letter,) = account.dead()
+    assert json.loads(letter["text"]) == event
+    assert letter["attributes"]["reason"] == "invalid"
+    (refused,) = account.events_told("Push Delivery Failed")
+    assert refused["detail"]["faults"][0]["path"] == "recipients"
+
+
+def test_half_a_surrogate_pair_keeps_nothing_from_the_dead_letters(
+    account: Account, push: Push, work_off: WorkOff
+) -> None:
+    event = event_of(to("a", title="\ud800"))
+    account.send(to("a", title="\ud800"))
+
+    work_off()
+    push(event)
+
+    assert [letter["attributes"]["reason"] for letter in account.dead()] == ["invalid"] * 2
+    assert json.loads(account.dead()[1]["text"]) == event
+
+
+def test_a_message_as_large_as_one_may_be_is_a_dead_letter_with_less_said_of_it(
+    account: Account, work_off: WorkOff
+) -> None:
+    body = "x" * 1_048_550
+    account.send(body)
+
+    assert work_off() == {"batchItemFailures": []}
+
+    (letter,) = account.dead()
+    assert letter["text"] == body
+    assert letter["attributes"] == {"reason": "invalid"}
+
+
+def test_without_a_dead_letter_queue_an_event_that_cannot_be_sent_fails_the_invocation(
+    push: Push, provider: Provider
+) -> None:
+    with pytest.raises(Exception, match="recipients: is missing") as raised:
+        push(event_of({"message": "m"}))
+
+    assert type(raised.value).__name__ == "InvalidRequest"
+
+
+def test_the_ttl_runs_from_when_the_event_was_put_on_the_bus(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    accepted_at = time.time() - 40
+    written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(accepted_at))
+    account.send(event_of(to("a", ttl=100), time=written))
+    account.send(event_of(to("b", ttl=30), time=written, id="another"))
+
+    work_off()
+
+    (call,) = provider.calls
+    assert 55 <= call["MessageConfiguration"]["APNSMessage"]["TimeToLive"] <= 60
+    (lost,) = account.events_told("Push Delivery Failed")
+    assert lost["detail"]["failure"] == "expired"
+    assert [one["token"] for one in lost["detail"]["recipients"]] == ["b"]
+
+
+def test_without_a_queue_or_bus_or_table_messages_are_sent_all_the_same(
+    push: Push, provider: Provider
+) -> None:
+    provider.answer_each(lambda token, _: THROTTLED if token == "b" else accepted(token))
+    record = {
+        "messageId": "m-1",
+        "receiptHandle": "r",
+        "body": json.dumps(to("a", "b")),
+        "attributes": {"SentTimestamp": str(round(time.time() * 1_000))},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+    }
+
+    assert push({"Records": [record]}) == {"batchItemFailures": []}
+
+    assert provider.tokens.count("a") == 1
+
+
+DOORS = """
+import json, sys
+from push_sender.handler import handler
+
+class Context:
+    aws_request_id = "request"
+    def get_remaining_time_in_millis(self):
+        return 5_000
+
+handler(json.load(sys.stdin), Context())
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_a_direct_invocation_loads_nothing_of_the_other_doors(
+    account: Account, push: Push, provider: Provider
+) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", DOORS],
+        input=json.dumps(to("a")),
+        env={**os.environ, "PYTHONPATH": "lambda_src"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    loaded = set(json.loads(process.stdout.splitlines()[-1]))
+    assert "push_sender.entry_points.direct" in loaded
+    others = {"entry_points.queue", "entry_points.event_bridge", "entry_points.direct_requeue"}
+    others |= {"follow_up", "clients.retries"}
+    assert all(find_spec(f"push_sender.{name}") for name in others)
+    assert not loaded & {f"push_sender.{name}" for name in others}
+    assert not any(name.startswith("aws_lambda_powertools.utilities.batch") for name in loaded)
+
+
+AT_DEBUG = """
+import json, logging, sys
+logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)
+from push_sender.handler import handler
+
+class Context:
+    aws_request_id = "request"
+    def get_remaining_time_in_millis(self):
+        return 20_000
+
+handler(json.load(sys.stdin), Context())
+"""
+
+
+def test_no_token_and_no_text_reaches_a_log_by_the_queue_at_any_level(
+    account: Account, push: Push, provider: Provider
+) -> None:
+    answers = iter(
+        [
+            THROTTLED,
+            failed("Unregistered"),
+            failed("InvalidProviderToken"),
+            {**accepted("x"), "UpdatedToken": "KaNaRy-new"},
+            {"DeliveryStatus": "UNKNOWN_FAILURE", "StatusCode": 500, "StatusMessage": "KaNaRy"},
+        ]
+    )
+    by_token: Json = {}
+    provider.answer_each(lambda token, _: by_token.setdefault(token, next(answers, THROTTLED)))
+    account.send(
+        to(*(f"KaNaRy-{n}" for n in range(6)), title="KaNaRy", idempotency_key="KaNaRy-key")
+    )
+    account.send({"KaNaRy" * 8: "KaNaRy"})
+    account.send("KaNaRy")
+    account.send(event_of(to("KaNaRy-event"), id="KaNaRy with spaces"))
+    account.send(to("KaNaRy-broken"))
+    event = account.receive()
+    event["Records"][-1]["attributes"]["SentTimestamp"] = "KaNaRy"  # and an error repeats it
+
+    process = subprocess.run(
+        [sys.executable, "-c", AT_DEBUG],
+        input=json.dumps(event),
+        env={
+            **os.environ,
+            "PYTHONPATH": "lambda_src",
+            "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
+            "POWERTOOLS_LOG_LEVEL": "DEBUG",
+            "POWERTOOLS_DEBUG": "true",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert "KaNaRy" not in process.stdout + process.stderr
+    assert len(account.dead()) == 3
+    assert len(account.requeued()) == 2
+    assert "KaNaRy-new" in json.dumps(account.events_told("Push Token Update"))

@@ -1,0 +1,497 @@
+"""What could not be sent now: later, smaller, under a key of its own, and in the end a letter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from push_sender.follow_up.requeue import (
+    ATTEMPTS,
+    DELAY_SECONDS,
+    Submission,
+    derived_key,
+    messages_of,
+)
+from tests.support.account import Account, nobody, running_service
+from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.provider import Json, Provider, accepted, refused
+
+THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
+MISCONFIGURED = {
+    "DeliveryStatus": "PERMANENT_FAILURE",
+    "StatusCode": 400,
+    "StatusMessage": '{"pushProviderError":"InvalidProviderToken"}',
+}
+DERIVED = re.compile(r"(?P<root>.+)#(?P<generation>\d+)\.(?P<part>\d+)")
+
+
+def to(*tokens: str, service: str = "APNS", **more: Any) -> Json:
+    return {
+        "recipients": [{"token": token, "service": service} for token in tokens],
+        "message": "m",
+        **more,
+    }
+
+
+def answering(provider: Provider, answers: Json) -> None:
+    """Answer for some tokens, and accept all others."""
+    provider.answer_each(lambda token, _: answers.get(token) or accepted(token))
+
+
+def work_off_to_the_end(account: Account, work_off: WorkOff) -> list[Json]:
+    """Work off the queue until nothing waits in it, and tell each thing that was requeued."""
+    seen: list[Json] = []
+    while True:
+        assert work_off() == {"batchItemFailures": []}
+        waiting = account.requeued()
+        if not waiting:
+            return seen
+        seen.extend(waiting)
+        assert len(seen) < 20, "it never ends"
+        account.wait()
+
+
+def test_only_who_was_throttled_is_requeued_later_under_a_key_of_its_own(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    answering(provider, {"b": THROTTLED})
+    request = to("a", "b", "c", idempotency_key="order-1", ttl=600, collapse_id="c")
+    request["recipients"][1]["title"] = "own"
+    before = time.time() * 1_000
+    account.send(request)
+
+    work_off()
+
+    (later,) = account.requeued()
+    key = later["body"].pop("idempotency_key")
+    assert later["body"] == {
+        "recipients": [{"token": "b", "service": "APNS", "title": "own"}],
+        "message": "m",
+        "ttl": 600,
+        "collapse_id": "c",
+    }
+    found = DERIVED.fullmatch(key)
+    assert found is not None
+    assert (found["root"], found["generation"]) == ("order-1", "1")
+    assert later["attributes"]["push_sender.attempt"] == "1"
+    assert (
+        before - 1_000 <= int(later["attributes"]["push_sender.accepted_at"]) <= time.time() * 1_000
+    )
+    assert DELAY_SECONDS[0] / 2 <= later["delay"] <= DELAY_SECONDS[0]
+
+    provider.reset()
+    account.wait()
+    work_off()
+
+    assert provider.tokens == ["b"]
+    assert account.requeued() == []
+
+
+def test_waits_grow_to_fifteen_minutes_and_then_the_request_is_a_dead_letter(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    answering(provider, {"b": THROTTLED})
+    account.send(to("a", "b", idempotency_key="order-1"))
+
+    waits = work_off_to_the_end(account, work_off)
+
+    assert [int(one["attributes"]["push_sender.attempt"]) for one in waits] == list(
+        range(1, ATTEMPTS + 1)
+    )
+    for one, bound in zip(waits, DELAY_SECONDS, strict=True):
+        assert bound / 2 <= one["delay"] <= bound <= 900
+    keys = [one["body"]["idempotency_key"] for one in waits]
+    assert [DERIVED.fullmatch(key)["generation"] for key in keys] == [  # type: ignore[index]  # as above
+        str(number) for number in range(1, ATTEMPTS + 1)
+    ]
+    (letter,) = account.dead()
+    assert letter["attributes"]["reason"] == "transient"
+    assert "push_sender.attempt" not in letter["attributes"]
+    body = json.loads(letter["text"])
+    assert body["recipients"] == [{"token": "b", "service": "APNS"}]
+    assert body["idempotency_key"] not in [*keys, "order-1"]
+    assert provider.tokens.count("a") == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"), [(THROTTLED, "transient"), (MISCONFIGURED, "misconfigured")]
+)
+def test_a_redrive_on_the_same_day_sends_each_dead_letter_once_however_often_it_lies_there(
+    account: Account,
+    push: Push,
+    work_off: WorkOff,
+    provider: Provider,
+    failure: Json,
+    reason: str,
+) -> None:
+    answering(provider, {"b": failure})
+    account.send_again(to("a", "b", idempotency_key="order-1"), attempt=ATTEMPTS)
+    work_off()
+    (letter,) = account.dead()
+    assert letter["attributes"]["reason"] == reason
+    provider.reset()
+    account.redrive()
+    event = account.receive()
+
+    push(event)
+    account.delete(event, push(event))  # SQS delivered it twice
+    account.sqs.send_message(QueueUrl=account.dead_letters, MessageBody=letter["text"])
+    account.redrive()  # and a copy of it lay there, too
+    work_off()
+
+    assert provider.tokens == ["b"]
+
+
+def test_a_dead_letter_that_fails_again_after_its_redrive_starts_its_attempts_anew(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    answering(provider, {"b": THROTTLED})
+    account.send_again(to("b"), attempt=ATTEMPTS)
+    work_off()
+    account.redrive()
+
+    work_off()
+
+    (later,) = account.requeued()
+    assert later["attributes"]["push_sender.attempt"] == "1"
+    assert account.dead() == []
+    provider.reset()
+    account.wait()
+    work_off()
+    assert provider.tokens == ["b"]
+
+
+def test_a_dead_letter_may_be_invoked_as_it_is(
+    account: Account, push: Push, work_off: WorkOff, provider: Provider
+) -> None:
+    answering(provider, {"b": MISCONFIGURED})
+    account.send(to("a", "b"))
+    work_off()
+    (letter,) = account.dead()
+    provider.reset()
+
+    report = push(json.loads(letter["text"]))
+
+    assert report["summary"] == {"recipients": 1, "accepted": 1}
+    assert report["replayed"] is False
+
+
+def test_misconfigured_and_throttled_recipients_go_their_ways_under_different_keys(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
+    account.send(to("a", "b", "c"))
+
+    work_off()
+
+    (later,), (letter,) = account.requeued(), account.dead()
+    assert [one["token"] for one in later["body"]["recipients"]] == ["b"]
+    dead = json.loads(letter["text"])
+    assert [one["token"] for one in dead["recipients"]] == ["c"]
+    assert dead["idempotency_key"] != later["body"]["idempotency_key"]
+
+
+def test_what_a_deadline_left_unsent_is_requeued(
+    account: Account, work_off: WorkOff, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEND_CONCURRENCY", "1")
+    provider.hang()
+    account.send(to(*(f"t{n}" for n in range(150))))
+
+    work_off(seconds=5)
+
+    (later,) = account.requeued()
+    assert len(later["body"]["recipients"]) == 50  # the others were on their way
+    failed = account.events_told("Push Delivery Failed")
+    assert [event["detail"]["failure"] for event in failed] == ["unknown"]
+    assert len(failed[0]["detail"]["recipients"]) == 100
+
+
+@pytest.mark.parametrize(
+    "ttl", [{"ttl": 0}, {"ttl": 60, "apns": {"ttl": 0}}], ids=["of all", "of the service"]
+)
+def test_a_ttl_of_zero_is_never_requeued(
+    account: Account, work_off: WorkOff, provider: Provider, ttl: Json
+) -> None:
+    answering(provider, {"a": THROTTLED})
+    account.send(to("a", **ttl))
+
+    work_off()
+
+    assert (account.requeued(), account.dead()) == ([], [])
+    (failed,) = account.events_told("Push Delivery Failed")
+    assert failed["detail"]["failure"] == "transient"
+
+
+def test_the_ttl_of_what_is_requeued_goes_on_running(
+    account: Account, work_off: WorkOff, provider: Provider
+) -> None:
+    accepted_at = round((time.time() - 500) * 1_000)
+    account.send_again(to("a", ttl=600), attempt=2, accepted_at=accepted_at, request_id="first")
+    account.send_again(to("b", ttl=300), attempt=2, accepted_at=accepted_at)
+
+    work_off()
+
+    (call,) = provider.calls
+    age = time.time() - accepted_at / 1_000  # at most, for it was sent before now
+    assert 600 - age <= call["MessageConfiguration"]["APNSMessage"]["TimeToLive"] <= 100
+    reports = account.events_told("Push Report")
+    assert reports[0]["detail"]["request_id"] == "first"
+    # The last one: an event may come twice, where the bus was slow to answer.
+    assert reports[-1]["detail"]["summary"] == {"recipients": 1, "unsent": 1}
+
+
+def test_what_is_too_large_for_a_message_is_split_by_whole_batches() -> None:
+    everyone = [
+        {"token": f"{n:04}{'t' * 1_500}", "service": "GCM" if n % 2 else "APNS"}
+        for n in range(2_000)
+    ]
+    submission = Submission({"recipients": everyone, "message": "m"}, "id", 0)
+
+    split = messages_of(submission, range(2_000), attempt=1)
+
+    assert split.too_large == []
+    assert max(letter.size for letter, _ in split.messages) <= 1_048_576
+    assert sorted(at for _, positions in split.messages for at in positions) == list(range(2_000))
+    bodies = [json.loads(letter.body) for letter, _ in split.messages]
+    for body in bodies:
+        services = Counter(one["service"] for one in body["recipients"])
+        assert all(number % 100 == 0 for number in services.values())
+    assert len(bodies) == 4
+    assert len({body["idempotency_key"] for body in bodies}) == 4
+
+
+def test_a_batch_that_is_larger_than_a_message_is_broken_up_and_a_recipient_left_out() -> None:
+    everyone = [
+        {"token": f"t{n}", "service": "GCM", "context": {"c": "\u00fc\uffff" * 5_000}}
+        for n in range(100)
+    ]
+    everyone[7]["context"] = {"c": "x" * 1_048_576}
+    submission = Submission({"recipients": everyone, "message": "m"}, "id", 0)
+
+    split = messages_of(submission, range(100), attempt=1)
+
+    assert split.too_large == [7]
+    assert max(letter.size for letter, _ in split.messages) <= 1_048_576
+    told = [one for letter, _ in split.messages for one in json.loads(letter.body)["recipients"]]
+    assert told == [*everyone[:7], *everyone[8:]]
+    assert "\uffff" not in split.messages[0][0].body, "SQS refuses it"
+
+
+def test_splitting_again_gives_the_same_messages() -> None:
+    request = to("a", "b", "c")
+    first = messages_of(Submission(request, "id", 1), [0, 2], attempt=1)
+    again = messages_of(Submission(json.loads(json.dumps(request)), "id", 1), [0, 2], attempt=1)
+
+    assert first == again
+
+
+def test_keys_are_never_longer_than_a_key_may_be_and_never_an_ancestors() -> None:
+    recipients = [{"token": "t", "service": "GCM"}]
+    for key in ("order", "o" * 256, "a#1.2#3.4", "#", "ü" * 256):
+        keys = [key]
+        for _ in range(50):
+            keys.append(derived_key(keys[-1], recipients))
+        assert len(set(keys)) == len(keys)
+        assert max(map(len, keys)) <= 256
+        assert DERIVED.fullmatch(keys[-1])["generation"] == "50" or "#" in key  # type: ignore[index]  # as above
+
+
+def test_the_same_recipients_of_two_parts_of_a_request_get_different_keys() -> None:
+    recipients = [{"token": "t", "service": "GCM"}]
+
+    assert derived_key("order#1.2", recipients) != derived_key("order#1.3", recipients)
+
+
+def test_requeue_at_the_direct_door_hands_over_what_could_not_be_sent_and_says_so(
+    account: Account, push: Push, work_off: WorkOff, provider: Provider
+) -> None:
+    answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
+
+    report = push(to("a", "b", "c", requeue=True))
+
+    assert [result["outcome"] for result in report["results"]] == [
+        "accepted",
+        "requeued",
+        "misconfigured",
+    ]
+    assert report["summary"] == {
+        "recipients": 3,
+        "accepted": 1,
+        "misconfigured": 1,
+        "requeued": 1,
+    }
+    assert report["warnings"] == []
+    assert (account.dead(), account.events_told()) == ([], [])
+    (later,) = account.requeued()
+    assert later["body"]["idempotency_key"].startswith("6f1f2d3c-0000-4000-8000-000000000001#1.")
+    provider.reset()
+    account.wait()
+    work_off()
+    assert provider.tokens == ["b"]
+
+
+def test_requeue_repeated_under_its_key_sends_nothing_twice(
+    account: Account, push: Push, work_off: WorkOff, provider: Provider
+) -> None:
+    answering(provider, {"b": THROTTLED})
+    request = to("a", "b", requeue=True, idempotency_key="order-1")
+
+    first, again = push(request), push(request)
+
+    assert (first["replayed"], again["replayed"]) == (False, True)
+    assert again["summary"] == first["summary"] == {"recipients": 2, "accepted": 1, "requeued": 1}
+    provider.reset()
+    account.wait()
+    work_off()
+    assert provider.tokens == ["b"]
+
+
+def test_requeue_without_a_queue_is_answered_with_a_warning(push: Push, provider: Provider) -> None:
+    answering(provider, {"a": THROTTLED})
+
+    report = push(to("a", requeue=True))
+
+    assert report["summary"] == {"recipients": 1, "transient": 1}
+    assert [warning["path"] for warning in report["warnings"]] == ["requeue"]
+
+
+def test_requeue_while_the_queue_is_out_of_reach_keeps_the_outcome_and_warns(
+    account: Account, push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+    answering(provider, {"a": THROTTLED})
+    began = time.monotonic()
+
+    report = push(to("a", requeue=True), seconds=10)
+
+    assert time.monotonic() - began < 10
+    assert report["summary"] == {"recipients": 1, "transient": 1}
+    (warning,) = report["warnings"]
+    assert "out of reach" in warning["message"]
+
+
+def test_a_request_too_large_for_one_message_is_requeued_in_several(
+    account: Account, push: Push, work_off: WorkOff, provider: Provider
+) -> None:
+    provider.answer = lambda _: refused(429, "TooManyRequestsException")
+    tokens = [f"{n:04}{'t' * 1_000}" for n in range(1_500)]
+
+    report = push(to(*tokens, requeue=True), seconds=20)
+
+    assert report["summary"] == {"recipients": 1_500, "requeued": 1_500}
+    assert len(account.requeued()) == 2
+    provider.reset()
+    account.wait()
+    work_off()
+    assert sorted(provider.tokens) == tokens
+
+
+def test_while_the_queue_refuses_a_message_fails_and_its_repetition_sends_nothing_again(
+    account: Account,
+    push: Push,
+    work_off: WorkOff,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    moved = {**accepted("c"), "UpdatedToken": "new-place"}
+    answering(provider, {"b": THROTTLED, "c": moved})
+    message_id = account.send(to("a", "b", "c"))
+    refusal = {"__type": "com.amazonaws.sqs#AccessDeniedException", "message": "KaNaRy"}
+    with running_service(lambda _operation, _body: (403, refusal)) as refusing:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing.url)
+
+        assert work_off() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
+
+    printed = capsys.readouterr().out
+    assert "KaNaRy" not in printed
+    (line,) = (line for line in log_lines(printed) if "message_id" in line)
+    assert (line["error"], line["reason"]) == ("QueueUnavailable", "AccessDeniedException")
+    # No repetition knows a new token again, so it was told of before.
+    (told,) = account.events_told()
+    assert told["detail"]["tokens"][0]["replacement_token"] == "new-place"
+    calls = len(provider.calls)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", account.url)
+    account.wait()
+    assert work_off() == {"batchItemFailures": []}
+    assert len(provider.calls) == calls
+    assert len(account.requeued()) == 1
+
+
+def test_what_goes_to_the_queues_is_counted(
+    account: Account, work_off: WorkOff, provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(provider, {"b": THROTTLED, "c": MISCONFIGURED, "d": MISCONFIGURED})
+    account.send(to("a", "b", "c", "d"))
+
+    work_off()
+
+    (record,) = (
+        line for line in metric_lines(capsys.readouterr().out) if "push_service" not in line
+    )
+    assert record["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    assert (record["PushesRequeued"], record["PushesDeadLettered"]) == ([1], [2])
+
+
+DIES = """
+import json, os, signal, sys
+from push_sender.handler import handler
+
+class Context:
+    aws_request_id = "request"
+    def get_remaining_time_in_millis(self):
+        return 20_000
+
+# Ended from outside by the service that it calls: nothing in here knows of it.
+handler(json.load(sys.stdin), Context())
+"""
+
+
+@pytest.mark.parametrize("target", ["SQS", "EVENTBRIDGE"])
+def test_a_process_that_is_killed_between_two_effects_repeats_none_of_its_pushes(
+    account: Account, push: Push, work_off: WorkOff, provider: Provider, target: str
+) -> None:
+    answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
+    account.send(to("a", "b", "c", "d"))
+    event = account.receive()
+    process: list[subprocess.Popen[bytes]] = []
+
+    def kill(_operation: str, _body: Json) -> tuple[int, Json]:
+        process[0].send_signal(signal.SIGKILL)
+        return 500, {}
+
+    with running_service(kill) as deadly:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": "lambda_src",
+            f"AWS_ENDPOINT_URL_{target}": deadly.url,
+        }
+        process.append(
+            subprocess.Popen([sys.executable, "-c", DIES], stdin=subprocess.PIPE, env=environment)
+        )
+        process[0].communicate(json.dumps(event).encode(), timeout=60)
+    assert process[0].returncode == -signal.SIGKILL
+    calls = len(provider.calls)
+    assert len(account.requeued()) == (0 if target == "SQS" else 1)
+
+    account.delete(event, push(event))
+
+    assert len(provider.calls) == calls
+    sent = provider.tokens
+    assert (sent.count("a"), sent.count("d")) == (1, 1)
+    assert account.events_told("Push Report")
+    provider.reset()
+    account.wait()
+    account.redrive()
+    work_off()
+    assert sorted(provider.tokens) == ["b", "c"]

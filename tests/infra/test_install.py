@@ -1,0 +1,403 @@
+"""The installation: what `make` installs, from where, and what is said when it cannot.
+
+A checkout of its own, made here, with the real Makefile and the real uv; its one package and
+its index are made here, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from infra.locks import EVERYTHING, FUNCTION, PEERS, LockError, entries, group
+from infra.package_index import explain
+from tests.support.bundles import lock_of, write_wheel
+
+REPOSITORY = Path(__file__).parents[2]
+UV = Path(sys.executable).with_name("uv")
+
+PYPROJECT = """
+[dependency-groups]
+installer = ["uv"]
+demo = [{include-group = "installer"}, "tiny"]
+absent = ["absent"]
+"""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make wheels of uv, which is the installed one, and of a package with a program."""
+    folder = tmp_path_factory.mktemp("wheels")
+    write_wheel(folder, "uv", {"uv-1.0.data/scripts/uv": UV.read_bytes()}, program=False)
+    program = b"import sys\ndef main():\n    print('tiny runs in', sys.prefix)\n"
+    write_wheel(folder, "tiny", {"tiny.py": program})
+    return folder
+
+
+def write_checkout(folder: Path, wheels: Path) -> Path:
+    folder.mkdir()
+    shutil.copy(REPOSITORY / "Makefile", folder)
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "infra", folder / "infra", ignore=without)
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "requirements.txt").write_text(lock_of(wheels, "uv", "tiny"))
+    return folder
+
+
+def offline(folder: Path, wheels: Path) -> dict[str, str]:
+    """Give an environment whose pip knows the wheels and no index."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV"))
+    }
+    config = folder / "pip.conf"
+    config.write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n")
+    return {
+        **kept,
+        "PIP_CONFIG_FILE": str(config),
+        "UV_CACHE_DIR": str(folder / "cache"),
+        "HOME": str(folder / "home"),
+    }
+
+
+@pytest.fixture
+def environment(tmp_path: Path, wheels: Path) -> dict[str, str]:
+    return offline(tmp_path, wheels)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, wheels: Path) -> Path:
+    """Make a checkout in which nothing is installed."""
+    return write_checkout(tmp_path / "a folder with spaces", wheels)
+
+
+@pytest.fixture(scope="module")
+def _prepared(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    checkout = write_checkout(folder / "checkout", wheels)
+    assert install(checkout, "installer", offline(folder, wheels))[0] == 0
+    return checkout
+
+
+@pytest.fixture
+def prepared(_prepared: Path, tmp_path: Path) -> Path:
+    """Make a checkout that has the environment and uv, as another folder had it."""
+    return Path(shutil.copytree(_prepared, tmp_path / "prepared checkout", symlinks=True))
+
+
+def start(checkout: Path, target: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            shutil.which("make") or "make",
+            "--no-print-directory",
+            target,
+            f"PYTHON={sys.executable}",
+        ],
+        cwd=checkout,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def install(checkout: Path, part: str, environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Install a part; give the exit status of make and what was said, but not by make."""
+    with start(checkout, f".venv/has-{part}", environment) as running:
+        _, said = running.communicate(timeout=120)
+    return running.returncode, [line for line in said.splitlines() if not line.startswith("make")]
+
+
+def run_tiny(checkout: Path) -> str:
+    result = subprocess.run(
+        [str(checkout / ".venv" / "bin" / "tiny")], capture_output=True, text=True, check=True
+    )
+    return result.stdout
+
+
+def test_a_part_is_installed_once_and_shows_its_progress(
+    fresh: Path, environment: dict[str, str]
+) -> None:
+    status, said = install(fresh, "demo", environment)
+    again = install(fresh, "demo", environment)
+
+    assert (status, again) == (0, (0, []))
+    assert said[0].startswith("Installing into .venv: what demo needs")
+    assert "Installed 1 package" in "\n".join(said)
+    assert run_tiny(fresh).split(" in ")[0] == "tiny runs"
+
+
+def test_a_folder_that_was_renamed_keeps_its_programs(
+    prepared: Path, environment: dict[str, str]
+) -> None:
+    install(prepared, "demo", environment)
+    moved = prepared.rename(prepared.with_name("renamed"))
+
+    assert run_tiny(moved).strip() == f"tiny runs in {moved / '.venv'}"
+    (moved / "requirements.txt").touch()
+    assert install(moved, "demo", environment)[0] == 0
+
+
+FOREIGN = {
+    "PIP_USER": "1",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_NO_BINARY": ":all:",
+    "PIP_TARGET": "elsewhere",
+    "PIP_PREFIX": "elsewhere",
+    "PIP_DRY_RUN": "1",
+    "PIP_CONSTRAINT": "/nonexistent",
+    "PIP_REQUIREMENT": "/nonexistent",
+    "UV_NO_BINARY": "1",
+    "UV_OFFLINE": "1",
+    "UV_EXCLUDE_NEWER": "2001-01-01",
+    "UV_TARGET": "elsewhere",
+    "UV_PYTHON": "2.7",
+    "UV_SYSTEM_PYTHON": "1",
+    "UV_INDEX_URL": "http://127.0.0.1:9",
+    "UV_CONSTRAINT": "/nonexistent",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONWARNINGS": "error",
+    "PYTHONPATH": "hostile",
+    "PYTHONIOENCODING": "latin-1",
+    "LC_ALL": "C",
+    "VIRTUAL_ENV": "/nonexistent",
+    "CONDA_PREFIX": "/nonexistent",
+}
+
+
+def test_what_a_shell_sets_for_other_programs_has_no_effect(
+    fresh: Path, environment: dict[str, str]
+) -> None:
+    (fresh / "hostile").mkdir()
+    (fresh / "hostile" / "tomllib.py").write_text("raise SystemExit('the wrong tomllib')")
+    (fresh / "uv.toml").write_text("no-binary = true\n")
+    before = os.umask(0o077)
+    try:
+        status, said = install(fresh, "demo", {**environment, **FOREIGN})
+    finally:
+        os.umask(before)
+
+    assert (status, said[-1].strip().startswith("Installed 1 package")) == (0, True), said
+    assert "tiny runs" in run_tiny(fresh)
+    assert not (fresh / "elsewhere").exists()
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+class Index:
+    """A package index on loopback that answers every request with one status, or never."""
+
+    def __init__(self, status: int | None) -> None:
+        self.asked = Event()
+        self._end = Event()
+        index = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                index.asked.set()
+                if status is None:
+                    index._end.wait()
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self._server.daemon_threads = True
+        self.environment = {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": f"http://127.0.0.1:{self._server.server_port}/simple",
+            "PIP_RETRIES": "0",
+        }
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._end.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def index(request: pytest.FixtureRequest) -> Iterator[Index]:
+    running = Index(request.param)
+    yield running
+    running.close()
+
+
+def failure(said: list[str]) -> str:
+    """Give the one line that tells of the failure."""
+    (line,) = [line for line in said if "failed" in line]
+    assert line == said[-1]
+    assert "Traceback" not in "\n".join(said)
+    return line
+
+
+@pytest.mark.parametrize("index", [503], indirect=True)
+def test_an_index_that_refuses_pip_is_one_line(
+    fresh: Path, environment: dict[str, str], index: Index
+) -> None:
+    status, said = install(fresh, "demo", {**environment, **index.environment})
+
+    assert status != 0
+    assert "the package index answered" in failure(said)
+
+
+@pytest.mark.parametrize("index", [401, 403, 407, 503], indirect=True)
+def test_an_index_that_refuses_uv_is_one_line_and_the_next_run_goes_on(
+    prepared: Path, environment: dict[str, str], index: Index
+) -> None:
+    status, said = install(prepared, "demo", {**environment, **index.environment})
+
+    assert status != 0
+    assert "the package index answered" in failure(said)
+    assert install(prepared, "demo", environment)[0] == 0
+
+
+@pytest.mark.parametrize("start_from", ["fresh", "prepared"])
+def test_no_network_is_one_line(
+    request: pytest.FixtureRequest, environment: dict[str, str], start_from: str
+) -> None:
+    gone = Index(200)
+    gone.close()
+    checkout = request.getfixturevalue(start_from)
+    status, said = install(checkout, "demo", {**environment, **gone.environment})
+
+    assert status != 0
+    assert "the package index is out of reach: look at the network" in failure(said)
+
+
+def test_a_file_that_is_not_the_one_of_the_lock_is_not_installed(
+    prepared: Path, environment: dict[str, str], wheels: Path
+) -> None:
+    lock = prepared / "requirements.txt"
+    right = lock_of(wheels, "tiny")
+    lock.write_text(
+        lock.read_text().replace(right, f"{right.splitlines()[0]}\n    --hash=sha256:{'0' * 64}\n")
+    )
+    status, said = install(prepared, "demo", environment)
+
+    assert status != 0
+    assert "a file is not the one that the lock names" in failure(said)
+    assert not (prepared / ".venv" / "bin" / "tiny").exists()
+
+
+def test_a_package_that_the_lock_does_not_name_is_refused(
+    prepared: Path, environment: dict[str, str], wheels: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    write_wheel(more, "tiny", {"tiny.py": b""}, requires="other")
+    write_wheel(more, "other", {"other.py": b""})
+    (prepared / "requirements.txt").write_text(lock_of(wheels, "uv") + lock_of(more, "tiny"))
+    links = {"PIP_FIND_LINKS": f"{more} {wheels}"}
+    status, said = install(prepared, "demo", {**environment, **links})
+
+    assert status != 0
+    assert "other" in failure(said)
+    missing = install(prepared, "absent", environment)
+    assert "the lock does not name absent: run `make lock`" in failure(missing[1])
+
+
+@pytest.mark.parametrize("index", [None], indirect=True)
+def test_ctrl_c_ends_it_in_one_line_and_the_next_run_goes_on(
+    prepared: Path, environment: dict[str, str], index: Index
+) -> None:
+    install(prepared, "installer", environment)
+    with start(prepared, ".venv/has-demo", {**environment, **index.environment}) as running:
+        assert index.asked.wait(60)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+
+    assert running.returncode != 0
+    assert "The installation was ended; the next run goes on." in said
+    assert "Traceback" not in said
+    assert install(prepared, "demo", environment)[0] == 0
+
+
+def test_two_at_once_install_one_after_the_other(
+    prepared: Path, environment: dict[str, str]
+) -> None:
+    both = [start(prepared, ".venv/has-demo", environment) for _ in range(2)]
+    said = [running.communicate(timeout=120)[1] for running in both]
+
+    assert [running.returncode for running in both] == [0, 0]
+    assert sum("another installation" in each.lower() for each in said) == 1
+    assert "tiny runs" in run_tiny(prepared)
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        ("npm error code E403\nnpm error 403 403 Forbidden - GET http://…", "answered 403"),
+        ("npm error code ENOTFOUND", "out of reach"),
+        ("npm error code EINTEGRITY", "not the one that the lock names"),
+        ("npm error code ENOSPC", "the disk is full"),
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        ("error: failed to write: No space left on device (os error 28)", "the disk is full"),
+        ("403 Client Error: Forbidden for url: http://…", "answered 403"),
+        ("cause: dns error", "out of reach"),
+        ("error: Read-only file system (os error 30)", "cannot be written"),
+    ],
+)
+def test_what_an_installer_prints_is_explained(printed: str, told: str) -> None:
+    assert told in str(explain(printed))
+
+
+def test_what_is_not_known_is_not_explained() -> None:
+    assert explain("tiny==1.403 requires other==5.503") is None
+
+
+# ------------------------------------------------------------------ the project's own locks
+
+
+@pytest.mark.parametrize("lock", [EVERYTHING, FUNCTION, PEERS], ids=lambda lock: lock.parent.name)
+def test_a_lock_pins_every_package_with_hashes_and_names_no_address(lock: Path) -> None:
+    text = lock.read_text()
+    found = entries(text)
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+
+    assert len(found) == len(lines) > 5
+    assert all("--hash=sha256:" in entry for entry in found)
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("part", ["all", "lock"])
+def test_the_lock_has_every_package_of_the_list(part: str) -> None:
+    wanted = group(part)
+    assert len(entries(EVERYTHING.read_text(), *wanted)) >= len(wanted)
+
+
+def test_every_package_that_npm_installs_has_its_hash_and_no_address() -> None:
+    lock = json.loads((REPOSITORY / "package-lock.json").read_text())
+    packages = [package for name, package in lock["packages"].items() if name]
+    assert packages
+    assert all(package["integrity"].startswith("sha512-") for package in packages)
+    assert "://" not in (REPOSITORY / "package-lock.json").read_text()
+
+
+def test_extras_and_markers_stay_with_an_entry() -> None:
+    tiny = "tiny-pack==1 ; sys_platform == 'linux' \\\n    --hash=sha256:0"
+    lock = f"{tiny}\n    # via x\nother==2 \\\n    --hash=sha256:1\n"
+    assert entries(lock, "Tiny_pack[extra]") == [
+        "tiny-pack[extra]==1 ; sys_platform == 'linux' \\\n    --hash=sha256:0"
+    ]
+    with pytest.raises(LockError, match="does not name missing"):
+        entries(lock, "missing>=1")

@@ -1,0 +1,572 @@
+"""EventBridge in the sandbox: events that fit a rule reach its queues and functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.support.deployed_stacks import output, outputs, refusal, resource, template
+from tests.support.sandbox_services import ACCOUNT, REGION, Sandbox, eventually, running_sandbox
+
+PATTERN = {
+    "detail-type": ["Push Notification Requested"],
+    "source": [{"anything-but": ["push-sender"]}],
+}
+
+
+@pytest.fixture(scope="module")
+def _running() -> Iterator[Sandbox]:
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(_running: Sandbox, tmp_path: Path) -> Sandbox:
+    return _running.emptied(tmp_path)
+
+
+def rule(
+    sandbox: Sandbox,
+    *targets: str | dict[str, Any],
+    pattern: Any = PATTERN,
+    name: str = "rule",
+    **settings: Any,
+) -> None:
+    """Put a rule onto the default bus."""
+    events = sandbox.client("events")
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern), **settings)
+    wanted = [{"Arn": each} if isinstance(each, str) else each for each in targets]
+    events.put_targets(
+        Rule=name,
+        Targets=[{"Id": f"target-{number}", **each} for number, each in enumerate(wanted)],
+    )
+
+
+def put(
+    sandbox: Sandbox,
+    detail: Any = None,
+    kind: str = "Push Notification Requested",
+    source: str = "shop",
+    **others: Any,
+) -> str:
+    """Put an event onto the bus; give its id."""
+    entry = {"Source": source, "DetailType": kind, "Detail": json.dumps(detail or {}), **others}
+    answer = sandbox.client("events").put_events(Entries=[entry])
+    assert answer["FailedEntryCount"] == 0
+    return str(answer["Entries"][0]["EventId"])
+
+
+def bodies(sandbox: Sandbox, queue: str = "queue") -> list[Any]:
+    return [json.loads(each["Body"]) for each in sandbox.received(queue)]
+
+
+def test_a_queue_gets_the_event_as_aws_builds_it(sandbox: Sandbox) -> None:
+    rule(sandbox, sandbox.queue())
+    detail = {"text": "hällo <id> <time>", "list": [1, None, {"a": 1.5}], "empty": {}}
+    when = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+
+    identifier = put(sandbox, detail, Time=when, Resources=["arn:aws:x:y"])
+
+    (message,) = sandbox.received()
+    assert json.loads(message["Body"]) == {
+        "version": "0",
+        "id": identifier,
+        "detail-type": "Push Notification Requested",
+        "source": "shop",
+        "account": ACCOUNT,
+        "time": "2026-01-02T03:04:05Z",
+        "region": REGION,
+        "resources": ["arn:aws:x:y"],
+        "detail": detail,
+    }
+    assert "MessageAttributes" not in message
+
+
+def test_an_event_without_a_time_has_that_at_which_it_came(sandbox: Sandbox) -> None:
+    rule(sandbox, sandbox.queue())
+    before = datetime.now(UTC).replace(microsecond=0)
+
+    put(sandbox)
+
+    (event,) = bodies(sandbox)
+    time = datetime.strptime(event["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert before <= time <= datetime.now(UTC)
+    assert event["resources"] == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event", "fits"),
+    [
+        (PATTERN, {}, True),
+        (PATTERN, {"kind": "Push Report"}, False),
+        (PATTERN, {"source": "push-sender"}, False),
+        ({"source": [{"anything-but": {"prefix": "push"}}]}, {}, True),
+        ({"source": [{"anything-but": {"prefix": "sh"}}]}, {}, False),
+        ({"source": [{"prefix": "sh"}]}, {}, True),
+        ({"source": [{"prefix": "ho"}]}, {}, False),
+        ({"detail": {"a": [{"exists": True}]}}, {"detail": {"a": 1}}, True),
+        ({"detail": {"a": [{"exists": True}]}}, {"detail": {"b": 1}}, False),
+        ({"detail": {"a": [{"exists": False}]}}, {"detail": {"b": 1}}, True),
+        ({"detail": {"a": [{"anything-but": "x"}]}}, {"detail": {"b": 1}}, False),
+        ({"detail": {"a": {"b": [1, 2]}}}, {"detail": {"a": {"b": 2}}}, True),
+        ({"detail": {"a": ["x"]}}, {"detail": {"a": ["y", "x"]}}, True),
+        ({"account": [ACCOUNT], "region": ["eu-west-1"]}, {}, False),
+    ],
+)
+def test_a_rule_takes_what_fits_its_pattern(
+    sandbox: Sandbox, pattern: Any, event: dict[str, Any], fits: bool
+) -> None:
+    rule(sandbox, sandbox.queue(), pattern=pattern)
+
+    put(sandbox, **event)
+
+    assert len(bodies(sandbox)) == fits
+
+
+def test_a_disabled_rule_takes_nothing(sandbox: Sandbox) -> None:
+    rule(sandbox, sandbox.queue(), State="DISABLED")
+    put(sandbox, {"number": 1})
+    sandbox.client("events").enable_rule(Name="rule")
+    put(sandbox, {"number": 2})
+
+    assert [event["detail"] for event in bodies(sandbox)] == [{"number": 2}]
+
+
+def test_a_schedule_takes_no_events(sandbox: Sandbox) -> None:
+    events = sandbox.client("events")
+    events.put_rule(Name="schedule", ScheduleExpression="rate(5 minutes)")
+    events.put_targets(Rule="schedule", Targets=[{"Id": "q", "Arn": sandbox.queue()}])
+
+    put(sandbox)
+
+    assert not bodies(sandbox)
+
+
+def test_a_function_gets_the_event_and_nobody_waits(sandbox: Sandbox) -> None:
+    function = sandbox.function()
+    rule(sandbox, function, sandbox.queue())
+
+    identifier = put(sandbox, {"number": 1})
+
+    (invocation,) = eventually(sandbox.invocations)
+    assert invocation["arn"] == function
+    assert invocation["event"]["id"] == identifier
+    assert bodies(sandbox) == [invocation["event"]]
+
+
+def test_a_functions_alias_can_be_a_target(sandbox: Sandbox) -> None:
+    sandbox.function()
+    functions = sandbox.client("lambda")
+    functions.publish_version(FunctionName="f")
+    alias = functions.create_alias(FunctionName="f", Name="live", FunctionVersion="1")["AliasArn"]
+    rule(sandbox, alias)
+
+    put(sandbox)
+
+    (invocation,) = eventually(sandbox.invocations)
+    assert (invocation["arn"], invocation["version"]) == (alias, "1")
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ({"InputPath": "$.detail"}, {"a": {"b": 1}}),
+        ({"InputPath": "$.detail.a"}, {"b": 1}),
+        ({"Input": '{"always": "this"}'}, {"always": "this"}),
+        (
+            {
+                "InputTransformer": {
+                    "InputPathsMap": {"who": "$.source"},
+                    "InputTemplate": '{"from": "<who>"}',
+                }
+            },
+            {"from": "shop"},
+        ),
+    ],
+)
+def test_a_target_may_ask_for_a_part_of_the_event(
+    sandbox: Sandbox, target: dict[str, Any], body: Any
+) -> None:
+    rule(sandbox, {"Arn": sandbox.queue(), **target})
+
+    put(sandbox, {"a": {"b": 1}})
+
+    assert bodies(sandbox) == [body]
+
+
+EVENT_PARTS = {
+    "who": "$.source",
+    "kind": "$.detail-type",
+    "token": "$.detail.recipient.token",
+    "all": "$.detail",
+    "count": "$.detail.count",
+    "on": "$.detail.on",
+    "none": "$.detail.none",
+    "list": "$.detail.list",
+    "first": "$.detail.list[0]",
+    "every": "$.detail.people[*].name",
+    "gone": "$.detail.gone",
+    "beyond": "$.detail.list[9]",
+    "odd": "no path",
+}
+DETAIL = {
+    "recipient": {"token": "t-1"},
+    "count": 2,
+    "on": True,
+    "none": None,
+    "list": ["a", "b"],
+    "people": [{"name": "x"}, {"other": 1}, {"name": "y"}],
+    "quoted": 'say "hi"',
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "body"),
+    [
+        # JSON: values without quotes, text within quotes.
+        ('{"r":{"token":<token>,"service":"GCM"}}', '{"r":{"token":"t-1","service":"GCM"}}'),
+        ('{"a":<count>,"b":<on>,"c":<none>,"d":<list>}', '{"a":2,"b":true,"c":null,"d":["a","b"]}'),
+        ('{"a":"<token> and <count>, <on>"}', '{"a":"t-1 and 2, true"}'),
+        ('{"a":"<first>","b":<first>,"c":<every>}', '{"a":"a","b":"a","c":["x","y"]}'),
+        ('{"a":"list <list>"}', '{"a":"list [a,b]"}'),
+        ('{"a":"\\"<token>\\" <who>"}', '{"a":"\\"t-1\\" shop"}'),
+        ("<list>", '["a","b"]'),
+        ("<token>", '"t-1"'),
+        ('[<count>, "<>", "<a b>", 1]', '[2, "<>", "<a b>", 1]'),
+        # What a path does not find.
+        ('{"a":<gone>,"b":"<gone>","c":"x<beyond>y","d":<odd>}', '{"a":"","b":"","c":"xy","d":""}'),
+        # Plain text, as a text in quotes, in several lines, and as it is.
+        ('"<who> has <count>"', '"shop has 2"'),
+        ('"<who>"\n"<token>"', '"shop"\n"t-1"'),
+        ("<who> is in state <token>", "shop is in state t-1"),
+        ('<who> says "<token>" {', 'shop says "t-1" {'),
+        # Reserved variables.
+        ('{"a":"<aws.events.rule-name>"}', '{"a":"rule"}'),
+        ('{"a":<aws.events.rule-arn>}', f'{{"a":"arn:aws:events:{REGION}:{ACCOUNT}:rule/rule"}}'),
+    ],
+)
+def test_a_template_makes_the_input_of_a_target(sandbox: Sandbox, written: str, body: str) -> None:
+    transformer = {"InputPathsMap": EVENT_PARTS, "InputTemplate": written}
+    rule(sandbox, {"Arn": sandbox.queue(), "InputTransformer": transformer})
+
+    put(sandbox, DETAIL)
+
+    assert [each["Body"] for each in sandbox.received()] == [body]
+
+
+def test_a_template_may_take_in_the_event(sandbox: Sandbox) -> None:
+    written = """{"all": <aws.events.event.json>, "rest": <aws.events.event>,
+                  "in": <aws.events.event.ingestion-time>}"""
+    target = {"Arn": sandbox.queue(), "InputTransformer": {"InputTemplate": written}}
+    rule(sandbox, target, sandbox.queue("whole"))
+
+    put(sandbox, DETAIL)
+
+    (made,) = bodies(sandbox)
+    (event,) = bodies(sandbox, "whole")
+    assert made["all"] == event
+    assert made["rest"] == {name: part for name, part in event.items() if name != "detail"}
+    assert made["in"] == event["time"]
+
+
+def test_a_template_with_an_undefined_variable_is_refused(sandbox: Sandbox) -> None:
+    events = sandbox.client("events")
+    events.put_rule(Name="rule", EventPattern=json.dumps(PATTERN))
+    transformer = {"InputPathsMap": {"a": "$.source"}, "InputTemplate": '{"a":<a>,"b":<b>}'}
+    target = {"Id": "q", "Arn": sandbox.queue(), "InputTransformer": transformer}
+
+    assert "does not define: b" in refusal(events.put_targets, Rule="rule", Targets=[target])
+
+
+def unusual_targets(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+    """Give targets that cannot take an event, by what is unusual."""
+    quoted = {"InputPathsMap": {"q": "$.detail.quoted"}, "InputTemplate": '{"a":"<q>"}'}
+    text = {"InputTemplate": "no JSON"}
+    fifo = sandbox.queue("no-key.fifo", FifoQueue="true")
+    return {
+        "no JSON": {"Arn": sandbox.queue("other"), "InputTransformer": quoted},
+        "no JSON for a function": {"Arn": sandbox.function(), "InputTransformer": text},
+        "not in the sandbox": {"Arn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:m"},
+        "no log group": {"Arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:gone"},
+        "no such region": {"Arn": f"arn:aws:sqs:nowhere:{ACCOUNT}:queue"},
+        "no deduplication id": {"Arn": fifo, "SqsParameters": {"MessageGroupId": "g"}},
+        "half an ARN": {"Arn": "arn:aws:lambda"},
+    }
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        *("no JSON", "no JSON for a function", "not in the sandbox", "no log group"),
+        *("no such region", "no deduplication id", "half an ARN"),
+    ],
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_failure_of_a_target_is_that_targets_alone(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, unusual: str, kept: bool
+) -> None:
+    target = unusual_targets(sandbox)[unusual]
+    dead = {"DeadLetterConfig": {"Arn": sandbox.queue("dead")}} if kept else {}
+    rule(sandbox, f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue", name="before")
+    rule(sandbox, {**target, **dead}, sandbox.queue(), name="failing")
+    rule(sandbox, f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue", name="then")
+
+    identifier = put(sandbox, DETAIL)
+
+    assert [event["id"] for event in bodies(sandbox)] == [identifier] * 3
+    if not kept:
+        assert f"event {identifier} is lost" in caplog.text
+        assert "t-1" not in caplog.text
+        return
+    (letter,) = sandbox.received("dead")
+    assert json.loads(letter["Body"])["detail"] == DETAIL
+    told = {name: each["StringValue"] for name, each in letter["MessageAttributes"].items()}
+    assert told["TARGET_ARN"] == target["Arn"]
+    assert told["RULE_ARN"].endswith("rule/failing")
+    assert told["ERROR_CODE"]
+    assert told["ERROR_MESSAGE"]
+    assert "t-1" not in told["ERROR_MESSAGE"]
+
+
+def test_a_dead_letter_queue_that_fails_fails_nothing_else(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone"
+    small = sandbox.queue("small", MaximumMessageSize="1024")
+    rule(sandbox, {"Arn": gone, "DeadLetterConfig": {"Arn": small}}, sandbox.queue())
+
+    identifier = put(sandbox, {"text": "x" * 2000})
+
+    assert len(bodies(sandbox)) == 1
+    assert f"event {identifier} is lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"EventBusName": "unknown"}, {"Time": 1e18}, {"Detail": "[" * 100_000 + "]" * 100_000}],
+)
+def test_a_call_that_is_refused_has_delivered_nothing(
+    sandbox: Sandbox, wrong: dict[str, Any]
+) -> None:
+    rule(sandbox, sandbox.queue())
+    entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
+    body = json.dumps({"Entries": [entry, {**entry, **wrong}]}).encode()
+
+    # By hand, since boto3 makes a date of the time.
+    headers = {
+        "X-Amz-Target": "AWSEvents.PutEvents",
+        "Content-Type": "application/x-amz-json-1.1",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=a/20260101/{REGION}/events/aws4_request, x",
+    }
+    with pytest.raises(HTTPError) as refused:
+        urlopen(Request(sandbox.url, body, headers))  # noqa: S310  loopback
+
+    refused.value.close()
+    assert refused.value.code == 400
+    assert not bodies(sandbox)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gone"],
+)
+def test_what_cannot_be_delivered_is_a_dead_letter_of_its_target(
+    sandbox: Sandbox, target: str
+) -> None:
+    dead = sandbox.queue("dead")
+    rule(sandbox, {"Arn": target, "DeadLetterConfig": {"Arn": dead}}, sandbox.queue())
+
+    put(sandbox, {"number": 1})
+
+    (letter,) = sandbox.received("dead")
+    assert [json.loads(letter["Body"])] == bodies(sandbox)
+    told = {name: each["StringValue"] for name, each in letter["MessageAttributes"].items()}
+    assert told.pop("ERROR_MESSAGE")
+    assert told == {
+        "ERROR_CODE": "NO_RESOURCE",
+        "RULE_ARN": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/rule",
+        "TARGET_ARN": target,
+    }
+
+
+def test_what_cannot_be_delivered_is_told_where_nobody_keeps_it(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule(sandbox, f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone")
+
+    identifier = put(sandbox)
+
+    assert f"event {identifier} is lost" in caplog.text
+
+
+def test_what_eventbridge_refuses_is_refused(sandbox: Sandbox) -> None:
+    rule(sandbox, sandbox.queue())
+    events = sandbox.client("events")
+    entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
+    half = {**entry, "Detail": json.dumps({"text": "x" * 524_288})}
+
+    assert "less than or equal to 10" in refusal(events.put_events, Entries=[entry] * 11)
+    assert "over the limit" in refusal(events.put_events, Entries=[half, half])
+    answer = events.put_events(Entries=[{**entry, "Detail": "{"}, entry])
+
+    assert answer["FailedEntryCount"] == 1
+    assert [each.get("ErrorCode") for each in answer["Entries"]] == ["MalformedDetail", None]
+    assert len(bodies(sandbox)) == 1
+
+
+def test_an_event_comes_through_the_rule_and_the_queue_to_the_function(sandbox: Sandbox) -> None:
+    sandbox.function()
+    queue = sandbox.queue()
+    sandbox.map(queue)
+    rule(sandbox, queue)
+    project = sandbox.project()
+
+    put(sandbox, {"push": {"project": project, "token": "through the queue"}})
+    put(sandbox, {"push": {"project": project, "token": "never"}}, source="push-sender")
+
+    (record,) = eventually(sandbox.records)
+    assert json.loads(record["body"])["detail"]["push"]["token"] == "through the queue"
+    eventually(sandbox.entry_points)
+    rule(sandbox, f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f", name="own", pattern=PATTERN)
+    sandbox.client("events").remove_targets(Rule="rule", Ids=["target-0"])
+    put(sandbox, {"push": {"project": project, "token": "without a queue"}})
+
+    eventually(lambda: len(sandbox.entry_points()) == 2)
+    assert sandbox.entry_points() == {
+        "through the queue": "eventbridge",
+        "without a queue": "eventbridge",
+    }
+
+
+# In a template.
+
+
+def stack(**settings: Any) -> dict[str, Any]:
+    target = {
+        "Id": "Requests",
+        "Arn": {"Fn::GetAtt": ["Queue", "Arn"]},
+        "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["Dead", "Arn"]}},
+        "RetryPolicy": {"MaximumRetryAttempts": 10},
+    }
+    wanted = {"EventPattern": PATTERN, "Targets": [target], **settings}
+    return {
+        "Dead": resource("SQS::Queue", QueueName="dead"),
+        "Queue": resource("SQS::Queue", QueueName="queue"),
+        "Rule": resource("Events::Rule", **wanted),
+        "Policy": resource(
+            "SQS::QueuePolicy",
+            Queues=[{"Ref": "Queue"}],
+            PolicyDocument={
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Action": "sqs:SendMessage",
+                        "Principal": {"Service": "events.amazonaws.com"},
+                        "Resource": {"Fn::GetAtt": ["Queue", "Arn"]},
+                        "Condition": {
+                            "ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["Rule", "Arn"]}}
+                        },
+                    }
+                ],
+            },
+        ),
+    }
+
+
+NAMED = output(Rule={"Ref": "Rule"}, Arn={"Fn::GetAtt": ["Rule", "Arn"]})
+
+
+def deploy(sandbox: Sandbox, verb: str, resources: dict[str, Any], **others: Any) -> dict[str, Any]:
+    cloudformation = sandbox.client("cloudformation")
+    others.setdefault("Outputs", NAMED)
+    call = getattr(cloudformation, f"{verb}_stack")
+    call(StackName="stack", TemplateBody=template(resources, **others))
+    (told,) = cloudformation.describe_stacks(StackName="stack")["Stacks"]
+    return dict(told)
+
+
+def test_a_template_makes_a_rule_on_the_default_bus(sandbox: Sandbox) -> None:
+    told = outputs(deploy(sandbox, "create", stack(Description="requests")))
+
+    events = sandbox.client("events")
+    assert told["Rule"].startswith("stack-Rule-")
+    assert told["Arn"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{told['Rule']}"
+    described = events.describe_rule(Name=told["Rule"])
+    assert json.loads(described["EventPattern"]) == PATTERN
+    assert (described["State"], described["Description"]) == ("ENABLED", "requests")
+    (target,) = events.list_targets_by_rule(Rule=told["Rule"])["Targets"]
+    assert target == {
+        "Id": "Requests",
+        "Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue",
+        "DeadLetterConfig": {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead"},
+        "RetryPolicy": {"MaximumRetryAttempts": 10},
+    }
+    put(sandbox, {"number": 1})
+    assert [event["detail"] for event in bodies(sandbox)] == [{"number": 1}]
+
+
+def test_a_rule_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) -> None:
+    name = outputs(deploy(sandbox, "create", stack()))["Rule"]
+    events = sandbox.client("events")
+
+    changed = {**PATTERN, "source": ["other"]}
+    told = outputs(deploy(sandbox, "update", stack(EventPattern=changed, State="DISABLED")))
+    assert told["Rule"] == name
+    described = events.describe_rule(Name=name)
+    assert json.loads(described["EventPattern"]) == changed
+    assert described["State"] == "DISABLED"
+    deploy(sandbox, "update", stack(Targets=[]))
+    assert events.list_targets_by_rule(Rule=name)["Targets"] == []
+    renamed = outputs(deploy(sandbox, "update", stack(Name="renamed")))
+    assert renamed["Rule"] == "renamed"
+    assert [each["Name"] for each in events.list_rules()["Rules"]] == ["renamed"]
+    sandbox.client("cloudformation").delete_stack(StackName="stack")
+    assert events.list_rules()["Rules"] == []
+
+
+def test_a_stage_has_a_bus_of_its_own(sandbox: Sandbox) -> None:
+    resources = {
+        **stack(EventBusName={"Ref": "Bus"}, Name="requests"),
+        "Bus": resource("Events::EventBus", Name="stage", Description="of a stage"),
+    }
+
+    told = outputs(deploy(sandbox, "create", resources))
+
+    assert told == {
+        "Rule": "stage|requests",
+        "Arn": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/stage/requests",
+    }
+    put(sandbox, {"bus": "default"})
+    put(sandbox, {"bus": "stage"}, EventBusName="stage")
+    assert [event["detail"] for event in bodies(sandbox)] == [{"bus": "stage"}]
+    described = sandbox.client("events").describe_event_bus(Name="stage")
+    assert described["Description"] == "of a stage"
+    sandbox.client("cloudformation").delete_stack(StackName="stack")
+    names = [each["Name"] for each in sandbox.client("events").list_event_buses()["EventBuses"]]
+    assert names == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"Targets": [{"Arn": "arn:aws:sqs:us-east-1:1:q"}]}, "needs Arn and Id"),
+        ({"EventPattern": {"source": "shop"}}, "'source' must be an object or an array"),
+        ({"EventBusName": "unknown"}, "Event bus unknown does not exist"),
+    ],
+)
+def test_a_rule_that_cannot_be_fails_the_stack(
+    sandbox: Sandbox, settings: dict[str, Any], reason: str
+) -> None:
+    told = deploy(sandbox, "create", stack(**settings))
+
+    assert told["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert f"[Rule]. {reason}" in told["StackStatusReason"] or reason in told["StackStatusReason"]
+    assert sandbox.client("events").list_rules()["Rules"] == []

@@ -1,0 +1,376 @@
+"""HTTP APIs in the sandbox: where a request goes, and what a client gets of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.http_apis.throttling import Limit, Throttle
+from tests.support.sandbox_http_apis import (
+    ACCOUNT,
+    ALIAS_ARN,
+    FAILED,
+    FORBIDDEN,
+    FUNCTION_ARN,
+    NOT_FOUND,
+    REGION,
+    TOO_LARGE,
+    TOO_MANY,
+    UNAVAILABLE,
+    Api,
+    Sandbox,
+    running_sandbox,
+)
+
+OPEN = {"$default": "NONE"}
+
+
+@pytest.fixture(scope="module")
+def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with running_sandbox(tmp_path_factory.mktemp("place")) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(_running: Sandbox) -> Sandbox:
+    return _running.cleared()
+
+
+@pytest.fixture(scope="module")
+def _api(_running: Sandbox) -> Api:
+    return _running.api(
+        routes={"POST /messages": "AWS_IAM", "GET /openapi.json": "NONE", "$default": "NONE"}
+    )
+
+
+@pytest.fixture
+def api(_api: Api, sandbox: Sandbox) -> Api:
+    """Give an API in front of the function, which has done nothing yet."""
+    return _api
+
+
+# The route.
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key", "told"),
+    [
+        ("GET", "", "$default", "/"),
+        ("GET", "/", "$default", "/"),
+        ("GET", "/openapi.json", "GET /openapi.json", "/openapi.json"),
+        ("GET", "/openapi%2Ejson?x=/messages", "GET /openapi.json", "/openapi.json"),
+        ("GET", "/openapi.json/", "$default", "/openapi.json/"),
+        ("GET", "/OPENAPI.JSON", "$default", "/OPENAPI.JSON"),
+        ("POST", "/openapi.json", "$default", "/openapi.json"),
+        ("BREW", "/%E2%98%95%20a%2Fb", "$default", "/☕ a/b"),
+        ("GET", "//openapi.json", "$default", "//openapi.json"),
+        ("GET", "/../other/openapi.json", "$default", "/../other/openapi.json"),
+    ],
+)
+def test_a_request_takes_its_own_route_or_the_default_one(
+    sandbox: Sandbox, api: Api, method: str, path: str, key: str, told: str
+) -> None:
+    assert api.ask(method, path, who=None).status == 200
+
+    event = sandbox.event()
+    assert (event["routeKey"], event["rawPath"]) == (key, told)
+    http = event["requestContext"]["http"]
+    assert (http["method"], http["path"]) == (method, told)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/messages"), ("POST", "/"), ("POST", "/messages/1"), ("OPTIONS", "/messages")],
+)
+def test_without_a_route_nothing_is_found_whatever_the_method(
+    sandbox: Sandbox, method: str, path: str
+) -> None:
+    api = sandbox.api()
+
+    answer = api.ask(method, path)
+
+    assert answer.told == NOT_FOUND
+    assert answer.headers["apigw-requestid"]
+    assert not sandbox.invocations()
+
+
+def test_an_api_that_is_not_there_is_not_found(sandbox: Sandbox) -> None:
+    api = sandbox.api()
+    sandbox.client("cloudformation").delete_stack(StackName=api.stack)
+
+    for gone in (api, Api("", api.url, ""), Api("../x", api.url, ""), Api("%2e", api.url, "")):
+        assert gone.ask().told == NOT_FOUND
+    assert not sandbox.invocations()
+
+
+def test_a_kind_of_api_that_the_sandbox_does_not_have_is_never_let_through(
+    sandbox: Sandbox,
+) -> None:
+    gateway = sandbox.client("apigatewayv2")
+    api = sandbox.api()
+    (route,) = gateway.get_routes(ApiId=api.api_id)["Items"]
+
+    gateway.update_route(ApiId=api.api_id, RouteId=route["RouteId"], AuthorizationType="JWT")
+    assert api.ask().status == 501
+    gateway.update_route(ApiId=api.api_id, RouteId=route["RouteId"], AuthorizationType="NONE")
+    (integration,) = gateway.get_integrations(ApiId=api.api_id)["Items"]
+    gateway.update_integration(
+        ApiId=api.api_id, IntegrationId=integration["IntegrationId"], PayloadFormatVersion="1.0"
+    )
+    assert api.ask().status == 501
+    assert not sandbox.invocations()
+
+
+# The answer.
+
+
+@pytest.mark.parametrize(
+    ("returned", "status", "kind", "body"),
+    [
+        ({"statusCode": 201, "body": "a"}, 201, "text/plain;charset=UTF-8", b"a"),
+        ({"statusCode": 404}, 404, "text/plain;charset=UTF-8", b""),
+        ({"statusCode": 200, "body": None, "headers": None}, 200, "text/plain;charset=UTF-8", b""),
+        (
+            {"statusCode": 200, "headers": {"content-type": "a/b"}, "body": "hä"},
+            *(200, "a/b", "hä".encode()),
+        ),
+        (
+            {"statusCode": 200, "body": "AAH/", "isBase64Encoded": True},
+            *(200, "text/plain;charset=UTF-8", b"\x00\x01\xff"),
+        ),
+        ({"hello": "world"}, 200, "application/json", b'{"hello": "world"}'),
+        ({"body": "a"}, 200, "application/json", b'{"body": "a"}'),
+        ("text", 200, "application/json", b'"text"'),
+        ([1, None], 200, "application/json", b"[1, null]"),
+        (None, 200, "application/json", b"null"),
+    ],
+)
+def test_what_a_function_returns_is_the_response(
+    api: Api, returned: Any, status: int, kind: str, body: bytes
+) -> None:
+    answer = api.do(**{"return": returned})
+
+    assert (answer.status, answer.headers["Content-Type"], answer.body) == (status, kind, body)
+    assert answer.headers["apigw-requestid"]
+
+
+def test_headers_and_cookies_of_a_function_reach_the_client(api: Api) -> None:
+    headers = {
+        "X-Text": "a, b",
+        "x-number": 5,
+        "X-Truth": True,
+        "Content-Length": "1000",
+        "Transfer-Encoding": "chunked",
+        "Connection": "close",
+        "Apigw-Requestid": "forged",
+    }
+    cookies = ["a=1; Path=/", "b=2"]
+
+    answer = api.do(
+        **{"return": {"statusCode": 200, "headers": headers, "cookies": cookies, "body": "x"}}
+    )
+
+    told = answer.headers
+    assert (told["X-Text"], told["x-number"], told["X-Truth"]) == ("a, b", "5", "true")
+    assert told.get_all("Set-Cookie") == cookies
+    assert (told["Content-Length"], answer.body) == ("1", b"x")
+    assert told.get_all("apigw-requestid") != ["forged"]
+    assert len(told.get_all("apigw-requestid") or []) == 1
+    assert "Transfer-Encoding" not in told
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        *({"statusCode": code} for code in ("200", 99, 199, 600, True, None, 200.0, [200])),
+        {"statusCode": 200, "headers": ["a"]},
+        {"statusCode": 200, "headers": {"X-A": None}},
+        {"statusCode": 200, "headers": {"X-A": {"b": 1}}},
+        {"statusCode": 200, "headers": {"X-A": "a\r\nX-Split: yes"}},
+        {"statusCode": 200, "headers": {"X-A": "a\nX-Split: yes"}},
+        {"statusCode": 200, "headers": {"X-A\r\nX-Split": "yes"}},
+        {"statusCode": 200, "headers": {"X-A:": "a"}},
+        {"statusCode": 200, "headers": {"": "a"}},
+        {"statusCode": 200, "headers": {"X-A": "€"}},
+        {"statusCode": 200, "cookies": "a=1"},
+        {"statusCode": 200, "cookies": [1]},
+        {"statusCode": 200, "cookies": ["a=1\r\nX-Split: yes"]},
+        {"statusCode": 200, "body": {"a": 1}},
+        {"statusCode": 200, "body": "%%%", "isBase64Encoded": True},
+        {"statusCode": 200, "body": "ä", "isBase64Encoded": True},
+    ],
+)
+def test_what_is_no_response_is_a_failure_of_the_server(api: Api, returned: Any) -> None:
+    answer = api.do(**{"return": returned})
+
+    assert answer.told == FAILED
+    assert "X-Split" not in answer.headers
+
+
+def test_an_error_of_the_function_is_a_failure_that_tells_nothing(
+    sandbox: Sandbox, api: Api
+) -> None:
+    assert api.do(**{"raise": "canary"}).told == FAILED
+    assert any("canary" in line for line in sandbox.lambdas.logs("answers"))
+
+
+def test_a_function_that_takes_too_long_is_not_waited_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    api = sandbox.api(integration={"TimeoutInMillis": 50})
+
+    assert api.do(wait=str(tmp_path / "answered")).told == UNAVAILABLE
+
+    (tmp_path / "answered").touch()
+
+
+def test_a_function_that_is_throttled_is_unavailable(sandbox: Sandbox, api: Api) -> None:
+    own = sandbox.client("lambda")
+    own.put_function_concurrency(FunctionName="answers", ReservedConcurrentExecutions=0)
+    try:
+        assert api.ask().told == UNAVAILABLE
+    finally:
+        own.delete_function_concurrency(FunctionName="answers")
+    assert not sandbox.invocations()
+
+
+def test_a_function_that_is_gone_is_a_failure(sandbox: Sandbox) -> None:
+    gone = f"{FUNCTION_ARN}:2"
+    sandbox.client("lambda").create_alias(
+        FunctionName="answers", Name="former", FunctionVersion="1"
+    )
+    api = sandbox.api(function=f"{FUNCTION_ARN}:former", let_in=f"{FUNCTION_ARN}:former")
+    assert api.ask().status == 200
+
+    sandbox.client("lambda").delete_alias(FunctionName="answers", Name="former")
+
+    assert api.ask().told == FAILED
+    assert sandbox.api(function=gone, let_in=ALIAS_ARN).ask().told == FAILED
+    assert sandbox.api(function=f"{FUNCTION_ARN}-not").ask().told == FAILED
+
+
+# What the function's own policy says.
+
+
+@pytest.mark.parametrize(
+    ("lets_in", "let_in", "function", "may"),
+    [
+        ("/*/*", ALIAS_ARN, ALIAS_ARN, True),
+        ("/*/*/messages", ALIAS_ARN, ALIAS_ARN, True),
+        ("/$default/POST/messages", ALIAS_ARN, ALIAS_ARN, True),
+        ("/*/P?ST/messages", ALIAS_ARN, ALIAS_ARN, True),
+        ("/*/*", FUNCTION_ARN, FUNCTION_ARN, True),
+        ("/*/*", "answers:live", ALIAS_ARN, True),
+        ("/*/*", f"{ACCOUNT}:function:answers:live", ALIAS_ARN, True),
+        ("/*/*", FUNCTION_ARN, ALIAS_ARN, False),
+        ("/*/*", ALIAS_ARN, FUNCTION_ARN, False),
+        ("/*/GET/messages", ALIAS_ARN, ALIAS_ARN, False),
+        ("/*/*/other", ALIAS_ARN, ALIAS_ARN, False),
+        ("/prod/*", ALIAS_ARN, ALIAS_ARN, False),
+        ("x/*/*", ALIAS_ARN, ALIAS_ARN, False),
+        ("", ALIAS_ARN, ALIAS_ARN, False),
+    ],
+)
+def test_a_function_runs_only_where_its_policy_lets_the_api_in(
+    sandbox: Sandbox, lets_in: str, let_in: str, function: str, may: bool
+) -> None:
+    api = sandbox.api(lets_in=lets_in, let_in=let_in, function=function)
+
+    answer = api.ask()
+
+    if may:
+        assert (answer.status, sandbox.invocations()[0]["arn"]) == (200, function)
+    else:
+        assert (answer.told, sandbox.invocations()) == (FAILED, [])
+
+
+def test_the_policy_names_the_default_route_as_such(sandbox: Sandbox) -> None:
+    for lets_in, status in (("/*/$default", 200), ("/*/GET/x", 500)):
+        assert sandbox.api(routes=OPEN, lets_in=lets_in).ask("GET", "/x").status == status
+
+
+def test_a_permission_of_lambdas_own_call_counts_as_well(sandbox: Sandbox) -> None:
+    api = sandbox.api(lets_in="/*/GET/none")
+    own = sandbox.client("lambda")
+
+    def add(number: int, **changes: Any) -> int:
+        statement = {
+            "FunctionName": "answers",
+            "Qualifier": "live",
+            "Action": "lambda:InvokeFunction",
+            "Principal": "apigateway.amazonaws.com",
+            "SourceArn": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api.api_id}/*",
+            **changes,
+        }
+        statement = {name: value for name, value in statement.items() if value is not None}
+        name = f"{api.api_id}-{number}"
+        own.add_permission(StatementId=name, **statement)
+        status = api.ask().status
+        own.remove_permission(FunctionName="answers", StatementId=name)
+        return status
+
+    faults: list[dict[str, Any]] = [
+        {"Qualifier": None},
+        {"Action": "lambda:GetFunction"},
+        {"Principal": "events.amazonaws.com"},
+        {"SourceAccount": "999999999999"},
+        {"PrincipalOrgID": "o-0123456789", "SourceArn": None},
+        {"SourceArn": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:other/*"},
+    ]
+    assert [add(number, **fault) for number, fault in enumerate(faults)] == [500] * len(faults)
+    assert add(100) == 200
+    assert add(101, SourceAccount=ACCOUNT, SourceArn=None) == 200
+    assert api.ask().told == FAILED
+
+
+# How much.
+
+
+def test_a_body_over_10_mb_is_too_large_whoever_sends_it(sandbox: Sandbox, api: Api) -> None:
+    limit = 10_485_760
+
+    assert api.ask(body=b"x" * (limit + 1), who=None).told == TOO_LARGE
+    assert api.ask(body=b"x" * limit, who=None).told == FORBIDDEN
+    assert not sandbox.invocations()
+
+
+def test_an_event_over_6_mb_is_too_large(sandbox: Sandbox, api: Api) -> None:
+    text = [("Content-Type", "text/plain")]
+
+    assert api.ask("POST", "/x", b"x" * 6_000_000, who=None).told == TOO_LARGE  # in base64, 8 MB
+    assert api.ask_with("POST", "/x", b"x" * 6_291_456, text).told == TOO_LARGE
+    assert not sandbox.invocations()
+    assert api.ask_with("POST", "/x", b"x" * 6_000_000, text).status == 200
+
+
+def test_each_route_lets_a_burst_through_and_then_what_the_rate_allows(sandbox: Sandbox) -> None:
+    api = sandbox.api(
+        routes={"POST /messages": "NONE", "GET /x": "NONE"},
+        stage={"DefaultRouteSettings": {"ThrottlingBurstLimit": 2, "ThrottlingRateLimit": 0.5}},
+    )
+    sandbox.clock.stopped_at = 1_800_000_000.0
+
+    assert [api.ask(who=None).status for _ in range(3)] == [200, 200, 429]
+    assert api.ask(who=None).told == TOO_MANY
+    assert api.ask("GET", "/x", who=None).status == 200
+    sandbox.clock.stopped_at += 2
+    assert [api.ask(who=None).status for _ in range(2)] == [200, 429]
+    assert len(sandbox.invocations()) == 4
+
+
+def test_a_bucket_fills_at_its_rate_and_no_higher_than_its_burst() -> None:
+    throttle, limit = Throttle(), Limit(rate=2, burst=3)
+
+    def passed(now: float, tries: int = 10) -> int:
+        return sum(throttle.lets_through("route", limit, now) for _ in range(tries))
+
+    assert passed(100) == 3
+    assert passed(100) == 0
+    assert passed(100.25) == 0
+    assert passed(100.5) == 1
+    assert passed(101.5) == 2
+    assert passed(1_000) == 3
+    assert passed(999) == 0, "a clock that is set back"
+    assert throttle.lets_through("another route", limit, 999)
+    assert not Throttle().lets_through("route", Limit(rate=0, burst=0), 0)

@@ -1,0 +1,296 @@
+"""An AWS account on loopback with the function's queues, bus and table, and Lambda's part.
+
+SQS, EventBridge and DynamoDB are moto's, behind real HTTP. What Lambda's event source
+mapping does is done here: receive, invoke, delete what did not fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import botocore.session
+
+from push_sender.follow_up.steering import Steering
+from sandbox.server import Server
+from tests.support.provider import LoopbackServer
+
+Json = dict[str, Any]
+
+REGION = "us-east-1"
+MESSAGE_KEY = "arn:aws:cloudformation:us-east-1:123456789012:stack/push-sender/made-up"
+
+
+class Account:
+    """The account, alive as long as its server.
+
+    Attributes
+    ----------
+    url
+        Of every service.
+    queue, dead_letters
+        URLs of the function's queues.
+    told
+        URL of a queue that a rule puts everything on that the function tells the bus.
+    table
+        The name of the table of keys.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.sqs = self.client("sqs")
+        self.events = self.client("events")
+        self.queue = self._queue("requests")
+        self.dead_letters = self._queue("dead-letters")
+        self.told = self._queue("told")
+        self.table = "keys"
+        self.client("dynamodb").create_table(
+            TableName=self.table,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.events.put_rule(Name="told", EventPattern=json.dumps({"source": ["push-sender"]}))
+        self.events.put_targets(Rule="told", Targets=[{"Id": "told", "Arn": self.arn(self.told)}])
+
+    def client(self, service: str) -> Any:
+        """Make a client of a service."""
+        return botocore.session.Session().create_client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id="made-up",
+            aws_secret_access_key="made-up",
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Give what the function's environment says of the account."""
+        return {
+            "QUEUE_URL": self.queue,
+            "DEAD_LETTER_QUEUE_URL": self.dead_letters,
+            "EVENT_BUS_NAME": "default",
+            "IDEMPOTENCY_TABLE": self.table,
+            "MESSAGE_KEY": MESSAGE_KEY,
+            "AWS_ENDPOINT_URL_SQS": self.url,
+            "AWS_ENDPOINT_URL_EVENTBRIDGE": self.url,
+            "AWS_ENDPOINT_URL_DYNAMODB": self.url,
+        }
+
+    def send_again(
+        self, body: Any, *, attempt: int = 0, accepted_at: int | None = None, request_id: str = "id"
+    ) -> str:
+        """Put a message on the queue as the function itself does, signed."""
+        text = json.dumps(body)
+        now = round(time.time() * 1_000)
+        steering = Steering(request_id, now if accepted_at is None else accepted_at, attempt)
+        return self.send(text, **steering.attributes(text, MESSAGE_KEY.encode()))
+
+    def send(self, body: Any, **attributes: str | int) -> str:
+        """Put a message on the queue as a producer does, and give its id."""
+        answer = self.sqs.send_message(
+            QueueUrl=self.queue,
+            MessageBody=body if isinstance(body, str) else json.dumps(body),
+            MessageAttributes={
+                name: {
+                    "DataType": "Number" if isinstance(value, int) else "String",
+                    "StringValue": str(value),
+                }
+                for name, value in attributes.items()
+            },
+        )
+        return str(answer["MessageId"])
+
+    def receive(self, most: int = 10) -> Json:
+        """Receive messages as Lambda does, into the event that it makes of them."""
+        return {"Records": [_record(message) for message in self._receive(self.queue, most)]}
+
+    def delete(self, event: Json, answer: Json) -> None:
+        """Delete what did not fail, as Lambda does."""
+        failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
+        for record in event["Records"]:
+            if record["messageId"] not in failed:
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=record["receiptHandle"])
+
+    def requeued(self) -> list[Json]:
+        """Look at what was put on the queue to wait there: body, attributes, delay."""
+        return [
+            {
+                "body": json.loads(message.body),
+                "attributes": {
+                    name: value["StringValue"] for name, value in message.message_attributes.items()
+                },
+                "delay": round((message.delayed_until - message.sent_timestamp) / 1_000),
+            }
+            for message in self._kept(self.queue)
+            if message.delayed
+        ]
+
+    def wait(self) -> None:
+        """Let the time come of everything that waits in the queue, delayed or hidden."""
+        for message in self._kept(self.queue):
+            message.delayed_until = 0
+            message.visible_at = 0
+
+    def dead(self) -> list[Json]:
+        """Look at the dead letters: body and attributes. They stay as they are."""
+        return [_read(message) for message in self._receive(self.dead_letters, 10, hidden=0)]
+
+    def events_told(self, detail_type: str | None = None) -> list[Json]:
+        """Read the events that the function told, of one type or of all; each once."""
+        bodies = []
+        while messages := self._receive(self.told, 10):
+            for message in messages:
+                bodies.append(json.loads(message["Body"]))
+                self.sqs.delete_message(QueueUrl=self.told, ReceiptHandle=message["ReceiptHandle"])
+        return [body for body in bodies if detail_type in (None, body["detail-type"])]
+
+    def redrive(self) -> None:
+        """Move the dead letters to the queue as ``start-message-move-task`` does: new ids."""
+        for message in self._receive(self.dead_letters, 10):
+            self.sqs.send_message(
+                QueueUrl=self.queue,
+                MessageBody=message["Body"],
+                MessageAttributes=message.get("MessageAttributes", {}),
+            )
+            self.sqs.delete_message(
+                QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"]
+            )
+
+    def arn(self, url: str) -> str:
+        """Name a queue as rules do."""
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
+
+    def _queue(self, name: str) -> str:
+        return str(self.sqs.create_queue(QueueName=name)["QueueUrl"])
+
+    def _receive(self, url: str, most: int, hidden: int = 30) -> list[Json]:
+        answer = self.sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=hidden,
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        messages: list[Json] = answer.get("Messages", [])
+        return messages
+
+    def _kept(self, url: str) -> list[Any]:
+        """Look into moto's own memory: SQS tells nothing of what waits, and no clock here."""
+        from moto.sqs.models import sqs_backends
+
+        queue = sqs_backends["123456789012"][REGION].queues[url.rsplit("/", 1)[1]]
+        return list(queue._messages)
+
+
+def _record(message: Json) -> Json:
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": {
+            name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
+            for name, value in message.get("MessageAttributes", {}).items()
+        },
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:requests",
+        "awsRegion": REGION,
+    }
+
+
+def _read(message: Json) -> Json:
+    return {
+        "text": message["Body"],
+        "attributes": {
+            name: value["StringValue"]
+            for name, value in message.get("MessageAttributes", {}).items()
+        },
+    }
+
+
+@contextmanager
+def running_account() -> Iterator[Account]:
+    """Run an empty account on a free port of loopback."""
+    with Server() as server:
+        yield Account(server.url)
+
+
+@dataclass
+class Service:
+    """A service of AWS on loopback that answers as a test tells it to.
+
+    Attributes
+    ----------
+    answer
+        From a call's operation and body to a status and an answer.
+    calls
+        Every body it got.
+    """
+
+    answer: Callable[[str, Json], tuple[int, Json]]
+    url: str = ""
+    calls: list[Json] = field(default_factory=list)
+
+
+class _Server(LoopbackServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that was killed."""
+
+
+@contextmanager
+def running_service(answer: Callable[[str, Json], tuple[int, Json]]) -> Iterator[Service]:
+    """Run a service that speaks AWS's JSON protocols on a free port of loopback."""
+    service = Service(answer)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            service.calls.append(body)
+            status, told = service.answer(self.headers["X-Amz-Target"].split(".")[-1], body)
+            text = json.dumps(told).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
+            pass
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    service.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@functools.cache
+def nobody() -> str:
+    """Give a URL on loopback that refuses connections.
+
+    Its port stays bound until the process ends, and is never listened on: were it freed, the next
+    server of another process could get it.
+    """
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        taken.detach()
+    return url

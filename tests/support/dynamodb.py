@@ -1,0 +1,168 @@
+"""DynamoDB on loopback, moto's, behind a door that can misbehave.
+
+A test creates a table of its own and may have single calls refused, lost or kept waiting.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.session
+
+from tests.support.provider import Json, LoopbackServer, Reply
+
+Forward = Callable[[], Reply]
+
+
+def refusing(status: int, code: str) -> Reply:
+    """Refuse a call, in DynamoDB's way."""
+    kind = f"com.amazonaws.dynamodb.v20120810#{code}"
+    body = json.dumps({"__type": kind, "message": "refused"}).encode()
+    return Reply(status, body, {"Content-Type": "application/x-amz-json-1.0"})
+
+
+def dynamodb_client(url: str) -> Any:
+    """Make a client that asks DynamoDB itself."""
+    return botocore.session.Session().create_client(
+        "dynamodb",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="made-up",
+        aws_secret_access_key="made-up",
+    )
+
+
+class Table:
+    """A table of keys, and every call that asked for it.
+
+    ``answer`` takes an operation's name, its arguments and a function that really asks
+    DynamoDB, and gives what the caller gets.
+    """
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.url = ""
+        self.name = name
+        self.calls: list[tuple[str, Json]] = []
+        self.answer: Callable[[str, Json, Forward], Reply]
+        self._client = client
+        self.recover()
+
+    def create(self) -> None:
+        self._client.create_table(
+            TableName=self.name,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+    def recover(self) -> None:
+        """Answer every call as DynamoDB does."""
+        self.answer = lambda operation, call, forward: forward()
+
+    @property
+    def operations(self) -> list[str]:
+        return [operation for operation, _ in self.calls]
+
+    @property
+    def items(self) -> list[Json]:
+        """Everything that is there, in DynamoDB's own notation."""
+        return list(self._client.scan(TableName=self.name, ConsistentRead=True)["Items"])
+
+    @property
+    def request_record(self) -> Json:
+        (record,) = [item for item in self.items if "fingerprint" in item]
+        return record
+
+    @property
+    def batch_records(self) -> list[Json]:
+        return [item for item in self.items if "part" in item]
+
+    def put(self, item: Json) -> None:
+        """Write an item as it is, in place of one that is there."""
+        self._client.put_item(TableName=self.name, Item=item)
+
+    def change(self, **attributes: Any) -> None:
+        """Change attributes of the only request's record."""
+        self.put({**self.request_record, **attributes})
+
+    def undo(self, *, lapses_at: float = 1) -> None:
+        """Leave the only request as a run does that was ended before its last word."""
+        record = self.request_record
+        for written_last in ("done", "outcomes", "parts"):
+            record.pop(written_last, None)
+        self.put({**record, "lapses_at": {"N": str(int(lapses_at * 1_000))}})
+
+    def delete(self, item: Json) -> None:
+        self._client.delete_item(TableName=self.name, Key={"id": item["id"]})
+
+    def text(self) -> str:
+        """Everything that is there as text, what is packed unpacked."""
+        return "".join(
+            repr(item) + zlib.decompress(item["outcomes"]["B"][1:]).decode()
+            if "outcomes" in item
+            else repr(item)
+            for item in self.items
+        )
+
+
+@contextmanager
+def running_table(client: Any, name: str) -> Iterator[Table]:
+    """Run the door in front of a new table on a free port of loopback."""
+    table = Table(client, name)
+    dynamodb = urlsplit(client.meta.endpoint_url).netloc
+    table.create()
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            operation = self.headers["X-Amz-Target"].partition(".")[2]
+            call = json.loads(body)
+            with lock:
+                table.calls.append((operation, call))
+            reply = table.answer(operation, call, lambda: self._forward(body))
+            if reply.cut_off:
+                self.close_connection = True
+                return
+            self.send_response(reply.status)
+            for header, value in reply.headers.items():
+                self.send_header(header, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def _forward(self, body: bytes) -> Reply:
+            connection = http.client.HTTPConnection(dynamodb, timeout=10)
+            headers = {name: text for name, text in self.headers.items() if name.lower() != "host"}
+            connection.request("POST", "/", body, headers)
+            answer = connection.getresponse()
+            reply = Reply(answer.status, answer.read())
+            connection.close()
+            reply.headers["Content-Type"] = "application/x-amz-json-1.0"
+            return reply
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
+            pass
+
+    server = LoopbackServer(("127.0.0.1", 0), Handler)
+    table.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield table
+    finally:
+        table.recover()
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,390 @@
+"""HTTP APIs in a sandbox, called by hand, and what their function got."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+
+from sandbox import cloudformation
+from sandbox.functions import service as functions
+from sandbox.http_apis.front_door import FrontDoor
+from sandbox.http_apis.requests import PREFIX
+from sandbox.iam.service import Permissions
+from sandbox.iam.sessions import role_credentials
+from sandbox.inbox import pages
+from sandbox.pinpoint import service as push_service
+from sandbox.running import runtime_packages
+from sandbox.server import Server
+from tests.support.deployed_stacks import Template, joined, outputs, resource, template
+from tests.support.sandbox_services import FUNCTION as OTHER_FUNCTION
+from tests.support.sandbox_services import zipped
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+ADMINISTRATOR = Credentials("sandbox", "sandbox")
+FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:answers"
+ALIAS_ARN = f"{FUNCTION_ARN}:live"
+
+FUNCTION = (
+    '''
+"""Keeps each event that it gets, and does what a header of it asks for."""
+import os
+
+def handler(event, context):
+    trace = os.environ.get("_X_AMZN_TRACE_ID")
+    kept = os.path.join(os.environ["PLACE"], f"{time.time_ns()}-{os.getpid()}")
+    with open(kept, "w") as file:
+        json.dump({"event": event, "arn": context.invoked_function_arn, "trace": trace,
+                   "request_id": context.aws_request_id}, file)
+    os.rename(kept, kept + ".json")
+    what = json.loads(event["headers"].get("x-do", "{}"))
+    if "raise" in what:
+        raise KeyError(what["raise"])
+    if "wait" in what:
+        while not os.path.exists(what["wait"]):
+            time.sleep(0.01)
+    if "push" in what:
+        push(what["push"])
+    return what.get("return", {"statusCode": 200, "body": "answered"})
+'''
+    + OTHER_FUNCTION[OTHER_FUNCTION.index("def push(") :]
+    + "import json, time\n"
+)
+
+
+@dataclass
+class Clock:
+    """The time of this machine, unless it is stopped."""
+
+    stopped_at: float | None = None
+
+    def __call__(self) -> float:
+        return self.stopped_at or time.time()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def told(self) -> tuple[int, Any]:
+        return self.status, json.loads(self.body)
+
+
+def refused(status: int, message: str) -> tuple[int, Any]:
+    return status, {"message": message}
+
+
+FORBIDDEN = refused(403, "Forbidden")
+NOT_FOUND = refused(404, "Not Found")
+FAILED = refused(500, "Internal Server Error")
+UNAVAILABLE = refused(503, "Service Unavailable")
+TOO_LARGE = refused(413, "Request Entity Too Large")
+TOO_MANY = refused(429, "Too Many Requests")
+
+
+@dataclass(frozen=True)
+class Api:
+    """A deployed API and a client of it."""
+
+    api_id: str
+    url: str
+    stack: str
+
+    @property
+    def host(self) -> str:
+        return self.url.split("/")[2]
+
+    @property
+    def prefix(self) -> str:
+        return f"{PREFIX}/{self.api_id}"
+
+    def signed(
+        self,
+        method: str = "POST",
+        path: str = "/messages",
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        who: Credentials = ADMINISTRATOR,
+        scope: tuple[str, str] = ("execute-api", REGION),
+    ) -> dict[str, str]:
+        """Sign a request; give its headers."""
+        request = AWSRequest(method, f"{self.url}{path}", data=body, headers=headers)
+        SigV4Auth(who, *scope).add_auth(request)
+        return dict(request.headers.items())
+
+    def ask(
+        self,
+        method: str = "POST",
+        path: str = "/messages",
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        who: Credentials | None = ADMINISTRATOR,
+    ) -> Answer:
+        """Ask as somebody, or unsigned."""
+        wanted = dict(headers or {})
+        if who is not None:
+            wanted = self.signed(method, path, body, wanted, who=who)
+        return self.ask_with(method, path, body, list(wanted.items()))
+
+    def ask_with(
+        self, method: str, path: str, body: bytes, headers: list[tuple[str, str]]
+    ) -> Answer:
+        """Ask with just these lines for headers, besides the host and the length."""
+        asked = http.client.HTTPConnection(self.host, timeout=30)
+        asked.putrequest(method, f"{self.prefix}{path}", skip_accept_encoding=True)
+        for name, value in headers:
+            asked.putheader(name, value)
+        if body and ("Transfer-Encoding", "chunked") not in headers:
+            asked.putheader("Content-Length", str(len(body)))
+        asked.endheaders(body or None)
+        answer = asked.getresponse()
+        told = Answer(answer.status, answer.headers, answer.read())
+        asked.close()
+        return told
+
+    def do(self, path: str = "/messages", /, **what: Any) -> Answer:
+        """Let the function do something."""
+        return self.ask("POST", path, headers={"X-Do": json.dumps(what)})
+
+
+@dataclass
+class Sandbox:
+    """What somebody does with stock clients."""
+
+    url: str
+    permissions: Permissions
+    lambdas: functions.LambdaService
+    clock: Clock
+    place: Path
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]  # stubs know names as literals only
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="sandbox",
+            aws_secret_access_key="sandbox",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def cleared(self) -> Sandbox:
+        """Forget what has happened so far."""
+        for file in self.place.glob("*.json"):
+            file.unlink()
+        self.permissions.forget_calls()
+        self.clock.stopped_at = None
+        return self
+
+    def invocations(self) -> list[dict[str, Any]]:
+        """Give what the function was invoked with, in order."""
+        return [json.loads(file.read_text()) for file in sorted(self.place.glob("*.json"))]
+
+    def event(self) -> dict[str, Any]:
+        """Give the one event that the function got."""
+        (invocation,) = self.invocations()
+        return dict(invocation["event"])
+
+    def deploy(self, resources: Template, stack: str = "", verb: str = "create") -> dict[str, Any]:
+        """Deploy a stack; give what DescribeStacks says of it."""
+        stack = stack or f"api-{uuid.uuid4().hex}"
+        formation = self.client("cloudformation")
+        told = {
+            name: {"Value": value}
+            for name, value in {
+                "Id": {"Ref": "Api"},
+                "Url": {"Fn::GetAtt": ["Api", "ApiEndpoint"]},
+                "Group": {"Ref": "Log"},
+            }.items()
+        }
+        call = getattr(formation, f"{verb}_stack")
+        call(StackName=stack, TemplateBody=template(resources, Outputs=told))
+        (described,) = formation.describe_stacks(StackName=stack)["Stacks"]
+        return dict(described)
+
+    def api(self, resources: Template | None = None, **parts: Any) -> Api:
+        """Deploy an API."""
+        stack = self.deploy(resources or api(**parts))
+        assert stack["StackStatus"] == "CREATE_COMPLETE", stack.get("StackStatusReason")
+        told = outputs(stack)
+        return Api(told["Id"], told["Url"], stack["StackName"])
+
+    def user(self, *statements: Mapping[str, Any]) -> Credentials:
+        """Create a user with an inline policy."""
+        name = f"user-{uuid.uuid4().hex}"
+        people = self.client("iam")
+        people.create_user(UserName=name)
+        if statements:
+            people.put_user_policy(
+                UserName=name, PolicyName="p", PolicyDocument=document(*statements)
+            )
+        key = people.create_access_key(UserName=name)["AccessKey"]
+        return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+
+    def role(self, *statements: Mapping[str, Any], **settings: Any) -> tuple[str, Credentials]:
+        """Create a role with an inline policy, and assume it."""
+        name = f"role-{uuid.uuid4().hex}"
+        roles = self.client("iam")
+        made = roles.create_role(RoleName=name, AssumeRolePolicyDocument="{}", **settings)["Role"]
+        if statements:
+            roles.put_role_policy(
+                RoleName=name, PolicyName="p", PolicyDocument=document(*statements)
+            )
+        return made["Arn"], assumed(made["Arn"])
+
+    def log(self, api: Api) -> list[str]:
+        """Give the lines of an API's access log."""
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=api.stack)["Stacks"]
+        answer = self.client("logs").filter_log_events(logGroupName=outputs(stack)["Group"])
+        return [event["message"] for event in answer["events"]]
+
+
+def assumed(role_arn: str) -> Credentials:
+    variables = role_credentials(role_arn)
+    return Credentials(
+        variables["AWS_ACCESS_KEY_ID"],
+        variables["AWS_SECRET_ACCESS_KEY"],
+        variables["AWS_SESSION_TOKEN"],
+    )
+
+
+def document(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def invoking(resource: str, effect: str = "Allow", **more: Any) -> dict[str, Any]:
+    """Make a statement about calling an API."""
+    return {"Effect": effect, "Action": "execute-api:Invoke", "Resource": resource, **more}
+
+
+def api(
+    *,
+    routes: Mapping[str, str] | None = None,
+    lets_in: str = "/*/*",
+    function: str = ALIAS_ARN,
+    let_in: str = ALIAS_ARN,
+    integration: Mapping[str, Any] | None = None,
+    stage: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Template:
+    """Make the parts of an API: its routes by key, with what authorization they ask for."""
+    own = {"ApiId": {"Ref": "Api"}}
+    log_format = json.dumps(
+        {
+            "id": "$context.requestId",
+            "status": "$context.status",
+            "denial": "$context.authorizer.error",
+        }
+    )
+    parts = {
+        "Log": resource("Logs::LogGroup"),
+        "Api": resource("ApiGatewayV2::Api", Name="api", ProtocolType="HTTP", **settings),
+        "Integration": resource(
+            "ApiGatewayV2::Integration",
+            IntegrationType="AWS_PROXY",
+            IntegrationUri=function,
+            PayloadFormatVersion="2.0",
+            **own,
+            **(integration or {}),
+        ),
+        "Stage": resource(
+            "ApiGatewayV2::Stage",
+            **{
+                **own,
+                "StageName": "$default",
+                "AutoDeploy": True,
+                "AccessLogSettings": {
+                    "DestinationArn": {"Fn::GetAtt": ["Log", "Arn"]},
+                    "Format": log_format,
+                },
+                **(stage or {}),
+            },
+        ),
+        "Permission": resource(
+            "Lambda::Permission",
+            Action="lambda:InvokeFunction",
+            FunctionName=let_in,
+            Principal="apigateway.amazonaws.com",
+            SourceArn=joined(f"arn:aws:execute-api:{REGION}:{ACCOUNT}:", {"Ref": "Api"}, lets_in),
+        ),
+    }
+    for number, (key, authorization) in enumerate(
+        (routes or {"POST /messages": "AWS_IAM"}).items()
+    ):
+        parts[f"Route{number}"] = resource(
+            "ApiGatewayV2::Route",
+            **own,
+            RouteKey=key,
+            AuthorizationType=authorization,
+            Target=joined("integrations/", {"Ref": "Integration"}),
+        )
+    return parts
+
+
+def changed(resources: Template, name: str, /, **properties: Any) -> Template:
+    """Change properties of a resource; None takes one out."""
+    old = resources[name]
+    merged = {**old["Properties"], **properties}
+    kept = {key: value for key, value in merged.items() if value is not None}
+    return {**resources, name: {**old, "Properties": kept}}
+
+
+@contextmanager
+def running_sandbox(place: Path) -> Iterator[Sandbox]:
+    """Run a sandbox with a function and its alias, which APIs can be deployed in front of."""
+    push_service.install()
+    cloudformation.install()
+    permissions, clock = Permissions(), Clock()
+    door = FrontDoor(permissions.caller_refusal_reason, clock=clock)
+    with (
+        Server(
+            mounts={"/sandbox": pages.application},
+            guard=permissions.guard,
+            unguarded={PREFIX: door.application},
+        ) as server,
+        functions.install(
+            runtime_packages(),
+            server.url,
+            credentials=role_credentials,
+            may=permissions.allow,
+        ) as lambdas,
+        door.opened(server.url, lambdas.invoke),
+    ):
+        sandbox = Sandbox(server.url, permissions, lambdas, clock, place)
+        _create_function(sandbox)
+        yield sandbox
+
+
+def _create_function(sandbox: Sandbox) -> None:
+    role, _ = sandbox.role({"Effect": "Allow", "Action": "mobiletargeting:*", "Resource": "*"})
+    own = sandbox.client("lambda")
+    own.create_function(
+        FunctionName="answers",
+        Role=role,
+        Handler="app.handler",
+        Runtime="python3.13",
+        Code={"ZipFile": zipped(FUNCTION)},
+        Environment={"Variables": {"PLACE": str(sandbox.place)}},
+        Timeout=20,
+    )
+    own.publish_version(FunctionName="answers")
+    own.create_alias(FunctionName="answers", Name="live", FunctionVersion="1")
