@@ -20,7 +20,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.support.paths import REPOSITORY
+
 DOCUMENTS = sorted(
     chain(
         REPOSITORY.glob("*.md"),

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,7 @@ from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import REGION, client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import changed_policy, dead_letters, invoke, within
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture(scope="module")

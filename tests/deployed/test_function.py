@@ -25,8 +25,8 @@ from sandbox.running import running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.support.invocation import log_lines, metric_lines
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.json"))
 SERVICES = ["GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"]
 

@@ -15,15 +15,8 @@ from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, REGION, client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import within
-from tests.support.sandbox_http_apis import (
-    ADMINISTRATOR,
-    FORBIDDEN,
-    NOT_FOUND,
-    TOO_LARGE,
-    Answer,
-    Api,
-    document,
-)
+from tests.support.http_apis import FORBIDDEN, NOT_FOUND, TOO_LARGE, Answer, Api, document
+from tests.support.service_sandbox import ADMINISTRATOR
 
 JSON_TYPE = {"Content-Type": "application/json"}
 

@@ -16,8 +16,8 @@ import pytest
 from sandbox.running import running_sandbox
 from sandbox.stack.account import REGION
 from sandbox.stack.deployment import Deployment
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 CLIENT = '''

@@ -24,10 +24,10 @@ from tests.support.deployed_function import (
     push,
     statements,
 )
-from tests.support.sandbox_services import eventually
+from tests.support.paths import REPOSITORY
+from tests.support.service_sandbox import eventually
 from tests.support.synthesized_stack import LAMBDA_ITSELF
 
-REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.json"))
 
 

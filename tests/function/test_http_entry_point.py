@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from tests.support.account import Account, nobody, running_service
 from tests.support.api_gateway import Answer, Http, event, read
 from tests.support.dynamodb import Forward, Table, refusing
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines
+from tests.support.paths import REPOSITORY
 from tests.support.provider import Json, Provider, Reply, accepted, refused, results
 
 LAMBDA_RESPONSE_BYTES = 6_291_556
@@ -726,6 +726,6 @@ def test_a_dry_run_that_fits_directly_but_not_as_text_is_refused(
 
 
 def test_every_kind_of_problem_has_a_section_in_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+    text = (REPOSITORY / "docs" / "http.md").read_text()
 
     assert [kind.type for kind in KINDS if f"`{kind.type}`" not in text] == []

@@ -22,7 +22,9 @@ from push_sender.follow_up.requeue import (
     messages_of,
 )
 from tests.support.account import Account, nobody, running_service
+from tests.support.function_process import CONTEXT
 from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.paths import LAMBDA_SOURCE
 from tests.support.provider import Json, Provider, accepted, refused
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
@@ -443,18 +445,16 @@ def test_what_goes_to_the_queues_is_counted(
     assert (record["PushesRequeued"], record["PushesDeadLettered"]) == ([1], [2])
 
 
-DIES = """
+DIES = (
+    CONTEXT
+    + """
 import json, os, signal, sys
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 20_000
 
 # Ended from outside by the service that it calls: nothing in here knows of it.
 handler(json.load(sys.stdin), Context())
 """
+)
 
 
 @pytest.mark.parametrize("target", ["SQS", "EVENTBRIDGE"])
@@ -473,7 +473,7 @@ def test_a_process_that_is_killed_between_two_effects_repeats_none_of_its_pushes
     with running_service(kill) as deadly:
         environment = {
             **os.environ,
-            "PYTHONPATH": "lambda_src",
+            "PYTHONPATH": str(LAMBDA_SOURCE),
             f"AWS_ENDPOINT_URL_{target}": deadly.url,
         }
         process.append(

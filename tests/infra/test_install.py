@@ -22,8 +22,8 @@ import pytest
 from infra.locks import EVERYTHING, FUNCTION, PEERS, LockError, entries, group
 from infra.package_index import explain
 from tests.support.bundles import lock_of, write_wheel
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 
 PYPROJECT = """
