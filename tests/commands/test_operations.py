@@ -38,8 +38,9 @@ from sandbox.pinpoint.service import enable_channel
 from sandbox.running import running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, client
 from sandbox.stack.deployment import Deployment
+from tests.support.loopback import Reply
 from tests.support.paths import REPOSITORY
-from tests.support.provider import Provider, Reply, refused
+from tests.support.provider import Provider, refused
 
 PROJECT = "project"
 DEVICES = devices(sandbox=False)

@@ -29,11 +29,6 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def deployment(sandbox: Sandbox) -> Deployment:
-    return sandbox.deployment
-
-
-@pytest.fixture
 def api(deployment: Deployment) -> Api:
     url = deployment.outputs["ApiUrl"]
     return Api(url.rpartition("/")[2], url, deployment.stack_name)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from push_sender.entry_points.problems import KINDS
-from tests.support.account import Account, nobody, running_service
+from tests.support.account import Account, running_service
 from tests.support.api_gateway import Answer, Http, event, read
 from tests.support.dynamodb import Forward, Table, refusing
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines
+from tests.support.loopback import Reply, refusing_url
 from tests.support.paths import REPOSITORY
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.provider import Json, Provider, accepted, refused, results
 
 LAMBDA_RESPONSE_BYTES = 6_291_556
 PROBLEM = "urn:push-sender:problem:"
@@ -551,7 +552,7 @@ def test_a_request_too_large_for_the_queue_is_refused(http: Http, account: Accou
 def test_while_the_queue_is_out_of_reach_it_is_not_said_to_be_queued(
     http: Http, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing_url())
 
     answer = http.post(to("t"), prefer="respond-async")
 
@@ -621,7 +622,7 @@ def test_a_key_is_free_where_nothing_was_tried_and_nothing_was_queued(
         if queue == "none":
             monkeypatch.setenv("QUEUE_URL", "")
         elif queue in ("nobody", "400"):
-            url = nobody() if queue == "nobody" else broken.url
+            url = refusing_url() if queue == "nobody" else broken.url
             monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
         refused = http.post(to("t", requeue=True), idempotency_key="key")
     provider.reset()

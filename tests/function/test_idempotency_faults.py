@@ -26,7 +26,8 @@ from tests.function.test_idempotency import answer_last, to, without_what_is_not
 from tests.support.dynamodb import Forward, Table, refusing
 from tests.support.function_process import CONTEXT, function_environment
 from tests.support.invocation import PROJECT, Push, log_lines, metric_lines
-from tests.support.provider import Json, Provider, Reply, accepted, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, results
 from tests.support.senders import Clock, Nobody, sender_with
 
 RUN = (

@@ -32,7 +32,8 @@ from tests.support.account import Account
 from tests.support.dynamodb import Table
 from tests.support.function_process import function_environment
 from tests.support.invocation import PROJECT, Push
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, refused, results
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429}
 

@@ -20,7 +20,8 @@ from tests.support.api_gateway import event
 from tests.support.dynamodb import Forward, Table, refusing
 from tests.support.function_process import CONTEXT, run_program
 from tests.support.invocation import PROJECT, Push, log_lines
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, refused, results
 
 CANARY = "KaNaRy"
 LONG_NAME = CANARY * 8  # a name as short as a field's is shown, or nobody could find it

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.account import Account, nobody
+from tests.support.account import Account
 from tests.support.function_process import CONTEXT, run_program
 from tests.support.invocation import PROJECT, Push, WorkOff, log_lines
-from tests.support.provider import Json, Provider, Reply, accepted, results
+from tests.support.loopback import Reply, refusing_url
+from tests.support.provider import Json, Provider, accepted, results
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
 
@@ -170,7 +171,7 @@ def test_a_message_whose_key_cannot_be_taken_fails_and_comes_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     message_id = account.send(to("a"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", refusing_url())
 
     assert work_off() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
 

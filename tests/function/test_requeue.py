@@ -21,9 +21,10 @@ from push_sender.follow_up.requeue import (
     derived_key,
     messages_of,
 )
-from tests.support.account import Account, nobody, running_service
+from tests.support.account import Account, running_service
 from tests.support.function_process import CONTEXT
 from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.loopback import refusing_url
 from tests.support.paths import LAMBDA_SOURCE
 from tests.support.provider import Json, Provider, accepted, refused
 
@@ -370,7 +371,7 @@ def test_requeue_without_a_queue_is_answered_with_a_warning(push: Push, provider
 def test_requeue_while_the_queue_is_out_of_reach_keeps_the_outcome_and_warns(
     account: Account, push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing_url())
     answering(provider, {"a": THROTTLED})
     began = time.monotonic()
 
