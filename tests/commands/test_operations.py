@@ -105,7 +105,7 @@ def commands(tmp_path: Path) -> Commands:
 # --- smoke: a stack as it should be
 
 
-def test_a_sound_stack_passes_and_everything_is_shown(
+def test_a_correct_stack_passes_and_everything_is_shown(
     sandbox: Deployment, commands: Commands
 ) -> None:
     result = commands.smoke(sandbox)
@@ -127,7 +127,9 @@ def test_a_sound_stack_passes_and_everything_is_shown(
     assert "nothing here tells about AWS" in shown
 
 
-def test_nobody_is_pushed_to_but_who_is_made_up(sandbox: Deployment, commands: Commands) -> None:
+def test_the_smoke_test_pushes_only_to_invented_tokens(
+    sandbox: Deployment, commands: Commands
+) -> None:
     address = f"{sandbox.url}/sandbox/messages"
     urllib.request.urlopen(urllib.request.Request(address, method="DELETE"))  # noqa: S310  loopback
 
@@ -140,7 +142,7 @@ def test_nobody_is_pushed_to_but_who_is_made_up(sandbox: Deployment, commands: C
     }
 
 
-def test_the_record_holds_everything_and_no_account(
+def test_the_record_is_complete_and_shows_no_account(
     sandbox: Deployment, commands: Commands, tmp_path: Path
 ) -> None:
     file = tmp_path / "smoke.json"
@@ -166,7 +168,7 @@ def test_the_record_holds_everything_and_no_account(
     assert ACCOUNT_ID not in text
 
 
-def test_a_record_that_cannot_be_written_is_one_clear_line(
+def test_an_unwritable_record_gives_one_clear_line(
     sandbox: Deployment, commands: Commands, tmp_path: Path
 ) -> None:
     result = commands.smoke(sandbox, "--json", tmp_path)
@@ -175,7 +177,7 @@ def test_a_record_that_cannot_be_written_is_one_clear_line(
     assert result.stderr == f"{tmp_path} cannot be written: Is a directory\n"
 
 
-def test_a_channel_that_is_not_set_up_is_no_fault_and_answers_a_fact(
+def test_an_unconfigured_channel_is_no_failure_and_answers_an_open_fact(
     sandbox: Deployment, commands: Commands
 ) -> None:
     for channel in ("ADM", "APNS", "APNS_SANDBOX"):
@@ -194,7 +196,9 @@ def test_a_channel_that_is_not_set_up_is_no_fault_and_answers_a_fact(
     assert "not asked · neither APNS nor APNS_SANDBOX is known to be set up" in shown
 
 
-def test_the_region_of_other_sdks_is_understood(sandbox: Deployment, commands: Commands) -> None:
+def test_the_regions_variable_of_other_sdks_is_read(
+    sandbox: Deployment, commands: Commands
+) -> None:
     result = commands.smoke(sandbox, AWS_DEFAULT_REGION="eu-west-1", AWS_REGION="us-east-1")
 
     assert "in us-east-1." in result.stdout
@@ -232,7 +236,7 @@ def another_function(sandbox: Deployment, handler: str) -> Iterator[None]:
         ("def handler(event, context): return event", "application_id is null"),
     ],
 )
-def test_a_function_that_is_not_ours_fails_and_says_how(
+def test_another_function_fails_with_a_clear_difference(
     sandbox: Deployment, commands: Commands, tmp_path: Path, handler: str, told: str
 ) -> None:
     record = tmp_path / "smoke.json"
@@ -247,7 +251,7 @@ def test_a_function_that_is_not_ours_fails_and_says_how(
     assert ACCOUNT_ID not in record.read_text()
 
 
-def test_a_function_without_permission_differs_from_the_raw_answers(
+def test_a_function_without_permission_differs_from_the_direct_calls(
     sandbox: Deployment, commands: Commands
 ) -> None:
     name = sandbox.function_name.partition(":")[0]
@@ -271,7 +275,9 @@ def test_a_function_without_permission_differs_from_the_raw_answers(
     assert result.stdout.splitlines()[-1].startswith("FAILED: 4 of 7 doors")
 
 
-def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands: Commands) -> None:
+def test_a_deleted_function_fails_every_entry_point(
+    sandbox: Deployment, commands: Commands
+) -> None:
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     version = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
@@ -287,7 +293,7 @@ def test_a_function_that_is_gone_fails_every_door(sandbox: Deployment, commands:
     assert "FAILED: 7 of 7 doors" in result.stdout
 
 
-def test_a_caller_who_may_not_use_http_is_told_what_is_missing(
+def test_a_caller_without_http_permission_sees_the_missing_action(
     sandbox: Deployment, commands: Commands
 ) -> None:
     iam = client("iam", sandbox.url)
@@ -316,7 +322,7 @@ def test_a_caller_who_may_not_use_http_is_told_what_is_missing(
     )
 
 
-def test_a_stack_without_http_has_a_door_less_and_no_fault(
+def test_a_stack_without_http_passes_with_one_entry_point_fewer(
     sandbox: Deployment, commands: Commands, tmp_path: Path
 ) -> None:
     file = tmp_path / "smoke.json"
@@ -351,7 +357,7 @@ def test_a_stack_without_http_has_a_door_less_and_no_fault(
         (["--stack", ""], {}, "The stack needs a name"),
     ],
 )
-def test_what_is_expected_to_go_wrong_is_a_clear_line_and_no_traceback(
+def test_expected_failures_give_a_clear_line_and_no_traceback(
     sandbox: Deployment,
     commands: Commands,
     arguments: list[str],
@@ -367,7 +373,7 @@ def test_what_is_expected_to_go_wrong_is_a_clear_line_and_no_traceback(
     assert len(result.stdout.splitlines()) <= 2, "only what it was about to do"
 
 
-def test_somebody_who_may_not_is_told_so_without_being_named(
+def test_a_caller_without_permission_gets_a_message_without_their_name(
     sandbox: Deployment, commands: Commands
 ) -> None:
     iam, sts = client("iam", sandbox.url), client("sts", sandbox.url)
@@ -405,7 +411,7 @@ def keyed(outputs: Mapping[str, str], sender: str, digest: str = "0A1B2C3D") -> 
 
 
 @pytest.mark.parametrize("command", ["smoke", "redrive"])
-def test_a_stack_without_the_outputs_is_told_what_to_add(
+def test_a_stack_without_outputs_gets_a_message_with_the_cure(
     sandbox: Deployment, commands: Commands, command: str
 ) -> None:
     missing = {
@@ -422,7 +428,7 @@ def test_a_stack_without_the_outputs_is_told_what_to_add(
     assert "add its outputs, sender.add_outputs()," in result.stderr
 
 
-def test_a_sender_in_a_stack_of_ones_own_is_found_and_one_of_several_is_named(
+def test_a_sender_in_another_stack_is_found_and_one_of_several_can_be_named(
     sandbox: Deployment, commands: Commands
 ) -> None:
     gone = {**sandbox.outputs, "DeadLetterQueueArn": "arn:aws:sqs:us-east-1:123456789012:none"}
@@ -442,7 +448,7 @@ def test_a_sender_in_a_stack_of_ones_own_is_found_and_one_of_several_is_named(
     assert "Name one: --sender Orders or --sender Returns" in unsaid.stderr
 
 
-def test_a_page_in_place_of_aws_is_told(sandbox: Deployment, commands: Commands) -> None:
+def test_a_web_page_in_place_of_aws_is_reported(sandbox: Deployment, commands: Commands) -> None:
     result = commands.smoke(sandbox, AWS_ENDPOINT_URL=f"{sandbox.url}/sandbox/tokens")
 
     assert result.returncode == 1
@@ -490,7 +496,7 @@ def all_faults(report: Any, raw_answers: Mapping[str, RawAnswer] = RAW) -> list[
     ]
 
 
-def test_a_sound_report_has_no_fault() -> None:
+def test_a_correct_report_has_no_failure() -> None:
     assert all_faults(sound_report()) == []
 
 
@@ -506,7 +512,7 @@ def test_a_sound_report_has_no_fault() -> None:
         ({"summary": {"recipients": 7, "invalid_token": 6}}, "does not count its results"),
     ],
 )
-def test_a_report_that_is_not_sound_by_itself_is_told(change: Any, told: str) -> None:
+def test_an_inconsistent_report_is_a_failure(change: Any, told: str) -> None:
     assert told in "\n".join(all_faults({**sound_report(), **change}))
 
 
@@ -519,7 +525,7 @@ def test_a_report_that_is_not_sound_by_itself_is_told(change: Any, told: str) ->
         ({"outcome": "accepted"}, "PERMANENT_FAILURE 410 is reported as accepted"),
     ],
 )
-def test_a_result_that_differs_from_the_raw_answer_is_told(change: Any, told: str) -> None:
+def test_a_result_that_differs_from_the_direct_call_is_a_failure(change: Any, told: str) -> None:
     report = sound_report()
     report["results"][0] |= change
 
@@ -536,7 +542,7 @@ def test_a_result_that_differs_from_the_raw_answer_is_told(change: Any, told: st
         RawAnswer(DEVICES[0], refusal=Refusal("ReadTimeoutError", "nothing came")),
     ],
 )
-def test_what_nobody_can_compare_is_no_fault(answer: RawAnswer) -> None:
+def test_results_that_cannot_be_compared_are_no_failure(answer: RawAnswer) -> None:
     assert all_faults(sound_report(), {**RAW, "GCM": answer}) == []
 
 
@@ -619,7 +625,7 @@ SOUND_REFUSAL = {
 }
 
 
-def test_a_door_that_answers_as_it_should_has_no_fault() -> None:
+def test_a_correct_entry_point_has_no_failure() -> None:
     assert ask_door("direct", sound_report()) == ""
     assert ask_door("dry run", sound_dry_run()) == ""
     assert ask_door("bad request", SOUND_REFUSAL, failed=True) == ""
@@ -636,7 +642,7 @@ def test_a_door_that_answers_as_it_should_has_no_fault() -> None:
         ({"dry_run": False}, "dry_run is false"),
     ],
 )
-def test_a_dry_run_that_is_none_is_told(change: Any, told: str) -> None:
+def test_a_dry_run_that_sends_is_a_failure(change: Any, told: str) -> None:
     assert told in ask_door("dry run", {**sound_dry_run(), **change})
 
 
@@ -652,13 +658,13 @@ def test_a_dry_run_that_is_none_is_told(change: Any, told: str) -> None:
         ({"errorMessage": None}, True, "the fault at ttl is not named"),
     ],
 )
-def test_a_bad_request_that_is_not_refused_well_is_told(
+def test_a_bad_request_that_is_not_refused_correctly_is_a_failure(
     change: Any, failed: bool, told: str
 ) -> None:
     assert told in ask_door("bad request", {**SOUND_REFUSAL, **change}, failed=failed)
 
 
-def test_an_event_that_is_not_taken_is_told() -> None:
+def test_an_event_that_is_not_accepted_is_a_failure() -> None:
     assert ask_door("asynchronous", "", status=200) == "Lambda answered 200"
 
 
@@ -734,13 +740,13 @@ DENIED = {
         ("event-streams", evidence(error("GoneException", 410)), "as assumed"),
     ],
 )
-def test_a_fact_is_judged_by_what_the_account_answers(
+def test_an_open_fact_is_settled_by_the_accounts_answers(
     name: str, known: Evidence, verdict: str
 ) -> None:
     assert look(name, known).verdict == verdict
 
 
-def test_words_that_the_function_did_not_know_are_pointed_out() -> None:
+def test_unknown_provider_codes_are_pointed_out() -> None:
     report = sound_report()
     report["results"][0]["outcome"] = "rejected"
     known = replace(evidence(), results=contract.results_by_service(report))
@@ -751,7 +757,7 @@ def test_words_that_the_function_did_not_know_are_pointed_out() -> None:
     assert "GCM: “no” IS NEW TO US, taken for rejected" in said
 
 
-def test_a_report_that_differs_settles_nothing_about_the_providers() -> None:
+def test_a_differing_report_settles_no_fact_about_providers() -> None:
     report = sound_report()
     for result in report["results"]:
         result |= {"delivery_status": None, "status_code": 403}
@@ -760,7 +766,7 @@ def test_a_report_that_differs_settles_nothing_about_the_providers() -> None:
     assert look("providers-words", known).verdict == "not settled"
 
 
-def test_an_updated_token_is_told_and_never_shown() -> None:
+def test_an_updated_token_is_mentioned_and_never_shown() -> None:
     result = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200, "UpdatedToken": "somebody's"}
     body = {"Result": {DEVICES[0].token: result}}
     known = evidence(raw_answers={**RAW, "GCM": RawAnswer(DEVICES[0], body=body)})
@@ -772,7 +778,7 @@ def test_an_updated_token_is_told_and_never_shown() -> None:
     )
 
 
-def test_a_fact_that_nobody_tells_channels_for_is_not_asked() -> None:
+def test_a_fact_is_not_tested_if_the_channels_cannot_be_listed() -> None:
     known = replace(evidence(), channels=Channels({}, Refusal("AccessDeniedException", "no", 403)))
 
     assert look("missing-channel", known) == (
@@ -821,7 +827,7 @@ def account(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Account:
 
 
 @pytest.mark.parametrize("status", [200, 202, 301, 400, 500])
-def test_a_raw_answer_of_any_kind_is_taken_as_it_is(
+def test_any_direct_answer_is_recorded_unchanged(
     provider: Provider, account: Account, status: int
 ) -> None:
     replies = [
@@ -845,7 +851,7 @@ def test_a_raw_answer_of_any_kind_is_taken_as_it_is(
         assert answers[1].shown() == []
 
 
-def test_a_member_that_no_model_lists_is_shown(provider: Provider, account: Account) -> None:
+def test_a_member_missing_in_the_model_is_shown(provider: Provider, account: Account) -> None:
     provider.answer_each(lambda *_: {"DeliveryStatus": "NEW", "Later": [1]})
 
     assert raw.ask(account, DEVICES[0], PROJECT).shown() == {"DeliveryStatus": "NEW", "Later": [1]}
@@ -860,7 +866,7 @@ def test_a_refusal_keeps_the_service_s_code_and_words(provider: Provider, accoun
     assert not contract.is_comparable(answer)
 
 
-def test_a_made_up_token_can_be_asked_for_and_is_no_account() -> None:
+def test_an_invented_token_can_be_chosen_and_is_not_taken_for_an_account() -> None:
     assert len({device.token for device in DEVICES}) == len(SERVICES)
     for device in DEVICES:
         assert re.fullmatch(r"[!-~]{1,2048}", device.token)
@@ -878,7 +884,7 @@ def test_a_made_up_token_can_be_asked_for_and_is_no_account() -> None:
         ("a\x1b[31mred\nline", "a?[31mred line"),
     ],
 )
-def test_what_tells_of_a_person_or_an_account_is_taken_out(text: str, shown: str) -> None:
+def test_personal_and_account_data_is_removed(text: str, shown: str) -> None:
     assert foreign.one_line(text) == shown
 
 
@@ -940,7 +946,7 @@ def run_commands(text: str, folder: Path, **variables: str) -> subprocess.Comple
     )
 
 
-def test_the_next_steps_fit_a_screen_and_name_everything(steps: NextSteps) -> None:
+def test_the_next_steps_fit_on_a_screen_and_name_everything(steps: NextSteps) -> None:
     text = steps.after({"push-sender": OUTPUTS})
 
     for name, value in OUTPUTS.items():
@@ -954,7 +960,7 @@ def test_the_next_steps_fit_a_screen_and_name_everything(steps: NextSteps) -> No
 
 
 @pytest.mark.parametrize("channels", ["GCM", "GCM, APNS", "ADM"])
-def test_the_first_push_goes_out_as_it_is_printed(
+def test_the_printed_first_push_works(
     sandbox: Deployment, steps: NextSteps, tmp_path: Path, channels: str
 ) -> None:
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
@@ -970,14 +976,14 @@ def test_the_first_push_goes_out_as_it_is_printed(
     assert ('"format": "fcm_v1"' in text) == ("GCM" in channels)
 
 
-def test_without_a_channel_it_says_how_every_push_will_end(steps: NextSteps) -> None:
+def test_without_a_channel_the_next_steps_say_how_every_push_will_end(steps: NextSteps) -> None:
     text = steps.after({"push-sender": {**OUTPUTS, "Channels": "none"}})
 
     assert "No channel is set up: every push ends misconfigured until one is" in text
     assert "docs/settings.md" in text
 
 
-def test_outputs_that_are_missing_leave_out_what_needs_them(steps: NextSteps) -> None:
+def test_missing_outputs_omit_the_steps_that_need_them(steps: NextSteps) -> None:
     text = steps.after({"push-sender": {"FunctionName": "push-sender:live"}})
 
     assert "aws lambda invoke --function-name push-sender:live" in text
@@ -989,7 +995,7 @@ def test_outputs_that_are_missing_leave_out_what_needs_them(steps: NextSteps) ->
 
 
 @pytest.mark.parametrize("outputs", [{}, None, [], "text", {"Other": "value", "Number": 3}])
-def test_a_stack_that_is_not_ours_is_listed_and_no_more(steps: NextSteps, outputs: Any) -> None:
+def test_another_stack_is_only_listed(steps: NextSteps, outputs: Any) -> None:
     text = steps.after({"other": outputs, "push-sender": OUTPUTS})
 
     assert "nothing to push with" in text
@@ -998,7 +1004,7 @@ def test_a_stack_that_is_not_ours_is_listed_and_no_more(steps: NextSteps, output
     assert not isinstance(outputs, dict) or all(key in text for key in outputs)
 
 
-def test_hostile_outputs_are_only_text(steps: NextSteps, tmp_path: Path) -> None:
+def test_malicious_outputs_are_shown_as_text(steps: NextSteps, tmp_path: Path) -> None:
     hostile = "$(touch pwned); touch pwned '[red]' \x1b[31m\n touch pwned #"
     outputs = {**dict.fromkeys(OUTPUTS, hostile), "[bold]": hostile, "Channels": "GCM"}
     aws = tmp_path / ".venv" / "bin" / "aws"
@@ -1018,11 +1024,11 @@ def test_hostile_outputs_are_only_text(steps: NextSteps, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"no JSON", b"\xff", b"[" * 100_000])
-def test_a_file_of_something_else_is_one_clear_line(steps: NextSteps, content: bytes) -> None:
+def test_a_file_with_other_content_gives_one_clear_line(steps: NextSteps, content: bytes) -> None:
     assert steps.refused(content) == "FILE is not what cdk deploy --outputs-file writes.\n"
 
 
-def test_a_file_that_is_not_there_is_one_clear_line(commands: Commands, tmp_path: Path) -> None:
+def test_a_missing_file_gives_one_clear_line(commands: Commands, tmp_path: Path) -> None:
     result = commands.run("next-steps", tmp_path / "none.json")
 
     assert result.returncode == 1

@@ -113,7 +113,7 @@ def visitor(account: Account, api: Api) -> Visitor:
 # --- as it should be
 
 
-def test_a_door_that_answers_as_it_should_has_no_fault(visitor: Visitor) -> None:
+def test_a_correct_entry_point_has_no_failure(visitor: Visitor) -> None:
     assert visitor.ask() == DoorAnswer(
         "a report: 7 invalid_token; unsigned, 403",
         (),
@@ -126,7 +126,7 @@ def test_a_door_that_answers_as_it_should_has_no_fault(visitor: Visitor) -> None
     )
 
 
-def test_it_is_asked_once_signed_for_everybody_and_once_unsigned_for_nothing(
+def test_the_api_is_called_once_signed_with_all_recipients_and_once_unsigned_without(
     visitor: Visitor, api: Api
 ) -> None:
     visitor.ask()
@@ -156,11 +156,11 @@ def test_the_signature_is_the_callers_for_execute_api(visitor: Visitor, api: Api
 
 
 @pytest.mark.parametrize("written", ["application/json; charset=utf-8", "Application/JSON"])
-def test_a_media_type_may_be_written_otherwise(visitor: Visitor, written: str) -> None:
+def test_a_media_type_may_have_parameters_and_other_case(visitor: Visitor, written: str) -> None:
     assert visitor.faults(reply(sound_report(), headers={"Content-Type": written})) == ""
 
 
-def test_a_stack_without_the_output_has_no_such_door(visitor: Visitor, api: Api) -> None:
+def test_a_stack_without_the_output_has_no_http_entry_point(visitor: Visitor, api: Api) -> None:
     answer = visitor.ask(ApiUrl="")
 
     assert (answer.faults, answer.is_there, api.asked) == ((), False, [])
@@ -196,23 +196,21 @@ def test_a_stack_without_the_output_has_no_such_door(visitor: Visitor, api: Api)
         (reply([], 500, PROBLEM_TYPE), "it answered 500, application/problem+json: []"),
     ],
 )
-def test_an_answer_that_is_no_good_report_is_one_clear_line(
-    visitor: Visitor, answer: Reply, told: str
-) -> None:
+def test_an_invalid_report_gives_one_clear_line(visitor: Visitor, answer: Reply, told: str) -> None:
     faults = visitor.faults(answer)
 
     assert told in faults
     assert len(faults.splitlines()) == 1
 
 
-def test_a_permission_is_missed_only_where_api_gateway_forbids(visitor: Visitor) -> None:
+def test_a_missing_permission_is_named_only_if_api_gateway_refuses(visitor: Visitor) -> None:
     problem = {"title": "The project is not one of this service", "detail": "Nothing was sent"}
 
     assert "execute-api" not in visitor.faults(reply(problem, 403, PROBLEM_TYPE))
     assert "execute-api" not in visitor.faults(reply({"message": "Not Found"}, 404))
 
 
-def test_a_report_that_differs_from_the_raw_answers_is_told(visitor: Visitor) -> None:
+def test_a_report_that_differs_from_the_direct_calls_is_a_failure(visitor: Visitor) -> None:
     report = sound_report()
     report["results"][0]["status_code"] = 400
 
@@ -234,7 +232,7 @@ def refused_by(code: str, status: int | None) -> dict[str, RawAnswer]:
     return {device.service: RawAnswer(device, refusal=refusal) for device in DEVICES}
 
 
-def test_a_refusal_is_right_where_every_raw_call_is_refused_too(visitor: Visitor) -> None:
+def test_a_refusal_is_correct_if_every_direct_call_is_refused_too(visitor: Visitor) -> None:
     visitor.api.signed = lambda _: reply(REFUSED, 502, PROBLEM_TYPE)
 
     answer = visitor.ask(refused_by("NotFoundException", 404))
@@ -253,7 +251,7 @@ def test_a_refusal_is_right_where_every_raw_call_is_refused_too(visitor: Visitor
         refused_by("ReadTimeoutError", None),
     ],
 )
-def test_a_refusal_is_a_fault_where_the_raw_answers_are_none_for_all(
+def test_a_refusal_is_a_failure_if_some_direct_call_succeeds(
     visitor: Visitor, raw: RawAnswers
 ) -> None:
     told = "it answered 502: The push service refuses this service: No push was tried"
@@ -261,7 +259,7 @@ def test_a_refusal_is_a_fault_where_the_raw_answers_are_none_for_all(
     assert visitor.faults(reply(REFUSED, 502, PROBLEM_TYPE), raw) == told
 
 
-def test_another_problem_is_no_refusal(visitor: Visitor) -> None:
+def test_another_problem_type_is_a_failure(visitor: Visitor) -> None:
     raw = refused_by("NotFoundException", 404)
     other = {**REFUSED, "type": "urn:push-sender:problem:throttled"}
 
@@ -274,7 +272,7 @@ def test_another_problem_is_no_refusal(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 404, 500])
-def test_a_route_that_answers_who_is_nobody_otherwise_than_403_is_told(
+def test_an_unsigned_request_without_a_403_is_a_failure(
     visitor: Visitor, api: Api, status: int
 ) -> None:
     api.unsigned = lambda _: reply(sound_report(), status)
@@ -287,7 +285,7 @@ def test_a_route_that_answers_who_is_nobody_otherwise_than_403_is_told(
     assert answer.said.endswith(f"; unsigned, {status}")
 
 
-def test_nobody_who_gets_no_answer_is_told(visitor: Visitor, api: Api) -> None:
+def test_an_unsigned_request_without_an_answer_is_a_failure(visitor: Visitor, api: Api) -> None:
     api.unsigned = lambda _: Reply(cut_off=True)
 
     (fault,) = visitor.ask().faults
@@ -309,20 +307,20 @@ def test_nobody_who_gets_no_answer_is_told(visitor: Visitor, api: Api) -> None:
         ("ftp://127.0.0.1", "HTTPClientError"),
     ],
 )
-def test_an_address_where_nobody_answers_is_told(visitor: Visitor, url: str, code: str) -> None:
+def test_a_url_without_a_server_is_a_failure(visitor: Visitor, url: str, code: str) -> None:
     answer = visitor.ask(ApiUrl=url)
 
     assert answer.said == "no answer"
     assert [fault.split(": ")[1] for fault in answer.faults] == [code]
 
 
-def test_a_connection_that_breaks_off_is_told(visitor: Visitor) -> None:
+def test_a_broken_connection_is_a_failure(visitor: Visitor) -> None:
     assert visitor.faults(Reply(cut_off=True)).startswith(
         "it cannot be asked: ConnectionClosedError: "
     )
 
 
-def test_without_credentials_nothing_is_asked(
+def test_without_credentials_the_api_is_not_called(
     account: Account, api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
@@ -338,7 +336,7 @@ def test_without_credentials_nothing_is_asked(
     assert api.asked == []
 
 
-def test_it_goes_by_the_proxy_that_boto3_goes_by(
+def test_the_http_check_uses_the_proxy_of_boto3(
     visitor: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
@@ -350,7 +348,7 @@ def test_it_goes_by_the_proxy_that_boto3_goes_by(
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-def test_it_trusts_whom_boto3_trusts(
+def test_the_http_check_trusts_the_certificates_of_boto3(
     visitor: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
@@ -366,7 +364,7 @@ def test_it_trusts_whom_boto3_trusts(
 
 
 @pytest.mark.parametrize("status", [200, 403, 500])
-def test_what_a_request_was_signed_with_is_not_repeated(
+def test_the_signatures_credentials_are_not_repeated(
     visitor: Visitor, api: Api, status: int
 ) -> None:
     def echo(asked: Asked) -> Reply:
@@ -403,7 +401,7 @@ def test_no_shape_of_an_answer_breaks_anything(
     json.dumps(discreet(answer.answer))
 
 
-def test_an_answer_is_given_as_it_came(account: Account, api: Api) -> None:
+def test_an_answer_is_recorded_unchanged(account: Account, api: Api) -> None:
     api.signed = lambda _: Reply(418, b"\xff", {"Content-Type": "a/b; c=d"})
 
     assert account.post(f"{api.url}/messages", {}) == HttpAnswer(418, "a/b; c=d", b"\xff")

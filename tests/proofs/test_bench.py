@@ -34,7 +34,7 @@ def side(packages: Path, status: str) -> Side:
     return Side("a side", "boto3_alone", "Good", packages)
 
 
-def test_a_round_is_timed_and_its_memory_weighed(tmp_path: Path) -> None:
+def test_a_round_measures_time_and_memory(tmp_path: Path) -> None:
     with playing(side(tmp_path, "SUCCESSFUL"), {}) as player:
         small, large = player.play(1, 1), player.play(1, 5_000)
 
@@ -63,7 +63,7 @@ def test_a_library_that_cannot_run_ends_the_run(
     assert "No module named 'firebase_admin'" in capfd.readouterr().err
 
 
-def test_the_stand_in_answers_as_each_service_does() -> None:
+def test_the_stand_in_answers_like_each_service() -> None:
     def told(head: bytes, body: dict[str, Any]) -> Any:
         return json.loads(answer(head, json.dumps(body).encode()).partition(b"\r\n\r\n")[2])
 
@@ -76,12 +76,12 @@ def test_the_stand_in_answers_as_each_service_does() -> None:
     assert told(b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.PutItem", {}) == {}
 
 
-def test_the_stand_in_runs_until_it_is_let_go() -> None:
+def test_the_stand_in_runs_until_it_is_closed() -> None:
     with service(0.0) as port:
         assert 1_024 <= port <= 65_535
 
 
-def test_a_ratio_is_of_the_same_round() -> None:
+def test_a_ratio_compares_figures_of_the_same_round() -> None:
     assert Samples([2.0, 9.0, 4.0]).over(Samples([1.0, 3.0, 4.0])).values == [2.0, 3.0, 1.0]
 
 
@@ -117,7 +117,7 @@ def results() -> Results:
     )
 
 
-def test_the_figures_of_the_design_are_judged_by_their_goals(results: Results) -> None:
+def test_the_designs_figures_are_compared_with_their_goals(results: Results) -> None:
     figures = {figure.name: figure for figure in results.figures()}
 
     assert figures["cold start to the first report"].ratio.median == pytest.approx(1.2)
@@ -133,7 +133,7 @@ def test_the_figures_of_the_design_are_judged_by_their_goals(results: Results) -
     assert figures["5,000 recipients, 50 ms a call"].goal == Goal(2.1, "at least")
 
 
-def test_growth_is_a_slope_and_an_exponent(results: Results) -> None:
+def test_growth_is_given_as_slope_and_exponent(results: Results) -> None:
     growth = results.growth(GOOD, 0.0)
 
     assert growth.one == pytest.approx(0.00101)
@@ -141,13 +141,11 @@ def test_growth_is_a_slope_and_an_exponent(results: Results) -> None:
     assert growth.exponent == pytest.approx(0.828, abs=0.001)
 
 
-def test_memory_is_read_when_the_processes_are_warm(results: Results) -> None:
+def test_memory_is_measured_in_warm_processes(results: Results) -> None:
     assert results.queue.thirds() == (4_000, 4_000)
 
 
-def test_a_chart_that_cannot_be_drawn_is_no_file(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_chart_leaves_no_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BenchError, match="drawn"):
         draw({}, tmp_path, tmp_path / "chart.svg")
     assert not (tmp_path / "chart.svg").exists()

@@ -49,7 +49,7 @@ from tests.support.invocation import Push
 TOKEN = "device-0000000"
 
 
-def test_a_short_run_under_faults_finds_everybody_in_one_place() -> None:
+def test_after_a_short_run_with_faults_every_recipient_is_in_one_place() -> None:
     chance = Chance(25)
     requests = list(plan(400, chance))
 
@@ -63,7 +63,7 @@ def test_a_short_run_under_faults_finds_everybody_in_one_place() -> None:
     assert sum(outcome.ledger.troubles.values()) > 20, "too little went wrong to prove anything"
 
 
-def test_an_answer_that_comes_when_its_client_has_gone_is_known_to_be_unheard() -> None:
+def test_an_answer_after_its_client_left_is_recorded_as_unread() -> None:
     heard: SimpleQueue[bool] = SimpleQueue()
     gone = Event()
 
@@ -85,7 +85,7 @@ def test_an_answer_that_comes_when_its_client_has_gone_is_known_to_be_unheard() 
         patient.close()
 
 
-def test_a_connection_beyond_this_machine_is_seen(tmp_path: Path) -> None:
+def test_a_connection_to_another_machine_is_detected(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()),
@@ -107,7 +107,7 @@ def test_a_connection_beyond_this_machine_is_seen(tmp_path: Path) -> None:
     assert strangers([7, 8], tmp_path) == ["192.0.2.1", "2001:db8::1"]
 
 
-def test_the_same_seed_plans_the_same_run() -> None:
+def test_the_same_seed_gives_the_same_plan() -> None:
     one, other, third = (list(plan(1_000, Chance(seed))) for seed in (3, 3, 4))
 
     assert one == other != third
@@ -116,7 +116,7 @@ def test_the_same_seed_plans_the_same_run() -> None:
     assert len(set(tokens)) == 1_000
 
 
-def test_every_kind_of_fault_strikes_and_only_where_it_is_switched_on() -> None:
+def test_every_kind_of_fault_is_injected_only_if_enabled() -> None:
     def calls(faults: Faults) -> set[CallFault | None]:
         return {
             faults.of_call(f"t{n}", number, n, 600 if n % 9 == 0 else 1, 0)
@@ -161,7 +161,7 @@ def took(ledger: Ledger, fault: CallFault | None = None, run: str = "run") -> No
     ledger.accept(TOKEN, Acceptance(0, fault, run))
 
 
-def test_a_push_whose_answer_came_too_late_for_want_of_cpu_may_go_out_again() -> None:
+def test_a_push_whose_answer_was_delayed_by_a_busy_cpu_may_be_repeated() -> None:
     ledger = Ledger()
     for call in (0, 1):
         ledger.accept(TOKEN, Acceptance(call, None, f"run {call}"))
@@ -173,12 +173,12 @@ def test_a_push_whose_answer_came_too_late_for_want_of_cpu_may_go_out_again() ->
     assert found(ledger).twice == Counter({f"answer lost: {CallFault.OVERDUE}": 1})
 
 
-def test_who_is_nowhere_is_lost() -> None:
+def test_a_recipient_in_no_place_is_lost() -> None:
     for door in Door:
         assert broken(found(Ledger(), door)) == ["lost"]
 
 
-def test_who_was_accepted_once_is_well() -> None:
+def test_a_recipient_accepted_once_is_fine() -> None:
     ledger = Ledger()
     took(ledger)
 
@@ -188,7 +188,9 @@ def test_who_was_accepted_once_is_well() -> None:
     assert verdict.places == {Place.ACCEPTED: Counter({"queue": 1})}
 
 
-def test_who_was_accepted_twice_is_doubled_unless_an_answer_was_lost_or_a_process_killed() -> None:
+def test_a_recipient_accepted_twice_is_doubled_unless_an_answer_was_lost_or_a_process_killed() -> (
+    None
+):
     heard, cut_off, killed = Ledger(), Ledger(), Ledger()
     for ledger, fault in ((heard, None), (cut_off, CallFault.CUT_OFF), (killed, None)):
         took(ledger, fault)
@@ -201,7 +203,7 @@ def test_who_was_accepted_twice_is_doubled_unless_an_answer_was_lost_or_a_proces
     assert list(found(killed).twice) == ["process killed"]
 
 
-def test_a_process_that_lambda_ended_for_its_time_is_named_and_no_excuse() -> None:
+def test_a_lambda_timeout_is_named_and_excuses_no_repetition() -> None:
     ledger = Ledger()
     took(ledger)
     took(ledger, run="another")
@@ -214,7 +216,7 @@ def test_a_process_that_lambda_ended_for_its_time_is_named_and_no_excuse() -> No
     assert (breach.what, "Lambda's timeout" in breach.why) == ("doubled", True)
 
 
-def test_the_last_of_two_needs_no_excuse_and_the_first_does() -> None:
+def test_only_the_first_of_two_accepted_pushes_needs_an_excuse() -> None:
     ledger = Ledger()
     took(ledger)
     took(ledger, CallFault.CUT_OFF, run="another")
@@ -222,7 +224,7 @@ def test_the_last_of_two_needs_no_excuse_and_the_first_does() -> None:
     assert broken(found(ledger)) == ["doubled"]
 
 
-def test_who_is_told_dead_and_was_accepted_is_in_two_places() -> None:
+def test_a_recipient_reported_dead_and_accepted_is_in_two_places() -> None:
     ledger = Ledger()
     took(ledger)
     ledger.tell(TOKEN, "dead_token")
@@ -230,7 +232,7 @@ def test_who_is_told_dead_and_was_accepted_is_in_two_places() -> None:
     assert broken(found(ledger)) == ["in several places"]
 
 
-def test_who_is_told_two_things_is_in_two_places() -> None:
+def test_a_recipient_with_two_final_reports_is_in_two_places() -> None:
     ledger = Ledger()
     ledger.tell(TOKEN, "dead_token")
     ledger.tell(TOKEN, "rejected")
@@ -238,7 +240,7 @@ def test_who_is_told_two_things_is_in_two_places() -> None:
     assert broken(found(ledger)) == ["in several places"]
 
 
-def test_who_was_accepted_twice_is_doubled_where_the_first_answer_could_not_be_read() -> None:
+def test_a_repetition_after_an_unreadable_answer_is_doubled() -> None:
     for fault in UNREADABLE:
         ledger = Ledger()
         took(ledger, fault)
@@ -247,7 +249,7 @@ def test_who_was_accepted_twice_is_doubled_where_the_first_answer_could_not_be_r
         assert broken(found(ledger)) == ["doubled"], fault
 
 
-def test_who_is_told_refused_was_not_accepted_in_a_call_whose_answer_was_lost() -> None:
+def test_a_recipient_reported_refused_was_not_accepted_in_a_lost_call() -> None:
     for word in ("misconfigured", "transient", "rejected", "dead_token"):
         ledger = Ledger()
         ledger.answer(0, reported(word))
@@ -258,7 +260,7 @@ def test_who_is_told_refused_was_not_accepted_in_a_call_whose_answer_was_lost() 
         assert broken(found(ledger, Door.HTTP)) == []
 
 
-def test_who_is_told_accepted_was_so_in_an_answer_that_can_be_read() -> None:
+def test_a_recipient_reported_accepted_has_a_readable_accepting_answer() -> None:
     ledger = Ledger()
     ledger.answer(0, reported("accepted"))
     took(ledger, CallFault.NULL)
@@ -266,7 +268,7 @@ def test_who_is_told_accepted_was_so_in_an_answer_that_can_be_read() -> None:
     assert broken(found(ledger, Door.HTTP)) == ["claimed"]
 
 
-def test_an_answer_to_a_caller_that_no_document_has_is_a_breach() -> None:
+def test_an_undocumented_answer_to_a_caller_is_a_breach() -> None:
     ledger = Ledger()
     took(ledger)
     ledger.break_contract(0, "TypeError")
@@ -275,7 +277,7 @@ def test_an_answer_to_a_caller_that_no_document_has_is_a_breach() -> None:
 
 
 @pytest.mark.parametrize("fault", OF_CALL)
-def test_the_function_takes_an_odd_answer_to_a_call_for_what_its_kind_says(
+def test_the_function_classifies_an_odd_call_answer_by_its_kind(
     fault: CallFault, push: Push, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200}
@@ -295,7 +297,7 @@ def test_the_function_takes_an_odd_answer_to_a_call_for_what_its_kind_says(
 
 @pytest.mark.usefixtures("push")
 @pytest.mark.parametrize("fault", OF_SERVICE)
-def test_the_function_takes_an_odd_answer_of_a_service_for_what_its_kind_says(
+def test_the_function_classifies_an_odd_service_answer_by_its_kind(
     fault: ServiceFault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = OF_SERVICE[fault], Answer(200, b"{}")
@@ -317,7 +319,7 @@ class _DoneNull(Faults):
         return ServiceFault.DONE_NULL
 
 
-def test_an_unreadable_success_takes_the_place_of_a_success_alone() -> None:
+def test_an_unreadable_success_replaces_only_a_success() -> None:
     taken, refused = Answer(200, b'{"MessageId": "1"}'), Answer(400, b'{"__type": "No"}')
     with answering(taken, refused) as (url, _):
         services = Services(url, _DoneNull(Chance(1)), Ledger(), lambda _: None)
@@ -346,7 +348,7 @@ def answering(*answers: Answer) -> Iterator[tuple[str, list[bytes]]]:
         yield url, calls
 
 
-def test_unknown_is_honest_only_where_an_answer_was_not_heard() -> None:
+def test_unknown_is_correct_only_if_an_answer_was_not_read() -> None:
     ledger = Ledger()
     ledger.tell(TOKEN, "unknown")
     assert broken(found(ledger)) == ["in several places"]
@@ -356,14 +358,14 @@ def test_unknown_is_honest_only_where_an_answer_was_not_heard() -> None:
     assert broken(found(ledger)) == []
 
 
-def test_what_is_reported_accepted_must_have_been_taken() -> None:
+def test_a_reported_acceptance_must_have_happened() -> None:
     ledger = Ledger()
     ledger.answer(0, reported("accepted"))
 
     assert broken(found(ledger, Door.HTTP)) == ["lost"]
 
 
-def test_the_last_report_is_what_counts_and_requeued_is_no_place() -> None:
+def test_the_last_report_counts_and_requeued_is_no_final_place() -> None:
     ledger = Ledger()
     ledger.answer(0, reported("requeued"))
     assert broken(found(ledger, Door.REQUEUEING)) == ["lost"]
@@ -372,14 +374,14 @@ def test_the_last_report_is_what_counts_and_requeued_is_no_place() -> None:
     assert found(ledger, Door.REQUEUEING).places.keys() == {Place.EXPIRED}
 
 
-def test_a_dead_letter_is_lost_when_all_was_mended() -> None:
+def test_a_dead_letter_message_that_remains_after_all_fixes_is_lost() -> None:
     verdict = found(Ledger(), letters=(TOKEN,))
 
     assert verdict.places.keys() == {Place.DEAD_LETTER}
     assert broken(verdict) == ["lost"]
 
 
-def test_only_where_nobody_waits_the_log_is_a_place() -> None:
+def test_the_log_is_a_place_only_for_asynchronous_requests() -> None:
     ledger = Ledger()
     ledger.log(json.dumps({"message": "batch delivered", "results": [{"token": digest()}]}))
 
@@ -394,7 +396,7 @@ def digest() -> str:
     return token_digest(TOKEN)
 
 
-def test_a_caller_without_a_report_knows_that_it_knows_nothing() -> None:
+def test_a_caller_without_a_report_is_a_place() -> None:
     ledger = Ledger()
     ledger.fail(0, "its process was killed")
 
@@ -402,7 +404,7 @@ def test_a_caller_without_a_report_knows_that_it_knows_nothing() -> None:
         assert found(ledger, door).places.keys() == {Place.CALLER}
 
 
-def test_of_what_broke_the_shortest_history_is_told_first() -> None:
+def test_the_shortest_history_of_a_breach_is_shown_first() -> None:
     ledger = Ledger()
     requests = [
         Asked(
@@ -423,7 +425,7 @@ def test_of_what_broke_the_shortest_history_is_told_first() -> None:
 
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)
-def test_each_break_still_fits_the_function(each: Any) -> None:
+def test_each_deliberate_break_still_applies_to_the_function(each: Any) -> None:
     for change in each.changes:
         assert (SOURCE / "push_sender" / change.file).read_text().count(change.old) == 1
         assert change.old != change.new
