@@ -206,6 +206,6 @@ def _calls(order: Order) -> list[Any]:
     """Write the calls of an order as they would go out first."""
     recipients = order.recipients
     return [
-        order.writer.call(batch.service, map(recipients.__getitem__, batch.positions))
+        order.writer.call(batch.group, map(recipients.__getitem__, batch.positions))
         for batch in order.batches
     ]

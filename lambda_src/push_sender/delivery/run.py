@@ -273,7 +273,7 @@ class _Run:
     def _send(self, attempt: _Try, age: int) -> Mapping[int, Verdict]:
         """Make a call, and give the verdict on each position."""
         recipients = [self._order.recipients[at] for at in attempt.positions]
-        call = self._order.writer.call(attempt.delivered.batch.service, recipients, age)
+        call = self._order.writer.call(attempt.delivered.batch.group, recipients, age)
         verdicts = self._provider.send(call)
         return {
             at: verdicts[recipient.token]
