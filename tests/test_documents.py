@@ -6,6 +6,7 @@ What CONTRIBUTING.md says of the function's modules is held against the modules.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections import Counter
@@ -19,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from tests.support.reference_pages import pages
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -113,6 +116,16 @@ def test_the_list_of_decisions_has_every_decision() -> None:
     listed = {link for link in links_in(tokens_of(folder / "README.md")) if "/" not in link}
 
     assert listed == {decision.name for decision in folder.glob("[0-9]*.md")}
+
+
+def test_the_reference_pages_are_a_snapshot_of_the_code() -> None:
+    generated = pages()
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        for page, text in generated.items():
+            page.write_text(text)
+
+    for page, text in generated.items():
+        assert page.read_text() == text, "`make snapshot` writes it again, for review"
 
 
 FUNCTION = REPOSITORY / "lambda_src" / "push_sender"
