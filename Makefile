@@ -38,6 +38,7 @@ bootstrap synth diff deploy destroy lock $(CDK): export PATH := $(CURDIR)/$(BIN)
 bootstrap synth diff deploy destroy lock $(CDK): export NODE_USE_SYSTEM_CA := 1
 
 help: ## list the commands
+	@sed -n 's/^__version__ = "\(.*\)"/Push Sender \1\n/p' lambda_src/push_sender/__init__.py
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(call has,demo) ## send AWS's own example through all four services, on this machine

@@ -12,6 +12,9 @@ AWS; ``sender`` puts them together. A test holds which room imports which.
 import gc
 import os
 
+__version__ = "1.0.0rc1"
+"""The only place of the version. The log, the inbox, `make help` and releases read it."""
+
 if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
     # Next to nothing of what is made here ever becomes garbage in cycles (three objects a
     # push), so looking for it can wait: with Python's 2,000 new objects it takes a twelfth of

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.clients.pinpoint import pinpoint_client
 from push_sender.delivery.run import Delivery
 from push_sender.entry_points import direct
 from push_sender.report import Report
+from push_sender.send_messages.client import pinpoint_client
+from push_sender.send_messages.provider import SendMessages
 from push_sender.sender import Sender
 from push_sender.settings import Settings
 from push_sender.telemetry.log import Telemetry
@@ -42,7 +43,7 @@ def _telemetry() -> Telemetry:
 def _sender(settings: Settings) -> Sender:
     telemetry = _telemetry()  # first: it quiets the SDK, which would log its way to the client
     delivery = Delivery(
-        pinpoint_client(settings.region, settings.send_concurrency),
+        SendMessages(pinpoint_client(settings.region, settings.send_concurrency)),
         concurrency=settings.send_concurrency,
         clock=time.monotonic,
     )

@@ -5,22 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NotRequired
+from typing import Any, Final, NotRequired
 
 from typing_extensions import TypedDict
 
 from push_sender.outcomes.outcome import Outcome, Verdict
-from push_sender.request.errors import Fault, InvalidRequest, Remark
+from push_sender.request.errors import Finding, InvalidRequest, Remark
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.request.services import SERVICES
-from push_sender.validation.rules import Warned
-
-if TYPE_CHECKING:
-    from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
-else:
-    # The stubs do not ship; whoever describes a report at run time needs the name to mean
-    # something.
-    SendMessagesRequestTypeDef = dict[str, Any]
 
 RESPONSE_BYTES: Final = 6_000_000
 """Room for a report: Lambda takes 6 MB (6,291,556 bytes) in an answer."""
@@ -62,7 +54,7 @@ class Report(TypedDict):
     summary: dict[str, int]
     results: list[Result]
     warnings: list[Remark]
-    requests: NotRequired[Sequence[SendMessagesRequestTypeDef]]
+    requests: NotRequired[Sequence[dict[str, Any]]]
 
 
 def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = False) -> int:
@@ -92,7 +84,7 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
     if room < least:
         raise InvalidRequest(
             [
-                Fault(
+                Finding(
                     "recipients",
                     "with tokens this long the report could pass the 6 MB that Lambda answers; "
                     "split the request",
@@ -123,8 +115,8 @@ def report(
     request: PushRequest,
     application_id: str,
     results: list[Result],
-    warnings: Sequence[Warned],
-    requests: Sequence[SendMessagesRequestTypeDef] | None = None,
+    warnings: Sequence[Finding],
+    requests: Sequence[dict[str, Any]] | None = None,
     *,
     key: str | None = None,
     replayed: bool = False,
@@ -162,12 +154,12 @@ def report(
             **{outcome.value: counts[outcome] for outcome in Outcome if outcome in counts},
         },
         "results": results,
-        "warnings": [{"path": warned.path, "message": warned.message} for warned in warnings],
+        "warnings": [warning.as_json() for warning in warnings],
     }
     if requests is not None:
         whole["requests"] = requests
         if _answer_bytes(whole, as_text=as_text) > RESPONSE_BYTES:
-            fault = Fault(
+            fault = Finding(
                 "dry_run", "the calls to show pass the 6 MB that Lambda answers; ask for fewer"
             )
             raise InvalidRequest([fault])

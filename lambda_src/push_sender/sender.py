@@ -7,25 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from push_sender.delivery import batches
 from push_sender.delivery.run import Delivered, Delivery, Order
-from push_sender.messages.writer import MessageWriter
 from push_sender.outcomes.outcome import Outcome, Verdict
 from push_sender.report import Report, report, result, status_message_room
+from push_sender.request.errors import Finding
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.validation.check import check
-from push_sender.validation.rules import Warned, warnings
+from push_sender.validation.rules import warnings
 
 if TYPE_CHECKING:
-    from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
-
     from push_sender.idempotency.claims import Claim, Idempotency
 
 _DUPLICATE = Verdict(Outcome.DUPLICATE)
 _DRY_RUN = Verdict(Outcome.UNSENT, reason="dry_run")
-_NO_TABLE = Warned(
+_NO_TABLE = Finding(
     "idempotency_key",
     "no effect: this function has no table of keys (IDEMPOTENCY_TABLE), so the request is sent "
     "each time it comes",
@@ -139,7 +137,7 @@ class Sender:
         request, audience, contents = check(event, self._application_ids)
         room = status_message_room(audience.recipients, as_text=as_text)
         application_id = request.application_id or self._application_ids[0]
-        writer = MessageWriter(request, contents, application_id)
+        writer = self._delivery.provider.writer(request, contents, application_id)
         planned = batches.plan(request, audience, writer)
 
         advice = warnings(request, audience, contents)
@@ -204,7 +202,7 @@ class Sender:
         )
 
 
-def _calls(order: Order) -> list[SendMessagesRequestTypeDef]:
+def _calls(order: Order) -> list[Any]:
     """Write the calls of an order as they would go out first."""
     recipients = order.recipients
     return [

@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 from push_sender.delivery import batches
 from push_sender.messages import fcm_v1
 from push_sender.messages.sizes import sizes
-from push_sender.messages.writer import MessageWriter
-from push_sender.request.errors import InvalidRequest, MoreFaults
+from push_sender.request.errors import InvalidRequest, UnlistedFindings
 from push_sender.request.model import PushRequest
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
+from push_sender.send_messages.writer import MessageWriter
 from push_sender.validation import rules
 from push_sender.validation.check import check
 from tests.support.invocation import PROJECT
@@ -417,7 +417,7 @@ def test_what_is_not_listed_is_counted() -> None:
     with pytest.raises(InvalidRequest, match=r"… and 2,000 more$") as refused:
         check({"recipients": recipients, "message": "m"}, [PROJECT])
 
-    assert isinstance(refused.value.faults[-1], MoreFaults)
+    assert isinstance(refused.value.faults[-1], UnlistedFindings)
     assert len(refused.value.faults) == 10_001
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from push_sender.send_messages.provider import SendMessages
 from push_sender.settings import Settings
 from tests.support.invocation import Push
 from tests.support.provider import Json, Provider, Reply, accepted, refused, results
@@ -326,7 +327,7 @@ def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
 ) -> None:
     from push_sender.delivery.batches import Batch
     from push_sender.delivery.run import Delivery, Order
-    from push_sender.messages.writer import MessageWriter
+    from push_sender.send_messages.writer import MessageWriter
     from push_sender.validation.check import check
 
     request, audience, contents = check(to("a", "b", ttl=60), ["project"])
@@ -340,7 +341,9 @@ def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
             addresses = call["MessageRequest"]["Addresses"]
             return {"MessageResponse": {"Result": {t: accepted(t) for t in addresses}}}
 
-    delivery = Delivery(Client(), concurrency=2, clock=lambda: 99.0 if late.is_set() else 0.0)
+    delivery = Delivery(
+        SendMessages(Client()), concurrency=2, clock=lambda: 99.0 if late.is_set() else 0.0
+    )
     writer = MessageWriter(request, contents, "project")
     deliveries = delivery.deliver(
         Order(batches, audience.recipients, writer, deadline=10.0, accepted_at=0.0)

@@ -21,12 +21,13 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 
-from push_sender.clients.pinpoint import pinpoint_client
 from push_sender.delivery.run import Delivered, Delivery
 from push_sender.outcomes.classification import judge_refusal
 from push_sender.outcomes.outcome import Outcome
 from push_sender.request.errors import IdempotencyStoreUnavailable
 from push_sender.request.model import Recipient
+from push_sender.send_messages.client import pinpoint_client
+from push_sender.send_messages.provider import SendMessages
 from push_sender.sender import Sender
 from tests.function.test_connections import answering, read_request, serving
 from tests.support.account import Account
@@ -173,7 +174,9 @@ def test_nothing_is_sent_after_an_exception(push: Push, provider: Provider) -> N
         return usual(call)
 
     provider.answer = answer
-    delivery = Delivery(pinpoint_client("us-east-1", 2), concurrency=2, clock=time.monotonic)
+    delivery = Delivery(
+        SendMessages(pinpoint_client("us-east-1", 2)), concurrency=2, clock=time.monotonic
+    )
     sender = Sender(delivery, application_ids=[PROJECT], clock=time.monotonic, observer=Failing())
 
     with pytest.raises(OSError, match="no space left"):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from push_sender.messages.writer import MessageWriter
+from push_sender.delivery.provider import Writer
 from push_sender.recipients.audience import Audience
-from push_sender.request.errors import Fault, InvalidRequest
+from push_sender.request.errors import Finding, InvalidRequest
 from push_sender.request.model import PushRequest
 from push_sender.request.services import Service
 
@@ -32,7 +32,7 @@ class Batch:
     positions: Sequence[int]
 
 
-def plan(request: PushRequest, audience: Audience, writer: MessageWriter) -> list[Batch]:
+def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch]:
     """Split an audience into batches, in the order asked within each service.
 
     Raises
@@ -63,7 +63,7 @@ def plan(request: PushRequest, audience: Audience, writer: MessageWriter) -> lis
             used += own
         batches.append(Batch(service, chunk))
     if too_large:
-        raise InvalidRequest([Fault(place, _TOO_LARGE) for place in too_large])
+        raise InvalidRequest([Finding(place, _TOO_LARGE) for place in too_large])
     return batches
 
 

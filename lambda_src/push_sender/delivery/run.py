@@ -23,20 +23,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Unpack
+from typing import Final, NamedTuple
 
 from push_sender.clients.calls import CallError, TooLateError, perform, permitted
 from push_sender.delivery.batches import Batch
-from push_sender.messages.writer import MessageWriter
-from push_sender.outcomes.classification import judge
+from push_sender.delivery.provider import Provider, Writer
 from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Verdict
 from push_sender.request.model import Recipient
-
-if TYPE_CHECKING:
-    from mypy_boto3_pinpoint.type_defs import (
-        SendMessagesRequestTypeDef,
-        SendMessagesResponseTypeDef,
-    )
 
 DEADLINE: Final = Verdict(Outcome.UNSENT, reason="deadline")
 EXPIRED: Final = Verdict(Outcome.UNSENT, reason="expired")
@@ -56,15 +49,6 @@ _KNOWN: Final = frozenset(
 )
 """What a retry's answer settles after a try that may have arrived. A refusal of the retry says
 nothing about the first try, and sending the push again would double it."""
-
-
-class PushClient(Protocol):
-    """What is needed of a Pinpoint client. Its own retries must be off."""
-
-    def send_messages(
-        self, **call: Unpack[SendMessagesRequestTypeDef]
-    ) -> SendMessagesResponseTypeDef:
-        """Make one SendMessages call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +96,7 @@ class Order:
 
     batches: Sequence[Batch]
     recipients: Sequence[Recipient]
-    writer: MessageWriter
+    writer: Writer
     deadline: float
     accepted_at: float
 
@@ -165,8 +149,8 @@ class Delivery:
 
     Parameters
     ----------
-    client
-        Makes the calls; used by many threads at once.
+    provider
+        Makes the calls and classifies their answers; used by many threads at once.
     concurrency
         Calls under way at once, at most.
     clock
@@ -177,13 +161,13 @@ class Delivery:
 
     def __init__(
         self,
-        client: PushClient,
+        provider: Provider,
         *,
         concurrency: int,
         clock: Callable[[], float],
         patience: Patience | None = None,
     ) -> None:
-        self._client = client
+        self.provider = provider
         self._concurrency = concurrency
         self._clock = clock
         self._patience = patience or Patience()
@@ -195,7 +179,7 @@ class Delivery:
         Whatever a call raises becomes a verdict on its addresses. Closing the iterator ends
         the delivery as its deadline does.
         """
-        run = _Run(order, self._client, self._workers, self._clock, self._patience)
+        run = _Run(order, self.provider, self._workers, self._clock, self._patience)
         try:
             with closing(run.deliver()) as deliveries:
                 yield from deliveries
@@ -212,14 +196,14 @@ class _Run:
     def __init__(
         self,
         order: Order,
-        client: PushClient,
+        provider: Provider,
         workers: ThreadPoolExecutor,
         clock: Callable[[], float],
         patience: Patience,
     ) -> None:
         self.left_behind = False
         self._order = order
-        self._client = client
+        self._provider = provider
         self._workers = workers
         self._clock = clock
         self._patience = patience
@@ -287,12 +271,14 @@ class _Run:
         return _Answer(self._clock() - started_at, verdicts)
 
     def _send(self, attempt: _Try, age: int) -> Mapping[int, Verdict]:
-        """Make a call and judge its answer."""
-        tokens = {at: self._order.recipients[at].token for at in attempt.positions}
-        recipients = map(self._order.recipients.__getitem__, attempt.positions)
+        """Make a call, and give the verdict on each position."""
+        recipients = [self._order.recipients[at] for at in attempt.positions]
         call = self._order.writer.call(attempt.delivered.batch.service, recipients, age)
-        results = _results(self._client.send_messages(**call))
-        return {at: judge(results.get(token)) for at, token in tokens.items()}
+        verdicts = self._provider.send(call)
+        return {
+            at: verdicts[recipient.token]
+            for at, recipient in zip(attempt.positions, recipients, strict=True)
+        }
 
     def may_send(self, attempt: _Try) -> bool:
         """Tell whether a call's first byte may go out; from then on it may have arrived."""
@@ -373,11 +359,3 @@ class _Permit:
     def sending(self) -> None:
         if not self._run.may_send(self._attempt):
             raise TooLateError
-
-
-def _results(response: SendMessagesResponseTypeDef) -> Mapping[str, object]:
-    """Find the results in a response that may lack any part of its shape."""
-    match response:
-        case {"MessageResponse": {"Result": Mapping() as results}}:
-            return results
-    return {}

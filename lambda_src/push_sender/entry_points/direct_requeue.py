@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.endings import FollowUp
-from push_sender.follow_up.requeue import Submission
+from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
 from push_sender.sender import Sender
 

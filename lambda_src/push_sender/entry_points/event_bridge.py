@@ -20,10 +20,10 @@ from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.endings import FollowUp
 from push_sender.follow_up.events import SOURCE, is_own_detail
 from push_sender.follow_up.queue_messages import message_body
-from push_sender.follow_up.requeue import Submission
 from push_sender.follow_up.steering import usable_id
+from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
-from push_sender.request.errors import Fault, IdempotencyConflict, InvalidRequest
+from push_sender.request.errors import IdempotencyConflict, InvalidRequest, as_invalid
 from push_sender.request.model import PushRequest
 from push_sender.sender import Sender
 
@@ -109,19 +109,11 @@ def push(
         )
     except (InvalidRequest, IdempotencyConflict) as error:
         follow_up.refuse(
-            submission, message_body(event), as_refusal(error), last_start=timing.last_start
+            submission, message_body(event), as_invalid(error), last_start=timing.last_start
         )
         return None
     follow_up.settle(submission, report, last_start=timing.last_start)
     return report
-
-
-def as_refusal(error: InvalidRequest | IdempotencyConflict) -> InvalidRequest:
-    """Tell as faults why a request can never be sent."""
-    if isinstance(error, InvalidRequest):
-        return error
-    path, _, message = str(error).partition(": ")
-    return InvalidRequest([Fault(path, message)])
 
 
 def _milliseconds(value: object) -> int | None:

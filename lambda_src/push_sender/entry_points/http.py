@@ -20,9 +20,9 @@ from aws_lambda_powertools.event_handler.api_gateway import APIGatewayHttpResolv
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.entry_points import problems
-from push_sender.entry_points.direct import RESERVE_SECONDS, end_of
 from push_sender.entry_points.json_body import json_body
 from push_sender.entry_points.problems import HttpProblem
+from push_sender.entry_points.remaining_time import RESERVE_SECONDS, end_of
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.queue_messages import (
     MESSAGE_BYTES,
@@ -31,12 +31,12 @@ from push_sender.follow_up.queue_messages import (
     QueueUnavailable,
     message_body,
 )
-from push_sender.follow_up.requeue import Submission
+from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.classification import refusal_of
 from push_sender.outcomes.outcome import Outcome, Refusal
 from push_sender.report import Report
 from push_sender.request.errors import (
-    Fault,
+    Finding,
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
@@ -233,7 +233,7 @@ def _with_key(request: Any, header: str | None, sender: Sender) -> Any:
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header
     own = request.get("idempotency_key")
     if own is not None and own != key:
-        faults = [Fault("idempotency_key", f"differs from the header {KEY_HEADER}; give one")]
+        faults = [Finding("idempotency_key", f"differs from the header {KEY_HEADER}; give one")]
         try:
             sender.check(request)
         except InvalidRequest as refusal:

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from push_sender.entry_points import problems
 from push_sender.entry_points.problems import HttpProblem
-from push_sender.request.errors import Fault
+from push_sender.request.errors import Finding
 from push_sender.request.model import field_names
 
 MEDIA_TYPE: Final = "application/json"
@@ -107,5 +107,5 @@ def _no_json(message: str) -> HttpProblem:
     return HttpProblem(
         problems.INVALID_REQUEST,
         "Nothing was sent; faults has what to mend",
-        faults=[Fault("request", message)],
+        faults=[Finding("request", message)],
     )

@@ -22,7 +22,7 @@ from pydantic.json_schema import models_json_schema
 from push_sender.entry_points import problems
 from push_sender.entry_points.problems import Problem
 from push_sender.report import Report
-from push_sender.request.model import PushRequest
+from push_sender.request.model import PushRequest, Recipient
 
 Json = dict[str, Any]
 
@@ -33,50 +33,6 @@ CONTRACT: Final = "1.0"
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _JSON: Final = "application/json"
-
-_FIELDS: Final = {
-    "recipient": "One device. Give this or `recipients`.",
-    "recipients": "1 to 5,000 devices of any mix of services. Give this or `recipient`.",
-    "token": "The device's token: 1 to 2,048 printable ASCII characters without spaces.",
-    "service": "The push service that the token is of. `FCM` is another spelling of `GCM`.",
-    "title": "The title. `title` or `message` must be there, unless the push is silent or raw.",
-    "message": "The text.",
-    "action": "What a tap does; left out, it opens the app.",
-    "url": "What the actions `URL` (http or https) and `DEEP_LINK` open.",
-    "priority": "How urgent it is.",
-    "ttl": "For how many seconds the service may try to deliver it.",
-    "silent": "Nothing is displayed.",
-    "image_url": "An image to show.",
-    "sound": "The sound to play.",
-    "data": "What the app gets beside the text; on its own only with `silent`.",
-    "collapse_id": "A later push of the same id takes the place of an earlier one.",
-    "substitutions": "Gives the message's variables a text or a list of texts.",
-    "gcm": "What FCM alone gets; a shared field given here wins.",
-    "apns": "What APNs alone gets; a shared field given here wins.",
-    "baidu": "What Baidu alone gets; a shared field given here wins.",
-    "adm": "What ADM alone gets; a shared field given here wins.",
-    "application_id": "The push project; left out, the service's own.",
-    "idempotency_key": "Within a day the same request under the same key is sent once. The "
-    "header `Idempotency-Key` says the same.",
-    "requeue": "What cannot be sent now goes to the queue and is sent later.",
-    "dry_run": "Check the request and show the exact calls; send nothing.",
-    "context": "Added to what the app receives.",
-    "trace_id": "Passed on as the call's TraceId.",
-    "raw_content": "The service's own payload, an object or its JSON text; replaces all else.",
-    "format": "`fcm_v1` builds a notification that any Firebase app shows; `pinpoint` is the "
-    "API's own format, which an app shows with AWS's client library.",
-    "restricted_package_name": "Only an app of this name gets it.",
-    "preferred_authentication_method": "Which of the channel's credentials is used.",
-    "icon_reference": "The name of an icon in the app.",
-    "image_icon_url": "An icon to show.",
-    "small_image_icon_url": "A small icon to show.",
-    "badge": "The number on the app's icon.",
-    "category": "The notification's category, which names its buttons.",
-    "thread_id": "Groups notifications.",
-    "push_type": "The APNs push type.",
-    "md5": "The checksum by which ADM sees that the data is whole.",
-}
-"""What each field of a request means."""
 
 _RESULTS: Final = {
     "replayed": "This is the report of an earlier request with the same key; nothing was sent.",
@@ -281,11 +237,12 @@ def _schemas() -> Json:
         "Accepted": _ACCEPTED,
         "GatewayError": _GATEWAY_ERROR,
     }
-    meanings = {**_FIELDS, **_RESULTS}
+    shared = {**PushRequest.model_fields, **Recipient.model_fields}
+    meanings = {**{name: field.description for name, field in shared.items()}, **_RESULTS}
     for schema in schemas.values():
         for name, field in schema.get("properties", {}).items():
-            if name in meanings:
-                field.setdefault("description", meanings[name])
+            if meaning := field.pop("description", None) or meanings.get(name):
+                field["description"] = meaning
             for alternative in field.get("anyOf", ()):
                 # Few generators of clients know a rule for names. Ours keeps only null
                 # characters out.

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
-from push_sender.request.errors import Fault, Remark, that_fit
+from push_sender.request.errors import Finding, Remark, that_fit
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -115,7 +115,7 @@ class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
         kind: Kind,
         detail: str,
         *,
-        faults: Iterable[Fault] = (),
+        faults: Iterable[Finding] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(kind.type)
@@ -136,7 +136,7 @@ class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
             told, more = that_fit(
                 self.faults, _FAULT_BYTES, lambda fault: len(json.dumps(fault._asdict()))
             )
-            problem["faults"] = [{"path": fault.path, "message": fault.message} for fault in told]
+            problem["faults"] = [fault.as_json() for fault in told]
             if more:
                 problem["detail"] += f" … and {more:,} more faults"
         return problem

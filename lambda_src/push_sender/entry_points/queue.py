@@ -18,25 +18,22 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.entry_points.direct import end_of
-from push_sender.entry_points.event_bridge import (
-    as_refusal,
-    is_event,
-    is_our_own,
-    submission_in,
-)
+from push_sender.entry_points.event_bridge import is_event, is_our_own, submission_in
+from push_sender.entry_points.remaining_time import end_of
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.endings import FollowUp
 from push_sender.follow_up.events import BusUnavailable
 from push_sender.follow_up.queue_messages import QueueUnavailable
-from push_sender.follow_up.requeue import Submission, has_derived_key
+from push_sender.follow_up.requeue import has_derived_key
 from push_sender.follow_up.steering import proven, unproven
+from push_sender.follow_up.submission import Submission
 from push_sender.request.errors import (
-    Fault,
+    Finding,
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
     InvalidRequest,
+    as_invalid,
 )
 from push_sender.sender import Sender
 from push_sender.telemetry.log import Telemetry
@@ -136,7 +133,7 @@ def _handle(
         return
     try:
         if request is _NO_JSON:
-            raise InvalidRequest([Fault("request", "must be an object in JSON")])
+            raise InvalidRequest([Finding("request", "must be an object in JSON")])
         report = sender.send(
             submission.request,
             deadline=timing.deadline,
@@ -144,7 +141,7 @@ def _handle(
             age=max(time.time() - submission.accepted_at / 1_000, 0),
         )
     except (InvalidRequest, IdempotencyConflict) as error:
-        follow_up.refuse(submission, record.body, as_refusal(error), last_start=timing.last_start)
+        follow_up.refuse(submission, record.body, as_invalid(error), last_start=timing.last_start)
         return
     follow_up.settle(submission, report, last_start=timing.last_start)
 

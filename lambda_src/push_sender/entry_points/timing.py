@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.clients.retries import CALL_SECONDS
-from push_sender.entry_points.direct import end_of
+from push_sender.entry_points.remaining_time import end_of
 
 FOLLOW_UP_SECONDS: Final = 1.0 + CALL_SECONDS
 """Kept back after a send for what follows it: a second in which calls to the queues and the

@@ -30,7 +30,8 @@ from push_sender.follow_up.queue_messages import (
     QueueMessage,
     QueueUnavailable,
 )
-from push_sender.follow_up.requeue import ATTEMPTS, Submission, delay, messages_of, ttl_of
+from push_sender.follow_up.requeue import ATTEMPTS, delay, messages_of, ttl_of
+from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.outcome import Outcome
 from push_sender.report import Report, Result
 from push_sender.request.errors import InvalidRequest

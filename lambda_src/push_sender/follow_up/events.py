@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from push_sender.clients.calls import CallError, perform
 from push_sender.clients.retries import TRIES, pause
-from push_sender.follow_up.requeue import Submission
+from push_sender.follow_up.submission import Submission
 from push_sender.report import Report, Result
-from push_sender.request.errors import Fault
-from push_sender.request.model import compact_json
+from push_sender.request.errors import Finding
+from push_sender.request.json_text import compact_json
 
 SOURCE: Final = "push-sender"
 """The stack's rule passes over what comes from here, or events would come back as requests."""
@@ -129,7 +129,7 @@ def delivery_failed(
     )
 
 
-def request_refused(submission: Submission, faults: Iterable[Fault]) -> Event:
+def request_refused(submission: Submission, faults: Iterable[Finding]) -> Event:
     """Tell that a request can never be sent, and why: paths, and nothing that it held."""
     told: list[Mapping[str, str]] = []
     room = DETAIL_BYTES

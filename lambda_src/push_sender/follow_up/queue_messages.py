@@ -15,7 +15,7 @@ from typing import Any, Final
 from push_sender.clients.calls import CallError
 from push_sender.clients.retries import insist
 from push_sender.follow_up.steering import Steering
-from push_sender.request.model import compact_json
+from push_sender.request.json_text import compact_json
 
 MESSAGE_BYTES: Final = 1_048_576
 """What SQS takes in one message, attributes included: 1 MiB."""

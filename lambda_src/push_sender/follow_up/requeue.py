@@ -14,7 +14,6 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +25,7 @@ from push_sender.follow_up.queue_messages import (
     attribute_bytes,
     message_body,
 )
-from push_sender.follow_up.steering import Steering
+from push_sender.follow_up.submission import Submission
 from push_sender.request.services import SERVICES
 
 DELAY_SECONDS: Final = (15, 45, 135, 405, 900, 900)
@@ -40,39 +39,6 @@ ATTEMPTS: Final = len(DELAY_SECONDS)
 _KEY_CHARACTERS: Final = 256
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DERIVED_KEY: Final = re.compile(r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\.[0-9]+", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A request, and what its entry point knows of it.
-
-    Attributes
-    ----------
-    request
-        Parsed JSON. It has passed all checks before anything here looks into it.
-    request_id
-        By what whoever handed it in knows it: the id of the EventBridge event, of the SQS
-        message or of the invocation. Stays the same however often it is requeued.
-    accepted_at
-        When it was first handed in, in milliseconds of the epoch.
-    attempt
-        How often it was requeued so far.
-    """
-
-    request: Any
-    request_id: str
-    accepted_at: int
-    attempt: int = 0
-
-    @property
-    def key(self) -> str:
-        """The key that it is sent under."""
-        own = self.request.get("idempotency_key") if isinstance(self.request, dict) else None
-        return own if isinstance(own, str) else self.request_id
-
-    def steering(self, attempt: int = 0) -> Steering:
-        """Give what must travel beside the request, or a part of it, to its next attempt."""
-        return Steering(self.request_id, self.accepted_at, attempt)
 
 
 class Split(NamedTuple):

@@ -32,11 +32,11 @@ from push_sender.idempotency.store import CONNECTIONS, RequestRecord, Store, Sto
 from push_sender.outcomes.classification import refusal_of
 from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Refusal, Verdict
 from push_sender.request.errors import (
+    Finding,
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
-from push_sender.validation.rules import Warned
 
 MEMORY_SECONDS: Final = 24 * 3_600
 
@@ -229,18 +229,18 @@ class Claim:
         written_at = self._record.expiration - MEMORY_SECONDS
         self._write_last(replace(self._record, expiration=written_at))
 
-    def warnings(self) -> Iterator[Warned]:
+    def warnings(self) -> Iterator[Finding]:
         """Tell what the report lacks, and what will not be remembered."""
         failed = any(verdict.outcome is not Outcome.ACCEPTED for verdict in self.verdicts.values())
         if failed or self._replaced:
             tokens = f"; {self._replaced:,} had a replacement_token" if self._replaced else ""
-            yield Warned(
+            yield Finding(
                 "idempotency_key",
                 "results of an earlier invocation are without status_message and "
                 f"replacement_token, which are not kept{tokens}",
             )
         if self.lost is not None:
-            yield Warned(
+            yield Finding(
                 "idempotency_key",
                 f"this report stands but could not be kept ({self.lost}): the same request is "
                 "refused for half a minute, and after that sent again, in part or whole",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from push_sender.request.model import PushRequest, Recipient
+from push_sender.request.model import OPTIONS, PushRequest, Recipient
 from push_sender.request.services import SERVICES
 
 _APART: Final = frozenset(
@@ -24,7 +24,6 @@ _APART: Final = frozenset(
 )
 """Told by the recipients' own part, by the record's id, or by not being here at all."""
 
-_OPTIONS: Final = ("gcm", "apns", "baidu", "adm")
 _OF_EVERYONE: Final = {"token", "service"}
 
 
@@ -38,7 +37,7 @@ def fingerprint(request: PushRequest, recipients: Sequence[Recipient]) -> str:
     shared = request.model_dump(exclude=set(_APART), exclude_none=True)
     if not shared.get("requeue"):
         shared.pop("requeue", None)
-    for option in _OPTIONS:
+    for option in OPTIONS:
         if (own := shared.pop(option, None)) and (said := _without_defaults(own)):
             shared[option] = said
     everyone = [

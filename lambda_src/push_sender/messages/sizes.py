@@ -19,7 +19,8 @@ from functools import cached_property, partial
 from typing import Any, Final, Protocol
 
 from push_sender.messages import fcm_v1
-from push_sender.request.model import Content, PushRequest, Recipient, compact_json
+from push_sender.request.json_text import compact_json, utf8_bytes
+from push_sender.request.model import Content, PushRequest, Recipient
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
 
 _SURELY_FITS: Final = min(service.payload_bytes for service in SERVICES.values())
@@ -284,11 +285,6 @@ def _commas(there: int, added: int) -> int:
 
 def _joined(values: Iterable[str]) -> int:
     return utf8_bytes(", ".join(values))
-
-
-def utf8_bytes(text: str) -> int:
-    """Count the bytes of a text in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _pairs_at_least(pairs: Mapping[str, str], filled_in: bool) -> int:

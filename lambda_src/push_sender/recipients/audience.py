@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Final
 
-from push_sender.request.model import Recipient
+from push_sender.request.model import PERSONAL, Recipient
 from push_sender.request.services import SERVICES, MessageShape, Service
 
 
@@ -60,7 +62,7 @@ def sort_recipients(recipients: Sequence[Recipient], passed_over: Collection[int
         service = SERVICES[recipient.service]
         first = first_seen.setdefault((recipient.token, service), position)
         if first != position:
-            alike = _own(recipients[first]) == _own(recipient)
+            alike = _personal(recipients[first]) == _personal(recipient)
             (audience.repeated if alike else audience.conflicting)[position] = first
             continue
         positions = audience.positions.get(service)
@@ -72,11 +74,4 @@ def sort_recipients(recipients: Sequence[Recipient], passed_over: Collection[int
     return audience
 
 
-def _own(recipient: Recipient) -> tuple[object, ...]:
-    return (
-        recipient.title,
-        recipient.message,
-        recipient.substitutions,
-        recipient.context,
-        recipient.raw_content,
-    )
+_personal: Final = attrgetter(*PERSONAL)

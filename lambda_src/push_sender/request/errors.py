@@ -44,17 +44,21 @@ _MESSAGES: Final = {
 }
 
 
-class Fault(NamedTuple):
-    """One thing that is wrong: where, and what is wrong and the cure."""
+class Finding(NamedTuple):
+    """A validation error or a warning. ``Remark`` is the same as JSON, for other programs."""
 
     path: str
     message: str
+
+    def as_json(self) -> Remark:
+        """Write it as a member of a report or of a problem."""
+        return {"path": self.path, "message": self.message}
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
 
 
-class MoreFaults(Fault):
+class UnlistedFindings(Finding):
     """The last of a list of faults: stands for those that were counted and are not listed."""
 
     number: int
@@ -67,7 +71,7 @@ class MoreFaults(Fault):
 
 
 class Remark(TypedDict):
-    """What is to be said of a place in a request, as JSON: a fault, or a warning."""
+    """A validation error or a warning: the path of a field, what is wrong, and the cure."""
 
     path: str
     message: str
@@ -79,7 +83,7 @@ class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers mat
     Its text is one fault a line, ``path: what is wrong and the cure``.
     """
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Finding]) -> None:
         self.faults = tuple(faults)
         super().__init__(_lines(self.faults))
 
@@ -92,6 +96,14 @@ class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; caller
             "idempotency_key: was used for another request within the last 24 hours; "
             "give this request a key of its own"
         )
+
+
+def as_invalid(error: InvalidRequest | IdempotencyConflict) -> InvalidRequest:
+    """Give a refusal that no repetition changes as validation errors."""
+    if isinstance(error, InvalidRequest):
+        return error
+    path, _, message = str(error).partition(": ")
+    return InvalidRequest([Finding(path, message)])
 
 
 class IdempotencyInProgress(Exception):  # noqa: N818  the contract's name; callers match on it
@@ -129,8 +141,8 @@ class IdempotencyStoreUnavailable(Exception):  # noqa: N818  the contract's name
 
 
 def that_fit(
-    faults: Sequence[Fault], room: int, size: Callable[[Fault], int]
-) -> tuple[list[Fault], int]:
+    faults: Sequence[Finding], room: int, size: Callable[[Finding], int]
+) -> tuple[list[Finding], int]:
     """Cut a list of faults so that it fits into an answer.
 
     Returns
@@ -139,7 +151,7 @@ def that_fit(
         The faults that fit, and the number of all the others.
     """
     *listed, last = faults
-    more = last.number if isinstance(last, MoreFaults) else 0
+    more = last.number if isinstance(last, UnlistedFindings) else 0
     if not more:
         listed.append(last)
     for told, fault in enumerate(listed):
@@ -149,7 +161,7 @@ def that_fit(
     return listed, more
 
 
-def _lines(faults: Sequence[Fault]) -> str:
+def _lines(faults: Sequence[Finding]) -> str:
     told, more = that_fit(faults, MESSAGE_CHARACTERS, lambda fault: len(str(fault)) + 1)
     lines = [str(fault) for fault in told]
     if more:

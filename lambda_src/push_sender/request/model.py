@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from push_sender.request.json_text import compact_json
 from push_sender.request.services import MessageShape
 
 MAX_RECIPIENTS: Final = 5_000
@@ -85,11 +86,6 @@ def _read(text: str) -> object:
     return json.loads(text, parse_constant=_refuse_constant)
 
 
-def compact_json(value: object) -> str:
-    """Write JSON without spaces or needless escapes, as payload limits count it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 Content = Mapping[str, Any]
 """The fields that a message will hold, by their names in the request."""
 
@@ -129,30 +125,49 @@ class _Strict(BaseModel):
 class SharedContent(_Strict):
     """The fields that all services share, as far as each has a place for them."""
 
-    title: Text | None = None
-    message: Text | None = None
-    action: Literal["OPEN_APP", "DEEP_LINK", "URL"] | None = None
-    url: Text | None = None
-    priority: Literal["normal", "high"] | None = None
-    ttl: Count | None = None
-    silent: bool | None = None
-    image_url: Text | None = None
-    sound: Text | None = None
-    data: TextMap | None = None
-    collapse_id: Text | None = None
-    substitutions: Substitutions | None = None
+    title: Text | None = Field(
+        None,
+        description="The title. `title` or `message` must be there, unless the push is silent or "
+        "raw.",
+    )
+    message: Text | None = Field(None, description="The text.")
+    action: Literal["OPEN_APP", "DEEP_LINK", "URL"] | None = Field(
+        None, description="What a tap does; left out, it opens the app."
+    )
+    url: Text | None = Field(
+        None, description="What the actions `URL` (http or https) and `DEEP_LINK` open."
+    )
+    priority: Literal["normal", "high"] | None = Field(None, description="How urgent it is.")
+    ttl: Count | None = Field(
+        None, description="For how many seconds the service may try to deliver it."
+    )
+    silent: bool | None = Field(None, description="Nothing is displayed.")
+    image_url: Text | None = Field(None, description="An image to show.")
+    sound: Text | None = Field(None, description="The sound to play.")
+    data: TextMap | None = Field(
+        None, description="What the app gets beside the text; on its own only with `silent`."
+    )
+    collapse_id: Text | None = Field(
+        None, description="A later push of the same id takes the place of an earlier one."
+    )
+    substitutions: Substitutions | None = Field(
+        None, description="Gives the message's variables a text or a list of texts."
+    )
 
 
 class ServiceContent(SharedContent):
     """What one service gets in place of the shared fields, and what only it has."""
 
-    raw_content: RawContent | None = None
+    raw_content: RawContent | None = Field(
+        None,
+        description="The service's own payload, an object or its JSON text; replaces all else.",
+    )
 
 
 class _Icons(ServiceContent):
-    icon_reference: Text | None = None
-    image_icon_url: Text | None = None
-    small_image_icon_url: Text | None = None
+    icon_reference: Text | None = Field(None, description="The name of an icon in the app.")
+    image_icon_url: Text | None = Field(None, description="An icon to show.")
+    small_image_icon_url: Text | None = Field(None, description="A small icon to show.")
 
 
 class GcmContent(_Icons):
@@ -162,24 +177,36 @@ class GcmContent(_Icons):
     library; ``fcm_v1`` is a notification that any Firebase app shows.
     """
 
-    format: Literal["pinpoint", "fcm_v1"] = "pinpoint"
-    restricted_package_name: Text | None = None
-    preferred_authentication_method: Literal["KEY", "TOKEN"] | None = None
+    format: Literal["pinpoint", "fcm_v1"] = Field(
+        "pinpoint",
+        description="`fcm_v1` builds a notification that any Firebase app shows; `pinpoint` is "
+        "the API's own format, which an app shows with AWS's client library.",
+    )
+    restricted_package_name: Text | None = Field(
+        None, description="Only an app of this name gets it."
+    )
+    preferred_authentication_method: Literal["KEY", "TOKEN"] | None = Field(
+        None, description="Which of the channel's credentials is used."
+    )
 
 
 class ApnsContent(ServiceContent):
     """What only APNs has."""
 
-    badge: Count | None = None
-    category: Text | None = None
-    thread_id: Text | None = None
+    badge: Count | None = Field(None, description="The number on the app's icon.")
+    category: Text | None = Field(
+        None, description="The notification's category, which names its buttons."
+    )
+    thread_id: Text | None = Field(None, description="Groups notifications.")
     push_type: (
         Literal[
             "alert", "background", "complication", "fileprovider", "mdm", "voip", "liveactivity"
         ]
         | None
-    ) = None
-    preferred_authentication_method: Literal["CERTIFICATE", "TOKEN"] | None = None
+    ) = Field(None, description="The APNs push type.")
+    preferred_authentication_method: Literal["CERTIFICATE", "TOKEN"] | None = Field(
+        None, description="Which of the channel's credentials is used."
+    )
 
 
 class BaiduContent(_Icons):
@@ -189,27 +216,43 @@ class BaiduContent(_Icons):
 class AdmContent(_Icons):
     """What only ADM has."""
 
-    md5: Text | None = None
+    md5: Text | None = Field(
+        None, description="The checksum by which ADM sees that the data is whole."
+    )
 
 
 class Recipient(_Strict):
     """One device, and what it alone gets in place of the shared message."""
 
-    token: Token
-    service: ServiceName
-    title: Text | None = None
-    message: Text | None = None
-    substitutions: Substitutions | None = None
-    context: TextMap | None = None
-    raw_content: RawContent | None = None
+    token: Token = Field(
+        description="The device's token: 1 to 2,048 printable ASCII characters without spaces."
+    )
+    service: ServiceName = Field(
+        description="The push service that the token is of. `FCM` is another spelling of `GCM`."
+    )
+    title: Text | None = Field(
+        None,
+        description="The title. `title` or `message` must be there, unless the push is silent or "
+        "raw.",
+    )
+    message: Text | None = Field(None, description="The text.")
+    substitutions: Substitutions | None = Field(
+        None, description="Gives the message's variables a text or a list of texts."
+    )
+    context: TextMap | None = Field(None, description="Added to what the app receives.")
+    raw_content: RawContent | None = Field(
+        None,
+        description="The service's own payload, an object or its JSON text; replaces all else.",
+    )
 
     @property
     def is_individual(self) -> bool:
         """Whether it may get something for itself alone: it has more than a token and a service."""
-        return len(self.__pydantic_fields_set__) > _FIELDS_OF_EVERYONE
+        return len(self.__pydantic_fields_set__) > len(("token", "service"))
 
 
-_FIELDS_OF_EVERYONE: Final = 2
+PERSONAL: Final = tuple(name for name in Recipient.model_fields if name not in ("token", "service"))
+"""The fields that replace or add to the shared message for one recipient."""
 
 
 OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
@@ -224,23 +267,45 @@ OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
 class PushRequest(SharedContent):
     """A request, the same at every entry point."""
 
-    recipient: Recipient | None = None
+    recipient: Recipient | None = Field(None, description="One device. Give this or `recipients`.")
     recipients: (
         Annotated[list[Recipient], Field(min_length=1, max_length=MAX_RECIPIENTS), FailFast()]
         | None
-    ) = None
-    gcm: GcmContent | None = None
-    apns: ApnsContent | None = None
-    baidu: BaiduContent | None = None
-    adm: AdmContent | None = None
-    application_id: Text | None = None
+    ) = Field(
+        None, description="1 to 5,000 devices of any mix of services. Give this or `recipient`."
+    )
+    gcm: GcmContent | None = Field(
+        None, description="What FCM alone gets; a shared field given here wins."
+    )
+    apns: ApnsContent | None = Field(
+        None, description="What APNs alone gets; a shared field given here wins."
+    )
+    baidu: BaiduContent | None = Field(
+        None, description="What Baidu alone gets; a shared field given here wins."
+    )
+    adm: AdmContent | None = Field(
+        None, description="What ADM alone gets; a shared field given here wins."
+    )
+    application_id: Text | None = Field(
+        None, description="The push project; left out, the service's own."
+    )
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)] | None
-    ) = None
-    requeue: bool | None = None
-    dry_run: bool | None = None
-    context: TextMap | None = None
-    trace_id: Annotated[Text, Field(min_length=1)] | None = None
+    ) = Field(
+        None,
+        description="Within a day the same request under the same key is sent once. The header "
+        "`Idempotency-Key` says the same.",
+    )
+    requeue: bool | None = Field(
+        None, description="What cannot be sent now goes to the queue and is sent later."
+    )
+    dry_run: bool | None = Field(
+        None, description="Check the request and show the exact calls; send nothing."
+    )
+    context: TextMap | None = Field(None, description="Added to what the app receives.")
+    trace_id: Annotated[Text, Field(min_length=1)] | None = Field(
+        None, description="Passed on as the call's TraceId."
+    )
 
     @property
     def everyone(self) -> list[Recipient]:
@@ -285,6 +350,15 @@ class PushRequest(SharedContent):
             given = self.path_in(shape, field)
             places |= {own} if given == own else {own, field, shape.options}
         return places
+
+
+MAPS: Final = frozenset(
+    name
+    for model in (PushRequest, Recipient)
+    for name, field in model.model_fields.items()
+    if field.annotation in (TextMap | None, Substitutions | None)
+)
+"""The fields that are maps of texts."""
 
 
 def field_names() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from aws_lambda_powertools.utilities.parser import ValidationError, parse
 
 from push_sender.recipients.audience import Audience, sort_recipients
-from push_sender.request.errors import Fault, InvalidRequest, MoreFaults, kind_of
+from push_sender.request.errors import Finding, InvalidRequest, UnlistedFindings, kind_of
 from push_sender.request.model import OPTIONS, Contents, PushRequest, Recipient
 from push_sender.validation.rules import findings
 
@@ -42,7 +42,7 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
         values, which must not reach a log.
     """
     if not isinstance(event, dict):  # Parser would read text as JSON
-        raise InvalidRequest([Fault("request", f"must be an object, not {kind_of(event)}")])
+        raise InvalidRequest([Finding("request", f"must be an object, not {kind_of(event)}")])
     request = _parse(event)
     if request is None:
         raise InvalidRequest(_malformed(event, application_ids))
@@ -87,7 +87,7 @@ def _has_few_fields(event: Mapping[str, Any]) -> bool:
         return False
 
 
-def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Fault]:
+def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Finding]:
     """Tell the malformed fields, and what the rules say of all the others."""
     from push_sender.validation.malformed import Malformed  # only for a request that is refused
 
@@ -98,5 +98,5 @@ def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> li
     found = findings(request, audience, contents, application_ids, malformed.paths)
     faults = list(dict.fromkeys([*malformed.faults, *found]))
     if malformed.unlisted:
-        faults.append(MoreFaults(malformed.unlisted))
+        faults.append(UnlistedFindings(malformed.unlisted))
     return faults

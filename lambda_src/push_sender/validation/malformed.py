@@ -15,8 +15,9 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from push_sender.request.errors import Fault, describe, kind_of, path_of, unknown_field
+from push_sender.request.errors import Finding, describe, kind_of, path_of, unknown_field
 from push_sender.request.model import (
+    MAPS,
     MAX_RECIPIENTS,
     OPTIONS,
     PushRequest,
@@ -39,8 +40,6 @@ TEXTS_LISTED: Final = 1_000
 
 _AT_ONCE: Final = 100
 """Texts of a map that are checked in one go, each of which may give an error."""
-
-_MAPS: Final = frozenset({"data", "context", "substitutions"})
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -73,7 +72,7 @@ class Malformed:
         self.unlisted = 0
         self.paths: set[str] = set()
         self.unusable: set[int] = set()
-        self.faults: dict[Fault, None] = {}
+        self.faults: dict[Finding, None] = {}
         self._names = field_names()
         nested = ("recipient", "recipients", *OPTIONS)
         self.request = self._object("", event, PushRequest, apart=nested)
@@ -130,7 +129,7 @@ class Malformed:
         unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
             known = self._names if len(self.faults) < _HINTS else ()
-            self._list(Fault(path_of(place, name), unknown_field(name, known)))
+            self._list(Finding(path_of(place, name), unknown_field(name, known)))
         self.unlisted += sum(1 for _ in unknown)
 
     def _wrong(self, made: BaseModel, place: str, name: str, value: Any) -> None:
@@ -139,7 +138,7 @@ class Malformed:
         if not errors:
             return
         path = path_of(place, name)
-        if name in _MAPS and isinstance(value, dict):
+        if name in MAPS and isinstance(value, dict):
             for message in dict.fromkeys(_of_texts(value, lists=name == "substitutions")):
                 self._tell(path, message)
             if name != "substitutions":
@@ -151,9 +150,9 @@ class Malformed:
 
     def _tell(self, path: str, message: str) -> None:
         self.paths.add(path)
-        self._list(Fault(path, message))
+        self._list(Finding(path, message))
 
-    def _list(self, fault: Fault) -> None:
+    def _list(self, fault: Finding) -> None:
         if len(self.faults) < LISTED:
             self.faults[fault] = None
         else:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from push_sender.messages.fcm_v1 import TEMPLATE_CHARACTERS, is_reserved, raw_content
-from push_sender.messages.sizes import fcm_v1_message, sizes, utf8_bytes
+from push_sender.messages.sizes import fcm_v1_message, sizes
 from push_sender.recipients.audience import Audience
-from push_sender.request.errors import Fault
-from push_sender.request.model import Content, Contents, PushRequest, compact_json
+from push_sender.request.errors import Finding
+from push_sender.request.json_text import compact_json, utf8_bytes
+from push_sender.request.model import PERSONAL, Content, Contents, PushRequest
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape, Service
 
 _APNS_COLLAPSE_ID_BYTES: Final = 64
@@ -29,28 +30,18 @@ _DANGEROUS_SCHEMES: Final = frozenset(
 """Schemes that run or read something on the device instead of opening it."""
 
 
-PROJECT_NOT_ALLOWED: Final = Fault(
+PROJECT_NOT_ALLOWED: Final = Finding(
     "application_id",
     "not a project that this function was deployed for; leave it out for its own project",
 )
 """A fault of its own kind: not how the request is written, but what it may not have."""
 
 
-class Finding(NamedTuple):
-    """A fault, and the paths of the request that it was judged by.
+_Judged = tuple[Finding, Collection[str]]
+"""A validation error, and the paths of the request that it depends on.
 
-    Where one of these is malformed nobody knows what it would be, so nothing is told.
-    """
-
-    fault: Fault
-    judged_by: Collection[str] = ()
-
-
-class Warned(NamedTuple):
-    """Something legal that is probably a mistake. The request is sent all the same."""
-
-    path: str
-    message: str
+If one of these paths is malformed, its value is not known, and the error is left out.
+"""
 
 
 def findings(
@@ -59,7 +50,7 @@ def findings(
     contents: Contents,
     application_ids: Collection[str],
     malformed: Collection[str] = frozenset(),
-) -> Iterator[Fault]:
+) -> Iterator[Finding]:
     """Find every impossible combination among the well-formed fields of a request.
 
     Parameters
@@ -76,9 +67,9 @@ def findings(
         The paths of malformed fields. A malformed text is empty in the request, a map holds
         what is well-formed in it, and any other field is absent.
     """
-    for finding in _findings(request, audience, contents, application_ids, malformed):
-        if not malformed or not any(path in malformed for path in finding.judged_by):
-            yield finding.fault
+    for finding, judged_by in _findings(request, audience, contents, application_ids, malformed):
+        if not malformed or not any(path in malformed for path in judged_by):
+            yield finding
 
 
 def _findings(
@@ -87,7 +78,7 @@ def _findings(
     contents: Contents,
     application_ids: Collection[str],
     malformed: Collection[str],
-) -> Iterator[Finding]:
+) -> Iterator[_Judged]:
     yield from _project(request, application_ids)
     yield from _recipients(request, audience)
     for shape, content in contents.items():
@@ -95,11 +86,7 @@ def _findings(
         yield from _payloads(request, audience, shape, content)
 
 
-_OWN: Final = ("title", "message", "substitutions", "context", "raw_content")
-"""What a recipient gets for itself alone."""
-
-
-def _recipients(request: PushRequest, audience: Audience) -> Iterator[Finding]:
+def _recipients(request: PushRequest, audience: Audience) -> Iterator[_Judged]:
     if request.recipient is not None and request.recipients is not None:
         yield _finding("recipients", "give recipient or recipients, not both")
     if request.recipient is None and request.recipients is None:
@@ -109,17 +96,17 @@ def _recipients(request: PushRequest, audience: Audience) -> Iterator[Finding]:
             f"recipients[{position}]",
             f"the token stands for the same service at recipients[{first}] already, with other "
             "text; keep one of the two",
-            *(f"recipients[{each}].{field}" for each in (first, position) for field in _OWN),
+            *(f"recipients[{each}].{field}" for each in (first, position) for field in PERSONAL),
         )
 
 
-def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator[Finding]:
+def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator[_Judged]:
     if not application_ids:
         yield _finding(
             "application_id", "this function was deployed without a project; set APPLICATION_IDS"
         )
     elif request.application_id is not None and request.application_id not in application_ids:
-        yield Finding(PROJECT_NOT_ALLOWED, ("application_id",))
+        yield PROJECT_NOT_ALLOWED, ("application_id",)
 
 
 def _shape(
@@ -128,7 +115,7 @@ def _shape(
     shape: MessageShape,
     content: Content,
     malformed: Collection[str],
-) -> Iterator[Finding]:
+) -> Iterator[_Judged]:
     names = _service_names(audience, shape)
     if not (content.keys() & {"raw_content"} or content.get("silent") or _has_text(content)):
         speechless = any(
@@ -163,7 +150,7 @@ def _shape(
         yield from _fcm_v1(request, content)
 
 
-def _fcm_v1(request: PushRequest, content: Content) -> Iterator[Finding]:
+def _fcm_v1(request: PushRequest, content: Content) -> Iterator[_Judged]:
     if "raw_content" in content:
         yield _finding(
             "gcm.raw_content", "give raw_content or the format fcm_v1, which builds it, not both"
@@ -191,7 +178,7 @@ def _fcm_v1(request: PushRequest, content: Content) -> Iterator[Finding]:
 
 def _link(
     request: PushRequest, shape: MessageShape, action: str | None, url: str | None
-) -> Iterator[Finding]:
+) -> Iterator[_Judged]:
     for message, *fields in _wrong_with_link(action, url):
         path = request.path_in(shape, "url")
         yield _finding(path, message, *request.sources(shape, "url", *fields))
@@ -223,7 +210,7 @@ _MEASURED_BY: Final = ("raw_content", "silent", "substitutions", "format", "acti
 
 def _payloads(
     request: PushRequest, audience: Audience, shape: MessageShape, content: Content
-) -> Iterator[Finding]:
+) -> Iterator[_Judged]:
     measured = sizes(request, shape, content)
     raw = "raw_content" in content
     judged_by = ("raw_content", "substitutions") if raw else _MEASURED_BY
@@ -247,7 +234,7 @@ def _payloads(
             yield _too_large(path, size, service, own | request.sources(shape, *paths))
 
 
-def _too_large(path: str, size: int, service: Service, judged_by: Collection[str]) -> Finding:
+def _too_large(path: str, size: int, service: Service, judged_by: Collection[str]) -> _Judged:
     return _finding(
         path,
         f"the payload has {size:,} bytes or more and {service.name} takes "
@@ -256,12 +243,12 @@ def _too_large(path: str, size: int, service: Service, judged_by: Collection[str
     )
 
 
-def warnings(request: PushRequest, audience: Audience, contents: Contents) -> list[Warned]:
+def warnings(request: PushRequest, audience: Audience, contents: Contents) -> list[Finding]:
     """Tell what is legal but probably a mistake, each once."""
     return list(dict.fromkeys(_warnings(request, audience, contents)))
 
 
-def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Warned]:
+def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Finding]:
     for shape, content in contents.items():
         yield from _shape_warnings(request, shape, content)
     if APNS_MESSAGE in contents:
@@ -272,29 +259,29 @@ def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> I
 
 def _shape_warnings(
     request: PushRequest, shape: MessageShape, content: Content
-) -> Iterator[Warned]:
+) -> Iterator[Finding]:
     replaced = "raw_content" in content or (shape is GCM_MESSAGE and request.is_fcm_v1)
     if content.get("data") and not content.get("silent") and not replaced:
-        yield Warned(
+        yield Finding(
             request.path_in(shape, "data"), "reaches the device only with silent, which is not set"
         )
     if "url" in content and content.get("action") in (None, "OPEN_APP"):
-        yield Warned(
+        yield Finding(
             request.path_in(shape, "url"), "is opened only by the actions URL and DEEP_LINK"
         )
     own = getattr(request, shape.options)
     for field in ("priority", "collapse_id"):
         if field not in shape.members and getattr(own, field, None) is not None:
-            yield Warned(f"{shape.options}.{field}", "this service has no place for it; left out")
+            yield Finding(f"{shape.options}.{field}", "this service has no place for it; left out")
 
 
-def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -> Iterator[Warned]:
+def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -> Iterator[Finding]:
     if content.get("ttl", 0) > _APNS_STORES_SECONDS:
-        yield Warned(
+        yield Finding(
             request.path_in(APNS_MESSAGE, "ttl"), "APNs stores a notification for 30 days at most"
         )
     if content.get("push_type") == "liveactivity":
-        yield Warned(
+        yield Finding(
             "apns.push_type", "the API's documentation does not list liveactivity; it may refuse it"
         )
     yield from _raw_warnings(
@@ -304,7 +291,7 @@ def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -
 
 def _fcm_v1_warnings(
     request: PushRequest, audience: Audience, content: Content
-) -> Iterator[Warned]:
+) -> Iterator[Finding]:
     yield from _raw_warnings(
         request, audience, GCM_MESSAGE, content, _may_be_too_large, _MAYBE_TOO_LARGE
     )
@@ -312,7 +299,7 @@ def _fcm_v1_warnings(
         context, substitutions = request.context or {}, content.get("substitutions", {})
         built = compact_json(raw_content(content, context, substitutions))
         if _may_be_too_large(built):
-            yield Warned(request.path_in(GCM_MESSAGE, "message"), _MAYBE_TOO_LARGE)
+            yield Finding(request.path_in(GCM_MESSAGE, "message"), _MAYBE_TOO_LARGE)
 
 
 def _raw_warnings(
@@ -322,11 +309,11 @@ def _raw_warnings(
     content: Content,
     applies: Callable[[str], bool],
     warning: str,
-) -> Iterator[Warned]:
+) -> Iterator[Finding]:
     """Warn of the shared raw content, and once of all the recipients' own."""
     raw = content.get("raw_content")
     if raw is not None and applies(raw):
-        yield Warned(f"{shape.options}.raw_content", warning)
+        yield Finding(f"{shape.options}.raw_content", warning)
     concerned = [
         position
         for position in sorted(audience.individual)
@@ -336,7 +323,7 @@ def _raw_warnings(
     ]
     if concerned:
         others = f" (and {len(concerned) - 1:,} more recipients)" if len(concerned) > 1 else ""
-        yield Warned(f"{request.place_of(concerned[0])}.raw_content", f"{warning}{others}")
+        yield Finding(f"{request.place_of(concerned[0])}.raw_content", f"{warning}{others}")
 
 
 _MAYBE_TOO_LARGE: Final = (
@@ -392,5 +379,5 @@ def _service_names(audience: Audience, shape: MessageShape) -> str:
     return ", ".join(service.name for service in audience.positions if service.shape is shape)
 
 
-def _finding(path: str, message: str, *judged_by: str) -> Finding:
-    return Finding(Fault(path, message), judged_by)
+def _finding(path: str, message: str, *judged_by: str) -> _Judged:
+    return Finding(path, message), judged_by

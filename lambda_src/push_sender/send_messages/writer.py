@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from push_sender.messages import fcm_v1
 from push_sender.messages.sizes import individual_content
-from push_sender.request.model import Content, Contents, PushRequest, Recipient, compact_json
+from push_sender.request.json_text import compact_json
+from push_sender.request.model import Content, Contents, PushRequest, Recipient
 from push_sender.request.services import GCM_MESSAGE, MessageShape, Service
 
 if TYPE_CHECKING:
