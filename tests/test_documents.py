@@ -149,6 +149,17 @@ def test_each_module_of_the_function_has_one_role() -> None:
     assert sorted(named) == sorted(str(each) for each in modules if each.name != "__init__")
 
 
+@pytest.mark.parametrize("parent", ["", "lambda_src/push_sender", "sandbox", "tests"])
+def test_every_folder_with_code_has_its_row(parent: str) -> None:
+    section = section_of(REPOSITORY / "CONTRIBUTING.md", "### The folders")
+    rows = re.findall(r"^\| (`.*?`) \|", section, flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w/.]+)/`", row)}
+
+    folders = {path.parent.name for path in (REPOSITORY / parent).glob("*/*.py")}
+
+    assert folders <= named
+
+
 def test_the_places_of_the_recipes_are_there() -> None:
     recipes = section_of(REPOSITORY / "CONTRIBUTING.md", "## Recipes")
     places = re.findall(r"`([a-z_/]+)`: (`\w+`(?:, `\w+`)*)", recipes)
