@@ -72,7 +72,7 @@ smoke: $(call has,deploy) ## check the deployed stack (STACK=push-sender)
 redrive: $(call has,deploy) ## send the dead-letter messages of the deployed stack (STACK=push-sender) again
 	@$(BIN)/python -m operations redrive --stack $(STACK) $(ARGS)
 
-destroy: $(CDK) ## remove the stack; data stays, see docs/deploy.md
+destroy: $(CDK) ## remove the stack; data stays, see docs/runbook.md
 	@$(call asks,destroy,--force,--force)
 	@$(CDK) destroy $(ARGS)
 
