@@ -72,7 +72,7 @@ smoke: $(call has,deploy) ## check the deployed stack (STACK=push-sender)
 redrive: $(call has,deploy) ## send the dead-letter messages of the deployed stack (STACK=push-sender) again
 	@$(BIN)/python -m operations redrive --stack $(STACK) $(ARGS)
 
-destroy: $(CDK) ## remove the stack; data stays, see docs/deploy.md
+destroy: $(CDK) ## remove the stack; data stays, see docs/runbook.md
 	@$(call asks,destroy,--force,--force)
 	@$(CDK) destroy $(ARGS)
 
@@ -105,8 +105,9 @@ soak-steady: $(call has,demo) ## ten minutes of load: nothing grows, a burst dra
 soak-breaks: $(call has,demo) ## break the function on purpose: the soak must notice
 	@$(BIN)/python -m soak.breaks $(ARGS)
 
-snapshot: $(call has,all) ## write the template's snapshot and docs/openapi.json anew, for review
-	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/infra/test_stack_checks.py tests/function/test_openapi.py -k snapshot
+snapshot: $(call has,all) ## write the template's snapshot and the generated documents again, for review
+	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/infra/test_stack_checks.py tests/function/test_openapi.py \
+	    tests/test_documents.py -k snapshot
 
 docs: $(call has,docs) ## build the documentation site into .build/site
 	@rm -rf .build/pages .build/site && mkdir -p .build/pages

@@ -1,4 +1,4 @@
-"""The README's commands to try by hand, run as they are printed."""
+"""The commands to try by hand in docs/sandbox.md, run as they are printed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def test_the_commands_to_try_by_hand_work_as_printed_into_a_file_too(tmp_path: Path) -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    section = readme.partition("\n## Try it by hand\n")[2].partition("\n## ")[0]
+    page = (REPOSITORY / "docs" / "sandbox.md").read_text()
+    section = page.partition("\n## Try it by hand\n")[2].partition("\n## ")[0]
     (commands,) = re.findall(r"^```console\n(.*?)^```$", section, re.M | re.S)
     commands += 'curl -s --request POST "$API_URL/messages"\n'  # unsigned
     environment = {name: value for name, value in os.environ.items() if "AWS_" not in name}
