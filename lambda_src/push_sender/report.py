@@ -159,10 +159,10 @@ def report(
     if requests is not None:
         whole["requests"] = requests
         if _answer_bytes(whole, as_text=as_text) > RESPONSE_BYTES:
-            fault = Finding(
+            error = Finding(
                 "dry_run", "the calls to show pass the 6 MB that Lambda answers; ask for fewer"
             )
-            raise InvalidRequest([fault])
+            raise InvalidRequest([error])
     return whole
 
 

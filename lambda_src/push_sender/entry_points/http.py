@@ -199,7 +199,7 @@ class HttpEntryPoint:
             "request refused over HTTP",
             problem=problem.kind.type,
             status=problem.kind.status.value,
-            faults=len(problem.faults),
+            faults=len(problem.errors),
         )
         return Response(
             problem.kind.status,
@@ -233,12 +233,12 @@ def _with_key(request: Any, header: str | None, sender: Sender) -> Any:
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header
     own = request.get("idempotency_key")
     if own is not None and own != key:
-        faults = [Finding("idempotency_key", f"differs from the header {KEY_HEADER}; give one")]
+        errors = [Finding("idempotency_key", f"differs from the header {KEY_HEADER}; give one")]
         try:
             sender.check(request)
         except InvalidRequest as refusal:
-            faults.extend(refusal.faults)
-        raise _invalid(InvalidRequest(faults), key_in_header=False)
+            errors.extend(refusal.errors)
+        raise _invalid(InvalidRequest(errors), key_in_header=False)
     return {**request, "idempotency_key": key}
 
 
@@ -250,16 +250,16 @@ def _prefers_async(header: str) -> bool:
 
 
 def _invalid(refusal: InvalidRequest, *, key_in_header: bool) -> HttpProblem:
-    if refusal.faults == (PROJECT_NOT_ALLOWED,):
-        return HttpProblem(problems.PROJECT_NOT_ALLOWED, "Nothing was sent", faults=refusal.faults)
-    faults = [
-        fault._replace(path=KEY_HEADER)
-        if key_in_header and fault.path == "idempotency_key"
-        else fault
-        for fault in refusal.faults
+    if refusal.errors == (PROJECT_NOT_ALLOWED,):
+        return HttpProblem(problems.PROJECT_NOT_ALLOWED, "Nothing was sent", errors=refusal.errors)
+    errors = [
+        error._replace(path=KEY_HEADER)
+        if key_in_header and error.path == "idempotency_key"
+        else error
+        for error in refusal.errors
     ]
     return HttpProblem(
-        problems.INVALID_REQUEST, "Nothing was sent; faults has what to mend", faults=faults
+        problems.INVALID_REQUEST, "Nothing was sent; faults has what to mend", errors=errors
     )
 
 

@@ -107,5 +107,5 @@ def _no_json(message: str) -> HttpProblem:
     return HttpProblem(
         problems.INVALID_REQUEST,
         "Nothing was sent; faults has what to mend",
-        faults=[Finding("request", message)],
+        errors=[Finding("request", message)],
     )

@@ -17,7 +17,7 @@ from push_sender.request.errors import Finding, Remark, that_fit
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-_FAULT_BYTES: Final = 1_000_000
+_ERROR_BYTES: Final = 1_000_000
 """Room for the faults of one problem: an answer of Lambda has 6 MB at most."""
 
 
@@ -104,7 +104,7 @@ class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
     ----------
     kind, detail
         What it is, and what that means in this case.
-    faults
+    errors
         What is wrong with the request.
     headers
         What comes along.
@@ -115,13 +115,13 @@ class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
         kind: Kind,
         detail: str,
         *,
-        faults: Iterable[Finding] = (),
+        errors: Iterable[Finding] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(kind.type)
         self.kind = kind
         self.detail = detail
-        self.faults = tuple(faults)
+        self.errors = tuple(errors)
         self.headers = dict(headers or {})
 
     def document(self) -> Problem:
@@ -132,11 +132,11 @@ class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
             "status": self.kind.status.value,
             "detail": self.detail,
         }
-        if self.faults:
+        if self.errors:
             told, more = that_fit(
-                self.faults, _FAULT_BYTES, lambda fault: len(json.dumps(fault._asdict()))
+                self.errors, _ERROR_BYTES, lambda error: len(json.dumps(error._asdict()))
             )
-            problem["faults"] = [fault.as_json() for fault in told]
+            problem["faults"] = [error.as_json() for error in told]
             if more:
                 problem["detail"] += f" … and {more:,} more faults"
         return problem

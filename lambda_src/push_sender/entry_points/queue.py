@@ -173,12 +173,12 @@ def _is_of_the_version_before(
     )
 
 
-_FAULTS_OF_OURS: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)
+_ERRORS_OF_OURS: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)
 
 
 def _why(error: BaseException | None) -> dict[str, Any]:
     """Tell why a message failed, in names and places: an error's text may hold a value."""
-    if isinstance(error, _FAULTS_OF_OURS):
+    if isinstance(error, _ERRORS_OF_OURS):
         return {"error": type(error).__name__, "reason": error.reason}
     if isinstance(error, (_NotBegunError, IdempotencyInProgress, InvalidRequest)):
         return {"error": type(error).__name__}

@@ -37,7 +37,7 @@ from push_sender.report import Report, Result
 from push_sender.request.errors import InvalidRequest
 from push_sender.telemetry.log import Telemetry
 
-FAULT_CHARACTERS: Final = 1_000
+ERROR_CHARACTERS: Final = 1_000
 """Where the fault beside a dead-letter message is cut. The event that goes with it has them all."""
 
 
@@ -216,7 +216,7 @@ class FollowUp:
         """
         if self._dead_letter_queue is None:
             raise refusal
-        reason, told = {"reason": "invalid"}, str(refusal)[:FAULT_CHARACTERS]
+        reason, told = {"reason": "invalid"}, str(refusal)[:ERROR_CHARACTERS]
         steering = submission.steering()
         # The request itself matters more than what is said of it.
         message = next(
@@ -232,9 +232,9 @@ class FollowUp:
         self._dead_letter_queue.post(message, last_start=last_start)
         self._telemetry.count("RequestsRefused", 1)
         self._telemetry.warn(
-            "request refused", request_id=submission.request_id, faults=len(refusal.faults)
+            "request refused", request_id=submission.request_id, faults=len(refusal.errors)
         )
-        self._put([request_refused(submission, refusal.faults)], last_start)
+        self._put([request_refused(submission, refusal.errors)], last_start)
 
     def pass_over(self, request_id: str) -> None:
         """Leave alone an event of our own, which a rule that is too wide brought here."""

@@ -129,15 +129,15 @@ def delivery_failed(
     )
 
 
-def request_refused(submission: Submission, faults: Iterable[Finding]) -> Event:
+def request_refused(submission: Submission, errors: Iterable[Finding]) -> Event:
     """Tell that a request can never be sent, and why: paths, and nothing that it held."""
     told: list[Mapping[str, str]] = []
     room = DETAIL_BYTES
-    for fault in faults:
-        room -= _size(fault._asdict())
+    for error in errors:
+        room -= _size(error._asdict())
         if room < 0:
             break
-        told.append(fault._asdict())
+        told.append(error._asdict())
     return Event(
         DELIVERY_FAILED,
         {

@@ -55,7 +55,7 @@ class Malformed:
 
     Attributes
     ----------
-    faults
+    errors
         What is wrong, each once and at most ``LISTED``.
     unlisted
         How many more there are.
@@ -72,7 +72,7 @@ class Malformed:
         self.unlisted = 0
         self.paths: set[str] = set()
         self.unusable: set[int] = set()
-        self.faults: dict[Finding, None] = {}
+        self.errors: dict[Finding, None] = {}
         self._names = field_names()
         nested = ("recipient", "recipients", *OPTIONS)
         self.request = self._object("", event, PushRequest, apart=nested)
@@ -128,7 +128,7 @@ class Malformed:
         """Tell the fields of an object that its model does not have."""
         unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
-            known = self._names if len(self.faults) < _HINTS else ()
+            known = self._names if len(self.errors) < _HINTS else ()
             self._list(Finding(path_of(place, name), unknown_field(name, known)))
         self.unlisted += sum(1 for _ in unknown)
 
@@ -152,9 +152,9 @@ class Malformed:
         self.paths.add(path)
         self._list(Finding(path, message))
 
-    def _list(self, fault: Finding) -> None:
-        if len(self.faults) < LISTED:
-            self.faults[fault] = None
+    def _list(self, error: Finding) -> None:
+        if len(self.errors) < LISTED:
+            self.errors[error] = None
         else:
             self.unlisted += 1
 
