@@ -35,7 +35,7 @@ def is_event(value: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, dict) and "detail-type" in value and "detail" in value
 
 
-def is_our_own(value: object, depth: int = 5) -> bool:
+def is_own_event(value: object, depth: int = 5) -> bool:
     """Tell whether an event of this function came back, by a rule that is too wide.
 
     An answer to it would be a further event, and so on without end. It may have come
@@ -59,7 +59,9 @@ def is_our_own(value: object, depth: int = 5) -> bool:
     if isinstance(value, dict) and not value.keys() & _FIELDS:
         value = list(value.values())
     return (
-        isinstance(value, list) and depth > 0 and any(is_our_own(each, depth - 1) for each in value)
+        isinstance(value, list)
+        and depth > 0
+        and any(is_own_event(each, depth - 1) for each in value)
     )
 
 
@@ -97,8 +99,8 @@ def push(
     timing = Timing.of(context)
     now = round(time.time() * 1_000)
     submission = submission_in(event, context.aws_request_id, now)
-    if is_our_own(event):
-        follow_up.pass_over(submission.request_id)
+    if is_own_event(event):
+        follow_up.ignore_own_event(submission.request_id)
         return None
     try:
         report = sender.send(

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.entry_points.event_bridge import is_event, is_our_own, submission_in
+from push_sender.entry_points.event_bridge import is_event, is_own_event, submission_in
 from push_sender.entry_points.remaining_time import end_of
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.endings import FollowUp
@@ -128,8 +128,8 @@ def _handle(
     except (ValueError, RecursionError):
         request = _NO_JSON
     submission = _submission(record, request, key, context)
-    if is_our_own(request):
-        follow_up.pass_over(submission.request_id)
+    if is_own_event(request):
+        follow_up.ignore_own_event(submission.request_id)
         return
     try:
         if request is _NO_JSON:

@@ -236,7 +236,7 @@ class FollowUp:
         )
         self._put([request_refused(submission, refusal.errors)], last_start)
 
-    def pass_over(self, request_id: str) -> None:
+    def ignore_own_event(self, request_id: str) -> None:
         """Leave alone an event of our own, which a rule that is too wide brought here."""
         self._telemetry.count("OwnEventsPassedOver", 1)
         self._telemetry.warn("own event passed over", request_id=request_id)
