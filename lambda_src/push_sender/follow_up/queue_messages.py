@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from push_sender.clients.calls import CallError
-from push_sender.clients.retries import insist
+from push_sender.clients.retries import call_with_retries
 from push_sender.follow_up.steering import Steering
 from push_sender.request.json_text import compact_json
 
@@ -122,9 +122,9 @@ class Queue:
             },
         }
         try:
-            insist(lambda: self._client.send_message(**call), last_start=last_start)
+            call_with_retries(lambda: self._client.send_message(**call), last_start=last_start)
         except CallError as error:
-            if not error.was_taken:
+            if not error.has_success_status:
                 raise QueueUnavailable(error.code, may_be_queued=error.may_have_arrived) from None
 
 

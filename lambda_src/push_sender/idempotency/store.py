@@ -224,7 +224,7 @@ class Store:
         try:
             return perform(put)
         except CallError as error:
-            if error.was_taken:
+            if error.has_success_status:
                 return None
             raise StoreError(error.code) from None
 
