@@ -1,4 +1,4 @@
-"""What can become of a recipient, and one answer's word on it."""
+"""The outcomes of a recipient, and what one answer means for one address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 
 class Outcome(StrEnum):
-    """What became of one recipient. The caller branches on it."""
+    """The class of a recipient's result. Callers branch on it."""
 
     ACCEPTED = "accepted"
     DEAD_TOKEN = "dead_token"  # noqa: S105  an outcome, no secret
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
 
 
 class Refusal(Enum):
-    """Why the service threw a call back whole, before any provider was asked."""
+    """Why the service refused a whole call before it asked any provider."""
 
     THROTTLED = auto()
     REFUSED = auto()
