@@ -171,7 +171,7 @@ class HttpEntryPoint:
                 "that it is sent once",
                 headers=_retry_after(RETRY_AFTER_SECONDS),
             ) from None
-        self._telemetry.tell("request queued", request_id=submission.request_id)
+        self._telemetry.info("request queued", request_id=submission.request_id)
         accepted = {"id": submission.request_id, "idempotency_key": submission.key}
         return Response(
             HTTPStatus.ACCEPTED,
@@ -195,7 +195,7 @@ class HttpEntryPoint:
         )
 
     def _problem(self, problem: HttpProblem) -> Response[str]:
-        self._telemetry.tell(
+        self._telemetry.info(
             "request refused over HTTP",
             problem=problem.kind.type,
             status=problem.kind.status.value,

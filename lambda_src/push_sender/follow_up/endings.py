@@ -133,7 +133,7 @@ class FollowUp:
         requeued = self._requeue(submission, endings, last_start)
         self._dead_letter(submission, endings, last_start)
         summary = _summary(report, requeued)
-        self._telemetry.tell(
+        self._telemetry.info(
             "request handled",
             request_id=submission.request_id,
             attempt=submission.attempt,

@@ -1,7 +1,7 @@
-"""From a request to the arguments of SendMessages: shapes in, the API's members out.
+"""Write the arguments of SendMessages for a request.
 
-What is the same for a service is built once; an address holds only what is its own.
-Names and shapes: botocore's model of ``SendMessages``.
+The content that a service's recipients share is written once; an address holds only its own
+fields. Names and shapes are those of botocore's model of ``SendMessages``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
 
 _AS_TEXT: Final = frozenset({"ExpiresAfter"})
-"""Members whose number the API wants as text."""
+"""Members that hold a number, which the API expects as text."""
 
 
 _OVERRIDES: Final = (
@@ -29,7 +29,7 @@ _OVERRIDES: Final = (
     ("context", "Context"),
     ("raw_content", "RawContent"),
 )
-"""A recipient's field to the member of its address."""
+"""The fields of a recipient, and the members of its address."""
 
 
 class MessageWriter:
@@ -51,7 +51,7 @@ class MessageWriter:
         self._application_id = application_id
 
     def ttl(self, service: Service) -> int | None:
-        """Tell the time to live of a service's pushes in seconds, as the request has it."""
+        """Return the time to live of a service's pushes in seconds; None if there is none."""
         ttl: int | None = self._contents[service.shape].get("ttl")
         return ttl
 
@@ -67,7 +67,7 @@ class MessageWriter:
         recipients
             At most 100, each token once.
         age_seconds
-            How long the request has been waiting. The provider gets the rest of the ttl.
+            How long the time to live has been running. The provider gets the rest of it.
         """
         content = self._contents[service.shape]
         if age_seconds and "ttl" in content:
@@ -88,10 +88,10 @@ class MessageWriter:
         if self._request.trace_id is not None:
             message_request["TraceId"] = self._request.trace_id
         call: Any = {"ApplicationId": self._application_id, "MessageRequest": message_request}
-        return call  # type: ignore[no-any-return]  # built by table; a test holds it against botocore's model
+        return call  # type: ignore[no-any-return]  # built from a table; a test checks it against botocore's model
 
     def address(self, service: Service, recipient: Recipient) -> dict[str, Any]:
-        """Write one address: its channel type, and what the recipient has for itself."""
+        """Write one address: its channel type and the recipient's own fields."""
         return self._address(service, recipient, self._contents[service.shape])
 
     def _message(self, shape: MessageShape, content: Content) -> dict[str, Any]:
