@@ -176,8 +176,8 @@ class Sender:
         ]
         if claim is not None:
             advice += claim.warnings()
-            if claim.lost is not None:
-                self._observer.not_remembered(claim.lost)
+            if claim.write_error is not None:
+                self._observer.not_remembered(claim.write_error)
         elif request.idempotency_key is not None:
             advice.append(_NO_TABLE)
         replayed = claim is not None and claim.replays
