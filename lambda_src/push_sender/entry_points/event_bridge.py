@@ -117,7 +117,7 @@ def push(
             submission, message_body(event), as_invalid(error), last_start=timing.last_start
         )
         return None
-    follow_up.settle(submission, report, last_start=timing.last_start)
+    follow_up.handle(submission, report, last_start=timing.last_start)
     return report
 
 

@@ -146,7 +146,7 @@ def _handle(
     except (InvalidRequest, IdempotencyConflict) as error:
         follow_up.refuse(submission, record.body, as_invalid(error), last_start=timing.last_start)
         return
-    follow_up.settle(submission, report, last_start=timing.last_start)
+    follow_up.handle(submission, report, last_start=timing.last_start)
 
 
 def _submission(record: SQSRecord, request: Any, key: bytes, context: LambdaContext) -> Submission:
