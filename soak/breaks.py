@@ -99,7 +99,9 @@ BREAKS: Final = (
         "store the record after the answer",
         (
             Change(
-                "idempotency/claims.py", "there = self._store.put_new(mine, wall)", "there = None"
+                "idempotency/claims.py",
+                "existing = self._store.put_new(new, wall)",
+                "existing = None",
             ),
             Change(
                 "idempotency/claims.py",
@@ -114,7 +116,7 @@ BREAKS: Final = (
             Change(
                 "idempotency/claims.py",
                 "            raise IdempotencyStoreUnavailable(error.reason) from error\n",
-                "            return Claim(self._store, self._threads, self._clock, order, mine, {})"
+                "            return Claim(self._store, self._threads, self._clock, order, new, {})"
                 "\n",
             ),
         ),

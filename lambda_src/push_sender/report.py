@@ -1,4 +1,4 @@
-"""The report: what happened to every recipient, in the order asked."""
+"""The report: one result for each recipient, in the order of the request."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from push_sender.request.model import PushRequest, Recipient
 from push_sender.request.services import SERVICES
 
 RESPONSE_BYTES: Final = 6_000_000
-"""Room for a report: Lambda takes 6 MB (6,291,556 bytes) in an answer."""
+"""Room for a report: Lambda's limit for a response is 6 MB (6,291,556 bytes)."""
 
 _RESULT_BYTES: Final = 420
-"""What a result has beside its tokens and its status message: names, codes, a message id."""
+"""Size of a result without its tokens and its status message: names, codes, a message id."""
 
 _RESULT_QUOTES: Final = 40
-"""How many of those bytes are quotes."""
+"""Number of quotes among those bytes."""
 
 _STATUS_MESSAGE_BYTES: Final = (100, 2_000)
-"""Where a status message is cut at the soonest and at the latest."""
+"""The smallest and the largest limit of a status message."""
 
 _REPLACEMENT_TOKEN_BYTES: Final = 256
 
@@ -45,7 +45,7 @@ class Result(TypedDict):
 
 
 class Report(TypedDict):
-    """What a caller gets back. ``requests`` is there for a dry run only."""
+    """The response to a request. Only a dry run has ``requests``."""
 
     application_id: str
     idempotency_key: str | None
@@ -58,20 +58,20 @@ class Report(TypedDict):
 
 
 def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = False) -> int:
-    """Share out what a report of these recipients leaves for each status message, in bytes.
+    """Calculate how many bytes a report of these recipients leaves for each status message.
 
     Parameters
     ----------
     recipients
-        Everyone.
+        All recipients.
     as_text
-        Whether the report travels as text within JSON, as an answer over HTTP does: each
-        quote and backslash takes one byte more there, and what was escaped before one again.
+        Whether the response holds the report as text in JSON, as over HTTP. There each quote
+        and each backslash of the JSON takes one more byte.
 
     Raises
     ------
     InvalidRequest
-        If the report could pass what Lambda can answer.
+        If the report could exceed Lambda's limit.
     """
     tokens = "".join(recipient.token for recipient in recipients)
     escaped = tokens.count('"') + tokens.count("\\")
@@ -79,7 +79,7 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
     result_bytes = _RESULT_BYTES + _REPLACEMENT_TOKEN_BYTES + (_RESULT_QUOTES if as_text else 0)
     room = (RESPONSE_BYTES - result_bytes * len(recipients) - token_bytes) // len(recipients)
     if as_text:
-        room //= 2  # no character takes more than twice of what it takes in JSON alone
+        room //= 2  # as text, a character takes at most twice its size in JSON
     least, most = _STATUS_MESSAGE_BYTES
     if room < least:
         raise InvalidRequest(
@@ -95,7 +95,7 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
 
 
 def result(recipient: Recipient, verdict: Verdict, attempts: int, room: int) -> Result:
-    """Tell what happened to one recipient."""
+    """Write the result of one recipient."""
     message = verdict.status_message
     return {
         "token": recipient.token,
@@ -122,29 +122,29 @@ def report(
     replayed: bool = False,
     as_text: bool = False,
 ) -> Report:
-    """Put the report together.
+    """Write the report.
 
     Parameters
     ----------
     request
         The request.
     application_id
-        The project that it went through.
+        The project that was used.
     results
-        One for each recipient, in the order asked.
+        One for each recipient, in the order of the request.
     warnings
-        Whatever the caller should know.
+        Warnings for the caller.
     requests
         The calls to show, for a dry run.
     key
-        The idempotency key that it was sent under, its own or its entry point's.
+        The idempotency key that was used: the request's own or the entry point's default.
     replayed
-        Whether all the results are those of an earlier invocation.
+        Whether all results come from an earlier invocation.
     as_text
         As for ``status_message_room``.
     """
     counts = Counter(result["outcome"] for result in results)
-    whole: Report = {
+    answer: Report = {
         "application_id": application_id,
         "idempotency_key": key,
         "replayed": replayed,
@@ -157,23 +157,23 @@ def report(
         "warnings": [warning.as_json() for warning in warnings],
     }
     if requests is not None:
-        whole["requests"] = requests
-        if _answer_bytes(whole, as_text=as_text) > RESPONSE_BYTES:
-            fault = Finding(
+        answer["requests"] = requests
+        if _answer_bytes(answer, as_text=as_text) > RESPONSE_BYTES:
+            error = Finding(
                 "dry_run", "the calls to show pass the 6 MB that Lambda answers; ask for fewer"
             )
-            raise InvalidRequest([fault])
-    return whole
+            raise InvalidRequest([error])
+    return answer
 
 
-def _answer_bytes(whole: Report, *, as_text: bool) -> int:
-    """Measure a report with its calls, as far as it can matter.
+def _answer_bytes(answer: Report, *, as_text: bool) -> int:
+    """Measure a report with its calls, until it exceeds the limit.
 
-    Call by call, because each holds the message that they share: together they may take fifty
-    times the memory of the request.
+    It writes one call at a time, because each repeats the shared message: together they may
+    take fifty times the memory of the request.
     """
     size = 0
-    for part in ({**whole, "requests": []}, *whole["requests"]):
+    for part in ({**answer, "requests": []}, *answer["requests"]):
         text = json.dumps(part)
         size += len(json.dumps(text) if as_text else text) + len(", ")
         if size > RESPONSE_BYTES:
@@ -182,7 +182,7 @@ def _answer_bytes(whole: Report, *, as_text: bool) -> int:
 
 
 def _cut(text: str, room: int) -> str:
-    """Shorten a text to what its JSON may take, in bytes."""
+    """Shorten a text so that its JSON takes at most ``room`` bytes."""
     cut = text
     while len(cut) * 6 > room and (size := len(json.dumps(cut))) > room:
         cut = cut[: len(cut) * (room - 8) // size]

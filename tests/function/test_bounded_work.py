@@ -407,13 +407,13 @@ def test_a_bad_request_of_6_mb_is_refused_within_200_mb(huge: Callable[[], str])
     assert peak["grown"] < 60_000, "beside the request itself"
 
 
-def faults_of(event: Any) -> dict[str, list[str]]:
+def errors_of(event: Any) -> dict[str, list[str]]:
     with pytest.raises(InvalidRequest) as refused:
         check(event, [PROJECT])
-    faults: dict[str, list[str]] = {}
-    for fault in refused.value.faults:
-        faults.setdefault(fault.path, []).append(fault.message)
-    return faults
+    errors: dict[str, list[str]] = {}
+    for error in refused.value.errors:
+        errors.setdefault(error.path, []).append(error.message)
+    return errors
 
 
 def test_what_is_not_listed_is_counted() -> None:
@@ -422,16 +422,16 @@ def test_what_is_not_listed_is_counted() -> None:
     with pytest.raises(InvalidRequest, match=r"… and 2,000 more$") as refused:
         check({"recipients": recipients, "message": "m"}, [PROJECT])
 
-    assert isinstance(refused.value.faults[-1], UnlistedFindings)
-    assert len(refused.value.faults) == 10_001
+    assert isinstance(refused.value.errors[-1], UnlistedFindings)
+    assert len(refused.value.errors) == 10_001
 
 
 def test_more_recipients_than_there_may_be_hide_no_error_of_theirs() -> None:
-    faults = faults_of(
+    errors = errors_of(
         {"recipients": [{"token": "", "service": "GCM"}] + [GCM] * 5_000, "ttl": "x"}
     )
 
-    assert faults.keys() == {"recipients", "recipients[0].token", "ttl", "message"}
+    assert errors.keys() == {"recipients", "recipients[0].token", "ttl", "message"}
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\udfff", "title\ud83d"])
@@ -451,7 +451,7 @@ def test_more_recipients_than_there_may_be_hide_no_error_of_theirs() -> None:
 def test_half_a_surrogate_pair_in_a_name_is_an_error_like_others(
     put: Callable[[str], Json], path: str, name: str
 ) -> None:
-    assert path in faults_of({"recipient": GCM, "message": "m", **put(name)})
+    assert path in errors_of({"recipient": GCM, "message": "m", **put(name)})
 
 
 BOTH: Json = {"recipients": [GCM, {"token": "a", "service": "APNS"}], "message": "m"}
@@ -491,13 +491,13 @@ TWICE: list[Json] = [{**GCM, "title": "a"}, {**GCM, "title": "b"}]
     ],
 )  # fmt: skip
 def test_a_malformed_field_hides_what_does_not_depend_on_it(event: Json, paths: set[str]) -> None:
-    assert faults_of(event).keys() == paths
+    assert errors_of(event).keys() == paths
 
 
 def test_one_map_tells_each_kind_of_error_in_it() -> None:
     data = {"a": 1, "b": "\x00", "c": [], "d": HALF, "\x00": "v", "e": None}
 
-    assert set(faults_of({"recipient": GCM, "message": "m", "data": data})["data"]) == {
+    assert set(errors_of({"recipient": GCM, "message": "m", "data": data})["data"]) == {
         "a value must be text, not a number",
         "a value must be text, not a list",
         "a value must be text, not null",
@@ -533,7 +533,7 @@ def test_a_whole_number_may_be_written_with_a_fraction_of_zero(ttl: float) -> No
 def test_what_is_no_whole_number_is_refused_in_clear_words(ttl: Any, words: str) -> None:
     event = {"recipient": {**GCM, "service": "APNS"}, "message": "m", "apns": {"badge": ttl}}
 
-    assert faults_of(event)["apns.badge"] == [words]
+    assert errors_of(event)["apns.badge"] == [words]
 
 
 pieces = st.lists(

@@ -124,7 +124,7 @@ def test_what_fits_into_no_call_is_refused_before_anything_is_sent(
     larger = {"token": "x", "service": "APNS", "substitutions": large}
     with pytest.raises(InvalidRequest) as refused:
         push({"recipients": [*recipients, larger], "message": "m"})
-    assert [fault.path for fault in refused.value.faults] == ["recipients[1]", "recipients[2]"]
+    assert [error.path for error in refused.value.errors] == ["recipients[1]", "recipients[2]"]
     with pytest.raises(InvalidRequest, match=r"^recipient: larger than the 7 MB"):
         push({"recipient": recipients[1], "message": "m"})
     assert provider.calls == []

@@ -25,8 +25,8 @@ def nested(depth: int) -> dict[str, Any]:
     return value
 
 
-def faults_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
-    """Push what must be refused, and give its faults by path."""
+def errors_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
+    """Push what must be refused, and give its errors by path."""
     with pytest.raises(InvalidRequest) as refused:
         push(event)
     assert provider.calls == []
@@ -34,9 +34,9 @@ def faults_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
     assert refused.value.__context__ is None
     lines = str(refused.value).split("\n")
     assert all(": " in line for line in lines)
-    faults = dict(line.split(": ", 1) for line in lines)
+    errors = dict(line.split(": ", 1) for line in lines)
     assert len(set(lines)) == len(lines), "a fault is told twice"
-    return faults
+    return errors
 
 
 @pytest.mark.parametrize(
@@ -331,13 +331,13 @@ def faults_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
 def test_bad_input_is_refused_with_its_path_and_the_cure(
     push: Push, provider: Provider, event: Any, path: str, words: str
 ) -> None:
-    assert words in faults_of(push, provider, event)[path]
+    assert words in errors_of(push, provider, event)[path]
 
 
-def test_all_faults_come_at_once_the_malformed_and_the_impossible(
+def test_all_errors_come_at_once_the_malformed_and_the_impossible(
     push: Push, provider: Provider
 ) -> None:
-    faults = faults_of(
+    errors = errors_of(
         push,
         provider,
         {
@@ -358,7 +358,7 @@ def test_all_faults_come_at_once_the_malformed_and_the_impossible(
         },
     )
 
-    assert set(faults) == {
+    assert set(errors) == {
         "recipients[0].token",
         "recipients[1].service",
         "recipients[2].titel",
@@ -380,19 +380,19 @@ def test_no_fault_is_made_up_by_another(push: Push, provider: Provider) -> None:
     wrong_recipient = {"recipient": {"token": "t", "service": "X"}, "ttl": 2_500_000}
     wrong_list = {"recipients": {}, "collapse_id": "c" * 65}
 
-    assert set(faults_of(push, provider, wrong_title)) == {"title"}
-    assert set(faults_of(push, provider, wrong_url)) == {"url"}
-    assert set(faults_of(push, provider, wrong_recipient)) == {"recipient.service"}
-    assert set(faults_of(push, provider, wrong_list)) == {"recipients"}
+    assert set(errors_of(push, provider, wrong_title)) == {"title"}
+    assert set(errors_of(push, provider, wrong_url)) == {"url"}
+    assert set(errors_of(push, provider, wrong_recipient)) == {"recipient.service"}
+    assert set(errors_of(push, provider, wrong_list)) == {"recipients"}
 
 
 def test_each_of_5000_wrong_recipients_is_told(push: Push, provider: Provider) -> None:
     wrong = [{"token": "", "service": "GCM"}] * 5_000
 
-    assert len(faults_of(push, provider, {"recipients": wrong, "message": "m"})) == 5_000
+    assert len(errors_of(push, provider, {"recipients": wrong, "message": "m"})) == 5_000
 
 
-def test_more_faults_than_an_answer_holds_are_counted(push: Push, provider: Provider) -> None:
+def test_more_errors_than_an_answer_holds_are_counted(push: Push, provider: Provider) -> None:
     unknown = {f"field_{n}": 1 for n in range(50_000)}
 
     for event in (
@@ -455,7 +455,7 @@ def test_raw_content_is_measured_exactly(push: Push, provider: Provider, size: i
     if size <= 4_096:
         assert push(event)["summary"]["accepted"] == 1
     else:
-        assert "4,097 bytes" in faults_of(push, provider, event)["apns.raw_content"]
+        assert "4,097 bytes" in errors_of(push, provider, event)["apns.raw_content"]
 
 
 def test_a_voip_push_may_be_larger(push: Push, provider: Provider) -> None:
@@ -469,6 +469,6 @@ def test_a_function_without_a_project_says_so(
 ) -> None:
     monkeypatch.setenv("APPLICATION_IDS", "")
 
-    faults = faults_of(push, provider, {"recipient": GCM, "message": "m"})
+    errors = errors_of(push, provider, {"recipient": GCM, "message": "m"})
 
-    assert "set APPLICATION_IDS" in faults["application_id"]
+    assert "set APPLICATION_IDS" in errors["application_id"]

@@ -1,7 +1,6 @@
-"""Recipients into batches: at most 100 addresses of one service, within the API's size.
+"""Split recipients into batches: at most 100 addresses of one service, within the API's size.
 
-The same token under two services goes into two batches, because an address is a key of
-the call.
+The same token with two services is in two batches, because a call uses tokens as keys.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from push_sender.request.model import PushRequest
 from push_sender.request.services import Service
 
 ADDRESSES: Final = 100
-"""Addresses that one SendMessages takes (Pinpoint quotas)."""
+"""Maximum number of addresses in one SendMessages call (Pinpoint quotas)."""
 
 CALL_BYTES: Final = 6_500_000
-"""Room for what the caller wrote: SendMessages takes 7 MB, less 100 of the longest tokens."""
+"""Room for the caller's content: SendMessages takes 7 MB, less 100 of the longest tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +37,13 @@ class Batch:
 
 
 def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch]:
-    """Split an audience into batches, in the order asked within each service.
+    """Split an audience into batches, in the order of the request within each service.
 
     Raises
     ------
     InvalidRequest
-        If what is the same for everyone, or a recipient's own part beside it, is too
-        large for a call.
+        If the shared content, alone or together with a recipient's own fields, is too large
+        for a call.
     """
     batches: list[Batch] = []
     too_large: dict[str, None] = {}
@@ -73,7 +72,7 @@ def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch
 
 
 def _wire_bytes(value: object) -> int:
-    """Count the bytes of a value as botocore writes it, in ASCII."""
+    """Count the bytes of a value as JSON in ASCII, as botocore writes it."""
     return len(json.dumps(value))
 
 

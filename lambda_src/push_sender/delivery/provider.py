@@ -1,7 +1,7 @@
-"""The seam: what the delivery needs from a way to send, and nothing of any one API.
+"""The interface between the delivery and an API that sends pushes.
 
-Another way than SendMessages is another implementation of these two protocols, in a room of
-its own beside ``send_messages``, and one line in ``handler``.
+To send through another API than SendMessages, implement these two protocols in a folder beside
+``send_messages``, and change one line in ``handler``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from push_sender.request.services import Service
 
 
 class Writer(Protocol):
-    """Writes the calls of one request, as JSON, which a dry run shows."""
+    """Writes the calls of one request as JSON, which a dry run shows."""
 
     def ttl(self, service: Service) -> int | None:
-        """Give the time to live of a service's pushes in seconds; None if there is none."""
+        """Return the time to live of a service's pushes in seconds; None if there is none."""
 
     def call(self, group: Group, recipients: Iterable[Recipient], age_seconds: int = 0) -> Any:
         """Write one call to recipients of one group, at most ``batches.ADDRESSES``.
@@ -29,9 +29,9 @@ class Writer(Protocol):
         group
             The group of all the recipients.
         recipients
-            Each token once.
+            The recipients; each token only once.
         age_seconds
-            For how long the time to live has been running.
+            How long the time to live has been running.
         """
 
     def address(self, group: Group, recipient: Recipient) -> Any:
@@ -39,10 +39,10 @@ class Writer(Protocol):
 
 
 class Provider(Protocol):
-    """A way to send: writes calls, makes them and classifies their answers."""
+    """An API that sends pushes: writes calls, makes them and classifies their answers."""
 
     def writer(self, request: PushRequest, contents: Contents, application_id: str) -> Writer:
-        """Give what writes the calls of a checked request.
+        """Create the writer of a checked request's calls.
 
         Parameters
         ----------
@@ -57,6 +57,6 @@ class Provider(Protocol):
     def send(self, call: Any) -> Mapping[str, Verdict]:
         """Make a call, and classify its answer: a verdict for each token of the call.
 
-        Whatever it raises, ``clients.calls.perform`` makes a ``CallError`` of it. Used by many
-        threads at once.
+        ``clients.calls.perform`` turns any exception into a ``CallError``. Many threads call
+        this method at once.
         """

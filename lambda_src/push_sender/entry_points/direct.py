@@ -1,8 +1,8 @@
-"""The direct entry point: the request in, the report out.
+"""The direct entry point: it takes a request and returns its report.
 
-``aws lambda invoke``, EventBridge Scheduler and Step Functions hand in the request as it
-is. A request that cannot be sent raises ``InvalidRequest``, so the invocation carries a
-function error that names every fault.
+``aws lambda invoke``, EventBridge Scheduler and Step Functions pass the request itself as the
+event. A request that is not valid raises ``InvalidRequest``, so that the invocation has a
+function error that lists every validation error.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from push_sender.sender import Sender
 
 
 def push(event: object, context: LambdaContext, sender: Sender) -> Report:
-    """Send the request that an invocation holds, in the time that it has left.
+    """Send the request of an invocation, within its remaining time.
 
     Raises
     ------
     InvalidRequest
-        With every fault. Nothing was sent.
+        With every validation error. Nothing was sent.
     IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
         As ``Sender.send``. Nothing was sent.
     """

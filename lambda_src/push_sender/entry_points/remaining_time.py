@@ -8,13 +8,13 @@ from typing import Final
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 RESERVE_SECONDS: Final = 1.0
-"""Kept back from an invocation to write its report, its logs and its metrics."""
+"""Time kept at the end of an invocation for its report, logs and metrics."""
 
 RESERVE_SHARE: Final = 0.2
-"""At most this share of a short invocation is kept back."""
+"""At most this share of a short invocation is kept."""
 
 
 def end_of(context: LambdaContext) -> float:
-    """Tell, on ``time.monotonic``, when an invocation's work must be done."""
+    """Return when an invocation's work must be done, on ``time.monotonic``."""
     left = context.get_remaining_time_in_millis() / 1_000
     return time.monotonic() + left - min(RESERVE_SECONDS, left * RESERVE_SHARE)

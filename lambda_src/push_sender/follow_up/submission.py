@@ -1,4 +1,4 @@
-"""A request as an entry point hands it to the follow-up."""
+"""A request with the facts that the follow-up needs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from push_sender.follow_up.steering import Steering
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A request, and what its entry point knows of it.
+    """A request, and what its entry point knows about it.
 
     Attributes
     ----------
     request
-        Parsed JSON. It has passed all checks before anything here looks into it.
+        Parsed JSON, which has passed all checks before the follow-up reads it.
     request_id
         The id that the caller knows the request by: of the EventBridge event, of the SQS
-        message or of the invocation. Stays the same however often it is requeued.
+        message or of the invocation. Requeuing does not change it.
     accepted_at
-        When it was first handed in, in milliseconds of the epoch.
+        When it was first accepted, in milliseconds of the epoch.
     attempt
         How often it was requeued so far.
     """
@@ -32,10 +32,10 @@ class Submission:
 
     @property
     def key(self) -> str:
-        """The key that it is sent under."""
+        """The idempotency key of the request."""
         own = self.request.get("idempotency_key") if isinstance(self.request, dict) else None
         return own if isinstance(own, str) else self.request_id
 
     def steering(self, attempt: int = 0) -> Steering:
-        """Give what must travel beside the request, or a part of it, to its next attempt."""
+        """Return the attributes for a message with the request, or with a part of it."""
         return Steering(self.request_id, self.accepted_at, attempt)

@@ -1,9 +1,9 @@
-"""Outcomes as a record keeps them: by position, in a few bytes, without tokens and texts.
+"""The format of stored outcomes: by position, in few bytes, without tokens and texts.
 
-A hundred addresses that a provider took are some 150 bytes and their message ids; where
-ids are random, they are nearly all of a record. Left out is what may repeat a text or a
-token: ``status_message``, ``replacement_token``, and whatever stands in place of a delivery
-status or of a message id without being one.
+The outcomes of a hundred accepted addresses take some 150 bytes and their message ids, which are
+most of a record if they are random. Not stored is what may repeat a text or a token:
+``status_message``, ``replacement_token``, and delivery statuses and message ids of an unexpected
+form.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _MESSAGE_ID_CHARACTERS: Final = 100
 
 
 class UnknownFormatError(Exception):
-    """Another release wrote this, and this one cannot read it."""
+    """Another release wrote this format, and this one cannot read it."""
 
 
 class Remembered(NamedTuple):
-    """What became of one recipient, as far as it is remembered.
+    """The stored result of one recipient.
 
     Attributes
     ----------
     verdict
-        Without status message and replacement token.
+        The verdict without status message and replacement token.
     attempts
-        Calls that named the address.
+        The number of calls for the address.
     replaced
         Whether there was a replacement token.
     """
@@ -56,37 +56,37 @@ class Remembered(NamedTuple):
 
 
 def pack(verdicts: Mapping[int, Verdict], attempts: Mapping[int, int]) -> bytes:
-    """Write what became of some positions.
+    """Write the results of some positions.
 
-    Verdicts are few, so each stands once, and every position names its own by number.
-    Positions are told as steps from one to the next.
+    Most positions share a verdict, so each verdict is written once, and every position has the
+    number of its verdict. Positions are written as differences.
     """
     rows: dict[tuple[object, ...], int] = {}
     steps, numbers, ids = [], [], []
-    before = 0
+    previous = 0
     for position, verdict in sorted(verdicts.items()):
         row = _row(verdict, attempts[position])
         numbers.append(rows.setdefault(row, len(rows)))
-        steps.append(position - before)
-        before = position
+        steps.append(position - previous)
+        previous = position
         ids.append(_message_id(verdict.message_id))
-    whole = [list(rows), steps, numbers, ids if any(ids) else []]
-    return _FORMAT + zlib.compress(json.dumps(whole, separators=(",", ":")).encode())
+    document = [list(rows), steps, numbers, ids if any(ids) else []]
+    return _FORMAT + zlib.compress(json.dumps(document, separators=(",", ":")).encode())
 
 
 def unpack(packed: bytes) -> dict[int, Remembered]:
-    """Read what ``pack`` wrote, by position.
+    """Read the results that ``pack`` wrote, by position.
 
     Raises
     ------
     UnknownFormatError
-        If another release wrote it.
+        If another release wrote another format.
     """
     if packed[:1] != _FORMAT:
         raise UnknownFormatError
     try:
         return _unpacked(packed[1:])
-    except (ValueError, TypeError, zlib.error):  # such as an outcome that this release lacks
+    except (ValueError, TypeError, zlib.error):  # e.g. an outcome that this release lacks
         raise UnknownFormatError from None
 
 

@@ -1,4 +1,4 @@
-"""What can become of a recipient, and one answer's word on it."""
+"""The outcomes of a recipient, and what one answer means for one address."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Verdict(NamedTuple):
 
 
 class Refusal(Enum):
-    """Why the service threw a call back whole, before any provider was asked."""
+    """Why the service refused a whole call before it asked any provider."""
 
     THROTTLED = auto()
     REFUSED = auto()

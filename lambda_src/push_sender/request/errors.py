@@ -1,6 +1,6 @@
 """What is wrong with a request, told without repeating any of it.
 
-A fault names the field, the kind of what stands there and the cure, never the value:
+An error names the field, the kind of what stands there and the cure, never the value:
 tokens and texts must not reach a log through an error.
 """
 
@@ -67,7 +67,7 @@ class Finding(NamedTuple):
 
 
 class UnlistedFindings(Finding):
-    """The last of a list of faults: stands for those that were counted and are not listed."""
+    """The last of a list of errors: stands for those that were counted and are not listed."""
 
     number: int
 
@@ -88,12 +88,12 @@ class Remark(TypedDict):
 class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers match on it
     """A request that cannot be sent as it stands. Nothing was sent.
 
-    Its text is one fault a line, ``path: what is wrong and the cure``.
+    Its text is one error a line, ``path: what is wrong and the cure``.
     """
 
-    def __init__(self, faults: Sequence[Finding]) -> None:
-        self.faults = tuple(faults)
-        super().__init__(_lines(self.faults))
+    def __init__(self, errors: Sequence[Finding]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(_lines(self.errors))
 
 
 class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; callers match on it
@@ -149,29 +149,29 @@ class IdempotencyStoreUnavailable(Exception):  # noqa: N818  the contract's name
 
 
 def that_fit(
-    faults: Sequence[Finding], room: int, size: Callable[[Finding], int]
+    errors: Sequence[Finding], room: int, size: Callable[[Finding], int]
 ) -> tuple[list[Finding], int]:
-    """Cut a list of faults so that it fits into an answer.
+    """Cut a list of errors so that it fits into an answer.
 
     Returns
     -------
     tuple
-        The faults that fit, and the number of all the others.
+        The errors that fit, and the number of all the others.
     """
-    *listed, last = faults
+    *listed, last = errors
     more = last.number if isinstance(last, UnlistedFindings) else 0
     if not more:
         listed.append(last)
-    for told, fault in enumerate(listed):
-        room -= size(fault)
+    for told, error in enumerate(listed):
+        room -= size(error)
         if room < 0:
             return listed[:told], len(listed) - told + more
     return listed, more
 
 
-def _lines(faults: Sequence[Finding]) -> str:
-    told, more = that_fit(faults, MESSAGE_CHARACTERS, lambda fault: len(str(fault)) + 1)
-    lines = [str(fault) for fault in told]
+def _lines(errors: Sequence[Finding]) -> str:
+    told, more = that_fit(errors, MESSAGE_CHARACTERS, lambda error: len(str(error)) + 1)
+    lines = [str(error) for error in told]
     if more:
         lines.append(f"… and {more:,} more")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The request as a type: every field, its kind and its limits.
 
-One model gives the checks, the paths of the faults and the JSON Schema. What concerns
+One model gives the checks, the paths of the errors and the JSON Schema. What concerns
 several fields at once is in ``rules``. Types are strict: no ``"30"`` for 30. ``null``
 means left out, because Step Functions and input transformers write it for what they
 have not got.

@@ -1,1 +1,1 @@
-"""SendMessages, the one way of sending that there is: its client, its calls, its answers."""
+"""Send through SendMessages: its client, its calls and its answers."""

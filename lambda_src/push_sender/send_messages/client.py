@@ -1,4 +1,4 @@
-"""The client of AWS End User Messaging Push, which still answers to the name of Pinpoint."""
+"""The client of AWS End User Messaging Push, whose API still has the name Pinpoint."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS: Final = 3
 READ_TIMEOUT_SECONDS: Final = 10
-"""How long one try may take: long for a healthy service, short enough for a second try."""
+"""Time limit of one try: long for a healthy service, short enough for a second try."""
 
 _SET_ASIDE: Final = "push_sender.message_request"
 
 
 def pinpoint_client(region: str | None, connections: int) -> PinpointClient:
-    """Make a client for use by as many threads as it may have connections."""
+    """Create a client for ``connections`` threads."""
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=READ_TIMEOUT_SECONDS,
         max_pool_connections=connections,
-        retries={"total_max_attempts": 1},  # retries are per address, see delivery
+        retries={"total_max_attempts": 1},  # delivery retries per address
     )
     client = make_client("pinpoint", region, config)
     events = client.meta.events
-    events.unregister("request-created", add_retry_headers)  # they tell of retries it never makes
+    events.unregister("request-created", add_retry_headers)  # it makes no retries
     events.register("before-parameter-build.pinpoint.SendMessages", _set_aside)
     events.register("before-call.pinpoint.SendMessages", _write_request)
     events.register("before-parse.pinpoint.SendMessages", _read_answer)
@@ -38,7 +38,7 @@ def pinpoint_client(region: str | None, connections: int) -> PinpointClient:
 
 
 def _set_aside(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    """Keep a call's request from botocore's walk through its shapes: it is JSON as it stands."""
+    """Hide a call's request from botocore's serializer: it is ready to be written as JSON."""
     context[_SET_ASIDE] = params["MessageRequest"]
     params["MessageRequest"] = {}
 
@@ -51,10 +51,10 @@ def _write_request(params: dict[str, Any], context: dict[str, Any], **_: object)
 def _read_answer(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
 ) -> None:
-    """Read an answer as the JSON it is, in place of botocore's walk through its shapes.
+    """Read an answer with ``json`` in place of botocore's parser.
 
-    The walk takes a third of the CPU of a call with 100 addresses, and breaks on an answer
-    of another shape. ``judge`` takes any. What is refused, or no JSON, is left to botocore.
+    That parser takes a third of the CPU of a call with 100 addresses, and fails on an answer
+    of another shape; ``judge`` accepts any. botocore still reads errors and invalid JSON.
     """
     if response_dict["status_code"] != 200:
         return

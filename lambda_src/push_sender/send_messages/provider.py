@@ -1,4 +1,4 @@
-"""Sending through SendMessages, the API of AWS End User Messaging Push (once Pinpoint)."""
+"""Send through SendMessages, the API of AWS End User Messaging Push (formerly Pinpoint)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PushClient(Protocol):
-    """The part of a Pinpoint client that is used. Its own retries must be off."""
+    """The method of a Pinpoint client that is used. The client's own retries must be off."""
 
     def send_messages(
         self, **call: Unpack[SendMessagesRequestTypeDef]
@@ -27,12 +27,12 @@ class PushClient(Protocol):
 
 
 class SendMessages:
-    """Sends through SendMessages: a ``delivery.provider.Provider``.
+    """A ``delivery.provider.Provider`` that sends through SendMessages.
 
     Parameters
     ----------
     client
-        Makes the calls; used by many threads at once.
+        Makes the calls, in many threads at once.
     """
 
     def __init__(self, client: PushClient) -> None:
@@ -41,7 +41,7 @@ class SendMessages:
     def writer(
         self, request: PushRequest, contents: Contents, application_id: str
     ) -> MessageWriter:
-        """Give what writes the calls of one request."""
+        """Create the writer of one request's calls."""
         return MessageWriter(request, contents, application_id)
 
     def send(self, call: SendMessagesRequestTypeDef) -> Mapping[str, Verdict]:
@@ -55,7 +55,7 @@ class SendMessages:
 
 
 def _results(response: SendMessagesResponseTypeDef) -> Mapping[str, object]:
-    """Find the results in a response that may lack any part of its shape."""
+    """Find the results in a response, of which any part may be missing."""
     match response:
         case {"MessageResponse": {"Result": Mapping() as results}}:
             return results

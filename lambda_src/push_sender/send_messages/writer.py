@@ -1,4 +1,4 @@
-"""From a request to the arguments of SendMessages: shapes in, the API's members out.
+"""Write the arguments of SendMessages for a request.
 
 A call holds the message once, and an address holds only what its recipient has for itself.
 Names and shapes: botocore's model of ``SendMessages``.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
 
 _AS_TEXT: Final = frozenset({"ExpiresAfter"})
-"""Members whose number the API wants as text."""
+"""Members that hold a number, which the API expects as text."""
 
 _BESIDE_RAW_CONTENT: Final[Mapping[MessageShape, tuple[str, ...]]] = {
     GCM_MESSAGE: ("preferred_authentication_method",),
@@ -40,7 +40,7 @@ _OVERRIDES: Final = (
     ("context", "Context"),
     ("raw_content", "RawContent"),
 )
-"""A recipient's field to the member of its address."""
+"""The fields of a recipient, and the members of its address."""
 
 
 class MessageWriter:
@@ -78,7 +78,7 @@ class MessageWriter:
         recipients
             At most 100, each token once.
         age_seconds
-            How long the request has been waiting. The provider gets the rest of the ttl.
+            How long the time to live has been running. The provider gets the rest of it.
         """
         service = group.service
         content = self._contents[group.variant]
@@ -100,7 +100,7 @@ class MessageWriter:
         if self._request.trace_id is not None:
             message_request["TraceId"] = self._request.trace_id
         call: Any = {"ApplicationId": self._application_id, "MessageRequest": message_request}
-        return call  # type: ignore[no-any-return]  # built by table; a test holds it against botocore's model
+        return call  # type: ignore[no-any-return]  # built from a table; a test checks it against botocore's model
 
     def address(self, group: Group, recipient: Recipient) -> dict[str, Any]:
         """Write one address: its channel type, and what the recipient has for itself."""

@@ -39,7 +39,7 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
     Raises
     ------
     InvalidRequest
-        With every fault. It has no cause and no context: pydantic's errors hold the
+        With every validation error. It has no cause and no context: pydantic's errors hold the
         values, which must not reach a log.
     """
     if not isinstance(event, dict):  # Parser would read text as JSON
@@ -101,7 +101,7 @@ def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> li
     audience = sort_recipients(request.everyone, _chooser(request), malformed.unusable)
     contents = {variant: request.content_for(variant) for variant in audience.variants}
     found = findings(request, audience, contents, application_ids, malformed.paths)
-    faults = list(dict.fromkeys([*malformed.faults, *found]))
+    errors = list(dict.fromkeys([*malformed.errors, *found]))
     if malformed.unlisted:
-        faults.append(UnlistedFindings(malformed.unlisted))
-    return faults
+        errors.append(UnlistedFindings(malformed.unlisted))
+    return errors

@@ -58,7 +58,7 @@ class Malformed:
 
     Attributes
     ----------
-    faults
+    errors
         What is wrong, each once and at most ``LISTED``.
     unlisted
         How many more there are.
@@ -75,7 +75,7 @@ class Malformed:
         self.unlisted = 0
         self.paths: set[str] = set()
         self.unusable: set[int] = set()
-        self.faults: dict[Finding, None] = {}
+        self.errors: dict[Finding, None] = {}
         self._known = known_fields()
         nested = ("recipient", "recipients", "translations", *OPTIONS)
         self.request = self._object("", event, PushRequest, apart=nested)
@@ -146,7 +146,7 @@ class Malformed:
         """Tell the fields of an object that its model does not have."""
         unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
-            known = self._known if len(self.faults) < _HINTS else {}
+            known = self._known if len(self.errors) < _HINTS else {}
             self._list(Finding(path_of(place, name), unknown_field(name, known, place)))
         self.unlisted += sum(1 for _ in unknown)
 
@@ -172,9 +172,9 @@ class Malformed:
         self.paths.add(path)
         self._list(Finding(path, message))
 
-    def _list(self, fault: Finding) -> None:
-        if len(self.faults) < LISTED:
-            self.faults[fault] = None
+    def _list(self, error: Finding) -> None:
+        if len(self.errors) < LISTED:
+            self.errors[error] = None
         else:
             self.unlisted += 1
 

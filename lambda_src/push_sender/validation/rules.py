@@ -44,7 +44,7 @@ PROJECT_NOT_ALLOWED: Final = Finding(
     "application_id",
     "not a project that this function was deployed for; leave it out for its own project",
 )
-"""A fault of its own kind: not how the request is written, but what it may not have."""
+"""An error of its own kind: not how the request is written, but what it may not have."""
 
 
 _Judged = tuple[Finding, Collection[str]]
