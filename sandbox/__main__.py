@@ -23,7 +23,7 @@ For the pushes of any other program, of whatever language:
 """
 
 
-_OF_THE_MACHINE: Final = frozenset(
+_MACHINE_ERRORS: Final = frozenset(
     (errno.EACCES, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EPERM, errno.EROFS)
 )
 """Errors of this machine and not of the sandbox: a full disk, a port for the administrator."""
@@ -38,9 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(line_buffering=True, errors="replace")
     console = Console(highlight=False, soft_wrap=False)
     try:
-        return (_alone if options.pinpoint_only else _whole)(console, options)
+        return (_run_pinpoint_only if options.pinpoint_only else _run_full)(console, options)
     except OSError as error:
-        if error.errno not in _OF_THE_MACHINE:
+        if error.errno not in _MACHINE_ERRORS:
             raise
         print(f"The sandbox cannot run: {error}", file=sys.stderr)
         return 1
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 # --help needs none of it.
 
 
-def _alone(console: Console, options: argparse.Namespace) -> int:
+def _run_pinpoint_only(console: Console, options: argparse.Namespace) -> int:
     from sandbox import pinpoint_only
     from sandbox.server import PortTakenError, ended_by_signals
 
@@ -65,16 +65,16 @@ def _alone(console: Console, options: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(console: Console, options: argparse.Namespace) -> int:
-    from sandbox import stack_commands as whole
+def _run_full(console: Console, options: argparse.Namespace) -> int:
+    from sandbox import commands
     from sandbox.server import PortTakenError, ended_by_signals
 
     try:
         with ended_by_signals():
             if options.command == "demo":
-                return whole.demonstrate(console, DEFAULT_PORT)
-            whole.up(console, options.port, dict(options.context))
-    except (PortTakenError, *whole.EXPECTED) as error:
+                return commands.demonstrate(console, DEFAULT_PORT)
+            commands.up(console, options.port, dict(options.context))
+    except (PortTakenError, *commands.EXPECTED) as error:
         print(error, file=sys.stderr)
         return 1
     return 0 if options.command == "up" else 130  # ended by Ctrl-C: how `up` is meant to end
@@ -95,9 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(pinpoint_only=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="push the examples, show their reports, and end")
-    up = commands.add_parser("up", help="keep running until Ctrl-C, for aws and boto3 to call")
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    subparsers.add_parser("demo", help="push the examples, show their reports, and end")
+    up = subparsers.add_parser("up", help="keep running until Ctrl-C, for aws and boto3 to call")
     up.add_argument(
         "--port",
         type=_port,

@@ -103,7 +103,7 @@ def report_table(title: str, report: dict[str, Any]) -> Table:
     return table
 
 
-def commands(url: str, deployment: Deployment) -> str:
+def next_steps(url: str, deployment: Deployment) -> str:
     """Write the command lines to try next, for a shell in the repository.
 
     Parameters

@@ -16,7 +16,9 @@ from rich.console import Console
 
 from sandbox import terminal
 from sandbox.inbox import pages
+from sandbox.patches import applied
 from sandbox.pinpoint import service as push
+from sandbox.pinpoint.patches import PATCHES
 from sandbox.server import Server
 
 
@@ -34,10 +36,12 @@ def running_pinpoint(port: int = 0) -> Iterator[Server]:
     PortTakenError
         If something else listens on the port.
     """
-    push.install()
     push.options.any_project = True
     try:
-        with Server(port, mounts={pages.PAGE.rstrip("/"): pages.application}) as server:
+        with (
+            applied(PATCHES),
+            Server(port, mounts={pages.PAGE.rstrip("/"): pages.application}) as server,
+        ):
             yield server
     finally:
         push.options.any_project = False

@@ -15,7 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from sandbox.inbox import cards as drawing
-from sandbox.inbox.listing import NO_DOOR
+from sandbox.inbox.listing import NO_ENTRY_POINT
 from sandbox.pinpoint.outcomes import outcome_in_report, outcome_of_refusal
 from sandbox.pinpoint.pushes import Push, Refusal
 
@@ -73,8 +73,9 @@ def line_of(arrived: Push | Refusal) -> str:
         token, service = next(iter(arrived.addresses), ("", ""))
         outcome = outcome_of_refusal(arrived.code, arrived.status, arrived.reason)
         text = f"the whole call: {arrived.status} {arrived.code}"
+    entry_point = arrived.entry_point or NO_ENTRY_POINT
     return (
-        f"{time}  {arrived.door or NO_DOOR:<12} {_short(service, 17):<17} {outcome:<13} "
+        f"{time}  {entry_point:<12} {_short(service, 17):<17} {outcome:<13} "
         f"{_short(token, _TOKEN):<{_TOKEN}} {_short(text, _TEXT)}"
     ).rstrip()
 

@@ -174,45 +174,40 @@ class SandboxStack(Stack):
         return bool(export.exporting_stack_id == self.stack_id)
 
 
-def delete_stack(motos: Any) -> Any:
-    """Make a DeleteStack that keeps a stack which could not be deleted."""
-
-    def delete(self: CloudFormationBackend, name_or_stack_id: str) -> None:
-        motos(self, name_or_stack_id)
-        for stack in list(self.deleted_stacks.values()):
-            if stack.status == "DELETE_FAILED":
-                self.stacks[stack.stack_id] = self.deleted_stacks.pop(stack.stack_id)
-
-    return delete
+_ORIGINAL_DELETE_STACK: Final = CloudFormationBackend.delete_stack
+_ORIGINAL_DELETE_CHANGE_SET: Final = CloudFormationBackend.delete_change_set
 
 
-def execute_change_set(_motos: Any) -> Any:
-    """Make an ExecuteChangeSet that does what CreateStack and UpdateStack do."""
-
-    def execute(
-        self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None
-    ) -> None:
-        del stack_name  # moto, too, finds the change set by its own name
-        change_set = self.describe_change_set(change_set_name)
-        if change_set is None:
-            raise ValidationError(change_set_name)
-        stack = self.stacks[change_set.stack_id]
-        if change_set.change_set_type == "CREATE" and isinstance(stack, SandboxStack):
-            stack.begin(change_set.template, change_set.parameters)
-            stack.create_resources()
-        else:
-            stack.update(change_set.template, parameters=change_set.parameters)
-        change_set.execution_status = "EXECUTE_COMPLETE"
-
-    return execute
+# The methods that replace those of moto's ``CloudFormationBackend``.
 
 
-def delete_change_set(motos: Any) -> Any:
-    """Make a DeleteChangeSet that takes it well when there is none, as the CDK relies on."""
+def delete_stack(self: CloudFormationBackend, name_or_stack_id: str) -> None:
+    """Delete a stack, and keep it if a resource cannot be removed."""
+    _ORIGINAL_DELETE_STACK(self, name_or_stack_id)
+    for stack in list(self.deleted_stacks.values()):
+        if stack.status == "DELETE_FAILED":
+            self.stacks[stack.stack_id] = self.deleted_stacks.pop(stack.stack_id)
 
-    def delete(self: CloudFormationBackend, change_set_name: str) -> None:
-        names = {change_set.change_set_name for change_set in self.change_sets.values()}
-        if change_set_name in names or change_set_name in self.change_sets:
-            motos(self, change_set_name)
 
-    return delete
+def execute_change_set(
+    self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None
+) -> None:
+    """Create or update a stack as CreateStack and UpdateStack do."""
+    del stack_name  # moto also finds the change set by its own name
+    change_set = self.describe_change_set(change_set_name)
+    if change_set is None:
+        raise ValidationError(change_set_name)
+    stack = self.stacks[change_set.stack_id]
+    if change_set.change_set_type == "CREATE" and isinstance(stack, SandboxStack):
+        stack.begin(change_set.template, change_set.parameters)
+        stack.create_resources()
+    else:
+        stack.update(change_set.template, parameters=change_set.parameters)
+    change_set.execution_status = "EXECUTE_COMPLETE"
+
+
+def delete_change_set(self: CloudFormationBackend, change_set_name: str) -> None:
+    """Delete a change set; one that does not exist is no error, which the CDK relies on."""
+    names = {change_set.change_set_name for change_set in self.change_sets.values()}
+    if change_set_name in names or change_set_name in self.change_sets:
+        _ORIGINAL_DELETE_CHANGE_SET(self, change_set_name)

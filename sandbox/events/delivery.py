@@ -29,7 +29,7 @@ from sandbox.events.target_input import (
     target_input,
     undefined_variables,
 )
-from sandbox.sqs.patches import put, queue_of
+from sandbox.sqs.queues import put, queue_of
 
 REQUEST_LIMIT: Final = 1024 * 1024
 """The entries of one PutEvents call, in bytes."""
@@ -44,6 +44,10 @@ _PARTS: Final = (
 InvokeLater = Callable[[str, bytes], object]
 """Takes the ARN of a function and an event for it, or raises a LambdaClientError."""
 
+_ORIGINAL_SEND: Final[Any] = Rule.send_to_targets
+_ORIGINAL_PUT_TARGETS: Final = EventsBackend.put_targets
+_ORIGINAL_PUT_EVENTS: Final = EventsBackend.put_events
+
 _logger = logging.getLogger(__name__)
 
 
@@ -55,16 +59,7 @@ class _UndeliverableError(Exception):
         self.code = code
 
 
-def corrections(invoke_later: InvokeLater) -> list[tuple[type, str, Any]]:
-    """Make the methods that put this right: the class of moto's, the name, the new one."""
-    return [
-        (Rule, "send_to_targets", _sending(Rule.send_to_targets, invoke_later)),
-        (EventsBackend, "put_targets", _understood(EventsBackend.put_targets)),
-        (EventsBackend, "put_events", _checked(EventsBackend.put_events)),
-    ]
-
-
-def as_aws_tells_it(event: Mapping[str, Any]) -> dict[str, Any]:
+def as_aws_sends_it(event: Mapping[str, Any]) -> dict[str, Any]:
     """Make the event that a target gets of what moto passes around."""
     told = {part: event[part] for part in _PARTS}
     return {**told, "time": _iso_8601(event["time"])}
@@ -76,25 +71,26 @@ def _iso_8601(time: str | float) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _sending(motos: Any, invoke_later: InvokeLater) -> Any:
-    ways = {"sqs": _to_queue, "lambda": _to_function(invoke_later)}
+def sending(invoke_later: InvokeLater) -> Any:
+    """Make the method that delivers an event to the targets of a rule."""
+    targets = {"sqs": _to_queue, "lambda": _to_function(invoke_later)}
 
     def send_to_targets(
         self: Rule, original_event: Mapping[str, Any], transform_input: bool = True
     ) -> None:
-        event = as_aws_tells_it(original_event)
+        event = as_aws_sends_it(original_event)
         if not _fits(self, event):
             return
         ingestion_time = _iso_8601(original_event.get("ingestion-time", event["time"]))
         for target in list(self.targets):
-            hand_over = ways.get(target["Arn"].split(":")[2])
+            hand_over = targets.get(target["Arn"].split(":")[2])
             try:
                 if hand_over is not None:
                     hand_over(target, target_input(target, event, self.arn, ingestion_time))
                 else:
                     others = copy.copy(self)
                     others.targets = [target]
-                    motos(others, copy.deepcopy(original_event), transform_input)
+                    _ORIGINAL_SEND(others, copy.deepcopy(original_event), transform_input)
             except Exception as failure:  # noqa: BLE001  whatever it is, it is this target's alone
                 _keep(self, target, event, failure)
 
@@ -118,7 +114,7 @@ def _to_queue(target: Mapping[str, Any], body: str) -> None:
         raise _UndeliverableError("NO_RESOURCE", "The specified queue does not exist.")
     group = target.get("SqsParameters", {}).get("MessageGroupId")
     try:
-        put(queue, body, door=EVENTBRIDGE, group_id=group)
+        put(queue, body, entry_point=EVENTBRIDGE, group_id=group)
     except SQSException as error:
         raise _UndeliverableError("INVALID_PARAMETER", error.message) from None
 
@@ -153,7 +149,7 @@ def _keep(
             attributes = {
                 name: {"DataType": "String", "StringValue": value} for name, value in told.items()
             }
-            put(queue, as_json(event), door=EVENTBRIDGE, message_attributes=attributes)
+            put(queue, as_json(event), entry_point=EVENTBRIDGE, message_attributes=attributes)
             return
     except Exception as refused:  # noqa: BLE001  of a queue that does not take it
         lost = f"the dead-letter queue failed: {type(refused).__name__}"
@@ -171,39 +167,34 @@ def _told(failure: Exception) -> tuple[str, str]:
     return "ERROR_FROM_TARGET", f"The target failed with {type(failure).__name__}."
 
 
-def _understood(motos: Any) -> Any:
-    def put_targets(
-        self: EventsBackend, name: str, event_bus_arn: str | None, targets: list[dict[str, Any]]
-    ) -> Any:
-        for target in targets:
-            undefined = undefined_variables(target.get("InputTransformer") or {})
-            if undefined:
-                raise ValidationException(
-                    f"InputTemplate for target {target['Id']} has variables that InputPathsMap"
-                    f" does not define: {', '.join(undefined)}."
-                )
-        return motos(self, name, event_bus_arn, targets)
-
-    return put_targets
+def put_targets(
+    self: EventsBackend, name: str, event_bus_arn: str | None, targets: list[dict[str, Any]]
+) -> Any:
+    """Refuse templates with undefined variables, as EventBridge does."""
+    for target in targets:
+        undefined = undefined_variables(target.get("InputTransformer") or {})
+        if undefined:
+            raise ValidationException(
+                f"InputTemplate for target {target['Id']} has variables that InputPathsMap"
+                f" does not define: {', '.join(undefined)}."
+            )
+    return _ORIGINAL_PUT_TARGETS(self, name, event_bus_arn, targets)
 
 
-def _checked(motos: Any) -> Any:
-    def put_events(self: EventsBackend, events: list[dict[str, Any]]) -> Any:
-        if sum(map(_size, events)) > REQUEST_LIMIT:
-            raise ValidationException("Total size of the entries in the request is over the limit.")
-        # moto delivers entry by entry: what makes it fail is looked for before the first one.
-        for entry in events:
-            self.describe_event_bus(self._normalize_event_bus_arn(entry.get("EventBusName")))
-            try:
-                _iso_8601(entry.get("Time", 0))
-                json.loads(entry.get("Detail") or "{}")
-            except (OverflowError, OSError, TypeError, RecursionError):
-                raise ValidationException("Time or Detail of an entry is not usable.") from None
-            except ValueError:  # moto's to tell, for this entry alone
-                continue
-        return motos(self, events)
-
-    return put_events
+def put_events(self: EventsBackend, events: list[dict[str, Any]]) -> Any:
+    """Check all entries before moto delivers the first one."""
+    if sum(map(_size, events)) > REQUEST_LIMIT:
+        raise ValidationException("Total size of the entries in the request is over the limit.")
+    for entry in events:
+        self.describe_event_bus(self._normalize_event_bus_arn(entry.get("EventBusName")))
+        try:
+            _iso_8601(entry.get("Time", 0))
+            json.loads(entry.get("Detail") or "{}")
+        except (OverflowError, OSError, TypeError, RecursionError):
+            raise ValidationException("Time or Detail of an entry is not usable.") from None
+        except ValueError:  # moto reports it, for this entry only
+            continue
+    return _ORIGINAL_PUT_EVENTS(self, events)
 
 
 def _size(entry: Mapping[str, Any]) -> int:

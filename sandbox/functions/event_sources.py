@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import EventSourceMapping, LambdaBackend, lambda_backends
@@ -27,18 +27,15 @@ from moto.sqs.models import Message, Queue
 
 from sandbox.entry_points import QUEUE
 from sandbox.functions import queue_batches
-from sandbox.functions.event_source_mappings import May, found
-from sandbox.functions.requests import REQUEST_LIMIT
-from sandbox.sqs import moves
-from sandbox.sqs.patches import backend_of, door_of, queue_of
-
-if TYPE_CHECKING:
-    from sandbox.functions.service import InvocationResult
+from sandbox.functions.event_source_mappings import IsAllowed, find_function
+from sandbox.functions.invocations import REQUEST_LIMIT, InvocationResult
+from sandbox.sqs import message_moves
+from sandbox.sqs.queues import backend_of, entry_point_of, queue_of
 
 _LOOK_SECONDS: Final = 0.05
 _REST_SECONDS: Final = 1.0  # after something that would fail again at once
 
-Invoke = Callable[[EventSourceMapping, bytes, str], "InvocationResult"]
+Invoke = Callable[[EventSourceMapping, bytes, str], InvocationResult]
 """Runs a mapping's function with an event that came by a door, and waits for its turn."""
 
 _logger = logging.getLogger(__name__)
@@ -58,10 +55,10 @@ class EventSources:
         MaximumConcurrency is less.
     """
 
-    def __init__(self, invoke: Invoke, may: May, most: int) -> None:
+    def __init__(self, invoke: Invoke, is_allowed: IsAllowed, max_batches: int) -> None:
         self._invoke = invoke
-        self._may = may
-        self._most = most
+        self._is_role_allowed = is_allowed
+        self._max_batches = max_batches
         self._lock = Lock()
         self._busy: Counter[str] = Counter()
         self._workers: set[Thread] = set()
@@ -69,12 +66,16 @@ class EventSources:
         self._gathering: dict[str, float] = {}
         self._stopping = Event()
         self._looking = Thread(target=self._look, name="event-sources", daemon=True)
+
+    def start(self) -> None:
+        """Begin to receive."""
         self._looking.start()
 
     def stop(self) -> None:
         """Receive nothing more; batches that are being worked off go on."""
         self._stopping.set()
-        self._looking.join()
+        if self._looking.is_alive():
+            self._looking.join()
 
     def join(self) -> None:
         """Wait for those batches: what is not deleted then stays in its queue."""
@@ -85,7 +86,7 @@ class EventSources:
 
     def _look(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):
-            moves.advance_all()
+            message_moves.advance_all()
             for backend, mapping in _mappings():
                 if mapping.enabled and not self._stopping.is_set():
                     try:
@@ -117,9 +118,9 @@ class EventSources:
         return True
 
     def _has_place(self, mapping: EventSourceMapping) -> bool:
-        most = (mapping.scaling_config or {}).get("MaximumConcurrency", self._most)
+        most = (mapping.scaling_config or {}).get("MaximumConcurrency", self._max_batches)
         with self._lock:
-            return self._busy[mapping.uuid] < min(int(most), self._most)
+            return self._busy[mapping.uuid] < min(int(most), self._max_batches)
 
     def _receive(
         self, backend: LambdaBackend, mapping: EventSourceMapping, queue: Queue
@@ -138,11 +139,11 @@ class EventSources:
         self, backend: LambdaBackend, mapping: EventSourceMapping, queue: Queue, action: str
     ) -> bool:
         try:
-            role = found(backend, mapping.function_arn)[0].role
+            role = find_function(backend, mapping.function_arn)[0].role
         except LambdaClientError:
             self._rest(mapping, f"there is no function {mapping.function_arn}")
             return False
-        if not self._may(role, action, queue.queue_arn):
+        if not self._is_role_allowed(role, action, queue.queue_arn):
             self._rest(mapping, f"{role} may not do {action}")
             return False
         return True
@@ -191,7 +192,7 @@ class EventSources:
     ) -> list[Message]:
         """Run the function with a batch, and give what it has dealt with."""
         try:
-            result = self._invoke(mapping, queue_batches.event(batch, queue), _doors(batch))
+            result = self._invoke(mapping, queue_batches.event(batch, queue), _entry_points(batch))
         except LambdaClientError as error:
             if not self._stopping.is_set():
                 _logger.warning("a batch of %s was not run: %s", queue.name, error.error_type)
@@ -212,8 +213,8 @@ def _mappings() -> Iterator[tuple[LambdaBackend, EventSourceMapping]]:
             yield backend, mapping
 
 
-def _doors(batch: list[Message]) -> str:
-    return ", ".join(sorted({door_of(message) or QUEUE for message in batch}))
+def _entry_points(batch: list[Message]) -> str:
+    return ", ".join(sorted({entry_point_of(message) or QUEUE for message in batch}))
 
 
 def _delete(queue: Queue, messages: list[Message]) -> None:

@@ -34,7 +34,7 @@ from sandbox.functions.settings import FunctionSettings
 # function's own limit; here the same process goes on under that limit.
 INIT_SECONDS = 10.0
 
-_ENTRY = Path(__file__).with_name("entry.py")
+_BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
 # Waits for the end of its standard input, which comes when this process is gone
 # for whatever reason, and then ends its process group: itself and the function
@@ -118,7 +118,7 @@ class ExecutionEnvironment:
                     [
                         getattr(sys, "_base_executable", sys.executable),
                         # Alone: no site-packages, no PYTHON* variables, no bytecode written.
-                        *("-I", "-S", "-B", "-X", "utf8", str(_ENTRY)),
+                        *("-I", "-S", "-B", "-X", "utf8", str(_BOOTSTRAP)),
                         *(str(task_root), str(runtime_packages), settings.handler),
                     ],
                     env=self._variables(task_root, runtime_packages, variables),

@@ -33,8 +33,8 @@ class Invocation:
     trace_id: str
     client_context: str | None = None
     """JSON text, in ASCII."""
-    door: str = DIRECT
-    """By which it came, in the words of ``sandbox.entry_points``; the function is not told."""
+    entry_point: str = DIRECT
+    """One of ``sandbox.entry_points``; the function does not get it."""
 
 
 @dataclass(frozen=True)

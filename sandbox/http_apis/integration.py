@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from moto.awslambda.exceptions import LambdaClientError
 
 from sandbox.entry_points import HTTP
+from sandbox.functions.function_policies import allows_service
 from sandbox.http_apis.deployed import Route
 from sandbox.http_apis.events import as_json, event_of, trace_id
 from sandbox.http_apis.exchange import Exchange
@@ -23,7 +24,6 @@ from sandbox.http_apis.responses import (
     UnusableAnswerError,
     response_of,
 )
-from sandbox.iam.function_policies import lets_in
 
 PRINCIPAL: Final = "apigateway.amazonaws.com"
 
@@ -61,7 +61,7 @@ class Invoke(Protocol):
         account_id: str,
         region: str,
         trace_id: str,
-        door: str,
+        entry_point: str,
     ) -> Result:
         """Run it."""
 
@@ -89,7 +89,7 @@ def answer(
     """
     said = exchange.integration
     arn = route.function_arn
-    if not lets_in(arn, PRINCIPAL, exchange.api.source_arn(route)):
+    if not allows_service(arn, PRINCIPAL, exchange.api.source_arn(route)):
         said.error = "The function's policy does not let API Gateway in."
         raise RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR)
     began = clock()
@@ -129,7 +129,7 @@ def _call(exchange: Exchange, route: Route, invoke: Invoke) -> Callable[[], Resu
         account_id=account_id,
         region=region,
         trace_id=trace,
-        door=HTTP,
+        entry_point=HTTP,
     )
 
 

@@ -14,14 +14,6 @@ from moto.iam.models import Group, ManagedPolicy, Role, User, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 from moto.utilities.utils import PARTITION_NAMES
 
-from sandbox.functions.requests import refusal
-
-# Lambda names a session after its function; who asks for credentials knows only the role.
-SESSION_NAME: Final = "function"
-
-# The longest that STS gives, which is also what Lambda takes. Nothing here makes it end.
-_SESSION_SECONDS: Final = 12 * 60 * 60
-
 _ROLE_ARN: Final = re.compile(r"arn:([\w-]+):iam::(\d{12}):role/\S+", re.ASCII)
 
 
@@ -47,47 +39,6 @@ class Rights(NamedTuple):
     other_limit: str | None
 
 
-def role_credentials(role_arn: str) -> dict[str, str]:
-    """Assume a role as Lambda does for a new process, and give the process's variables.
-
-    Unlike Lambda, nobody asks the role's trust policy whether it lets Lambda in.
-
-    Parameters
-    ----------
-    role_arn
-        Of a role in moto's IAM.
-
-    Raises
-    ------
-    LambdaClientError
-        What Invoke answers if there is no such role (any more).
-
-    Examples
-    --------
-    >>> install(Path("runtime"), server.url, credentials=role_credentials)
-    """
-    role = _role(role_arn)
-    if role is None:
-        raise refusal(
-            403,
-            "AccessDeniedException",
-            "The role defined for the function cannot be assumed by Lambda.",
-        )
-    session = sts_backends[role.account_id][role.partition].assume_role(
-        region_name=role.partition,  # of which moto wants to know only the partition
-        role_session_name=SESSION_NAME,
-        role_arn=role_arn,
-        policy="",
-        duration=_SESSION_SECONDS,
-        external_id="",
-    )
-    return {
-        "AWS_ACCESS_KEY_ID": session.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
-        "AWS_SESSION_TOKEN": session.session_token,
-    }
-
-
 def session_of(access_key_id: str) -> AssumedRole | None:
     """Find the session that a key belongs to, in any account and partition."""
     # Copies, because other threads assume roles meanwhile.
@@ -107,7 +58,7 @@ def rights_of(session: AssumedRole) -> Rights:
 
 def rights_of_role(role_arn: str) -> Rights:
     """Give what a role may do whoever has it; nothing if it is gone."""
-    role = _role(role_arn)
+    role = find_role(role_arn)
     if role is None:
         return Rights([], None)
     limit = "a permissions boundary" if role.permissions_boundary_arn else None
@@ -121,7 +72,8 @@ def policies_of(owner: Role | User | Group) -> list[NamedPolicy]:
     return inline + attached
 
 
-def _role(arn: str) -> Role | None:
+def find_role(arn: str) -> Role | None:
+    """Find a role by its ARN."""
     match = _ROLE_ARN.fullmatch(arn)
     if match is None or match[1] not in PARTITION_NAMES:
         return None

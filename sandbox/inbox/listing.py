@@ -15,13 +15,13 @@ from dataclasses import asdict
 from itertools import chain, count, islice
 from typing import Any, Final
 
-from sandbox import entry_points as doors
+from sandbox import entry_points
 from sandbox.inbox import cards as drawing
 from sandbox.pinpoint.devices import CHANNELS
 from sandbox.pinpoint.outcomes import IN_REPORTS, outcome, outcome_in_report, outcome_of_refusal
 from sandbox.pinpoint.pushes import Push, Refusal, every_inbox, numbers
 
-NO_DOOR: Final = "none"
+NO_ENTRY_POINT: Final = "none"
 """As a filter: calls that no function made."""
 
 _CLEARING: Final = ("service", "door", "outcome", "text")
@@ -131,14 +131,14 @@ def filters() -> dict[str, Any]:
     return {
         "services": list(CHANNELS),
         "outcomes": list(IN_REPORTS),
-        "doors": [*doors.ALL, NO_DOOR],
+        "doors": [*entry_points.ALL, NO_ENTRY_POINT],
     }
 
 
 def _chosen(push: Push, query: Mapping[str, str]) -> bool:
     if not _are(query, token=push.token, service=push.service):
         return False
-    if not _are(query, application_id=push.application_id, door=push.door or NO_DOOR):
+    if not _are(query, application_id=push.application_id, door=push.entry_point or NO_ENTRY_POINT):
         return False
     if "outcome" in query and outcome_in_report(push.answer) != query["outcome"]:
         return False
@@ -152,7 +152,9 @@ def _chosen_refusal(refusal: Refusal, query: Mapping[str, str]) -> bool:
     text = query.get("text", "").casefold()
     addresses = refusal.addresses or (("", ""),)
     return (
-        _are(query, application_id=refusal.application_id, door=refusal.door or NO_DOOR)
+        _are(
+            query, application_id=refusal.application_id, door=refusal.entry_point or NO_ENTRY_POINT
+        )
         and _are(query, outcome=_outcome_of(refusal))
         and any(_are(query, token=token, service=service) for token, service in addresses)
         and any(
@@ -183,10 +185,15 @@ def _drawn(number: int, push: Push) -> dict[str, Any]:
 
 
 def _told(number: int, refusal: Refusal) -> dict[str, Any]:
-    addresses = [{"token": token, "service": service} for token, service in refusal.addresses]
     return {
         "number": number,
-        **asdict(refusal),
-        "addresses": addresses,
+        "time": refusal.time,
+        "door": refusal.entry_point,
+        "application_id": refusal.application_id,
+        "request_id": refusal.request_id,
+        "status": refusal.status,
+        "code": refusal.code,
+        "reason": refusal.reason,
+        "addresses": [{"token": token, "service": service} for token, service in refusal.addresses],
         "outcome_in_report": _outcome_of(refusal),
     }

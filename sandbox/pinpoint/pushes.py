@@ -31,7 +31,7 @@ class Push:
     """One address of one SendMessages call that the API accepted."""
 
     time: str
-    door: str | None  # by which the event came that it was sent for, see sandbox.entry_points
+    entry_point: str | None  # of the event that it was sent for, see sandbox.entry_points
     application_id: str
     request_id: str
     service: str
@@ -47,7 +47,7 @@ class Push:
         request["MessageConfiguration"] = self.request["MessageConfiguration"]
         return {
             "time": self.time,
-            "door": self.door,
+            "door": self.entry_point,
             "application_id": self.application_id,
             "request_id": self.request_id,
             "service": self.service,
@@ -71,7 +71,7 @@ class Refusal:
     """
 
     time: str
-    door: str | None
+    entry_point: str | None
     application_id: str
     request_id: str
     status: int

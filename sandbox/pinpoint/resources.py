@@ -14,7 +14,7 @@ from moto.pinpoint.exceptions import ApplicationNotFound
 from moto.pinpoint.models import App, PinpointBackend, pinpoint_backends
 
 from sandbox.cloudformation.resource import Resource, ResourceFailedError, is_true
-from sandbox.pinpoint.service import channels_of, update_channel
+from sandbox.pinpoint.projects import channels_of, update_channel
 
 
 class Project(Resource):

@@ -1,9 +1,8 @@
 """AWS End User Messaging Push (Pinpoint's ``SendMessages``) and its channels, inside moto.
 
-moto's own server has Pinpoint's projects and lacks what sends. ``install`` adds the missing
-addresses to moto's table. Projects and their channels are in ``projects``, what a device
-answers in ``devices``, what it was sent in ``inbox``, and what the API makes of a request in
-``requests``.
+moto has Pinpoint's projects and lacks the operations that send. ``patches`` adds them. Projects
+and their channels are in ``projects``, the answers of devices in ``devices``, the pushes that
+devices got in ``pushes``, and the check of a request in ``requests``.
 """
 
 from __future__ import annotations
@@ -17,20 +16,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from moto.core.common_types import TYPE_RESPONSE
-from moto.pinpoint import urls
 from moto.pinpoint.exceptions import ApplicationNotFound
 from moto.pinpoint.models import App
 from moto.pinpoint.responses import PinpointResponse
 
-from sandbox.entry_points import door_of
+from sandbox.entry_points import entry_point_of
 from sandbox.pinpoint import devices, retired
 from sandbox.pinpoint.devices import CHANNELS, CallRefused
-
-# Channels are set up through this module, too: the names are part of what it offers.
-from sandbox.pinpoint.projects import add_project
-from sandbox.pinpoint.projects import channels_of as channels_of
-from sandbox.pinpoint.projects import enable_channel as enable_channel
-from sandbox.pinpoint.projects import update_channel as update_channel
+from sandbox.pinpoint.projects import add_project, channels_of, update_channel
 from sandbox.pinpoint.pushes import Inbox, Push, Refusal, inbox_of
 from sandbox.pinpoint.requests import (
     RefusedError,
@@ -64,20 +57,6 @@ class Options:
 
 
 options: Final = Options()
-
-
-def install() -> None:
-    """Add what moto's Pinpoint lacks to its table of addresses; twice does no more than once.
-
-    Call it before moto's server application is made, which copies the table.
-    """
-    for path in ("messages", "channels", "channels/(?P<channel_type>[^/]+)"):
-        address = "{0}/v1/apps/(?P<app_id>[^/]+)/" + path + "$"
-        urls.url_paths[address] = PushResponse.dispatch
-    for path in retired.other_operations().values():
-        urls.url_paths["{0}" + path + "$"] = PushResponse.dispatch
-    # Its pattern is open at the end, and would take what is sent to /events.
-    urls.url_paths.pop("{0}/v1/apps/(?P<app_id>[^/]+)/eventstream", None)
 
 
 class PushResponse(PinpointResponse):
@@ -133,7 +112,7 @@ class PushResponse(PinpointResponse):
     def _keep(self, refused: RefusedError, inbox: Inbox) -> None:
         refusal = Refusal(
             time=_now(),
-            door=door_of(self.get_access_key()),
+            entry_point=entry_point_of(self.get_access_key()),
             application_id=self.uri_match["application-id"],
             request_id=self.request_id,
             status=refused.status,
@@ -198,7 +177,7 @@ class PushResponse(PinpointResponse):
         enabled = {channel for channel, state in channels.items() if state["Enabled"]}
         sizes = {channel: least_bytes(channel, message) for channel, message in messages.items()}
         now = _now()
-        door = door_of(self.get_access_key())
+        entry_point = entry_point_of(self.get_access_key())
         pushes: list[Push] = []
         for token, address in addresses.items():
             channel = address["ChannelType"]
@@ -219,7 +198,7 @@ class PushResponse(PinpointResponse):
             pushes.append(
                 Push(
                     time=now,
-                    door=door,
+                    entry_point=entry_point,
                     application_id=app.application_id,
                     request_id=self.request_id,
                     service=channel,

@@ -29,7 +29,7 @@ from infra.wheels import UNFINISHED
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
-_CHILD: Final = Path(__file__).with_name("synthesize.py")
+_CHILD: Final = Path(__file__).with_name("cdk_process.py")
 _KEPT: Final = 4
 _IN_USE_SECONDS: Final = 600  # another process may still read what it asked for since then
 
@@ -138,7 +138,7 @@ def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -
 
 def _run_cdk(order: Mapping[str, Any]) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "sandbox.stack.synthesize"],
+        [sys.executable, "-m", "sandbox.stack.cdk_process"],
         input=json.dumps(order),
         cwd=REPOSITORY,
         # The CDK's own validation takes 5 s; deploying and the tests do it.

@@ -19,7 +19,7 @@ from moto.sqs.models import Message, sqs_backends
 
 from sandbox.functions import queue_batches
 from sandbox.iam.service import Call
-from sandbox.sqs.patches import queue_of
+from sandbox.sqs.queues import queue_of
 from tests.support.deployed_stacks import output, outputs, refusal, resource, template
 from tests.support.sandbox_services import (
     ACCOUNT,

@@ -13,18 +13,18 @@ from http import HTTPStatus
 from http.client import responses as phrases
 from typing import TYPE_CHECKING, Final
 
-from moto.apigatewayv2.models import Api
-
 from sandbox.http_apis import integration
 from sandbox.http_apis.access_log import AccessLog
 from sandbox.http_apis.deployed import Route, find_api
 from sandbox.http_apis.exchange import Exchange, Integration
 from sandbox.http_apis.integration import Invoke
-from sandbox.http_apis.requests import PREFIX, request_of
+from sandbox.http_apis.patches import patches
+from sandbox.http_apis.requests import request_of
 from sandbox.http_apis.responses import RefusedError, Response, refusal
 from sandbox.http_apis.signatures import SignatureError, signer_of
 from sandbox.http_apis.throttling import Throttle
 from sandbox.iam.callers import Caller
+from sandbox.patches import applied
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -32,13 +32,11 @@ if TYPE_CHECKING:
 BODY_LIMIT: Final = 10 * 1024 * 1024
 ACTION: Final = "execute-api:Invoke"
 
-_ENDPOINT: Final = "api_endpoint"
-
 RefusalReason = Callable[[Caller, str, str], str | None]
 """Says why a caller may not do an action on a resource; nothing if it may."""
 
 
-class FrontDoor:
+class Gateway:
     """Answers for the APIs that are deployed, while it is open.
 
     Parameters
@@ -52,10 +50,10 @@ class FrontDoor:
 
     Examples
     --------
-    >>> door = FrontDoor(permissions.caller_refusal_reason)
-    >>> with Server(guard=permissions.guard, unguarded={PREFIX: door.application}) as server:
-    ...     with functions.install(runtime, server.url) as lambdas:
-    ...         with door.opened(server.url, lambdas.invoke):
+    >>> gateway = Gateway(permissions.caller_refusal_reason)
+    >>> with Server(guard=permissions.guard, unguarded={PREFIX: gateway.application}) as server:
+    ...     with running(LambdaService(runtime, server.url)) as functions:
+    ...         with gateway.serving(server.url, functions.invoke):
     ...             ...
     """
 
@@ -74,7 +72,7 @@ class FrontDoor:
         self._invoke: Invoke | None = None
 
     @contextmanager
-    def opened(self, url: str, invoke: Invoke) -> Iterator[None]:
+    def serving(self, url: str, invoke: Invoke) -> Iterator[None]:
         """Answer, and let moto's APIs tell where, inside a ``with`` block.
 
         Parameters
@@ -84,18 +82,12 @@ class FrontDoor:
         invoke
             Runs a function.
         """
-        before = vars(Api).get(_ENDPOINT)
-        # Over what an API notes of itself, so that one made by any way tells the same.
-        setattr(Api, _ENDPOINT, _endpoint(url))
         self._invoke = invoke
         try:
-            yield
+            with applied(patches(url)):
+                yield
         finally:
             self._invoke = None
-            if before is None:
-                delattr(Api, _ENDPOINT)
-            else:
-                setattr(Api, _ENDPOINT, before)
 
     def application(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -166,11 +158,3 @@ class FrontDoor:
         else:
             reason = self._refusal_reason(caller, ACTION, resource)
         return reason and f"no permission: {ACTION} on {resource} {reason}"
-
-
-def _endpoint(url: str) -> property:
-    return property(
-        lambda api: f"{url}{PREFIX}/{api.api_id}",
-        # For when the door is closed again.
-        lambda api, endpoint: vars(api).update({_ENDPOINT: endpoint}),
-    )

@@ -21,7 +21,7 @@ from moto.sqs.exceptions import InvalidParameterValue, SQSException
 from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
 
-from sandbox.sqs.patches import ONE_AT_A_TIME, door_of, put, queue_of, source_of
+from sandbox.sqs.queues import LOCK, entry_point_of, put, queue_of, source_of
 
 MOST_PER_SECOND: Final = 500
 KEPT: Final = 10
@@ -90,12 +90,6 @@ class Move:
         return {name: value for name, value in told.items() if value is not None}
 
 
-def install() -> None:
-    """Give moto's SQS the three operations; twice does no more than once."""
-    for operation in (start_message_move_task, list_message_move_tasks, cancel_message_move_task):
-        setattr(SQSResponse, operation.__name__, operation)
-
-
 def advance_all() -> None:
     """Bring every move that has a rate as far as it should be by now."""
     with backend_lock:
@@ -115,7 +109,7 @@ def start_message_move_task(self: SQSResponse) -> ActionResult:
     source_arn = self._get_param("SourceArn")
     destination_arn = self._get_param("DestinationArn")
     per_second = self._get_param("MaxNumberOfMessagesPerSecond")
-    with ONE_AT_A_TIME:
+    with LOCK:
         source = _queue(self, source_arn, "SourceArn")
         if not any(
             (other.redrive_policy or {}).get("deadLetterTargetArn") == source_arn
@@ -151,7 +145,7 @@ def list_message_move_tasks(self: SQSResponse) -> ActionResult:
 def cancel_message_move_task(self: SQSResponse) -> ActionResult:
     """CancelMessageMoveTask: what has been moved stays where it is."""
     handle = self._get_param("TaskHandle")
-    with ONE_AT_A_TIME:
+    with LOCK:
         for queue in self.sqs_backend.queues.values():
             for move in _moves_of(queue):
                 if move.handle == handle:
@@ -166,12 +160,16 @@ def cancel_message_move_task(self: SQSResponse) -> ActionResult:
     raise SQSException("ResourceNotFoundException", "Task does not exist.")
 
 
+OPERATIONS: Final = (start_message_move_task, list_message_move_tasks, cancel_message_move_task)
+"""New methods of moto's ``SQSResponse``, which calls them by their names."""
+
+
 def _moves_of(queue: Queue) -> list[Move]:
     return cast("list[Move]", vars(queue).get(_ATTRIBUTE, []))
 
 
 def _advance(source: Queue) -> None:
-    with ONE_AT_A_TIME:
+    with LOCK:
         for move in _moves_of(source):
             while move.running and move.moved < move.due():
                 _take_step(source, move)
@@ -208,7 +206,7 @@ def _send_anew(message: Message, destination: Queue) -> None:
     put(
         destination,
         message.body,
-        door=door_of(message),
+        entry_point=entry_point_of(message),
         message_attributes=deepcopy(message.message_attributes),
         deduplication_id=message.deduplication_id,
         group_id=message.group_id,

@@ -26,12 +26,12 @@ EXPECTED: Final = (BundleError, DeploymentError, SettingsError, SynthesisError)
 def demonstrate(console: Console, usual_port: int) -> int:
     """Push the examples, show their reports, and end; give the exit status."""
     started = time.monotonic()
-    with running_sandbox(tell=_teller(console)) as sandbox:
+    with running_sandbox(on_progress=_progress_printer(console)) as sandbox:
         console.print(f"[dim]· ready after {time.monotonic() - started:.1f} s[/dim]\n")
         succeeded = demo.show(sandbox.deployment, console)
     console.print("\nTo go on, keep a sandbox running with [bold]make sandbox[/bold], and here:\n")
-    commands = demo.commands(f"http://127.0.0.1:{usual_port}", sandbox.deployment)
-    console.print(commands, markup=False, soft_wrap=True)
+    next_steps = demo.next_steps(f"http://127.0.0.1:{usual_port}", sandbox.deployment)
+    console.print(next_steps, markup=False, soft_wrap=True)
     return 0 if succeeded else 1
 
 
@@ -42,7 +42,7 @@ def up(console: Console, port: int, context: Mapping[str, Any]) -> NoReturn:
         port,
         context={**committed_context(), **context},
         watch=True,
-        tell=_teller(console),
+        on_progress=_progress_printer(console),
         echo=terminal.function_log(console),
         on_denied=terminal.denials(console),
     ) as sandbox:
@@ -52,7 +52,7 @@ def up(console: Console, port: int, context: Mapping[str, Any]) -> NoReturn:
             f"[green]Ready[/green] after {time.monotonic() - started:.1f} s on {deployment.url}."
             " Ctrl-C ends it and leaves nothing behind.\n\nIn another terminal, here:\n"
         )
-        console.print(demo.commands(deployment.url, deployment), markup=False, soft_wrap=True)
+        console.print(demo.next_steps(deployment.url, deployment), markup=False, soft_wrap=True)
         console.print(
             f"\nA change in lambda_src is deployed as it is saved. {terminal.HINT}\n", markup=False
         )
@@ -61,5 +61,5 @@ def up(console: Console, port: int, context: Mapping[str, Any]) -> NoReturn:
             signal.pause()
 
 
-def _teller(console: Console) -> Callable[[str], None]:
+def _progress_printer(console: Console) -> Callable[[str], None]:
     return lambda step: console.print(f"[dim]· {step}[/dim]")

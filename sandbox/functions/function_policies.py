@@ -17,7 +17,7 @@ from sandbox.iam.policy import arn_like
 _ACTIONS: Final = ("lambda:InvokeFunction", "lambda:*", "*")
 
 
-def lets_in(function_arn: str, service: str, source_arn: str) -> bool:
+def allows_service(function_arn: str, service: str, source_arn: str) -> bool:
     """Tell whether a service may invoke a function in the name of something.
 
     Parameters
