@@ -1,7 +1,7 @@
-"""The sandbox from start to end: bundle, stack, runtime, server, deployment.
+"""Run the sandbox: bundle, stack, runtime, server, deployment.
 
-What is slow is done once and kept under ``.build``: the bundle, the synthesized stack, and
-AWS's runtime client in a folder of its own, so that a function never sees this virtual
+Slow steps are done once and kept under ``.build``: the bundle, the synthesized stack, and AWS's
+runtime client. The client has its own folder, so that a function does not see this virtual
 environment.
 """
 
@@ -34,7 +34,7 @@ from sandbox.stack.synthesis import synthesize
 from sandbox.stack.watching import watched
 
 _RUNTIME_PACKAGES: Final = ("awslambdaric", "simplejson", "snapshot-restore-py")
-"""What Lambda's runtime brings that the bundle does not."""
+"""The packages of Lambda's runtime that the bundle does not contain."""
 
 OnProgress = Callable[[str], None]
 """Called with each step as it begins, for a person who waits."""
@@ -49,7 +49,7 @@ class Sandbox:
     deployment
         The stack in it.
     permissions
-        What roles asked for, and whether they may.
+        The calls of roles, and whether they are allowed.
     functions
         The processes of functions.
     """
@@ -78,11 +78,11 @@ def running_sandbox(
     port
         On 127.0.0.1; 0 takes a free one.
     context
-        The stack's settings; without a channel among them, it gets all channels.
+        The stack's settings. If they configure no channel, the stack gets all channels.
     source
-        The function's.
+        The folder of the function's source.
     watch
-        Whether a change of ``source`` is deployed as it comes.
+        Whether each change of ``source`` is deployed.
     max_environments
         How many copies of a function may run at a time.
     on_progress
@@ -90,7 +90,7 @@ def running_sandbox(
     echo
         Called with a function's name and each line of its log.
     on_denied
-        Called with the check that failed, for each request that the HTTP API answers 403.
+        Called with the failed check for each request that the HTTP API answers with 403.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def running_sandbox(
 def runtime_packages(out: Path = OUT) -> Path:
     """Install AWS's Lambda runtime client into a folder of its own, once.
 
-    The files are those of this environment, which ``requirements.txt`` locks.
+    The files are those that ``requirements.txt`` locks for this environment.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def runtime_packages(out: Path = OUT) -> Path:
 def _redeploying(
     deployment: Deployment, source: Path, on_progress: OnProgress
 ) -> Callable[[], None]:
-    """Make what deploys the function anew, and says so."""
+    """Make a function that deploys the source again and reports it."""
 
     def redeploy() -> None:
         try:

@@ -39,16 +39,16 @@ from sandbox.pinpoint.requests import (
 
 @dataclass(slots=True)
 class Options:
-    """Settings of the sandbox, which moto's reset leaves alone.
+    """Settings of the sandbox, which moto's reset does not change.
 
     Attributes
     ----------
     latency
-        Seconds that every SendMessages call takes, on top of what its devices ask for.
+        Seconds that every SendMessages call takes, in addition to the delay of its devices.
     any_project
-        Whether a project that nobody has made is there all the same, from its first use on.
+        Whether the first use of an unknown project creates it.
     on_arrival
-        Called with each push, and with each call that was refused whole.
+        Called with each push and each refused call.
     """
 
     latency: float = 0.0
@@ -62,21 +62,20 @@ options: Final = Options()
 class PushResponse(PinpointResponse):
     """moto's Pinpoint with the operations of push.
 
-    moto calls the method that has the operation's name, and has checked the caller's
-    permission by then if it was told to.
+    moto calls the method with the operation's name.
     """
 
-    # moto reads a text body as a query string, too: a url with "&Action=" in it would be
-    # taken for another operation.
+    # moto also reads a text body as a query string: a url with "&Action=" in it would
+    # select another operation.
     use_raw_body = True
 
     def call_action(self) -> TYPE_RESPONSE:
-        """Answer a request, or refuse it in the shape of the real API."""
+        """Answer a request, or refuse it as the real API does."""
         request_id = self.request_id = str(uuid.uuid4())
         try:
-            gone = retired.why_not(self._get_action())
-            if gone is not None:
-                raise RefusedError("MethodNotAllowedException", gone)
+            reason = retired.why_not(self._get_action())
+            if reason is not None:
+                raise RefusedError("MethodNotAllowedException", reason)
             status, headers, body = super().call_action()
         except RefusedError as refused:
             status = refused.status
@@ -90,7 +89,7 @@ class PushResponse(PinpointResponse):
         return status, headers, body
 
     def send_messages(self) -> TYPE_RESPONSE:
-        """SendMessages: hand each address to its device, and answer once."""
+        """SendMessages: deliver to each address, and answer with all results."""
         try:
             app = self._app()
         except RefusedError as refused:
@@ -100,11 +99,11 @@ class PushResponse(PinpointResponse):
         try:
             answer, seconds = self._send(app, inbox)
         except RefusedError as refused:
-            inbox.called(refused.status)
+            inbox.count_call(refused.status)
             self._keep(refused, inbox)
             raise
-        inbox.called(200)
-        # After all is kept: who gives up on a slow call has had it delivered all the same.
+        inbox.count_call(200)
+        # After the pushes are kept: a caller that stops waiting may still have delivered them.
         if pause := seconds + options.latency:
             time.sleep(pause)
         return _json(answer)
@@ -124,7 +123,7 @@ class PushResponse(PinpointResponse):
         options.on_arrival(refusal)
 
     def get_channels(self) -> TYPE_RESPONSE:
-        """GetChannels: every channel that was set up."""
+        """GetChannels: the channels that were set up."""
         shape = body_shape(operation("GetChannels").output_shape)
         members = shape.members["Channels"].value.members
         return _json(
@@ -151,7 +150,7 @@ class PushResponse(PinpointResponse):
             raise RefusedError("NotFoundException", f"No {self._type()} channel in this project")
         shape = body_shape(operation(self._get_action()).output_shape)
         answer = {key: state[key] for key in shape.members if key in state}
-        # Baidu's answer must name its API key; the sandbox has not kept it.
+        # Baidu's answer must have its API key, which the sandbox does not keep.
         answer |= dict.fromkeys(set(shape.required_members) - answer.keys(), "not kept")
         return _json(answer)
 
@@ -172,7 +171,7 @@ class PushResponse(PinpointResponse):
         addresses: dict[str, dict[str, Any]] = request.get("Addresses", {})
         messages = channel_messages(request, addresses)
         answers = _well_known_answers(addresses, inbox)
-        # A copy, because another thread may set up a channel meanwhile.
+        # A copy, because another thread can set up a channel at the same time.
         channels = channels_of(app).copy()
         enabled = {channel for channel, state in channels.items() if state["Enabled"]}
         sizes = {channel: least_bytes(channel, message) for channel, message in messages.items()}
@@ -219,7 +218,7 @@ class PushResponse(PinpointResponse):
 
 
 def _add_channel_operations() -> None:
-    """Give the response class a method for each channel's operations, as moto looks for them."""
+    """Add a method for each channel's operations, which moto finds by name."""
     for channel in CHANNELS:
         for verb in ("update", "get", "delete"):
             method = getattr(PushResponse, f"_{verb}_channel")
@@ -230,9 +229,9 @@ _add_channel_operations()
 
 
 def _well_known_answers(addresses: Mapping[str, Mapping[str, Any]], inbox: Inbox) -> dict[str, str]:
-    """Return what well-known devices answer this time; raise if one refuses the whole call."""
+    """Return the answers of well-known devices; raise if one refuses the whole call."""
     rows = [(token, row) for token in addresses if (row := devices.well_known(token))]
-    # Those first, so that the other devices of a refused call have not been tried.
+    # Those that refuse first, so that a refused call counts no attempt of other devices.
     rows.sort(key=lambda known: not isinstance(known[1].answers[0], CallRefused))
     answers = {}
     for token, row in rows:
