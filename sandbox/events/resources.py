@@ -55,7 +55,7 @@ class EventBus(Resource):
 
 
 class Rule(Resource):
-    """A rule: the events that fit its pattern go to its targets."""
+    """A rule: events that match its pattern go to its targets."""
 
     type_name = "AWS::Events::Rule"
     name_property = "Name"
@@ -97,7 +97,7 @@ class Rule(Resource):
 
     @property
     def physical_resource_id(self) -> str:
-        """Its name, after that of a bus which is not the default one."""
+        """Its name, with the name of its bus before it unless that is the default bus."""
         bus = self._bus_name.rpartition("/")[2]
         return self.name if bus == _DEFAULT_BUS else f"{bus}|{self.name}"
 

@@ -1,8 +1,8 @@
-"""What a function's process starts with: AWS's runtime client, and nothing else.
+"""The first program of a function's process: it starts AWS's runtime client.
 
-It runs by path in an interpreter that knows no site-packages, so it may import
-only the standard library and what the two folders in its arguments hold: the
-function's bundle first, then the runtime's packages, as in Lambda.
+It runs by path in an interpreter without site-packages. So it can import only the standard library
+and the two folders in its arguments: the function's bundle first, then the runtime's packages, as
+in Lambda.
 """
 
 import sys

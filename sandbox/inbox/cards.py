@@ -26,7 +26,7 @@ _LIBRARY_ONLY: Final = (
 )
 _NO_TEXT: Final = "Neither a title nor a text: a phone shows nothing."
 _DATA_ONLY: Final = "Only data: the app decides what it shows."
-_DATA_LOST: Final = "The API delivers Data only with a silent push."
+_DATA_LOST: Final = "The API delivers Data with a silent push only."
 _NO_CONTENT_AVAILABLE: Final = (
     "AWS asks for an integer content-available in the aps of raw content."
 )

@@ -37,7 +37,7 @@ class Topic(Resource):
     _topic: MotoTopic
 
     def create(self) -> None:
-        """Make it, with the subscriptions that are written into it."""
+        """Make it, with its inline subscriptions."""
         fifo = {"FifoTopic": "true"} if is_true(self.properties.get("FifoTopic")) else {}
         self._topic = _backend_of(self).create_topic(self.name, fifo, self.tags)
         self.change({})
@@ -80,30 +80,32 @@ class TopicPolicy(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew, and take it from topics that are no longer named."""
+        """Set it, and restore the default policy of topics that are no longer named."""
         self._restore(set(before.get("Topics", [])) - set(self.properties["Topics"]))
         for arn in self.properties["Topics"]:
             _backend_of(self).get_topic(arn).policy = self.text("PolicyDocument")
 
     def remove(self) -> None:
-        """Give its topics back the policy that every topic begins with."""
+        """Restore the default policy of its topics."""
         self._restore(set(self.properties["Topics"]))
 
     @property
     def physical_resource_id(self) -> str:
-        """What tells it from others."""
+        """A unique name."""
         return self.name
 
     def _restore(self, arns: set[str]) -> None:
         for arn in arns:
             with suppress(TopicNotFound):
                 topic = _backend_of(self).get_topic(arn)
-                usual = topic._create_default_topic_policy(self.region, self.account_id, topic.name)
-                topic.policy = document(usual)
+                default = topic._create_default_topic_policy(
+                    self.region, self.account_id, topic.name
+                )
+                topic.policy = document(default)
 
 
 class Subscription(Resource):
-    """A subscription to a topic. By e-mail, too, it is confirmed at once."""
+    """A subscription to a topic. It is confirmed at once, also one by e-mail."""
 
     type_name = "AWS::SNS::Subscription"
     required = ("TopicArn", "Protocol", "Endpoint")
@@ -143,7 +145,7 @@ class Subscription(Resource):
 
     def _value(self, name: str) -> Any:
         if name == "RawMessageDelivery":
-            # As moto reads it: any text at all means yes to it.
+            # moto takes any text as true.
             return "true" if is_true(self.properties.get(name)) else False
         return self.text(name) if name in self.properties else None
 

@@ -24,7 +24,7 @@ _QUEUE_DEFAULTS: Final[Mapping[str, Any]] = {
     "SqsManagedSseEnabled": True,
     "VisibilityTimeout": 30,
 }
-"""The attributes that can be changed, and what each is where a template leaves it out."""
+"""The attributes that can be changed, and their defaults."""
 
 _FIFO: Final = (
     "ContentBasedDeduplication",
@@ -57,7 +57,7 @@ class Queue(Resource):
 
     def change(self, before: Mapping[str, Any]) -> None:
         """Change its attributes."""
-        # moto forgets the policy where it is not named, which is another resource's.
+        # moto removes a policy that is not named. The policy belongs to another resource.
         _backend_of(self).set_queue_attributes(
             self.name, {**self._settings(), "Policy": self._queue.policy}
         )
@@ -69,7 +69,7 @@ class Queue(Resource):
 
     @property
     def physical_resource_id(self) -> str:
-        """Its URL, as in AWS: SDKs that have an endpoint go there, whatever the URL's host."""
+        """Its URL, as in AWS. SDKs with an endpoint ignore the URL's host."""
         return self._queue.physical_resource_id
 
     def attributes(self) -> Mapping[str, str]:
@@ -100,7 +100,7 @@ class QueuePolicy(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew, and take it from queues that are no longer named."""
+        """Set it, and remove it from queues that are no longer named."""
         backend = _backend_of(self)
         for url in set(before.get("Queues", [])) - set(self.properties["Queues"]):
             with suppress(QueueDoesNotExist):
@@ -109,14 +109,14 @@ class QueuePolicy(Resource):
             backend.get_queue(_queue_name(url)).policy = self.text("PolicyDocument")
 
     def remove(self) -> None:
-        """Take it from its queues."""
+        """Remove it from its queues."""
         for url in self.properties["Queues"]:
             with suppress(QueueDoesNotExist):
                 _backend_of(self).get_queue(_queue_name(url)).policy = None
 
     @property
     def physical_resource_id(self) -> str:
-        """What tells it from others."""
+        """A unique name."""
         return self.name
 
 

@@ -81,7 +81,7 @@ function summary({ kept, dropped, calls }, searching) {
   const number = (count) => count.toLocaleString("en");
   const parts = [`${number(kept)} ${kept === 1 ? "push" : "pushes"}`];
   if (searching) parts.push(`${number(list.children.length)} match the search`);
-  if (dropped) parts.push(`${number(dropped)} older ones dropped, because the number is limited`);
+  if (dropped) parts.push(`${number(dropped)} older dropped, because the number is limited`);
   const counts = Object.entries(calls).map(([status, count]) => `${number(count)} × ${status}`);
   if (counts.length) parts.push(`calls by HTTP status: ${counts.join(", ")}`);
   return parts.join(" · ");
