@@ -85,7 +85,7 @@ class Alarm(Resource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"Arn": make_arn_for_alarm(self.region, self.account_id, self.name)}
 
     @property

@@ -50,7 +50,7 @@ class EventBus(Resource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN and name."""
+        """Return its ARN and name."""
         return {"Arn": self._bus.arn, "Name": self.name}
 
 
@@ -102,7 +102,7 @@ class Rule(Resource):
         return self.name if bus == _DEFAULT_BUS else f"{bus}|{self.name}"
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"Arn": self._rule.arn}
 
     @property

@@ -88,7 +88,7 @@ class EnvironmentPool:
         return environment if fitting else self._start(start)
 
     def release(self, environment: ExecutionEnvironment) -> None:
-        """Give an environment back, to be reused if it can be."""
+        """Return an environment back, to be reused if it can be."""
         with self._changed:
             self._busy.remove(environment)
             keep = environment.reusable and not self._closed

@@ -57,7 +57,7 @@ class EventSourceMapping(Resource):
         return self._uuid
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its UUID and ARN."""
+        """Return its UUID and ARN."""
         arn = make_event_source_mapping_arn(self.region, self.account_id, self._uuid)
         return {"Id": self._uuid, "EventSourceMappingArn": arn}
 

@@ -97,7 +97,7 @@ class Function(_LambdaResource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"Arn": self._arn}
 
     def _code(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class Version(_LambdaResource):
         return self._version.function_arn
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its number and ARN."""
+        """Return its number and ARN."""
         return {
             "Version": str(self._version.version),
             "FunctionArn": self._version.function_arn,
@@ -195,7 +195,7 @@ class Alias(_LambdaResource):
         return self._alias.arn
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"AliasArn": self._alias.arn}
 
     def _settings(self) -> tuple[str, str, str, str, Any]:

@@ -1,7 +1,7 @@
-"""The front door of the sandbox's HTTP APIs: who may come in, and in which order that is asked.
+"""The gateway of the sandbox's HTTP APIs: it checks each request and passes it to a function.
 
-It stands in front of the check of permissions that everything else is behind, because here a
-signature is really verified. All state is moto's, but for the buckets of the throttling.
+It is in front of the permission check of all other services, because only the gateway verifies
+signatures. All state is moto's, except the throttling.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ BODY_LIMIT: Final = 10 * 1024 * 1024
 ACTION: Final = "execute-api:Invoke"
 
 RefusalReason = Callable[[Caller, str, str], str | None]
-"""Says why a caller may not do an action on a resource; nothing if it may."""
+"""Returns why a caller is not allowed an action on a resource, or None if it is."""
 
 
 class Gateway:
-    """Answers for the APIs that are deployed, while it is open.
+    """Answers requests to the deployed APIs, during its ``serving`` block.
 
     Parameters
     ----------
     refusal_reason
-        Is asked of callers whose signature was verified.
+        Called for callers whose signature was verified.
     clock
-        Tells the seconds since 1970.
+        Returns the seconds since 1970.
     on_denied
-        Is told of each request that is answered 403 which check it failed.
+        Called with the failed check of each request that gets a 403.
 
     Examples
     --------
@@ -73,12 +73,12 @@ class Gateway:
 
     @contextmanager
     def serving(self, url: str, invoke: Invoke) -> Iterator[None]:
-        """Answer, and let moto's APIs tell where, inside a ``with`` block.
+        """Answer requests, and give moto's APIs their address, inside a ``with`` block.
 
         Parameters
         ----------
         url
-            The server's, which is known only now.
+            The server's.
         invoke
             Runs a function.
         """
@@ -92,7 +92,7 @@ class Gateway:
     def application(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """Answer one request (WSGI), to whatever API it is."""
+        """Answer a request to any API (WSGI)."""
         request = request_of(environ, self._clock())
         api_id, path = request.address or ("", "")
         api = find_api(api_id)
@@ -120,12 +120,12 @@ class Gateway:
         return response
 
     def _admit(self, exchange: Exchange) -> Route:
-        """Find the route of a request that may come in.
+        """Check a request and find its route.
 
         Raises
         ------
         RefusedError
-            If there is none, or it may not.
+            If there is no route, or a check fails.
         """
         request, api = exchange.request, exchange.api
         route = api.route(request.method, exchange.path)
@@ -133,7 +133,7 @@ class Gateway:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         exchange.route_key = route.key
         bucket = f"{api.api_id}/{route.route_id}"
-        if not self._throttle.lets_through(bucket, api.limit, request.received_at):
+        if not self._throttle.allows(bucket, api.limit, request.received_at):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
         if len(request.body) > BODY_LIMIT:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -144,7 +144,7 @@ class Gateway:
         return route
 
     def _denial(self, exchange: Exchange) -> str | None:
-        """Say which check a caller fails; nothing if it may come in."""
+        """Return the check that a caller fails, or None if it is allowed."""
         request, api = exchange.request, exchange.api
         try:
             caller = signer_of(request, region=api.region, now=request.received_at)
@@ -153,7 +153,7 @@ class Gateway:
         exchange.caller = caller
         resource = api.arn(request.method, exchange.path)
         if caller.account_id != api.account_id:
-            # An HTTP API has no policy of its own that could let another account in.
+            # An HTTP API has no policy that could allow another account.
             reason: str | None = "because the caller is of another account than the API"
         else:
             reason = self._refusal_reason(caller, ACTION, resource)

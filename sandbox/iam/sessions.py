@@ -1,7 +1,6 @@
-"""Sessions of roles in moto's STS, and the policies of those roles in moto's IAM.
+"""Sessions of roles in moto's STS, and the policies of the roles in moto's IAM.
 
-Everything is moto's own state, read afresh whenever it is asked for: what a test or a
-deployment changes in a role counts from the next call on.
+moto's state is read again for each call. So a change of a role counts from the next call.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ class NamedPolicy(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What allows and denies a session anything.
+    """The permissions of a session.
 
     Attributes
     ----------
     policies
-        Those of its role, inline and attached.
+        The policies of its role, inline and attached.
     other_limit
-        What bounds it besides: the check knows nothing of that but its name.
+        The name of a further limit, which the check does not understand.
     """
 
     policies: list[NamedPolicy]
@@ -40,8 +39,8 @@ class Rights(NamedTuple):
 
 
 def session_of(access_key_id: str) -> AssumedRole | None:
-    """Find the session that a key belongs to, in any account and partition."""
-    # Copies, because other threads assume roles meanwhile.
+    """Find the session of a key, in any account and partition."""
+    # Copies, because other threads can assume roles.
     for partitions in list(sts_backends.values()):
         for backend in list(partitions.values()):
             session = backend.get_assumed_role_from_access_key(access_key_id)
@@ -51,13 +50,13 @@ def session_of(access_key_id: str) -> AssumedRole | None:
 
 
 def rights_of(session: AssumedRole) -> Rights:
-    """Give what a session may do; nothing if its role is gone."""
+    """Return the permissions of a session; empty if its role does not exist."""
     rights = rights_of_role(session.role_arn)
     return rights._replace(other_limit="a session policy") if session.policy else rights
 
 
 def rights_of_role(role_arn: str) -> Rights:
-    """Give what a role may do whoever has it; nothing if it is gone."""
+    """Return the permissions of a role; empty if it does not exist."""
     role = find_role(role_arn)
     if role is None:
         return Rights([], None)
@@ -66,7 +65,7 @@ def rights_of_role(role_arn: str) -> Rights:
 
 
 def policies_of(owner: Role | User | Group) -> list[NamedPolicy]:
-    """Give the policies of one of IAM's own, inline and attached."""
+    """Return the policies of a role, user or group, inline and attached."""
     inline = [NamedPolicy(name, _text(text)) for name, text in list(owner.policies.items())]
     attached = [_default_version(policy) for policy in list(owner.managed_policies.values())]
     return inline + attached
@@ -87,5 +86,5 @@ def _default_version(policy: ManagedPolicy) -> NamedPolicy:
 
 
 def _text(document: Any) -> str:
-    """Give a document as text; of a role's own in a template, moto keeps the object."""
+    """Return a document as text; moto keeps an object for inline policies of a template."""
     return document if isinstance(document, str) else json.dumps(document, default=str)

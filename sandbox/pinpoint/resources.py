@@ -47,7 +47,7 @@ class Project(Resource):
         return self._app.application_id
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN and id."""
+        """Return its ARN and id."""
         return {"Arn": self._app.arn, "Id": self._app.application_id}
 
     def _backend(self) -> PinpointBackend:

@@ -65,7 +65,7 @@ class Topic(Resource):
         return self._topic.arn
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN and name."""
+        """Return its ARN and name."""
         return {"TopicArn": self._topic.arn, "TopicName": self.name}
 
 
@@ -140,7 +140,7 @@ class Subscription(Resource):
         return self._subscription.arn
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"Arn": self._subscription.arn}
 
     def _value(self, name: str) -> Any:

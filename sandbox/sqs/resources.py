@@ -73,7 +73,7 @@ class Queue(Resource):
         return self._queue.physical_resource_id
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN, name and URL."""
+        """Return its ARN, name and URL."""
         return {
             "Arn": self._queue.queue_arn,
             "QueueName": self.name,
