@@ -61,7 +61,7 @@ class Alarm(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew."""
+        """Set it."""
         own = self.properties
         if ("MetricName" in own) == ("Metrics" in own):
             raise ResourceFailedError("An alarm has either MetricName or Metrics.")
@@ -107,7 +107,7 @@ class Dashboard(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew."""
+        """Set it."""
         body = self.text("DashboardBody")
         try:
             json.loads(body)

@@ -71,7 +71,7 @@ class Rule(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew."""
+        """Set it."""
         own = self.properties
         targets = own.get("Targets", [])
         if any(not {"Arn", "Id"} <= target.keys() for target in targets):
