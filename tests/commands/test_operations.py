@@ -34,7 +34,7 @@ from operations.entry_points import DOORS
 from operations.evidence import Evidence, FactAnswer
 from operations.nonexistent_devices import SERVICES, devices
 from operations.raw_answers import RawAnswer
-from sandbox.pinpoint.service import enable_channel
+from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, client
 from sandbox.stack.deployment import Deployment

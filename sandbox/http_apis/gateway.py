@@ -1,7 +1,7 @@
-"""The front door of the sandbox's HTTP APIs: who may come in, and in which order that is asked.
+"""The gateway of the sandbox's HTTP APIs: it checks each request and passes it to a function.
 
-It stands in front of the check of permissions that everything else is behind, because here a
-signature is really verified. All state is moto's, but for the buckets of the throttling.
+It is in front of the permission check of all other services, because only the gateway verifies
+signatures. All state is moto's, except the throttling.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from http import HTTPStatus
 from http.client import responses as phrases
 from typing import TYPE_CHECKING, Final
 
-from moto.apigatewayv2.models import Api
-
 from sandbox.http_apis import integration
 from sandbox.http_apis.access_log import AccessLog
 from sandbox.http_apis.deployed import Route, find_api
 from sandbox.http_apis.exchange import Exchange, Integration
 from sandbox.http_apis.integration import Invoke
-from sandbox.http_apis.requests import PREFIX, request_of
+from sandbox.http_apis.patches import patches
+from sandbox.http_apis.requests import request_of
 from sandbox.http_apis.responses import RefusedError, Response, refusal
 from sandbox.http_apis.signatures import SignatureError, signer_of
 from sandbox.http_apis.throttling import Throttle
 from sandbox.iam.callers import Caller
+from sandbox.patches import applied
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -32,30 +32,28 @@ if TYPE_CHECKING:
 BODY_LIMIT: Final = 10 * 1024 * 1024
 ACTION: Final = "execute-api:Invoke"
 
-_ENDPOINT: Final = "api_endpoint"
-
 RefusalReason = Callable[[Caller, str, str], str | None]
-"""Says why a caller may not do an action on a resource; nothing if it may."""
+"""Returns why a caller is not allowed an action on a resource, or None if it is."""
 
 
-class FrontDoor:
-    """Answers for the APIs that are deployed, while it is open.
+class Gateway:
+    """Answers requests to the deployed APIs, during its ``serving`` block.
 
     Parameters
     ----------
     refusal_reason
-        Is asked of callers whose signature was verified.
+        Called for callers whose signature was verified.
     clock
-        Tells the seconds since 1970.
+        Returns the seconds since 1970.
     on_denied
-        Is told of each request that is answered 403 which check it failed.
+        Called with the failed check of each request that gets a 403.
 
     Examples
     --------
-    >>> door = FrontDoor(permissions.caller_refusal_reason)
-    >>> with Server(guard=permissions.guard, unguarded={PREFIX: door.application}) as server:
-    ...     with functions.install(runtime, server.url) as lambdas:
-    ...         with door.opened(server.url, lambdas.invoke):
+    >>> gateway = Gateway(permissions.caller_refusal_reason)
+    >>> with Server(guard=permissions.guard, unguarded={PREFIX: gateway.application}) as server:
+    ...     with running(LambdaService(runtime, server.url)) as functions:
+    ...         with gateway.serving(server.url, functions.invoke):
     ...             ...
     """
 
@@ -74,33 +72,27 @@ class FrontDoor:
         self._invoke: Invoke | None = None
 
     @contextmanager
-    def opened(self, url: str, invoke: Invoke) -> Iterator[None]:
-        """Answer, and let moto's APIs tell where, inside a ``with`` block.
+    def serving(self, url: str, invoke: Invoke) -> Iterator[None]:
+        """Answer requests, and give moto's APIs their address, inside a ``with`` block.
 
         Parameters
         ----------
         url
-            The server's, which is known only now.
+            The server's.
         invoke
             Runs a function.
         """
-        before = vars(Api).get(_ENDPOINT)
-        # Over what an API notes of itself, so that one made by any way tells the same.
-        setattr(Api, _ENDPOINT, _endpoint(url))
         self._invoke = invoke
         try:
-            yield
+            with applied(patches(url)):
+                yield
         finally:
             self._invoke = None
-            if before is None:
-                delattr(Api, _ENDPOINT)
-            else:
-                setattr(Api, _ENDPOINT, before)
 
     def application(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """Answer one request (WSGI), to whatever API it is."""
+        """Answer a request to any API (WSGI)."""
         request = request_of(environ, self._clock())
         api_id, path = request.address or ("", "")
         api = find_api(api_id)
@@ -128,12 +120,12 @@ class FrontDoor:
         return response
 
     def _admit(self, exchange: Exchange) -> Route:
-        """Find the route of a request that may come in.
+        """Check a request and find its route.
 
         Raises
         ------
         RefusedError
-            If there is none, or it may not.
+            If there is no route, or a check fails.
         """
         request, api = exchange.request, exchange.api
         route = api.route(request.method, exchange.path)
@@ -141,7 +133,7 @@ class FrontDoor:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         exchange.route_key = route.key
         bucket = f"{api.api_id}/{route.route_id}"
-        if not self._throttle.lets_through(bucket, api.limit, request.received_at):
+        if not self._throttle.allows(bucket, api.limit, request.received_at):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
         if len(request.body) > BODY_LIMIT:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -152,7 +144,7 @@ class FrontDoor:
         return route
 
     def _denial(self, exchange: Exchange) -> str | None:
-        """Say which check a caller fails; nothing if it may come in."""
+        """Return the check that a caller fails, or None if it is allowed."""
         request, api = exchange.request, exchange.api
         try:
             caller = signer_of(request, region=api.region, now=request.received_at)
@@ -161,16 +153,8 @@ class FrontDoor:
         exchange.caller = caller
         resource = api.arn(request.method, exchange.path)
         if caller.account_id != api.account_id:
-            # An HTTP API has no policy of its own that could let another account in.
+            # An HTTP API has no policy that could allow another account.
             reason: str | None = "because the caller is of another account than the API"
         else:
             reason = self._refusal_reason(caller, ACTION, resource)
         return reason and f"no permission: {ACTION} on {resource} {reason}"
-
-
-def _endpoint(url: str) -> property:
-    return property(
-        lambda api: f"{url}{PREFIX}/{api.api_id}",
-        # For when the door is closed again.
-        lambda api, endpoint: vars(api).update({_ENDPOINT: endpoint}),
-    )

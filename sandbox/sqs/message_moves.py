@@ -1,8 +1,8 @@
-"""Message moves out of a dead-letter queue: StartMessageMoveTask and what belongs to it.
+"""Move messages out of a dead-letter queue: StartMessageMoveTask and its related operations.
 
-A move hangs on moto's own object for its dead-letter queue, so that moto's reset forgets it.
-A move without a rate is done when it has been started; one with a rate goes on whenever
-`advance_all` or a request looks after it, and needs no thread of its own.
+A move is kept on moto's own object for the dead-letter queue, so moto's reset removes it. A move
+without a rate ends when it is started. A move with a rate advances with each call of `advance_all`
+and with each request, and needs no thread.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from moto.sqs.exceptions import InvalidParameterValue, SQSException
 from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
 
-from sandbox.sqs.patches import ONE_AT_A_TIME, door_of, put, queue_of, source_of
+from sandbox.sqs.queues import LOCK, entry_point_of, put, queue_of, source_of
 
 MOST_PER_SECOND: Final = 500
 KEPT: Final = 10
-"""As many of a queue's latest moves as ListMessageMoveTasks can tell."""
+"""How many of a queue's latest moves ListMessageMoveTasks can return."""
 
 NO_SOURCE: Final = "CouldNotDetermineMessageSource"
 NO_QUEUE: Final = "AWS.SimpleQueueService.NonExistentQueue"
@@ -35,16 +35,16 @@ _ATTRIBUTE: Final = "push_sandbox_moves"
 
 @dataclass(slots=True)
 class Move:
-    """A move of what lay in a dead-letter queue when it was started.
+    """A move of the messages that were in a dead-letter queue when it started.
 
     Attributes
     ----------
     per_second
-        How many messages at most; None for as many as there are.
+        The highest rate; None for all at once.
     to_move
-        How many there were.
+        The number of messages at the start.
     failure
-        Why it ended before its time.
+        Why it failed.
     """
 
     source_arn: str
@@ -64,19 +64,19 @@ class Move:
 
     @property
     def running(self) -> bool:
-        """Whether it is not over."""
+        """Whether it has not ended."""
         return self.status == "RUNNING"
 
     def due(self) -> int:
-        """Count the messages that should have been moved by now."""
+        """Return how many messages should have been moved by now."""
         if self.per_second is None:
             return self.to_move
         seconds = time.monotonic() - self._began
         return min(self.to_move, 1 + int(seconds * self.per_second))
 
     def described(self) -> dict[str, Any]:
-        """Tell it as ListMessageMoveTasks does: only of one that runs, the handle, too."""
-        told = {
+        """Describe it as ListMessageMoveTasks does; only a running one has a handle."""
+        members = {
             "TaskHandle": self.handle if self.running else None,
             "Status": self.status,
             "SourceArn": self.source_arn,
@@ -87,27 +87,21 @@ class Move:
             "FailureReason": self.failure,
             "StartedTimestamp": self.started,
         }
-        return {name: value for name, value in told.items() if value is not None}
-
-
-def install() -> None:
-    """Give moto's SQS the three operations; twice does no more than once."""
-    for operation in (start_message_move_task, list_message_move_tasks, cancel_message_move_task):
-        setattr(SQSResponse, operation.__name__, operation)
+        return {name: value for name, value in members.items() if value is not None}
 
 
 def advance_all() -> None:
-    """Bring every move that has a rate as far as it should be by now."""
+    """Advance every move with a rate to where it should be by now."""
     with backend_lock:
         backends = [backend for _, _, backend in sqs_backends.iter_backends()]
     for backend in backends:
-        # The vars of a backend that is being reset are empty for a moment.
+        # While moto resets a backend, its vars are empty for a moment.
         for queue in list(vars(backend).get("queues", {}).values()):
             if _moves_of(queue):
                 _advance(queue)
 
 
-# The operations, as moto's SQS calls them.
+# The operations. moto's SQS calls them as methods.
 
 
 def start_message_move_task(self: SQSResponse) -> ActionResult:
@@ -115,7 +109,7 @@ def start_message_move_task(self: SQSResponse) -> ActionResult:
     source_arn = self._get_param("SourceArn")
     destination_arn = self._get_param("DestinationArn")
     per_second = self._get_param("MaxNumberOfMessagesPerSecond")
-    with ONE_AT_A_TIME:
+    with LOCK:
         source = _queue(self, source_arn, "SourceArn")
         if not any(
             (other.redrive_policy or {}).get("deadLetterTargetArn") == source_arn
@@ -140,7 +134,7 @@ def start_message_move_task(self: SQSResponse) -> ActionResult:
 
 
 def list_message_move_tasks(self: SQSResponse) -> ActionResult:
-    """ListMessageMoveTasks: the latest first, and only that one unless more are asked for."""
+    """ListMessageMoveTasks: the latest first, and only one unless the request wants more."""
     source = _queue(self, self._get_param("SourceArn"), "SourceArn")
     most = self._get_param("MaxResults")
     _check_range(most, "MaxResults", KEPT)
@@ -149,9 +143,9 @@ def list_message_move_tasks(self: SQSResponse) -> ActionResult:
 
 
 def cancel_message_move_task(self: SQSResponse) -> ActionResult:
-    """CancelMessageMoveTask: what has been moved stays where it is."""
+    """CancelMessageMoveTask: messages that were moved stay there."""
     handle = self._get_param("TaskHandle")
-    with ONE_AT_A_TIME:
+    with LOCK:
         for queue in self.sqs_backend.queues.values():
             for move in _moves_of(queue):
                 if move.handle == handle:
@@ -166,12 +160,16 @@ def cancel_message_move_task(self: SQSResponse) -> ActionResult:
     raise SQSException("ResourceNotFoundException", "Task does not exist.")
 
 
+OPERATIONS: Final = (start_message_move_task, list_message_move_tasks, cancel_message_move_task)
+"""New methods of moto's ``SQSResponse``, which calls them by their names."""
+
+
 def _moves_of(queue: Queue) -> list[Move]:
     return cast("list[Move]", vars(queue).get(_ATTRIBUTE, []))
 
 
 def _advance(source: Queue) -> None:
-    with ONE_AT_A_TIME:
+    with LOCK:
         for move in _moves_of(source):
             while move.running and move.moved < move.due():
                 _take_step(source, move)
@@ -180,9 +178,9 @@ def _advance(source: Queue) -> None:
 
 
 def _take_step(source: Queue, move: Move) -> None:
-    """Move one message, or end the move if there is none or it cannot go on."""
+    """Move one message, or end the move if there is none or it fails."""
     message = next(iter(source.messages), None)
-    if message is None:  # somebody else has received the rest
+    if message is None:  # another receiver got the rest
         move.status = "COMPLETED"
         return
     destination_arn = move.destination_arn or source_of(message)
@@ -194,8 +192,8 @@ def _take_step(source: Queue, move: Move) -> None:
         move.status, move.failure = "FAILED", NO_QUEUE
         return
     try:
-        _send_anew(message, destination)
-    except Exception as error:  # noqa: BLE001  whatever it is, other queues' moves go on
+        _send_again(message, destination)
+    except Exception as error:  # noqa: BLE001  the moves of other queues must continue
         move.status, move.failure = "FAILED", getattr(error, "code", type(error).__name__)
         return
     source._messages.remove(message)
@@ -203,12 +201,12 @@ def _take_step(source: Queue, move: Move) -> None:
     move.moved += 1
 
 
-def _send_anew(message: Message, destination: Queue) -> None:
-    """Send a message as a new one: another id and time, and never received."""
+def _send_again(message: Message, destination: Queue) -> None:
+    """Send a message as a new one, with a new id and time and no receives."""
     put(
         destination,
         message.body,
-        door=door_of(message),
+        entry_point=entry_point_of(message),
         message_attributes=deepcopy(message.message_attributes),
         deduplication_id=message.deduplication_id,
         group_id=message.group_id,

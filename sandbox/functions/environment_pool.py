@@ -1,32 +1,25 @@
-"""The execution environments of one function: warm ones reused, the rest started.
-
-How a process runs is not told here, nor which functions there are.
-"""
+"""The execution environments of one function: warm ones are reused, others are started."""
 
 from __future__ import annotations
 
-import io
-import shutil
 import time
-import zipfile
 from collections.abc import Callable
-from pathlib import Path
-from threading import Condition, Lock
+from threading import Condition
 
 from sandbox.functions.execution_environment import ExecutionEnvironment
 from sandbox.functions.settings import FunctionSettings
 
 
 class ConcurrencyExhaustedError(Exception):
-    """As many invocations are running as may run at the same time."""
+    """The function's concurrency limit is reached."""
 
 
-class FleetClosedError(Exception):
-    """The sandbox stops; no more invocations are begun."""
+class PoolClosedError(Exception):
+    """The sandbox stops, and starts no more invocations."""
 
 
-class FunctionFleet:
-    """All environments of one function, whatever their version."""
+class EnvironmentPool:
+    """All environments of one function, of all its versions."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -37,7 +30,7 @@ class FunctionFleet:
 
     @property
     def environments(self) -> list[ExecutionEnvironment]:
-        """All that are alive, for people and tests to look at."""
+        """Those that are alive."""
         with self._changed:
             return [*self._busy, *self._idle]
 
@@ -56,10 +49,10 @@ class FunctionFleet:
         settings
             What the environment must have been started from.
         start
-            Makes such an environment, where none is idle.
+            Starts such an environment if none is idle.
         limit
-            How many invocations may run at the same time; asked again while
-            waiting, because it may be changed.
+            Returns how many invocations may run at the same time. It is called again during a
+            wait, because the limit can change.
         wait
             Wait for a free place instead of raising.
 
@@ -67,8 +60,8 @@ class FunctionFleet:
         ------
         ConcurrencyExhaustedError
             If all places are taken.
-        FleetClosedError
-            If the fleet was closed.
+        PoolClosedError
+            If the pool was closed.
         """
         with self._changed:
             while not self._closed and len(self._busy) + self._starting >= limit():
@@ -76,26 +69,26 @@ class FunctionFleet:
                     raise ConcurrencyExhaustedError
                 self._changed.wait(1.0)
             if self._closed:
-                raise FleetClosedError
-            useless = self._take_idle(
+                raise PoolClosedError
+            unusable = self._take_idle(
                 lambda environment: (
                     not environment.reusable or _replaced(environment.settings, settings)
                 )
             )
             fitting = [idle for idle in self._idle if idle.settings == settings]
             if fitting:
-                # The one that worked last: so the others grow old and are ended.
+                # The most recently used one, so that the others stay idle and are ended.
                 environment = fitting[-1]
                 self._idle.remove(environment)
                 self._busy.append(environment)
             else:
                 self._starting += 1
-        for outdated in useless:
+        for outdated in unusable:
             outdated.close()
         return environment if fitting else self._start(start)
 
     def release(self, environment: ExecutionEnvironment) -> None:
-        """Give an environment back, to be reused if it can be."""
+        """Return an environment back, to be reused if it can be."""
         with self._changed:
             self._busy.remove(environment)
             keep = environment.reusable and not self._closed
@@ -106,15 +99,15 @@ class FunctionFleet:
             environment.close()
 
     def end_idle(self, seconds: float) -> None:
-        """End those that have waited for longer than this."""
+        """End the environments that were idle for longer than this."""
         oldest = time.monotonic() - seconds
         with self._changed:
-            useless = self._take_idle(lambda environment: environment.idle_since < oldest)
-        for environment in useless:
+            unusable = self._take_idle(lambda environment: environment.idle_since < oldest)
+        for environment in unusable:
             environment.close()
 
     def close(self) -> None:
-        """End all of them; invocations that run end with EnvironmentClosedError."""
+        """End all environments; running invocations raise EnvironmentClosedError."""
         with self._changed:
             self._closed = True
             environments = [*self._busy, *self._idle]
@@ -139,62 +132,12 @@ class FunctionFleet:
         return environment
 
     def _take_idle(
-        self, useless: Callable[[ExecutionEnvironment], bool]
+        self, is_unusable: Callable[[ExecutionEnvironment], bool]
     ) -> list[ExecutionEnvironment]:
-        taken = [environment for environment in self._idle if useless(environment)]
+        taken = [environment for environment in self._idle if is_unusable(environment)]
         self._idle = [environment for environment in self._idle if environment not in taken]
         return taken
 
 
 def _replaced(old: FunctionSettings, new: FunctionSettings) -> bool:
     return old.version == new.version and old != new
-
-
-class Bundles:
-    """The functions' code, unpacked once for all environments that run it.
-
-    Parameters
-    ----------
-    folder
-        Where it is unpacked; whoever made the folder removes it.
-    """
-
-    # So many stay although nothing runs them: a function that is idle for long,
-    # or was killed, starts again without unpacking. More would fill the disk of
-    # somebody who changes code all day.
-    UNUSED_KEPT = 4
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = Lock()
-        self._users: dict[Path, int] = {}
-
-    def take(self, sha256: str, archive: bytes) -> Path:
-        """Give the folder with this code, to be given back when nothing runs from it.
-
-        Raises
-        ------
-        zipfile.BadZipFile
-            If it is no zip.
-        """
-        # The sum is base64, some of whose characters a file's name cannot have.
-        target = self._folder / sha256.translate(str.maketrans("/+", "_-", "="))
-        with self._lock:
-            if not target.exists():
-                unfinished = self._folder / "unfinished"
-                shutil.rmtree(unfinished, ignore_errors=True)
-                with zipfile.ZipFile(io.BytesIO(archive)) as bundle:
-                    bundle.extractall(unfinished)
-                unfinished.rename(target)
-            # Last in the order of use.
-            self._users[target] = self._users.pop(target, 0) + 1
-        return target
-
-    def give_back(self, target: Path) -> None:
-        """Note that one user fewer runs this code."""
-        with self._lock:
-            self._users[target] -= 1
-            unused = [folder for folder, users in self._users.items() if not users]
-            for folder in unused[: -self.UNUSED_KEPT]:
-                del self._users[folder]
-                shutil.rmtree(folder, ignore_errors=True)

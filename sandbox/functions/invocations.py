@@ -1,4 +1,4 @@
-"""What Lambda takes as a request to invoke a function, and how it refuses one."""
+"""An invocation of a function: the check of its request, and its result."""
 
 from __future__ import annotations
 
@@ -6,15 +6,38 @@ import json
 import secrets
 import time
 import uuid
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
-from moto.awslambda.exceptions import LambdaClientError
-
-from sandbox.functions.runtime_api import Invocation
+from sandbox.functions.refusals import refusal
+from sandbox.functions.runtime_api import Answer, Invocation
 
 # The limits of a request, in bytes: synchronous 6 MB, asynchronous 1 MB.
-REQUEST_LIMIT = 6 * 1024 * 1024
-EVENT_LIMIT = 1024 * 1024
+REQUEST_LIMIT: Final = 6 * 1024 * 1024
+EVENT_LIMIT: Final = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class InvocationResult:
+    """The response of Invoke."""
+
+    request_id: str
+    executed_version: str
+    payload: bytes
+    failed: bool
+    """Whether the payload is a function error."""
+    log_tail: bytes
+
+
+@dataclass(frozen=True)
+class FailedEvent:
+    """An asynchronous invocation that ended with a function error."""
+
+    function_arn: str
+    request_id: str
+    payload: bytes
+    """The event as it was sent, for the dead-letter queue."""
+    answer: Answer
 
 
 def new_invocation(
@@ -23,9 +46,9 @@ def new_invocation(
     limit: int,
     client_context: str | None,
     trace_id: str | None,
-    door: str,
+    entry_point: str,
 ) -> Invocation:
-    """Make an invocation of a payload within a limit.
+    """Make an invocation, and check its payload.
 
     Raises
     ------
@@ -46,7 +69,7 @@ def new_invocation(
         or f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};"
         f"Parent={secrets.token_hex(8)};Sampled=0",
         client_context=client_context,
-        door=door,
+        entry_point=entry_point,
     )
 
 
@@ -63,15 +86,3 @@ def _checked_json(payload: bytes) -> bytes:
 def _refuse_constant(name: str) -> NoReturn:
     # Python reads NaN and Infinity, which are not JSON.
     raise ValueError(name)
-
-
-def refusal(status: int, error: str, message: str) -> LambdaClientError:
-    """Make an error that moto answers with as Lambda does."""
-    made = LambdaClientError(error, message)
-    made.code = status
-    return made
-
-
-def refuse_stopping() -> NoReturn:
-    """Refuse what comes after the end has begun."""
-    raise refusal(500, "ServiceException", "The sandbox is stopping.") from None

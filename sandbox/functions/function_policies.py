@@ -1,7 +1,7 @@
-"""Whether a function's own policy lets a service in, as ``AWS::Lambda::Permission`` adds to it.
+"""Check whether a function's own policy allows a service, with its ``AWS::Lambda::Permission``s.
 
-moto keeps all of a function's permissions in one policy, those of its aliases and versions by
-the ARN that they are for. A permission for a function is none for its alias.
+moto keeps all permissions of a function in one policy, also those of its aliases and versions, by
+their ARNs. A permission for a function does not count for its alias.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from sandbox.iam.policy import arn_like
 _ACTIONS: Final = ("lambda:InvokeFunction", "lambda:*", "*")
 
 
-def lets_in(function_arn: str, service: str, source_arn: str) -> bool:
-    """Tell whether a service may invoke a function in the name of something.
+def allows_service(function_arn: str, service: str, source_arn: str) -> bool:
+    """Return whether a service is allowed to invoke a function on behalf of a resource.
 
     Parameters
     ----------
     function_arn
-        With its qualifier, if it is invoked by one.
+        The function's ARN, with a qualifier if it is invoked by one.
     service
         Such as ``apigateway.amazonaws.com``.
     source_arn
-        For what the service would do it.
+        The resource.
     """
     _, _, _, region, account_id, _, name, *_ = function_arn.split(":")
     try:
@@ -60,4 +60,4 @@ def _holds(condition: str, wanted: str, source_arn: str) -> bool:
         case "stringequals aws:sourceaccount":
             return source_arn.split(":")[4] == wanted
         case _:
-            return False  # what is not understood allows nothing
+            return False  # an unknown condition allows nothing

@@ -1,6 +1,6 @@
-"""The process that runs the CDK: an order as JSON on standard input, a cloud assembly out.
+"""The process that runs the CDK: it reads an order as JSON and writes a cloud assembly.
 
-The same as ``app.py``, with an archive that runs on this machine.
+It does the same as ``app.py``, with an archive that runs on this machine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-import infra  # noqa: F401  first: it names the Node.js that the CDK runs in
+import infra  # noqa: F401  first: it chooses the Node.js of the CDK
 
 # isort: split
 import aws_cdk as cdk
@@ -20,7 +20,7 @@ from infra.stack import PushSenderStack
 
 
 def main() -> None:
-    """Synthesize the stack that the order asks for."""
+    """Synthesize the stack of the order."""
     order = json.load(sys.stdin)
     app = cdk.App(analytics_reporting=False, context=order["context"], outdir=order["out"])
     settings = Settings.from_context(order["context"])
