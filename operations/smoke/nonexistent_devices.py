@@ -1,7 +1,7 @@
-"""Devices that do not exist, and the push that is sent to them: nothing else ever gets one.
+"""The only recipients of the smoke test: devices that do not exist.
 
-A token has the form of its service's, so that the service passes it on and the provider
-itself says what it thinks of it. Every run sends to the same ones.
+An invented token has the form of its service's tokens, so that the push service passes it on and
+the provider itself answers. Every run uses the same tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from typing import Any, Final, NamedTuple
 
 TITLE: Final = "Push Sender"
-MESSAGE: Final = "A test, to a token that is made up"
+MESSAGE: Final = "A test with an invented token"
 
 SERVICES: Final = {
     "GCM": "GCMMessage",
@@ -33,11 +33,11 @@ class Device(NamedTuple):
 
     @property
     def recipient(self) -> dict[str, str]:
-        """Name it as a request of the function does."""
+        """The device as a recipient of a request."""
         return {"token": self.token, "service": self.service}
 
     def call(self, application_id: str, **more: str) -> dict[str, Any]:
-        """Write the call of SendMessages that pushes to it, with more in its message if wanted."""
+        """Write the SendMessages call for this device; ``more`` are members of the message."""
         return {
             "ApplicationId": application_id,
             "MessageRequest": {
@@ -49,29 +49,29 @@ class Device(NamedTuple):
         }
 
 
-def devices(*, sandbox: bool) -> tuple[Device, ...]:
-    """Make up a device of each service.
+def nonexistent_devices(*, in_sandbox: bool) -> tuple[Device, ...]:
+    """Invent a device for each service.
 
     Parameters
     ----------
-    sandbox
-        Whether the project's own sandbox answers. It takes any token, but for those that
-        stand for something: there, one that stands for a token which is none.
+    in_sandbox
+        Whether the project's own sandbox answers. It accepts any token, so its token for
+        "invalid token" is used there.
     """
     return tuple(
-        Device(service, f"sandbox-bad-token-{service}" if sandbox else _token(service))
+        Device(service, f"sandbox-bad-token-{service}" if in_sandbox else _token(service))
         for service in SERVICES
     )
 
 
 def _token(service: str) -> str:
     digest = hashlib.sha512(f"push-sender made up for {service}".encode())
-    letters = urlsafe_b64encode(digest.digest() * 3).decode().replace("_", "-")
+    characters = urlsafe_b64encode(digest.digest() * 3).decode().replace("_", "-")
     match service:
         case "GCM":
-            return f"{letters[:22]}:APA91b{letters[22:156]}"
+            return f"{characters[:22]}:APA91b{characters[22:156]}"
         case "ADM":
-            return f"amzn1.adm-registration.v3.{letters[:180]}"
+            return f"amzn1.adm-registration.v3.{characters[:180]}"
         case "BAIDU":
             return str(int(digest.hexdigest(), 16))[:19]
         case _:
@@ -79,6 +79,6 @@ def _token(service: str) -> str:
 
 
 def request(*devices: Device, **more: Any) -> dict[str, Any]:
-    """Write the function's request for the same push."""
+    """Write a request to the function for the same push."""
     recipients = [device.recipient for device in devices]
     return {"recipients": recipients, "title": TITLE, "message": MESSAGE, **more}
