@@ -22,7 +22,7 @@ asks = [ -t 0 ] || case '$(ARGS)' in *$(2)*) ;; *) \
     echo 'There is no terminal to confirm at: if it asks, run make $(1) ARGS="$(strip $(ARGS) $(3))"' >&2 ;; esac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox inbox test format lint types unit coverage fuzz snapshot docs bundle bench lock clean \
+.PHONY: help demo sandbox inbox test format lint types unit coverage fuzz snapshot picture docs bundle bench lock clean \
     soak soak-steady soak-breaks \
     bootstrap synth diff deploy smoke redrive destroy
 
@@ -113,6 +113,9 @@ soak-breaks: $(call has,demo) ## test the soak: it must detect each break of the
 snapshot: $(call has,all) ## write the template's snapshot and the generated documents again, for review
 	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/infra/test_stack_checks.py tests/function/test_openapi.py \
 	    tests/test_documents.py -k snapshot
+
+picture: $(call has,all) ## take the picture of the formats, docs/formats.png, again; needs Chromium
+	@$(BIN)/python -m tests.browser.screenshot docs/formats.png
 
 docs: $(call has,docs) ## build the documentation site into .build/site
 	@rm -rf .build/pages .build/site && mkdir -p .build/pages
