@@ -3,5 +3,5 @@
 ``plan`` says what is asked for, ``faults`` what goes wrong; ``provider``, ``services`` and
 ``lapse`` make it happen around a deployed sandbox; ``callers`` asks at every door as its
 callers do. ``ledger`` writes down what each side saw, and ``verdict`` holds it against the
-outcomes' table of docs/request.md. Nothing here is imported by what it tests.
+outcomes' table of docs/reference/outcomes.md. Nothing here is imported by what it tests.
 """

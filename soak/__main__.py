@@ -20,7 +20,7 @@ from soak.summary import Progress, as_json, show
 
 _DESCRIPTION: Final = """\
 Send to many recipients at every door of a sandbox that misbehaves, and find every one of
-them in exactly one of the places that docs/request.md names. Nothing leaves this machine.
+them in exactly one of the places of docs/reference/outcomes.md. Nothing leaves this machine.
 """
 
 

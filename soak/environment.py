@@ -139,7 +139,7 @@ def running_world(
             running_sandbox(
                 source=source,
                 max_environments=_COPIES,
-                tell=tell,
+                on_progress=tell,
                 echo=lambda _, line: ledger.log(line),
                 context={
                     "worker_concurrency": WORKERS,

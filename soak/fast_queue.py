@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from moto.sqs.models import Message, Queue
 
-from sandbox.sqs.patches import ONE_AT_A_TIME, queue_of
+from sandbox.sqs.queues import LOCK, queue_of
 
 WAIT_SECONDS: Final = 1.0
 
@@ -40,7 +40,7 @@ def lapsing(queue_arn: str, comes_twice: Callable[[Any], bool]) -> Iterator[None
 
     def look() -> None:
         while not stopping.wait(_LOOK_SECONDS):
-            with ONE_AT_A_TIME:
+            with LOCK:
                 for message in _messages(queue_arn):
                     _hurry(message)
                     if message.id not in seen and not message.visible and not message.delayed:
@@ -59,13 +59,13 @@ def lapsing(queue_arn: str, comes_twice: Callable[[Any], bool]) -> Iterator[None
 
 def waiting(queue_arn: str) -> int:
     """Count everything that lies in a queue, seen or not."""
-    with ONE_AT_A_TIME:
+    with LOCK:
         return len(_messages(queue_arn))
 
 
 def bodies(queue_arn: str) -> list[str]:
     """Read everything that lies in a queue, and leave it there."""
-    with ONE_AT_A_TIME:
+    with LOCK:
         return [message.body for message in _messages(queue_arn)]
 
 
@@ -77,7 +77,7 @@ def taken(queue_arn: str) -> list[str]:
     queue: Queue | None = queue_of(queue_arn)
     if queue is None:
         return []
-    with ONE_AT_A_TIME:
+    with LOCK:
         found = [message.body for message in queue._messages]
         queue._messages = []
     return found
@@ -85,7 +85,7 @@ def taken(queue_arn: str) -> list[str]:
 
 def oldest_seconds(queue_arn: str) -> float:
     """Tell how old the oldest message in a queue is; 0 where there is none."""
-    with ONE_AT_A_TIME:
+    with LOCK:
         sent = [message.sent_timestamp or 0 for message in _messages(queue_arn)]
     return max(time.time() - min(sent) / 1_000, 0.0) if sent else 0.0
 

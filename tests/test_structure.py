@@ -17,7 +17,7 @@ IMPORTS: dict[str, set[str]] = {
     "request": set(),
     "recipients": {"request"},
     "messages": {"request"},
-    "send_messages": {"request", "messages", "outcomes", "clients"},
+    "send_messages": {"request", "recipients", "messages", "outcomes", "clients"},
     "validation": {"request", "recipients", "messages"},
     "outcomes": set(),
     "clients": {"outcomes"},

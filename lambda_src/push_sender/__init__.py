@@ -12,6 +12,9 @@ events; ``sender`` puts them together. A test checks which folder imports which.
 import gc
 import os
 
+__version__ = "1.0.0rc1"
+"""The only place of the version. The log, the inbox, `make help` and releases read it."""
+
 if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
     # A push leaves only three objects that need the cycle collector, so it can run less often.
     # At Python's default of 2,000 new objects it takes a twelfth of a cold start and a

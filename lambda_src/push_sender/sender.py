@@ -209,6 +209,6 @@ def _calls(order: Order) -> list[Any]:
     """Write the calls of an order as a send would make them first."""
     recipients = order.recipients
     return [
-        order.writer.call(batch.service, map(recipients.__getitem__, batch.positions))
+        order.writer.call(batch.group, map(recipients.__getitem__, batch.positions))
         for batch in order.batches
     ]

@@ -331,7 +331,7 @@ def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
     from push_sender.validation.check import check
 
     request, audience, contents = check(to("a", "b", ttl=60), ["project"])
-    batches = [Batch(service, [p]) for service, both in audience.positions.items() for p in both]
+    batches = [Batch(group, [p]) for group, both in audience.positions.items() for p in both]
     answered = threading.Barrier(3)
     late = threading.Event()
 

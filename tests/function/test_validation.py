@@ -422,14 +422,13 @@ def test_what_is_probably_a_mistake_is_sent_and_noted(push: Push, provider: Prov
             "url": "https://example.com",
             "idempotency_key": "key",
             "requeue": True,
-            "apns": {"ttl": 3_000_000, "push_type": "liveactivity"},
+            "apns": {"ttl": 3_000_000},
         }
     )
 
     assert report["summary"] == {"recipients": 3, "accepted": 3}
     assert report["idempotency_key"] == "key"
     assert sorted(warning["path"] for warning in report["warnings"]) == [
-        "apns.push_type",
         "apns.ttl",
         "data",
         "idempotency_key",

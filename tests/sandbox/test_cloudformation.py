@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from moto.cloudformation import models, parsing
-from moto.cloudformation.models import CloudFormationBackend
-from moto.sqs.models import Queue
+from moto.cloudformation import parsing
 
-from sandbox import cloudformation
+from sandbox.services import RESOURCE_TYPES
 from tests.support.deployed_stacks import (
     ACCOUNT,
     PROJECT,
@@ -643,20 +641,10 @@ def test_change_sets_deploy_and_fail_as_stacks_do(sandbox: Sandbox) -> None:
     assert sandbox.display_name() == "changed"
 
 
-def test_installing_twice_does_no_more_than_once() -> None:
-    def installed() -> list[Any]:
-        names = ("delete_stack", "execute_change_set")
-        methods = [vars(CloudFormationBackend)[name] for name in names]
-        replaced = [vars(models)["Stack"], vars(parsing)["get_model_list"]]
-        return [*methods, *replaced, list(Queue.BASE_ATTRIBUTES)]
-
-    cloudformation.install()
-    once = installed()
-    cloudformation.install()
-
-    assert installed() == once
+def test_of_two_models_for_a_type_only_the_sandboxs_is_used(sandbox: Sandbox) -> None:
     types = [model.cloudformation_type() for model in parsing.get_model_list()]
-    assert {types.count(name) for name in cloudformation.RESOURCE_TYPES} == {1}
+
+    assert {types.count(model.type_name) for model in RESOURCE_TYPES} == {1}
 
 
 def test_a_change_set_is_deleted_and_one_that_is_not_there_is_no_error(sandbox: Sandbox) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox.http_apis.access_log import _VARIABLES
-from sandbox.http_apis.front_door import FrontDoor
+from sandbox.http_apis.gateway import Gateway
 from tests.support.deployed_stacks import Template, outputs
 from tests.support.sandbox_http_apis import (
     ACCOUNT,
@@ -61,7 +61,7 @@ def test_where_an_api_answers_is_told_while_its_door_is_open(sandbox: Sandbox) -
     gateway = sandbox.client("apigatewayv2")
     elsewhere = "http://127.0.0.1:1"
 
-    with FrontDoor(lambda *_: None).opened(elsewhere, sandbox.lambdas.invoke):
+    with Gateway(lambda *_: None).serving(elsewhere, sandbox.lambdas.invoke):
         inside = gateway.get_api(ApiId=made.api_id)["ApiEndpoint"]
 
     assert inside == f"{elsewhere}/execute-api/{made.api_id}"

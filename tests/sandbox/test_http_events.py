@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from sandbox.pinpoint import service as push_service
+from sandbox.pinpoint.projects import enable_channel
 from tests.support.sandbox_http_apis import (
     ACCOUNT,
     REGION,
@@ -206,7 +206,7 @@ def test_the_trace_is_the_clients_or_a_new_one_and_is_the_functions(
 def test_what_the_function_sends_came_by_the_http_entry_point(sandbox: Sandbox, api: Api) -> None:
     created = sandbox.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})
     project = created["ApplicationResponse"]["Id"]
-    push_service.enable_channel(project, "ADM")
+    enable_channel(project, "ADM")
 
     assert api.do(push={"project": project, "token": "over HTTP"}).status == 200
 

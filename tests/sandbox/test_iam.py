@@ -26,12 +26,13 @@ from moto.sts.models import sts_backends
 
 from infra.bundle import build
 from infra.wheels import this_machine
-from sandbox.functions import service as functions
+from sandbox.functions.credentials import role_credentials
+from sandbox.functions.service import LambdaService
 from sandbox.iam.policy import refusal_reason
 from sandbox.iam.service import Call, Permissions
-from sandbox.iam.sessions import role_credentials
-from sandbox.pinpoint import service as push
+from sandbox.pinpoint.projects import enable_channel
 from sandbox.server import Server
+from sandbox.services import patched_moto, running
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -230,18 +231,18 @@ def passes_the_check(account: Account, operation: str, **changed: Any) -> None:
 
 @pytest.fixture(scope="module")
 def _running_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    push.install()
     permissions = Permissions()
     runtime = installed_runtime(tmp_path_factory.mktemp("runtime"))
     with (
+        patched_moto(),
         Server(mounts={"/sandbox": echo}, guard=permissions.guard) as server,
-        functions.install(runtime, server.url, credentials=role_credentials),
+        running(LambdaService(runtime, server.url, credentials=role_credentials)),
     ):
         account = Account(server.url, permissions)
         pinpoint = client("pinpoint", server.url)
         created = pinpoint.create_app(CreateApplicationRequest={"Name": "app"})
         account.application_id = created["ApplicationResponse"]["Id"]
-        push.enable_channel(account.application_id, "GCM")
+        enable_channel(account.application_id, "GCM")
         queues = client("sqs", server.url)
         account.queue_url = queues.create_queue(QueueName="requests")["QueueUrl"]
         client("dynamodb", server.url).create_table(

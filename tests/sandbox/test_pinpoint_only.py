@@ -18,8 +18,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.pinpoint import service as push_service
+from sandbox.patches import applied
 from sandbox.pinpoint.devices import CHANNELS
+from sandbox.pinpoint.patches import PATCHES
 from sandbox.pinpoint_only import running_pinpoint
 from sandbox.server import Server
 
@@ -170,8 +171,11 @@ def test_a_project_that_was_made_by_the_api_keeps_the_channels_that_it_has() -> 
 def test_elsewhere_an_application_id_that_nobody_made_is_still_not_found() -> None:
     with running_pinpoint():
         pass
-    push_service.install()
-    with Server() as server, pytest.raises(ClientError, match="NotFoundException"):
+    with (
+        applied(PATCHES),
+        Server() as server,
+        pytest.raises(ClientError, match="NotFoundException"),
+    ):
         client(server.url).send_messages(ApplicationId="a", MessageRequest=request("t", "GCM"))
 
 

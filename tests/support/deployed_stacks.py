@@ -15,9 +15,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from sandbox import cloudformation
-from sandbox.functions import service as functions
-from sandbox.pinpoint import service as push_service
+from sandbox import services
+from sandbox.functions.service import LambdaService
 from sandbox.running import runtime_packages
 from sandbox.server import Server
 
@@ -111,9 +110,11 @@ class Sandbox:
 
 @contextmanager
 def running_sandbox() -> Iterator[Sandbox]:
-    push_service.install()
-    cloudformation.install()
-    with Server() as server, functions.install(runtime_packages(), server.url):
+    with (
+        services.patched_moto(),
+        Server() as server,
+        services.running(LambdaService(runtime_packages(), server.url)),
+    ):
         yield Sandbox(server.url)
 
 

@@ -18,14 +18,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from sandbox import cloudformation
-from sandbox.functions import service as functions
-from sandbox.http_apis.front_door import FrontDoor
+from sandbox import services
+from sandbox.functions.credentials import role_credentials
+from sandbox.functions.service import LambdaService
+from sandbox.http_apis.gateway import Gateway
 from sandbox.http_apis.requests import PREFIX
 from sandbox.iam.service import Permissions
-from sandbox.iam.sessions import role_credentials
 from sandbox.inbox import pages
-from sandbox.pinpoint import service as push_service
 from sandbox.running import runtime_packages
 from sandbox.server import Server
 from tests.support.deployed_stacks import Template, joined, outputs, resource, template
@@ -173,7 +172,7 @@ class Sandbox:
 
     url: str
     permissions: Permissions
-    lambdas: functions.LambdaService
+    lambdas: LambdaService
     clock: Clock
     place: Path
 
@@ -351,23 +350,24 @@ def changed(resources: Template, name: str, /, **properties: Any) -> Template:
 @contextmanager
 def running_sandbox(place: Path) -> Iterator[Sandbox]:
     """Run a sandbox with a function and its alias, which APIs can be deployed in front of."""
-    push_service.install()
-    cloudformation.install()
     permissions, clock = Permissions(), Clock()
-    door = FrontDoor(permissions.caller_refusal_reason, clock=clock)
+    gateway = Gateway(permissions.caller_refusal_reason, clock=clock)
     with (
+        services.patched_moto(),
         Server(
             mounts={"/sandbox": pages.application},
             guard=permissions.guard,
-            unguarded={PREFIX: door.application},
+            unguarded={PREFIX: gateway.application},
         ) as server,
-        functions.install(
-            runtime_packages(),
-            server.url,
-            credentials=role_credentials,
-            may=permissions.allow,
+        services.running(
+            LambdaService(
+                runtime_packages(),
+                server.url,
+                credentials=role_credentials,
+                is_allowed=permissions.allow,
+            )
         ) as lambdas,
-        door.opened(server.url, lambdas.invoke),
+        gateway.serving(server.url, lambdas.invoke),
     ):
         sandbox = Sandbox(server.url, permissions, lambdas, clock, place)
         _create_function(sandbox)

@@ -16,14 +16,12 @@ from urllib.request import Request, urlopen
 import boto3
 from botocore.config import Config
 
-from sandbox import cloudformation
-from sandbox import sqs as queues
-from sandbox.functions import service as functions
+from sandbox import services
+from sandbox.functions.credentials import role_credentials
 from sandbox.functions.service import LambdaService
 from sandbox.iam.service import Permissions
-from sandbox.iam.sessions import role_credentials
 from sandbox.inbox import pages
-from sandbox.pinpoint import service as push_service
+from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import runtime_packages
 from sandbox.server import Server
 
@@ -197,7 +195,7 @@ class Sandbox:
         """Create a push project with a channel."""
         answer = self.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})
         project = str(answer["ApplicationResponse"]["Id"])
-        push_service.enable_channel(project, "ADM")
+        enable_channel(project, "ADM")
         return project
 
     def entry_points(self) -> dict[str, Any]:
@@ -217,18 +215,18 @@ class Sandbox:
 
 @contextmanager
 def running_sandbox(**settings: Any) -> Iterator[Sandbox]:
-    push_service.install()
-    queues.install()
-    cloudformation.install()
     permissions = Permissions()
     with (
+        services.patched_moto(),
         Server(mounts={"/sandbox": pages.application}, guard=permissions.guard) as server,
-        functions.install(
-            runtime_packages(),
-            server.url,
-            credentials=role_credentials,
-            may=permissions.allow,
-            **settings,
+        services.running(
+            LambdaService(
+                runtime_packages(),
+                server.url,
+                credentials=role_credentials,
+                is_allowed=permissions.allow,
+                **settings,
+            )
         ) as running,
     ):
         yield Sandbox(server.url, running, permissions)

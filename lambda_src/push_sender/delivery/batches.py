@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from push_sender.delivery.provider import Writer
-from push_sender.recipients.audience import Audience
+from push_sender.recipients.audience import Audience, Group
 from push_sender.request.errors import Finding, InvalidRequest
 from push_sender.request.model import PushRequest
 from push_sender.request.services import Service
@@ -25,10 +25,15 @@ CALL_BYTES: Final = 6_500_000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The positions of the recipients of one service that one call sends to."""
+    """Recipients of one group, by position, that one call sends to."""
 
-    service: Service
+    group: Group
     positions: Sequence[int]
+
+    @property
+    def service(self) -> Service:
+        """The service of all of them."""
+        return self.group.service
 
 
 def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch]:
@@ -42,8 +47,8 @@ def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch
     """
     batches: list[Batch] = []
     too_large: dict[str, None] = {}
-    for service, positions in audience.positions.items():
-        shared = _wire_bytes(writer.call(service, ()))
+    for group, positions in audience.positions.items():
+        shared = _wire_bytes(writer.call(group, ()))
         if shared > CALL_BYTES:
             too_large["request"] = None
             continue
@@ -52,15 +57,15 @@ def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch
         for position in positions:
             own = 0
             if position in audience.individual:
-                own = _wire_bytes(writer.address(service, audience.recipients[position]))
+                own = _wire_bytes(writer.address(group, audience.recipients[position]))
                 if shared + own > CALL_BYTES:
                     too_large[request.place_of(position)] = None
             if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
-                batches.append(Batch(service, chunk))
+                batches.append(Batch(group, chunk))
                 chunk, used = [], shared
             chunk.append(position)
             used += own
-        batches.append(Batch(service, chunk))
+        batches.append(Batch(group, chunk))
     if too_large:
         raise InvalidRequest([Finding(place, _TOO_LARGE) for place in too_large])
     return batches

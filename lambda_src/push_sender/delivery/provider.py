@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from push_sender.outcomes.outcome import AddressResult
+from push_sender.recipients.audience import Group
 from push_sender.request.model import Contents, PushRequest, Recipient
 from push_sender.request.services import Service
 
@@ -20,21 +21,21 @@ class Writer(Protocol):
     def ttl(self, service: Service) -> int | None:
         """Return the time to live of a service's pushes in seconds; None if there is none."""
 
-    def call(self, service: Service, recipients: Iterable[Recipient], age_seconds: int = 0) -> Any:
-        """Write one call to at most ``batches.ADDRESSES`` recipients of one service.
+    def call(self, group: Group, recipients: Iterable[Recipient], age_seconds: int = 0) -> Any:
+        """Write one call to recipients of one group, at most ``batches.ADDRESSES``.
 
         Parameters
         ----------
-        service
-            The service of all the recipients.
+        group
+            The group of all the recipients.
         recipients
             The recipients; each token only once.
         age_seconds
             How long the time to live has been running.
         """
 
-    def address(self, service: Service, recipient: Recipient) -> Any:
-        """Write the part of a call for one recipient, to measure its size."""
+    def address(self, group: Group, recipient: Recipient) -> Any:
+        """Write the part of a call that one recipient adds, to measure it."""
 
 
 class Provider(Protocol):
@@ -48,7 +49,7 @@ class Provider(Protocol):
         request
             The request.
         contents
-            The fields of each message shape that its recipients use.
+            The fields of each message that its recipients get.
         application_id
             The project to send through.
         """

@@ -272,7 +272,7 @@ class _Run:
     def _send(self, attempt: _Attempt, age: int) -> Mapping[int, AddressResult]:
         """Make a call, and return the result for each position."""
         recipients = [self._order.recipients[at] for at in attempt.positions]
-        call = self._order.writer.call(attempt.delivered.batch.service, recipients, age)
+        call = self._order.writer.call(attempt.delivered.batch.group, recipients, age)
         results = self._provider.send(call)
         return {
             at: results[recipient.token]

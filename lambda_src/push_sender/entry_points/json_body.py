@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 from push_sender.entry_points import problems
 from push_sender.entry_points.problems import HttpProblem
 from push_sender.request.errors import Finding
-from push_sender.request.model import field_names
+from push_sender.request.model import known_fields
 
 MEDIA_TYPE: Final = "application/json"
 
@@ -61,7 +61,7 @@ def json_body(event: Mapping[str, Any]) -> Any:
         return json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_object)
     except _DuplicateNameError as duplicate:
         # An unknown name may be content, so the error does not repeat it.
-        name = duplicate.name if duplicate.name in field_names() else "a name"
+        name = duplicate.name if duplicate.name in known_fields() else "a name"
         raise _invalid_json(f"{name} stands twice in one object; keep one of the two") from None
     except (binascii.Error, ValueError, RecursionError):
         raise _invalid_json(

@@ -160,13 +160,14 @@ def has_derived_key(request: object) -> bool:
 def _batches(
     all_recipients: Sequence[Mapping[str, Any]], positions: Iterable[int]
 ) -> Iterable[Sequence[int]]:
-    """Group recipients into batches: up to 100 of one service."""
-    by_service: defaultdict[str, list[int]] = defaultdict(list)
+    """Group recipients as they will be sent: up to 100 of one service and language."""
+    groups: defaultdict[tuple[str, str | None], list[int]] = defaultdict(list)
     for at in positions:
-        by_service[SERVICES[all_recipients[at]["service"]].name].append(at)
-    for of_service in by_service.values():
-        for first in range(0, len(of_service), ADDRESSES):
-            yield of_service[first : first + ADDRESSES]
+        recipient = all_recipients[at]
+        groups[SERVICES[recipient["service"]].name, recipient.get("language")].append(at)
+    for group in groups.values():
+        for first in range(0, len(group), ADDRESSES):
+            yield group[first : first + ADDRESSES]
 
 
 def _pack(

@@ -332,7 +332,7 @@ def _remaining(planned: Sequence[Batch], known: Mapping[int, Remembered]) -> lis
     if not known:
         return list(planned)
     rest = (
-        Batch(batch.service, [position for position in batch.positions if position not in known])
+        Batch(batch.group, [position for position in batch.positions if position not in known])
         for batch in planned
     )
     return [batch for batch in rest if batch.positions]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from pydantic_core import ErrorDetails
@@ -22,6 +22,12 @@ _SHOWABLE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _RULES: Final = {
     "token": "must be 1 to 2,048 printable ASCII characters without spaces",
     "idempotency_key": "must be 1 to 256 printable characters",
+    "color": "must be a color as #rrggbb",
+    "event_time": "must be a time as 2026-12-24T18:00:00Z",
+    "vibrate_timings": "must be seconds as text, such as 0.5s",
+    "light_on_duration": "must be seconds as text, such as 0.5s",
+    "light_off_duration": "must be seconds as text, such as 0.5s",
+    "analytics_label": "must be 1 to 50 of letters, digits and -_.~%",
 }
 _NULL_CHARACTER: Final = "must not hold a null character"
 
@@ -34,6 +40,8 @@ _MESSAGES: Final = {
     "int_type": "must be a whole number, not {kind}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "float_type": "must be a number, not {kind}",
+    "finite_number": "must be a finite number",
     "bool_type": "must be true or false, not {kind}",
     "literal_error": "must be {expected}",
     "list_type": "must be a list, not {kind}",
@@ -222,11 +230,32 @@ def describe(error: ErrorDetails, field: str) -> str:
     return message.format_map(details)
 
 
-def unknown_field(name: str, known_names: Sequence[str]) -> str:
-    """Tell that a field is unknown, with the known name that is nearly the same, if any."""
+_OF_THE_API: Final = frozenset({"messagerequest", "addresses", "messageconfiguration", "endpoints"})
+"""Names of SendMessages and SendUsersMessages, which callers of Pinpoint know."""
+
+
+def unknown_field(name: str, known: Mapping[str, Sequence[str]], place: str = "") -> str:
+    """Tell that a field is unknown, and where a field of this name or nearly this name is.
+
+    Parameters
+    ----------
+    name
+        The name of the field.
+    known
+        The paths of each field that there is, by its name. Empty: no hint is looked for.
+    place
+        The path of the object that it stands in.
+    """
     import difflib  # only for a request that is refused
 
-    if not known_names:
+    if not known:
         return "unknown field"
-    near = difflib.get_close_matches(name[:64].lower(), known_names, n=1)
-    return f"unknown field; did you mean {near[0]}?" if near else "unknown field; leave it out"
+    if name.lower() in _OF_THE_API:
+        return "unknown field; docs/leaving-pinpoint.md shows this call as a request"
+    near = difflib.get_close_matches(name[:64].lower(), known, n=1)
+    if not near:
+        return "unknown field; leave it out"
+    here = "recipients[]." if place.startswith("recipient") else f"{place}." if place else ""
+    paths = known[near[0]]
+    shown = near[0] if f"{here}{near[0]}" in paths else paths[0]
+    return f"unknown field; did you mean {shown}?"

@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
 
+from push_sender import __version__
 from push_sender.delivery.run import Delivered
 from push_sender.request.model import Recipient
 from push_sender.telemetry.metrics import Metric, Unit, records
@@ -69,6 +70,7 @@ class Telemetry:
         self._logger = Logger(
             service=self._service,
             use_rfc3339=True,
+            version=__version__,
             logger_handler=_StandardOutput(),
             json_deserializer=_unparsed,
         )

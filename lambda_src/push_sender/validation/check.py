@@ -6,13 +6,14 @@ in one refusal: where fields are malformed, the rules look at the rest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from aws_lambda_powertools.utilities.parser import ValidationError, parse
 
 from push_sender.recipients.audience import Audience, sort_recipients
 from push_sender.request.errors import Finding, InvalidRequest, UnlistedFindings, kind_of
+from push_sender.request.languages import chooser
 from push_sender.request.model import OPTIONS, Contents, PushRequest, Recipient
 from push_sender.validation.rules import findings
 
@@ -46,11 +47,15 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
     request = _parse(event)
     if request is None:
         raise InvalidRequest(_malformed(event, application_ids))
-    audience = sort_recipients(request.everyone)
-    contents = {shape: request.content_for(shape) for shape in audience.shapes}
+    audience = sort_recipients(request.everyone, _chooser(request))
+    contents = {variant: request.content_for(variant) for variant in audience.variants}
     if found := list(dict.fromkeys(findings(request, audience, contents, application_ids))):
         raise InvalidRequest(found)
     return Checked(request, audience, contents)
+
+
+def _chooser(request: PushRequest) -> Callable[[str | None], str | None] | None:
+    return chooser(request.translations) if request.translations else None
 
 
 def _parse(event: dict[str, Any]) -> PushRequest | None:
@@ -93,8 +98,8 @@ def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> li
 
     malformed = Malformed(event)
     request = malformed.request
-    audience = sort_recipients(request.everyone, passed_over=malformed.unusable)
-    contents = {shape: request.content_for(shape) for shape in audience.shapes}
+    audience = sort_recipients(request.everyone, _chooser(request), malformed.unusable)
+    contents = {variant: request.content_for(variant) for variant in audience.variants}
     found = findings(request, audience, contents, application_ids, malformed.paths)
     errors = list(dict.fromkeys([*malformed.errors, *found]))
     if malformed.unlisted:
