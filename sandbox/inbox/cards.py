@@ -44,7 +44,7 @@ class Card:
     form
         The format of the message: the API's own fields, or a kind of raw content.
     interruption_level
-        Only APNs; ``channel`` and ``color`` only Android.
+        Only APNs; ``channel``, ``color`` and ``tag`` only Android.
     silent
         Whether the push asks to show nothing.
     data
@@ -68,6 +68,7 @@ class Card:
     interruption_level: str | None = None
     channel: str | None = None
     color: str | None = None
+    tag: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -168,11 +169,11 @@ def _of_apns(blank: Card, payload: Mapping[str, Any]) -> Card:
         title=_text(parts, "title", "title-loc-key"),
         subtitle=_text(parts, "subtitle", "subtitle-loc-key"),
         text=_text(parts, "body", "loc-key"),
-        image=_text(data, "media-url"),
+        image=_text(data, "media-url") or _text(payload, "image_url"),
         badge=_number(aps.get("badge")),
         sound=sound if isinstance(sound, str) else _text(_members(sound), "name"),
-        action=_text(aps, "category"),
-        link=_text(_members(data.get("pinpoint")), "deeplink", "url"),
+        action=_text(aps, "category") or _text(payload, "action"),
+        link=_text(_members(data.get("pinpoint")), "deeplink", "url") or _text(payload, "url"),
         interruption_level=_text(aps, "interruption-level"),
         data=_texts({key: value for key, value in payload.items() if key != "aps"}),
     )
@@ -204,6 +205,7 @@ def _of_notification(blank: Card, message: Mapping[str, Any]) -> Card:
         link=_text(data, "url") or _text(web, "link"),
         channel=_text(notification, "channel_id", "android_channel_id"),
         color=_text(notification, "color"),
+        tag=_text(notification, "tag"),
         data=_texts(data),
     )
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
+from push_sender import __version__
 from sandbox.inbox.listing import BadQueryError, clearing, filters, listing
 from sandbox.inbox.sending import send
 from sandbox.loopback import ADDRESS
@@ -107,7 +108,8 @@ def application(request: Request) -> Response:
 def _file(method: str, name: str, media_type: str) -> Response:
     if method not in ("GET", "HEAD"):
         return _only("GET, HEAD")
-    return Response((PAGE_FOLDER / name).read_bytes(), 200, _HEADERS, content_type=media_type)
+    content = (PAGE_FOLDER / name).read_text().replace("{{version}}", __version__)
+    return Response(content, 200, _HEADERS, content_type=media_type)
 
 
 def _only(allowed: str) -> Response:

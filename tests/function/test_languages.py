@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from push_sender.follow_up.requeue import messages_of
+from push_sender.follow_up.submission import Submission
+from push_sender.idempotency.fingerprint import fingerprint
 from push_sender.request.errors import InvalidRequest
 from push_sender.request.languages import chooser
-from tests.support.invocation import Push
+from push_sender.validation.check import check
+from tests.support.invocation import PROJECT, Push
 from tests.support.provider import Json, Provider
 
 TEXTS: Json = {"title": "Hello", "message": "Your parcel"}
@@ -241,3 +245,41 @@ def test_a_hint_names_the_real_place_of_a_field(push: Push, fields: Json, error:
         push({"recipient": to("a"), **TEXTS, **fields})
 
     assert str(refused.value) == error
+
+
+def test_what_is_requeued_keeps_the_translations_and_the_languages() -> None:
+    recipients = [to(f"t{n}", language=("de", "fr")[n % 2]) for n in range(300)]
+    request = {"recipients": recipients, **TEXTS, "translations": GERMAN}
+
+    split = messages_of(Submission(request, "id", 1), range(300), attempt=1)
+
+    (message,) = [json.loads(message.body) for message, _ in split.messages]
+    assert message["translations"] == GERMAN
+    assert [one["language"] for one in message["recipients"]] == [
+        *["de"] * 100, *["de"] * 50, *["fr"] * 100, *["fr"] * 50,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"translations": {"de": {"title": "Servus"}}},
+        {"recipients": [to("a", language="fr")]},
+        {"recipients": [to("a", language="de", badge=1)], "gcm": {"format": "fcm_v1"}},
+    ],
+)
+def test_another_translation_or_language_is_another_request(changed: Json) -> None:
+    request = {"recipients": [to("a", language="de")], **TEXTS, "translations": GERMAN}
+
+    def taken(event: Json) -> str:
+        checked, audience, _ = check(event, [PROJECT])
+        return fingerprint(checked, audience.recipients)
+
+    assert taken(request) == taken(json.loads(json.dumps(request)))
+    assert taken({**request, **changed}) != taken(request)
+
+
+def test_a_language_without_translations_has_no_effect(push: Push) -> None:
+    report = push({"recipient": to("a", language="de"), **TEXTS})
+
+    assert report["warnings"] == []

@@ -22,6 +22,9 @@ REFERENCE: Final = Path(__file__).parents[2] / "docs" / "reference"
 
 _GENERATED: Final = "This page is generated from the code by `make snapshot`."
 
+_INNER: Final = ("Translation", "LightSettings", "Color", "CriticalSound")
+"""The schemas of objects that stand in a field."""
+
 _SHAPES: Final = tuple(dict.fromkeys(service.shape for service in SERVICES.values()))
 _SHAPE_NAMES: Final = {"gcm": "FCM", "apns": "APNs", "baidu": "Baidu", "adm": "ADM"}
 
@@ -58,6 +61,8 @@ def _fields_page() -> str:
         "that have this service in the table above. There, they replace the shared value for this "
         "service.",
         *_parts(own),
+        "## Objects within a field",
+        *_parts({name: schemas[name]["properties"] for name in _INNER}),
         "## Limits of a service",
         _table(
             ("service", "object", "`ttl` in seconds", "payload in bytes"),
@@ -80,7 +85,7 @@ def _fields_page() -> str:
 
 def _parts(own: Mapping[str, Mapping[str, Schema]]) -> Iterator[str]:
     for options, fields in own.items():
-        yield f"### `{options}`"
+        yield f"### {options}" if options in _INNER else f"### `{options}`"
         yield _field_table(fields)
 
 
@@ -143,6 +148,7 @@ _NAMES: Final = {
     "Result": "[result](#a-result)",
     "Outcome": "[outcome](outcomes.md)",
     "Remark": "`{path, message}`",
+    **{name: f"[{name}](#{name.lower()})" for name in _INNER},
 }
 
 

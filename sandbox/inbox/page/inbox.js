@@ -114,6 +114,7 @@ function item(push) {
     "Interruption level": card.interruption_level,
     Channel: card.channel,
     Colour: card.color,
+    Tag: card.tag,
     "Image, not loaded": card.image,
     Badge: card.badge,
     Sound: card.sound,
