@@ -166,7 +166,7 @@ BREAKS: Final = (
         (
             Change(
                 "delivery/run.py",
-                "                verdict = verdict._replace(outcome=Outcome.UNKNOWN)\n",
+                "                result = result._replace(outcome=Outcome.UNKNOWN)\n",
                 "                pass\n",
             ),
         ),

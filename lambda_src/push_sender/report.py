@@ -9,7 +9,7 @@ from typing import Any, Final, NotRequired
 
 from typing_extensions import TypedDict
 
-from push_sender.outcomes.outcome import Outcome, Verdict
+from push_sender.outcomes.outcome import AddressResult, Outcome
 from push_sender.request.errors import Finding, InvalidRequest, Remark
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.request.services import SERVICES
@@ -30,7 +30,7 @@ _REPLACEMENT_TOKEN_BYTES: Final = 256
 
 
 class Result(TypedDict):
-    """What happened to one recipient."""
+    """The result of one recipient."""
 
     token: str
     service: str
@@ -94,19 +94,19 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
     return min(room, most)
 
 
-def result(recipient: Recipient, verdict: Verdict, attempts: int, room: int) -> Result:
+def result(recipient: Recipient, address_result: AddressResult, attempts: int, room: int) -> Result:
     """Write the result of one recipient."""
-    message = verdict.status_message
+    message = address_result.status_message
     return {
         "token": recipient.token,
         "service": SERVICES[recipient.service].name,
-        "outcome": verdict.outcome,
-        "delivery_status": verdict.delivery_status,
-        "status_code": verdict.status_code,
-        "reason": verdict.reason,
+        "outcome": address_result.outcome,
+        "delivery_status": address_result.delivery_status,
+        "status_code": address_result.status_code,
+        "reason": address_result.reason,
         "status_message": message if message is None else _cut(message, room),
-        "message_id": verdict.message_id,
-        "replacement_token": verdict.replacement_token,
+        "message_id": address_result.message_id,
+        "replacement_token": address_result.replacement_token,
         "attempts": attempts,
     }
 

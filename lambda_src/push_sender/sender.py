@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from push_sender.delivery import batches
 from push_sender.delivery.run import Delivered, Delivery, Order
-from push_sender.outcomes.outcome import Outcome, Verdict
+from push_sender.outcomes.outcome import AddressResult, Outcome
 from push_sender.report import Report, report, result, status_message_room
 from push_sender.request.errors import Finding
 from push_sender.request.model import PushRequest, Recipient
@@ -21,8 +21,8 @@ from push_sender.validation.rules import warnings
 if TYPE_CHECKING:
     from push_sender.idempotency.claims import Claim, Idempotency
 
-_DUPLICATE = Verdict(Outcome.DUPLICATE)
-_DRY_RUN = Verdict(Outcome.UNSENT, reason="dry_run")
+_DUPLICATE = AddressResult(Outcome.DUPLICATE)
+_DRY_RUN = AddressResult(Outcome.UNSENT, reason="dry_run")
 _NO_TABLE = Finding(
     "idempotency_key",
     "no effect: this function has no table of keys (IDEMPOTENCY_TABLE), so the request is sent "
@@ -141,47 +141,49 @@ class Sender:
         writer = self._delivery.provider.writer(request, contents, application_id)
         planned = batches.plan(request, audience, writer)
 
-        advice = warnings(request, audience, contents)
+        findings = warnings(request, audience, contents)
         key = request.idempotency_key or default_key
         order = Order(planned, audience.recipients, writer, deadline, accepted_at)
         if request.dry_run:  # sends nothing, so it neither claims nor reads a key
             calls = _calls(order)
             results = [result(recipient, _DRY_RUN, 0, room) for recipient in audience.recipients]
             preview = report(
-                request, application_id, results, advice, calls, key=key, as_text=as_text
+                request, application_id, results, findings, calls, key=key, as_text=as_text
             )
             if requeue is not None:
                 requeue(preview)
             return preview
 
-        verdicts = dict.fromkeys(audience.repeated, _DUPLICATE)
+        address_results = dict.fromkeys(audience.repeated, _DUPLICATE)
         attempts: dict[int, int] = {}
         claim = self._claim(key, request, application_id, order) if key is not None else None
         if claim is None:
             deliveries = self._delivery.deliver(order)
         else:
-            verdicts.update(claim.verdicts)
+            address_results.update(claim.results)
             attempts.update(claim.attempts)
             deliveries = claim.deliver(
                 self._delivery, forget_untried=forget_untried and requeue is None
             )
         with closing(deliveries):  # if anything below raises, no further call starts
             for delivered in deliveries:
-                verdicts.update(delivered.verdicts)
+                address_results.update(delivered.results)
                 attempts.update(delivered.attempts)
                 self._observer.delivered(delivered, audience.recipients)
         results = [
-            result(recipient, verdicts[position], attempts.get(position, 0), room)
+            result(recipient, address_results[position], attempts.get(position, 0), room)
             for position, recipient in enumerate(audience.recipients)
         ]
         if claim is not None:
-            advice += claim.warnings()
+            findings += claim.warnings()
             if claim.write_error is not None:
                 self._observer.not_remembered(claim.write_error)
         elif request.idempotency_key is not None:
-            advice.append(_NO_TABLE)
+            findings.append(_NO_TABLE)
         replayed = claim is not None and claim.replays
-        final_report = report(request, application_id, results, advice, key=key, replayed=replayed)
+        final_report = report(
+            request, application_id, results, findings, key=key, replayed=replayed
+        )
         if requeue is not None:
             queued = requeue(final_report)
             if claim is not None and claim.untried and forget_untried and not queued:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from push_sender.outcomes.classification import judge, judge_refusal
+from push_sender.outcomes.classification import classify, classify_error
 from push_sender.outcomes.outcome import Outcome
 
 IN_REPORTS: Final = tuple(
@@ -40,12 +40,12 @@ def outcome(answer: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def outcome_in_report(answer: Mapping[str, Any] | None) -> str:
     """Return the outcome that a report has for an answer, if no retry follows."""
-    return str(judge(answer).outcome)
+    return str(classify(answer).outcome)
 
 
 def outcome_of_refusal(code: str, status: int, reason: str) -> str:
     """Return the outcome that a report has for each address of a refused call."""
-    return str(judge_refusal(code, status, reason).outcome)
+    return str(classify_error(code, status, reason).outcome)
 
 
 def _provider_error(status_message: str) -> str | None:

@@ -710,7 +710,7 @@ def test_a_certificate_that_is_not_trusted_is_the_operators_to_fix(
         with pytest.raises(CallError) as error:
             perform(lambda: http.send(asking(server)))
 
-    assert error.value.verdict.outcome == "misconfigured"
+    assert error.value.result.outcome == "misconfigured"
     assert not error.value.is_retryable
     assert not error.value.is_lost
 

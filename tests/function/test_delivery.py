@@ -353,7 +353,7 @@ def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
     time.sleep(1)  # the other answer arrives while we are busy, past the deadline
     late.set()
 
-    outcomes = [v.outcome for d in (first, *deliveries) for v in d.verdicts.values()]
+    outcomes = [v.outcome for d in (first, *deliveries) for v in d.results.values()]
     assert outcomes == ["accepted", "accepted"]
 
 

@@ -22,7 +22,7 @@ import pytest
 from botocore.retries import standard
 
 from push_sender.delivery.run import Delivered, Delivery
-from push_sender.outcomes.classification import judge_refusal
+from push_sender.outcomes.classification import classify_error
 from push_sender.outcomes.outcome import Outcome
 from push_sender.request.errors import IdempotencyStoreUnavailable
 from push_sender.request.model import Recipient
@@ -263,7 +263,7 @@ def test_botocores_own_lists_of_throttling_and_transient_codes_are_transient() -
         *lists.TransientRetryableChecker._TRANSIENT_ERROR_CODES,
     }
 
-    assert {judge_refusal(code, 400, None).outcome for code in codes} == {Outcome.TRANSIENT}
+    assert {classify_error(code, 400, None).outcome for code in codes} == {Outcome.TRANSIENT}
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_botocores_own_lists_of_throttling_and_transient_codes_are_transient() -
     ],
 )
 def test_only_what_speaks_of_the_message_is_rejected(status: int, code: str, outcome: str) -> None:
-    assert judge_refusal(code, status, None).outcome == outcome
+    assert classify_error(code, status, None).outcome == outcome
 
 
 # --- credentials

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.outcomes.classification import judge, judge_refusal
+from push_sender.outcomes.classification import classify, classify_error
 from push_sender.outcomes.outcome import Outcome
 from push_sender.outcomes.signals import CALL_CODES, REASONS, SIGNALS
 from tests.support.invocation import Push
@@ -151,10 +151,10 @@ def told(error: Any = None, response: Any = None, text: str = "Invalid notificat
 def test_a_failure_is_judged_by_who_is_nearest_to_the_device(
     message: Any, code: int, outcome: str, reason: str | None
 ) -> None:
-    verdict = judge(permanent(message, code))
+    result = classify(permanent(message, code))
 
-    assert (verdict.outcome, verdict.reason) == (outcome, reason)
-    assert verdict.status_code == code
+    assert (result.outcome, result.reason) == (outcome, reason)
+    assert result.status_code == code
 
 
 def by_status(status: str, error: str = "", response: Any = "", text: str = "x") -> str:
@@ -237,9 +237,9 @@ def v1(violation: Json) -> Json:
 def test_an_answer_for_one_address_is_judged_by_all_that_it_says(
     message: str, code: int, outcome: str, reason: str | None
 ) -> None:
-    verdict = judge(permanent(message, code))
+    result = classify(permanent(message, code))
 
-    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+    assert (result.outcome, result.reason) == (outcome, reason)
 
 
 @pytest.mark.parametrize(
@@ -264,14 +264,14 @@ def test_a_status_decides_where_it_says_all(
 ) -> None:
     answer = {"DeliveryStatus": status, "StatusCode": 200, "StatusMessage": message}
 
-    assert judge(answer).outcome == outcome
+    assert classify(answer).outcome == outcome
 
 
 @pytest.mark.parametrize("answer", [None, [], "text", 7, {}, {"DeliveryStatus": []}])
 def test_an_answer_of_any_kind_survives(answer: Any) -> None:
-    verdict = judge(answer)
+    result = classify(answer)
 
-    assert verdict.outcome == "unknown"
+    assert result.outcome == "unknown"
 
 
 def test_every_signal_has_its_reason_and_stands_once() -> None:
@@ -290,11 +290,11 @@ def test_only_these_codes_end_a_token() -> None:
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.text)
 def test_a_signal_is_believed_alone(signal: Any) -> None:
-    verdict = judge(permanent(told(signal.text)))
-    of_a_call = judge_refusal(signal.text, 400, None)
+    result = classify(permanent(told(signal.text)))
+    of_a_call = classify_error(signal.text, 400, None)
 
-    assert signal.outcome in (verdict.outcome, of_a_call.outcome)
-    assert verdict.reason in REASONS | {None}
+    assert signal.outcome in (result.outcome, of_a_call.outcome)
+    assert result.reason in REASONS | {None}
 
 
 @pytest.mark.parametrize(

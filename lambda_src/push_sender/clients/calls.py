@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from push_sender.outcomes.classification import judge_refusal
+from push_sender.outcomes.classification import classify_error
 from push_sender.outcomes.outcome import Outcome
 
 _CODE_CHARACTERS: Final = 100
@@ -100,7 +100,7 @@ class CallError(Exception):
         The service's code, or the exception's name.
     status
         The HTTP status; None if none was read.
-    verdict
+    result
         What the error means for each address of the call.
     is_lost
         Whether the call may have had its effect, and no status was read.
@@ -114,8 +114,8 @@ class CallError(Exception):
     ) -> None:
         self.code = code[:_CODE_CHARACTERS]
         self.status = status
-        self.verdict = judge_refusal(code, status, message)
-        is_unknown = self.verdict.outcome is Outcome.UNKNOWN
+        self.result = classify_error(code, status, message)
+        is_unknown = self.result.outcome is Outcome.UNKNOWN
         self.is_lost = is_lost and is_unknown
         self.may_have_arrived = is_unknown or (status is not None and status >= 500)
         super().__init__(self.code)
@@ -128,7 +128,7 @@ class CallError(Exception):
     @property
     def is_retryable(self) -> bool:
         """Whether a retry of the call may succeed."""
-        is_temporary = self.verdict.outcome in (Outcome.TRANSIENT, Outcome.UNKNOWN)
+        is_temporary = self.result.outcome in (Outcome.TRANSIENT, Outcome.UNKNOWN)
         return is_temporary and not self.has_success_status
 
 

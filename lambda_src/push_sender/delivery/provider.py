@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from push_sender.outcomes.outcome import Verdict
+from push_sender.outcomes.outcome import AddressResult
 from push_sender.recipients.audience import Group
 from push_sender.request.model import Contents, PushRequest, Recipient
 from push_sender.request.services import Service
@@ -54,8 +54,8 @@ class Provider(Protocol):
             The project to send through.
         """
 
-    def send(self, call: Any) -> Mapping[str, Verdict]:
-        """Make a call, and classify its answer: a verdict for each token of the call.
+    def send(self, call: Any) -> Mapping[str, AddressResult]:
+        """Make a call, and classify its answer: a result for each token of the call.
 
         ``clients.calls.perform`` turns any exception into a ``CallError``. Many threads call
         this method at once.

@@ -27,11 +27,11 @@ from typing import Final, NamedTuple
 from push_sender.clients.calls import CallError, TooLateError, perform, permitted
 from push_sender.delivery.batches import Batch
 from push_sender.delivery.provider import Provider, Writer
-from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Verdict
+from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome
 from push_sender.request.model import Recipient
 
-DEADLINE: Final = Verdict(Outcome.UNSENT, reason="deadline")
-EXPIRED: Final = Verdict(Outcome.UNSENT, reason="expired")
+DEADLINE: Final = AddressResult(Outcome.UNSENT, reason="deadline")
+EXPIRED: Final = AddressResult(Outcome.UNSENT, reason="expired")
 
 _GRACE_SECONDS: Final = 0.1
 """How long after the delivery's deadline the transport ends a call, so that only the delivery
@@ -108,8 +108,8 @@ class Delivered:
     ----------
     batch
         The batch.
-    verdicts
-        The final verdict for each position.
+    results
+        The final result for each position.
     attempts
         The number of calls for each position.
     calls
@@ -119,7 +119,7 @@ class Delivered:
     """
 
     batch: Batch
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    results: dict[int, AddressResult] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     calls: int = 0
     call_seconds: list[float] = field(default_factory=list)
@@ -139,7 +139,7 @@ class _Answer(NamedTuple):
     """The result of a call, by position."""
 
     seconds: float
-    verdicts: Mapping[int, Verdict]
+    results: Mapping[int, AddressResult]
     is_lost: bool = False
 
 
@@ -175,7 +175,7 @@ class Delivery:
     def deliver(self, order: Order) -> Generator[Delivered, None, None]:
         """Send an order's batches, and yield each when it is done.
 
-        An exception of a call becomes a verdict for its addresses. Closing the iterator ends
+        An exception of a call becomes a result for its addresses. Closing the iterator ends
         the delivery like its deadline.
         """
         run = _Run(order, self.provider, self._workers, self._clock, self._retry_policy)
@@ -207,8 +207,8 @@ class _Run:
         self._clock = clock
         self._retry_policy = retry_policy
         self._last_start = order.deadline - retry_policy.least_call_seconds
-        self._under_way: dict[Future[_Answer | Verdict], _Attempt] = {}
-        self._ended: SimpleQueue[Future[_Answer | Verdict]] = SimpleQueue()
+        self._under_way: dict[Future[_Answer | AddressResult], _Attempt] = {}
+        self._ended: SimpleQueue[Future[_Answer | AddressResult]] = SimpleQueue()
         self._waiting: list[tuple[float, int, _Attempt]] = []
         self._numbers = count()
         self._start = Lock()
@@ -230,7 +230,7 @@ class _Run:
             self._close()
         yield from self._unfinished()
 
-    def _next_ended(self) -> Future[_Answer | Verdict] | None:
+    def _next_ended(self) -> Future[_Answer | AddressResult] | None:
         """Start the retries that are due, then wait until a call ends or a retry is due."""
         now = self._clock()
         while self._waiting and self._waiting[0][0] <= now:
@@ -246,8 +246,8 @@ class _Run:
         self._under_way[future] = attempt
         future.add_done_callback(self._ended.put)
 
-    def _call(self, attempt: _Attempt) -> _Answer | Verdict:
-        """Make a call and return its answer, or a verdict that says why it was not made."""
+    def _call(self, attempt: _Attempt) -> _Answer | AddressResult:
+        """Make a call and return its answer, or a result that says why it was not made."""
         service = attempt.delivered.batch.service
         started_at = self._clock()
         age = started_at - self._order.accepted_at
@@ -258,24 +258,24 @@ class _Run:
         try:
             permit.sending()  # also for a client that does not know permits
             with permitted(permit):
-                verdicts = perform(lambda: self._send(attempt, int(age)))
+                results = perform(lambda: self._send(attempt, int(age)))
         except TooLateError:
             return DEADLINE
         except CallError as error:
             return _Answer(
                 self._clock() - started_at,
-                dict.fromkeys(attempt.positions, error.verdict),
+                dict.fromkeys(attempt.positions, error.result),
                 is_lost=error.is_lost,
             )
-        return _Answer(self._clock() - started_at, verdicts)
+        return _Answer(self._clock() - started_at, results)
 
-    def _send(self, attempt: _Attempt, age: int) -> Mapping[int, Verdict]:
-        """Make a call, and return the verdict for each position."""
+    def _send(self, attempt: _Attempt, age: int) -> Mapping[int, AddressResult]:
+        """Make a call, and return the result for each position."""
         recipients = [self._order.recipients[at] for at in attempt.positions]
         call = self._order.writer.call(attempt.delivered.batch.group, recipients, age)
-        verdicts = self._provider.send(call)
+        results = self._provider.send(call)
         return {
-            at: verdicts[recipient.token]
+            at: results[recipient.token]
             for at, recipient in zip(attempt.positions, recipients, strict=True)
         }
 
@@ -287,26 +287,22 @@ class _Run:
             attempt.may_have_arrived = True
             return True
 
-    def _record(self, attempt: _Attempt, answer: _Answer | Verdict) -> bool:
+    def _record(self, attempt: _Attempt, answer: _Answer | AddressResult) -> bool:
         """Record the result of a try, and return whether its batch is done."""
         delivered = attempt.delivered
-        if isinstance(answer, Verdict):
+        if isinstance(answer, AddressResult):
             self._fill_missing(attempt, answer)
             return True
         delivered.calls += 1
         delivered.call_seconds.append(answer.seconds)
         retryable = []
-        for position, verdict in answer.verdicts.items():
-            if answer.is_lost or verdict.outcome is Outcome.TRANSIENT:
+        for position, result in answer.results.items():
+            if answer.is_lost or result.outcome is Outcome.TRANSIENT:
                 retryable.append(position)
-            earlier = delivered.verdicts.get(position)
-            if (
-                earlier
-                and earlier.outcome is Outcome.UNKNOWN
-                and verdict.outcome not in _CONCLUSIVE
-            ):
-                verdict = verdict._replace(outcome=Outcome.UNKNOWN)
-            delivered.verdicts[position] = verdict
+            earlier = delivered.results.get(position)
+            if earlier and earlier.outcome is Outcome.UNKNOWN and result.outcome not in _CONCLUSIVE:
+                result = result._replace(outcome=Outcome.UNKNOWN)
+            delivered.results[position] = result
             delivered.attempts[position] = attempt.number
         return not (retryable and self._schedule_retry(attempt, retryable))
 
@@ -333,7 +329,7 @@ class _Run:
             if attempt.may_have_arrived:
                 attempt.delivered.calls += 1
                 for position in attempt.positions:
-                    attempt.delivered.verdicts[position] = NO_ANSWER
+                    attempt.delivered.results[position] = NO_ANSWER
                     attempt.delivered.attempts[position] = attempt.number
             else:
                 self._fill_missing(attempt, DEADLINE)
@@ -341,10 +337,10 @@ class _Run:
         for _, _, attempt in self._waiting:
             yield attempt.delivered
 
-    def _fill_missing(self, attempt: _Attempt, verdict: Verdict) -> None:
-        """Record this verdict for the positions that have none of an earlier try."""
+    def _fill_missing(self, attempt: _Attempt, result: AddressResult) -> None:
+        """Record this result for the positions that have none of an earlier try."""
         for position in attempt.positions:
-            attempt.delivered.verdicts.setdefault(position, verdict)
+            attempt.delivered.results.setdefault(position, result)
             attempt.delivered.attempts.setdefault(position, 0)
 
 

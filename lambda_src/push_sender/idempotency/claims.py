@@ -29,7 +29,7 @@ from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.idempotency.records import Remembered, UnknownFormatError, pack, unpack
 from push_sender.idempotency.store import CONNECTIONS, RequestRecord, Store, StoreError
 from push_sender.outcomes.classification import refusal_of
-from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Refusal, Verdict
+from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome, Refusal
 from push_sender.request.errors import (
     Finding,
     IdempotencyConflict,
@@ -140,8 +140,8 @@ class Claim:
 
     Attributes
     ----------
-    verdicts, attempts
-        The stored verdicts and attempts of an earlier run, by position.
+    results, attempts
+        The stored results and attempts of an earlier run, by position.
     untried
         After the delivery: whether the service refused every call for the same reason.
     write_error
@@ -163,7 +163,7 @@ class Claim:
         if record.done:  # a record may have expired just now: its outcomes are unknown
             for position in (position for batch in order.batches for position in batch.positions):
                 remembered.setdefault(position, Remembered(NO_ANSWER, 1))
-        self.verdicts = {position: each.verdict for position, each in remembered.items()}
+        self.results = {position: each.result for position, each in remembered.items()}
         self.attempts = {position: each.attempts for position, each in remembered.items()}
         self.untried = False
         self.write_error: str | None = None
@@ -205,13 +205,13 @@ class Claim:
             return
         unwritten: list[Delivered] = []
         batches_left = len(self._order.batches)
-        refusals: set[Refusal | None] = {None} if self.verdicts else set()
+        refusals: set[Refusal | None] = {None} if self.results else set()
         with closing(delivery.deliver(self._order)) as deliveries:
             for delivered in deliveries:
                 batches_left -= 1
                 if None not in refusals:
-                    verdicts = delivered.verdicts.values()
-                    refusals.update(refusal_of(*verdict[:4]) for verdict in verdicts)
+                    results = delivered.results.values()
+                    refusals.update(refusal_of(*result[:4]) for result in results)
                 if batches_left and delivered.calls and self._clock() < self._order.deadline:
                     self._write(delivered)
                 else:
@@ -230,7 +230,7 @@ class Claim:
 
     def warnings(self) -> Iterator[Finding]:
         """Warn about fields that the report lacks, and about outcomes that are not stored."""
-        failed = any(verdict.outcome is not Outcome.ACCEPTED for verdict in self.verdicts.values())
+        failed = any(result.outcome is not Outcome.ACCEPTED for result in self.results.values())
         if failed or self._replaced:
             tokens = f"; {self._replaced:,} had a replacement_token" if self._replaced else ""
             yield Finding(
@@ -247,7 +247,7 @@ class Claim:
 
     def _write(self, delivered: Delivered) -> None:
         part = delivered.batch.positions[0]
-        outcomes = pack(delivered.verdicts, delivered.attempts)
+        outcomes = pack(delivered.results, delivered.attempts)
         write = self._threads.submit(lambda: self._store.put_part(self._record, part, outcomes))
         self._writes.append((write, delivered))
 
@@ -259,17 +259,17 @@ class Claim:
             else:
                 write.cancel()
                 unwritten.append(delivered)
-        verdicts: dict[int, Verdict] = {}
+        results: dict[int, AddressResult] = {}
         attempts: dict[int, int] = {}
         for delivered in unwritten:
-            verdicts |= delivered.verdicts
+            results |= delivered.results
             attempts |= delivered.attempts
         self._write_last(
             replace(
                 self._record,
                 done=True,
                 parts=tuple(sorted(self._parts)),
-                outcomes=pack(verdicts, attempts) if verdicts else None,
+                outcomes=pack(results, attempts) if results else None,
             )
         )
 

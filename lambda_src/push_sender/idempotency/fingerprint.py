@@ -1,7 +1,7 @@
 """The fingerprint of a request: equal for requests with the same meaning, and only for them.
 
 It is calculated from the checked request and not from its JSON text. So spaces, the order of an
-object's members, ``null`` for a missing field, FCM for GCM, and one recipient alone or in a list
+object's members, ``null`` for a missing field, FCM for GCM, and ``recipient`` for a list of one
 make no difference. Everything else does, also the order of the recipients. The key and the
 project are not part of it; the project is part of the record's id (``record_id``).
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from push_sender.outcomes.outcome import Outcome, Verdict
+from push_sender.outcomes.outcome import AddressResult, Outcome
 
 _FORMAT: Final = b"1"
 
@@ -42,34 +42,34 @@ class Remembered(NamedTuple):
 
     Attributes
     ----------
-    verdict
-        The verdict without status message and replacement token.
+    result
+        The result without status message and replacement token.
     attempts
         The number of calls for the address.
     replaced
         Whether there was a replacement token.
     """
 
-    verdict: Verdict
+    result: AddressResult
     attempts: int
     replaced: bool = False
 
 
-def pack(verdicts: Mapping[int, Verdict], attempts: Mapping[int, int]) -> bytes:
+def pack(results: Mapping[int, AddressResult], attempts: Mapping[int, int]) -> bytes:
     """Write the results of some positions.
 
-    Most positions share a verdict, so each verdict is written once, and every position has the
-    number of its verdict. Positions are written as differences.
+    Most positions share a result, so each result is written once, and every position has the
+    number of its result. Positions are written as differences.
     """
     rows: dict[tuple[object, ...], int] = {}
     steps, numbers, ids = [], [], []
     previous = 0
-    for position, verdict in sorted(verdicts.items()):
-        row = _row(verdict, attempts[position])
+    for position, result in sorted(results.items()):
+        row = _row(result, attempts[position])
         numbers.append(rows.setdefault(row, len(rows)))
         steps.append(position - previous)
         previous = position
-        ids.append(_message_id(verdict.message_id))
+        ids.append(_message_id(result.message_id))
     document = [list(rows), steps, numbers, ids if any(ids) else []]
     return _FORMAT + zlib.compress(json.dumps(document, separators=(",", ":")).encode())
 
@@ -93,7 +93,7 @@ def unpack(packed: bytes) -> dict[int, Remembered]:
 def _unpacked(compressed: bytes) -> dict[int, Remembered]:
     rows, steps, numbers, ids = json.loads(zlib.decompress(compressed))
     remembered = [
-        Remembered(Verdict(Outcome(outcome), status, code, reason), attempts, replaced)
+        Remembered(AddressResult(Outcome(outcome), status, code, reason), attempts, replaced)
         for outcome, status, code, reason, attempts, replaced in rows
     ]
     return {
@@ -104,15 +104,15 @@ def _unpacked(compressed: bytes) -> dict[int, Remembered]:
     }
 
 
-def _row(verdict: Verdict, attempts: int) -> tuple[object, ...]:
-    status = verdict.delivery_status
+def _row(result: AddressResult, attempts: int) -> tuple[object, ...]:
+    status = result.delivery_status
     return (
-        verdict.outcome,
+        result.outcome,
         status if status in _DELIVERY_STATUSES else None,
-        verdict.status_code,
-        verdict.reason,
+        result.status_code,
+        result.reason,
         attempts,
-        verdict.replacement_token is not None,
+        result.replacement_token is not None,
     )
 
 
@@ -125,4 +125,4 @@ def _message_id(message_id: str | None) -> str | None:
 def _with_message_id(remembered: Remembered, message_id: str | None) -> Remembered:
     if message_id is None:
         return remembered
-    return remembered._replace(verdict=remembered.verdict._replace(message_id=message_id))
+    return remembered._replace(result=remembered.result._replace(message_id=message_id))

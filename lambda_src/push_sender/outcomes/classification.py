@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Refusal, Verdict
+from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome, Refusal
 from push_sender.outcomes.signals import (
     CALL_CODES,
     STRONG_CODES,
@@ -49,7 +49,7 @@ _DEPTH: Final = 8
 """How many levels of JSON are read; deeper levels count as text."""
 
 
-def judge(answer: object) -> Verdict:
+def classify(answer: object) -> AddressResult:
     """Classify the answer of SendMessages for one address.
 
     Parameters
@@ -69,7 +69,7 @@ def judge(answer: object) -> Verdict:
         document = _parsed(message)
         meaning, reason = _meaning(document)
         outcome = _outcome(_text(status), _statuses(code, document), meaning)
-    return Verdict(
+    return AddressResult(
         outcome,
         _text(status),
         code if type(code) is int else None,
@@ -80,7 +80,7 @@ def judge(answer: object) -> Verdict:
     )
 
 
-def judge_refusal(code: str, http_status: int | None, message: object) -> Verdict:
+def classify_error(code: str, http_status: int | None, message: object) -> AddressResult:
     """Classify a call that was refused or failed, for all its addresses.
 
     Parameters
@@ -100,7 +100,7 @@ def judge_refusal(code: str, http_status: int | None, message: object) -> Verdic
         outcome = signal.outcome
     else:
         outcome = _by_http_status(http_status)
-    return Verdict(outcome, None, http_status, signal and signal.text, text or None)
+    return AddressResult(outcome, None, http_status, signal and signal.text, text or None)
 
 
 def refusal_of(
@@ -111,7 +111,7 @@ def refusal_of(
     Parameters
     ----------
     outcome, delivery_status, status_code, reason
-        The fields of a verdict or a result.
+        The fields of an ``AddressResult`` or of a report's result.
     """
     if delivery_status is not None:
         return None  # the service answered for this address

@@ -103,8 +103,8 @@ class Outcome(StrEnum):
     """
 
 
-class Verdict(NamedTuple):
-    """What one answer means for one address."""
+class AddressResult(NamedTuple):
+    """The result of one address, as one answer gives it."""
 
     outcome: Outcome
     delivery_status: str | None = None
@@ -122,4 +122,4 @@ class Refusal(Enum):
     REFUSED = auto()
 
 
-NO_ANSWER: Final = Verdict(Outcome.UNKNOWN)
+NO_ANSWER: Final = AddressResult(Outcome.UNKNOWN)

@@ -1,6 +1,6 @@
 """The codes and phrases of the providers and the API: what each means, and why.
 
-Only data; ``judge`` reads it. A token is ``dead_token`` only by an exact code of a provider.
+Only data; ``classify`` reads it. A token is ``dead_token`` only by an exact code of a provider.
 A text can repeat what the sender wrote, and the same text occurs with several codes, so words
 within a text never make a token dead.
 
@@ -46,9 +46,7 @@ _CODES: Final = (
     Signal("ExpiredProviderToken", Outcome.MISCONFIGURED, "APNs: the provider token is stale"),
     Signal("MissingProviderToken", Outcome.MISCONFIGURED, "APNs: no credential reached it"),
     Signal("BadCertificate", Outcome.MISCONFIGURED, "APNs: the certificate is not usable"),
-    Signal(
-        "BadCertificateEnvironment", Outcome.MISCONFIGURED, "APNs: certificate of the other one"
-    ),
+    Signal("BadCertificateEnvironment", Outcome.MISCONFIGURED, "APNs: for the other environment"),
     Signal("Forbidden", Outcome.MISCONFIGURED, "APNs: the credential is refused"),
     Signal("SENDER_ID_MISMATCH", Outcome.MISCONFIGURED, "FCM v1: the token is of another project"),
     Signal("MismatchSenderId", Outcome.MISCONFIGURED, "FCM legacy: the token is of another sender"),
@@ -58,7 +56,7 @@ _CODES: Final = (
     Signal("PERMISSION_DENIED", Outcome.MISCONFIGURED, "FCM v1 403: the credential is refused"),
     Signal("UNAUTHENTICATED", Outcome.MISCONFIGURED, "FCM v1 401: the credential is not valid"),
     Signal("InvalidPackageName", Outcome.MISCONFIGURED, "FCM legacy: the token is of another app"),
-    Signal("BadEnvironmentKeyIdInToken", Outcome.MISCONFIGURED, "APNs: key of the other one"),
+    Signal("BadEnvironmentKeyIdInToken", Outcome.MISCONFIGURED, "APNs: for the other environment"),
     Signal("UnrelatedKeyIdInToken", Outcome.MISCONFIGURED, "APNs: the key is another topic's"),
     Signal("AccessTokenExpired", Outcome.MISCONFIGURED, "ADM 401: the access token has expired"),
     # The message is wrong.
@@ -79,7 +77,7 @@ _CODES: Final = (
     Signal("TooManyProviderTokenUpdates", Outcome.TRANSIENT, "APNs 429: keys change too often"),
     Signal("InternalServerError", Outcome.TRANSIENT, "APNs 500"),
     Signal("ServiceUnavailable", Outcome.TRANSIENT, "APNs 503"),
-    Signal("Shutdown", Outcome.TRANSIENT, "APNs 503: the server is going down"),
+    Signal("Shutdown", Outcome.TRANSIENT, "APNs 503: the server shuts down"),
     Signal("IdleTimeout", Outcome.TRANSIENT, "APNs: the connection had been idle"),
     Signal("QUOTA_EXCEEDED", Outcome.TRANSIENT, "FCM v1 429"),
     Signal("RESOURCE_EXHAUSTED", Outcome.TRANSIENT, "FCM v1 429, as its status"),
@@ -98,12 +96,12 @@ STRONG_WORDS: Final = (
     Signal(
         "not a valid FCM registration token",
         Outcome.INVALID_TOKEN,
-        "FCM v1 says INVALID_ARGUMENT for a bad token too; only these words tell (recorded)",
+        "FCM v1 gives INVALID_ARGUMENT for a bad token too, but with these words (recorded)",
     ),
     Signal(
         "No channel of type",
         Outcome.MISCONFIGURED,
-        "the project lacks the channel; AWS's own words, where no provider was asked",
+        "the project lacks the channel; AWS's own text, without asking a provider",
     ),
 )
 
@@ -113,20 +111,22 @@ _WEAK_CODES: Final = (
         Outcome.REJECTED,
         "FCM v1: the message is wrong, unless a text says that the token is",
     ),
-    Signal("NOT_FOUND", Outcome.INVALID_TOKEN, "FCM v1 404 without its UNREGISTERED: kept"),
-    Signal("Invalid Credentials", Outcome.MISCONFIGURED, "AWS's own words: FCM refused the key"),
+    Signal(
+        "NOT_FOUND", Outcome.INVALID_TOKEN, "FCM v1 404 without UNREGISTERED: not known to be dead"
+    ),
+    Signal("Invalid Credentials", Outcome.MISCONFIGURED, "AWS's own text: FCM refused the key"),
 )
 
 WEAK_WORDS: Final = (
     Signal(
         "Requested entity was not found",
         Outcome.INVALID_TOKEN,
-        "FCM v1 404 without its UNREGISTERED: gone, or of another project: kept",
+        "FCM v1 404 without UNREGISTERED: dead, or of another project",
     ),
     Signal(
         "Unregistered or expired token",
         Outcome.INVALID_TOKEN,
-        "recorded with BadDeviceToken and DeviceTokenNotForTopic too, whose tokens live: kept",
+        "recorded with BadDeviceToken and DeviceTokenNotForTopic too, whose tokens may be valid",
     ),
 )
 

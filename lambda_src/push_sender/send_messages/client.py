@@ -54,7 +54,7 @@ def _read_answer(
     """Read an answer with ``json`` in place of botocore's parser.
 
     That parser takes a third of the CPU of a call with 100 addresses, and fails on an answer
-    of another shape; ``judge`` accepts any. botocore still reads errors and invalid JSON.
+    of another shape; ``classify`` accepts any. botocore still reads errors and invalid JSON.
     """
     if response_dict["status_code"] != 200:
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, Unpack
 
-from push_sender.outcomes.classification import judge
-from push_sender.outcomes.outcome import Verdict
+from push_sender.outcomes.classification import classify
+from push_sender.outcomes.outcome import AddressResult
 from push_sender.request.model import Contents, PushRequest
 from push_sender.send_messages.writer import MessageWriter
 
@@ -44,14 +44,14 @@ class SendMessages:
         """Create the writer of one request's calls."""
         return MessageWriter(request, contents, application_id)
 
-    def send(self, call: SendMessagesRequestTypeDef) -> Mapping[str, Verdict]:
+    def send(self, call: SendMessagesRequestTypeDef) -> Mapping[str, AddressResult]:
         """Make a call, and classify the answer for each of its addresses.
 
         An address that the answer does not name is ``unknown``.
         """
         results = _results(self._client.send_messages(**call))
         addresses = call["MessageRequest"].get("Addresses", {})
-        return {token: judge(results.get(token)) for token in addresses}
+        return {token: classify(results.get(token)) for token in addresses}
 
 
 def _results(response: SendMessagesResponseTypeDef) -> Mapping[str, object]:

@@ -87,14 +87,14 @@ class Telemetry:
         """Log a batch that is done: the outcome, status code and reason of each result."""
         self._done.append(delivered)
         results = []
-        for position, verdict in delivered.verdicts.items():
+        for position, result in delivered.results.items():
             line: dict[str, str | int | None] = {
                 "token": token_digest(recipients[position].token),
-                "outcome": verdict.outcome,
-                "status_code": verdict.status_code,
+                "outcome": result.outcome,
+                "status_code": result.status_code,
             }
-            if verdict.reason is not None:
-                line["reason"] = verdict.reason
+            if result.reason is not None:
+                line["reason"] = result.reason
             results.append(line)
         self._logger.info(
             "batch delivered",
@@ -137,7 +137,7 @@ class Telemetry:
         self._counts.clear()
 
     def _write(self, metrics: Sequence[Metric], dimensions: Mapping[str, str]) -> None:
-        """Write metrics under all dimensions, and under the function's name only."""
+        """Write metrics under all dimensions, and again under ``service`` only."""
         if self._is_disabled:
             return
         sets = [list(dimensions), ["service"]] if len(dimensions) > 1 else [["service"]]
@@ -147,7 +147,7 @@ class Telemetry:
 
 def _metrics_of(batches: Sequence[Delivered]) -> list[Metric]:
     outcomes = Counter(
-        verdict.outcome for delivered in batches for verdict in delivered.verdicts.values()
+        result.outcome for delivered in batches for result in delivered.results.values()
     )
     latencies = [
         round(seconds * 1_000, 1) for delivered in batches for seconds in delivered.call_seconds
