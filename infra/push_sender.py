@@ -133,50 +133,50 @@ class PushSender(Construct):
         """
         function = self.function
         outputs = {
-            "ApplicationId": (self.project.application_ids[0], "The push project"),
-            "Channels": (_channels(self.project), "The push services with a channel"),
+            "ApplicationId": (self.project.application_ids[0], "the push project"),
+            "Channels": (_channels(self.project), "the push services with a channel"),
             "FunctionName": (
                 f"{function.function.function_name}:{function.alias.alias_name}",
-                "For aws lambda invoke --function-name",
+                "for aws lambda invoke --function-name",
             ),
-            "FunctionArn": (function.alias.function_arn, "For rules, schedules and policies"),
-            "QueueUrl": (self.requests.queue.queue_url, "For aws sqs send-message"),
+            "FunctionArn": (function.alias.function_arn, "for rules, schedules and policies"),
+            "QueueUrl": (self.requests.queue.queue_url, "for aws sqs send-message"),
             "QueueArn": (
                 self.requests.queue.queue_arn,
-                "For policies, and for redriving dead-letter messages",
+                "for policies, and for redriving dead-letter messages",
             ),
             "EventBusName": (
                 self.event_bus.bus.event_bus_name,
-                "The bus for requests and reports",
+                "the bus for requests and reports",
             ),
             "TableName": (
                 self.idempotency.table.table_name,
-                "The idempotency keys of the last day",
+                "the idempotency keys of the last day",
             ),
-            "LogGroupName": (function.log_group.log_group_name, "The function's log"),
+            "LogGroupName": (function.log_group.log_group_name, "the function's log"),
             "DeadLetterQueueUrl": (
                 self.dead_letters.queue.queue_url,
-                "Requests that wait for an operator",
+                "requests that wait for an operator",
             ),
             "DeadLetterQueueArn": (
                 self.dead_letters.queue.queue_arn,
-                "For redriving dead-letter messages",
+                "for redriving dead-letter messages",
             ),
             "DashboardName": (
                 self.dashboard.dashboard.dashboard_name,
-                "The dashboard in CloudWatch",
+                "the dashboard in CloudWatch",
             ),
         }
         if self.http_api is not None:
-            outputs["ApiUrl"] = (self.http_api.url, "For POST /messages, signed")
+            outputs["ApiUrl"] = (self.http_api.url, "for POST /messages, signed")
             outputs["ApiLogGroupName"] = (
                 self.http_api.log_group.log_group_name,
-                "The HTTP API's callers and answers",
+                "the HTTP API's callers and answers",
             )
         if self._settings.alarm_email and self.alarms.topic is not None:
             outputs["AlarmTopicArn"] = (
                 self.alarms.topic.topic_arn,
-                "The topic that gets the alarms",
+                "the topic that gets the alarms",
             )
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(scope or self, name, value=value, description=description)

@@ -50,9 +50,7 @@ def main(picture: Path) -> None:
         from push_sender.handler import handler  # found once `sandbox` has set the path
 
         for request in requests():
-            report = handler(request, Invocation(29))  # type: ignore[arg-type]  # what it uses of a context
-            assert isinstance(report, dict)
-            assert report["summary"]["accepted"] == 1
+            handler(request, Invocation(29))  # type: ignore[arg-type]  # what it uses of a context
         with running_browser(Path(profile)) as browser:
             show_as(browser, "light", SIZE)
             browser.get(f"{server.url}{PAGE}")

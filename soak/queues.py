@@ -1,9 +1,9 @@
-"""Time in the request queue goes faster, and what may be delivered twice is.
+"""The sandbox's queues, read and hurried from inside its process.
 
-The waits before a further attempt are up to 15 minutes; here they are a second. A message
-that shall come twice becomes visible again once while it is being worked off, as SQS says of
-itself that it may. All else keeps its time: a claim lapses when it does, and a message that
-failed is seen again after the visibility timeout.
+The delays before a further attempt are up to 15 minutes; here they are a second. A message that
+is to be delivered twice becomes visible again once while it is being processed, as SQS says that
+it may. Everything else keeps its time: a claim still lapses, and a failed message becomes visible
+after the visibility timeout.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from sandbox.sqs.queues import LOCK, queue_of
 
 WAIT_SECONDS: Final = 1.0
 
-_LOOK_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 
 
 @contextmanager
-def lapsing(queue_arn: str, comes_twice: Callable[[Any], bool]) -> Iterator[None]:
-    """Let time lapse in a queue, inside a ``with`` block.
+def fast_queue(queue_arn: str, is_delivered_twice: Callable[[Any], bool]) -> Iterator[None]:
+    """Shorten the delays of a queue, inside a ``with`` block.
 
     Parameters
     ----------
     queue_arn
-        Of a queue in this process.
-    comes_twice
-        Is asked of each message in flight, by its body as JSON.
+        A queue in this process.
+    is_delivered_twice
+        Decides for each message in flight, by its body as JSON.
     """
     stopping = threading.Event()
     seen: set[str] = set()
 
-    def look() -> None:
-        while not stopping.wait(_LOOK_SECONDS):
+    def hurry() -> None:
+        while not stopping.wait(_POLL_SECONDS):
             with LOCK:
                 for message in _messages(queue_arn):
-                    _hurry(message)
+                    _shorten_delay(message)
                     if message.id not in seen and not message.visible and not message.delayed:
                         seen.add(message.id)
-                        if comes_twice(json.loads(message.body)):
+                        if is_delivered_twice(json.loads(message.body)):
                             message.visible_at = 0
 
-    thread = threading.Thread(target=look, name="lapse")
+    thread = threading.Thread(target=hurry, name="fast-queue")
     thread.start()
     try:
         yield
@@ -57,22 +57,23 @@ def lapsing(queue_arn: str, comes_twice: Callable[[Any], bool]) -> Iterator[None
         thread.join()
 
 
-def waiting(queue_arn: str) -> int:
-    """Count everything that lies in a queue, seen or not."""
+def message_count(queue_arn: str) -> int:
+    """Count the messages of a queue, visible or not."""
     with LOCK:
         return len(_messages(queue_arn))
 
 
-def bodies(queue_arn: str) -> list[str]:
-    """Read everything that lies in a queue, and leave it there."""
+def message_bodies(queue_arn: str) -> list[str]:
+    """Return the bodies of a queue's messages, and leave them there."""
     with LOCK:
         return [message.body for message in _messages(queue_arn)]
 
 
-def taken(queue_arn: str) -> list[str]:
-    """Take everything out of a queue, and give the bodies.
+def take_all(queue_arn: str) -> list[str]:
+    """Remove all messages from a queue, and return their bodies.
 
-    Not by SQS's API: a run tells faster than ten messages a call can be received and deleted.
+    Not through SQS's API, because the function sends events faster than ten messages a call can
+    be received and deleted.
     """
     queue: Queue | None = queue_of(queue_arn)
     if queue is None:
@@ -84,7 +85,7 @@ def taken(queue_arn: str) -> list[str]:
 
 
 def oldest_seconds(queue_arn: str) -> float:
-    """Tell how old the oldest message in a queue is; 0 where there is none."""
+    """Return the age of a queue's oldest message in seconds; 0 for an empty queue."""
     with LOCK:
         sent = [message.sent_timestamp or 0 for message in _messages(queue_arn)]
     return max(time.time() - min(sent) / 1_000, 0.0) if sent else 0.0
@@ -95,7 +96,7 @@ def _messages(queue_arn: str) -> list[Message]:
     return [] if queue is None else list(queue._messages)
 
 
-def _hurry(message: Message) -> None:
+def _shorten_delay(message: Message) -> None:
     soon = (time.time() + WAIT_SECONDS) * 1_000
     if message.delayed_until > soon:
         message.delayed_until = soon
