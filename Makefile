@@ -1,4 +1,4 @@
-# Every command of this project. `make` alone lists them.
+# Every command of this project. `make` without a target lists them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,36 +8,37 @@ OUTPUTS := .build/outputs.json
 PORT ?= 4580
 STACK ?= push-sender
 CASES ?= 5000
-# What the documentation site has: the documents, and the folders that they link to.
+# The contents of the documentation site: the documents, and the folders that they link to.
 PAGES := *.md LICENSE docs examples lambda_src infra soak bench
-# Processes that run tests, each a file at a time: more than two cores need, because much of it is waiting.
+# Processes that run tests, one file at a time each. More than two cores need, because tests also wait.
 WORKERS ?= 4
 
-# Each command installs the part of pyproject.toml's packages that it needs, once.
+# Each command first installs the group of packages (pyproject.toml) that it needs.
 PARTS := inbox demo sandbox deploy style installer lock all
 has = $(VENV)/has-$(1)
 
-# Says what to add where the CDK would ask and there is no terminal.
+# Names the option to add if the CDK would ask a question and there is no terminal.
 asks = [ -t 0 ] || case '$(ARGS)' in *$(2)*) ;; *) \
     echo 'There is no terminal to confirm at: if it asks, run make $(1) ARGS="$(strip $(ARGS) $(3))"' >&2 ;; esac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sandbox inbox test format lint types unit fuzz snapshot docs bundle bench lock clean \
+.PHONY: help demo sandbox inbox test format lint types unit coverage fuzz snapshot picture docs bundle bench lock clean \
     soak soak-steady soak-breaks \
     bootstrap synth diff deploy smoke redrive destroy
 
-# What a shell sets for other programs: for other Pythons, Node.js programs and CDK apps.
+# Variables that the shell sets for other programs: other Pythons, Node.js programs and CDK apps.
 unexport $(filter PYTHON% POWERTOOLS_% NODE_ENV NODE_OPTIONS NODE_PATH, \
     $(.VARIABLES)) $(filter-out CDK_VALIDATION,$(filter CDK_%,$(.VARIABLES)))
-# Files and output are UTF-8, whatever the terminal is.
+# Files and output are UTF-8 on every terminal.
 export PYTHONUTF8 := 1
 
-# The Node.js and npm that requirements.txt brings, whatever the machine has.
+# Use the Node.js and npm of requirements.txt, not those of the machine.
 bootstrap synth diff deploy destroy lock $(CDK): export PATH := $(CURDIR)/$(BIN):$(PATH)
-# It trusts whom the machine trusts, as pip and curl do: a company's own authority, too.
+# Node.js then trusts the machine's authorities, also a company's own, as pip and curl do.
 bootstrap synth diff deploy destroy lock $(CDK): export NODE_USE_SYSTEM_CA := 1
 
 help: ## list the commands
+	@sed -n 's/^__version__ = "\(.*\)"/Push Sender \1\n/p' lambda_src/push_sender/__init__.py
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(call has,demo) ## send AWS's own example through all four services, on this machine
@@ -46,7 +47,7 @@ demo: $(call has,demo) ## send AWS's own example through all four services, on t
 sandbox: $(call has,sandbox) ## run the local AWS and its inbox (PORT=4580, VERBOSE=1)
 	@$(BIN)/python -m sandbox up --port "$(PORT)" $(ARGS)
 
-inbox: $(call has,inbox) ## show any program's pushes: SendMessages and the inbox alone
+inbox: $(call has,inbox) ## show any program's pushes: only SendMessages and the inbox
 	@$(BIN)/python -m sandbox up --pinpoint-only --port "$(PORT)" $(ARGS)
 
 synth: $(CDK) ## write the template into cdk.out; needs no account
@@ -65,13 +66,13 @@ deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
 	@$(CDK) deploy --outputs-file $(OUTPUTS) $(ARGS)
 	@$(BIN)/python -m operations next-steps $(OUTPUTS)
 
-smoke: $(call has,deploy) ## check the deployed stack (STACK=push-sender)
+smoke: $(call has,deploy) ## test the deployed stack (STACK=push-sender) with invented tokens
 	@$(BIN)/python -m operations smoke --stack $(STACK) $(ARGS)
 
-redrive: $(call has,deploy) ## send the dead-letter messages of the deployed stack (STACK=push-sender) again
+redrive: $(call has,deploy) ## move the stack's dead-letter messages back to its queue (STACK=push-sender)
 	@$(BIN)/python -m operations redrive --stack $(STACK) $(ARGS)
 
-destroy: $(CDK) ## remove the stack; data stays, see docs/deploy.md
+destroy: $(CDK) ## remove the stack; data remains, see docs/runbook.md
 	@$(call asks,destroy,--force,--force)
 	@$(CDK) destroy $(ARGS)
 
@@ -92,49 +93,58 @@ types: $(call has,all) ## check the types, strictly
 unit: $(call has,all) ## all tests; ARGS="-k name" for some
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+coverage: $(call has,all) ## measure which lines of the function its tests run: .build/coverage/index.html
+	@rm -rf .build/coverage && mkdir -p .build/coverage
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/function \
+	    --cov --cov-report term --cov-report html $(ARGS)
+
 fuzz: $(call has,all) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
 	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/deployed/test_http_fuzz.py
 
-soak: $(call has,demo) ## test that nothing is lost and nothing doubled (ARGS="--seed 7")
+soak: $(call has,demo) ## send under many failures: nothing lost, nothing sent twice (ARGS="--seed 7")
 	@$(BIN)/python -m soak $(ARGS)
 
-soak-steady: $(call has,demo) ## ten minutes of load: nothing grows, a burst drains
+soak-steady: $(call has,demo) ## send at a steady rate for ten minutes: memory stays flat, the queue drains
 	@$(BIN)/python -m soak.steady $(ARGS)
 
-soak-breaks: $(call has,demo) ## break the function on purpose: the soak must notice
+soak-breaks: $(call has,demo) ## test the soak: it must detect each break of the function
 	@$(BIN)/python -m soak.breaks $(ARGS)
 
-snapshot: $(call has,all) ## write the template's snapshot and docs/openapi.json anew, for review
-	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/infra/test_stack_checks.py tests/function/test_openapi.py -k snapshot
+snapshot: $(call has,all) ## write the template's snapshot and the generated documents again, for review
+	@UPDATE_SNAPSHOT=1 $(BIN)/pytest -q tests/infra/test_stack_checks.py tests/function/test_openapi.py \
+	    tests/test_documents.py -k snapshot
+
+picture: $(call has,all) ## take the picture of the formats, docs/formats.png, again; needs Chromium
+	@$(BIN)/python -m tests.browser.screenshot docs/formats.png
 
 docs: $(call has,docs) ## build the documentation site into .build/site
 	@rm -rf .build/pages .build/site && mkdir -p .build/pages
 	@cp zensical.toml .build/
 	@tar -cf - --exclude __pycache__ $(PAGES) | tar -xf - -C .build/pages
 	@$(BIN)/zensical build --strict --clean -f .build/zensical.toml
-	@cp -R .devcontainer .build/site/  # which is hidden, so it was left out
+	@cp -R .devcontainer .build/site/  # the site's builder leaves hidden folders out
 	@echo "The site is in .build/site: open index.html, or run python3 -m http.server -d .build/site"
 
-bundle: $(call has,installer) ## build what is deployed to Lambda (arm64, Python 3.13)
+bundle: $(call has,installer) ## build the archive for Lambda (arm64, Python 3.13)
 	@$(BIN)/python -m infra.bundle --target lambda
 
-bench: $(call has,all) ## measure beside boto3 and other libraries (ARGS="--quick")
+bench: $(call has,all) ## compare with boto3 and other libraries (ARGS="--quick")
 	@$(BIN)/python -m bench $(ARGS)
 
-clean: ## remove what the commands made
-	@[ ! -d .build/bench ] || chmod -R u+w .build/bench  # which the benchmark keeps read-only
+clean: ## remove everything that the commands made
+	@[ ! -d .build/bench ] || chmod -R u+w .build/bench  # the benchmark makes it read-only
 	rm -rf $(VENV) node_modules cdk.out .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-lock: $(call has,lock) ## renew the locks: the newest versions (ARGS="--upgrade-package NAME")
+lock: $(call has,lock) ## update the locks to the newest versions (ARGS="--upgrade-package NAME")
 	@$(BIN)/python -m infra.locks $(or $(ARGS),--upgrade)
 
 $(VENV)/has-%: pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Python 3.11 or newer is needed; '$(PYTHON)' is older or missing. Name another: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -m infra.install $*
-	@touch $(if $(filter all,$*),$(foreach part,$(PARTS),$(call has,$(part))),$@)  # all has each
+	@touch $(if $(filter all,$*),$(foreach part,$(PARTS),$(call has,$(part))),$@)  # all includes the others
 
-# Everything, for an editor: `make .venv/installed`.
+# All packages, for an editor: `make .venv/installed`.
 $(VENV)/installed: $(call has,all)
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""The CDK app: the stack that the settings in cdk.json ask for."""
+"""The CDK app: one stack, with the settings in cdk.json."""
 
 import signal
 import sys

@@ -1,8 +1,8 @@
-"""The deployment side: the bundle of the function and the stack that runs it.
+"""The stack, the function's archive, and the installation.
 
-The CDK starts the first ``node`` that it finds on PATH, on machines that have none or one
-past its end of life. Importing this package, before ``aws_cdk``, names the one that
-``requirements.txt`` pins. A JSII_NODE that is set already stands.
+Import this package before ``aws_cdk``: it sets JSII_NODE to the Node.js that ``requirements.txt``
+pins. Otherwise the CDK starts the first ``node`` on PATH, which may be missing or too old. A
+JSII_NODE that is already set remains.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""A finding of a checker that is right as it stands, acknowledged where it stands.
+"""Acknowledge a checker's finding at the resource that it is about, with the reason.
 
-The reason stands beside it, in the form that each checker reads: the CDK's own validation
-and cdk-nag read construct metadata, cfn-lint the resource's ``Metadata`` in the template.
-Tests see that none covers more than one resource, and none has outlived its finding.
+The CDK's own validation and cdk-nag read the reason from construct metadata, cfn-lint from the
+resource's ``Metadata`` in the template. Tests check that no acknowledgement covers more than one
+resource, and that none remains without its finding.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ def acknowledge(construct: IConstruct, reason: str, *findings: str) -> None:
     Parameters
     ----------
     construct
-        What the findings are about.
+        The subject of the findings.
     reason
-        Why it is right as it stands.
+        Why nothing has to change.
     findings
-        Their ids, as exact as the checker tells them: ``AwsSolutions-L1``,
+        Their ids, as exact as the checker prints them: ``AwsSolutions-L1``,
         ``AwsSolutions-IAM5[Resource::*]``, ``CloudFormation-Validate::W3696``.
     """
     validations = cdk.Validations.of(construct)
@@ -34,9 +34,9 @@ def acknowledge_lint(resource: cdk.CfnResource, reason: str, *checks: str) -> No
     Parameters
     ----------
     resource
-        What the checks are about.
+        The subject of the checks.
     reason
-        Why it is right as it stands.
+        Why nothing has to change.
     checks
         Their ids, such as ``W3696``.
     """

@@ -1,7 +1,6 @@
-"""The alarms: one table of what is watched and what to do, and who is told.
+"""The alarms: one table of metrics, thresholds and descriptions, and the topic for people.
 
-Every alarm is called like its section in ``docs/runbook.md``, which says at length what
-its description says in a sentence.
+The name of an alarm is the heading of its section in ``docs/runbook.md``.
 """
 
 from __future__ import annotations
@@ -26,66 +25,65 @@ from infra.settings import Settings
 
 RUNBOOK: Final = "docs/runbook.md"
 
-# CloudWatch looks every minute at the whole period until then: a long period delays no
-# alarm, it only lets few pushes add up and one burst count.
+# CloudWatch evaluates the whole period every minute. So a long period delays no alarm; it only
+# adds up more pushes.
 _SOON: Final = cdk.Duration.minutes(5)
 _LONG: Final = cdk.Duration.minutes(15)
 
 
-class Watch(NamedTuple):
-    """One alarm: it goes off when its metric reaches a threshold in one period.
+class AlarmRule(NamedTuple):
+    """One alarm: it goes off when its metric reaches the threshold in one period.
 
     Attributes
     ----------
     name
-        What it is called, and its section in the runbook.
+        Of the alarm and of its section in the runbook.
     metric
-        What is watched.
+        The metric.
     threshold
-        From where on it is too much.
-    told
+        The lowest value that causes the alarm.
+    description
         What it means and what to do, in a sentence or two.
     missing
-        What the absence of data means.
+        What missing data means.
     """
 
     name: str
     metric: cloudwatch.IMetric
     threshold: float
-    told: str
+    description: str
     missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING
 
 
-def watches(
+def alarm_rules(
     settings: Settings,
     function: lambda_.IFunction,
     requests: sqs.IQueue,
     dead_letters: sqs.IQueue,
     event_bus: EventBus,
     http_api: HttpApi | None,
-) -> Sequence[Watch]:
-    """List what is watched. A further entry point adds its rows here."""
+) -> Sequence[AlarmRule]:
+    """List the alarms. A new entry point adds its rows here."""
     pushes = PushMetrics(settings.name)
     always = (
-        Watch(
+        AlarmRule(
             "function-errors",
-            # Of the function as a whole: whoever leaves the alias out is counted, too.
+            # Of the whole function: calls without the alias count, too.
             function.metric_errors(period=_SOON, statistic="Sum"),
-            # One error is no alarm: whoever waits for the answer has it, and the event of
-            # whoever does not is a dead letter, which is an alarm by itself.
+            # One error is no alarm. A waiting caller gets it, and the event of a caller that does
+            # not wait becomes a dead-letter message, which has its own alarm.
             5,
-            "5 invocations or more failed in 5 minutes. A request that is refused as invalid "
-            "counts, too, which is its caller's to mend; so look in the log first whether it is "
-            "InvalidRequest, a timeout or a crash.",
+            "5 or more invocations failed in 5 minutes. Look in the log whether they are "
+            "InvalidRequest (the caller must correct the request), timeouts or crashes.",
         ),
-        Watch(
+        AlarmRule(
             "function-throttles",
             function.metric_throttles(period=_SOON, statistic="Sum"),
             1,
-            "Lambda turned invocations away: the account's or the function's concurrency is used "
-            "up, or somebody has stopped all sending. Find out which, then raise the quota.",
+            "Lambda throttled invocations. No concurrency is left in the account or for the "
+            "function, or an operator stopped all sending. Find out which, then raise the quota.",
         ),
-        Watch(
+        AlarmRule(
             "lost-events",
             _total(
                 invocations=function.metric("DeadLetterErrors", period=_SOON, statistic="Sum"),
@@ -93,10 +91,10 @@ def watches(
             ),
             1,
             "A request failed, as an asynchronous invocation or on its way from the bus to the "
-            "queue, and could not be put into the dead-letter queue either, so it is lost. Look "
-            "at the role, the queues and their policies, and have its sender send it again.",
+            "queue, and could not be put into the dead-letter queue either. It is lost. Check "
+            "the role, the queues and their policies, and ask the sender to send it again.",
         ),
-        Watch(
+        AlarmRule(
             "failed-pushes",
             pushes.share(
                 FAILED,
@@ -106,18 +104,18 @@ def watches(
                 label="failed pushes, %",
             ),
             10,
-            "10% or more of at least 30 pushes in 15 minutes failed for another reason than "
-            "their token. See on the dashboard which outcome it is, and in the log its reason.",
+            "10% or more of at least 30 pushes in 15 minutes failed for a reason other than "
+            "their token. The dashboard shows the outcomes, the log the reasons.",
         ),
-        Watch(
+        AlarmRule(
             "misconfigured",
             pushes.metric("misconfigured", period=_SOON),
             1,
-            "A push was refused for our side's fault: channel, credential, topic, project or "
-            "permission. The log names the service and the reason; the tokens are fine, so send "
+            "A push was refused because a channel, credential, topic, project or permission is "
+            "wrong. The log names the service and the reason. The tokens are valid, so send "
             "again after the fix.",
         ),
-        Watch(
+        AlarmRule(
             "lost-tokens",
             pushes.share(
                 LOST_TOKENS,
@@ -127,36 +125,36 @@ def watches(
                 label="dead or invalid tokens, %",
             ),
             20,
-            "20% or more of at least 50 tokens in 15 minutes were dead or invalid. A channel of "
-            "the wrong APNs environment or of another app looks like that: look at it before "
-            "anybody deletes tokens.",
+            "20% or more of at least 50 tokens in 15 minutes were dead or invalid. A channel with "
+            "the wrong APNs environment or for another app causes this, too. Check the channel "
+            "before you delete tokens.",
         ),
-        Watch(
+        AlarmRule(
             "events-not-sent",
             pushes.metric("EventsNotSent", period=_SOON),
             1,
             "Events about pushes, such as dead tokens and reports, could not be put on the bus "
-            "and are lost; the pushes are not affected. Look at the bus and the role.",
+            "and are lost. The pushes are not affected. Check the bus and the role.",
         ),
-        Watch(
+        AlarmRule(
             "old-requests",
             requests.metric_approximate_age_of_oldest_message(period=_SOON, statistic="Maximum"),
-            # A requeued request rests 900 s at most, and is a dead letter when it was received
-            # 5 times for 174 s: what is older than both waits for a free copy, or for somebody.
+            # A requeued request waits at most 900 s, and becomes a dead-letter message after 5
+            # receives of 174 s. An older one waits for free concurrency, or for an operator.
             1_800,
-            "A request has been in the queue for half an hour: more come in than the function "
-            "works off, it fails, or somebody has stopped it.",
+            "A request has been in the queue for half an hour. More requests arrive than the "
+            "function processes, or it fails, or an operator stopped it.",
             missing=cloudwatch.TreatMissingData.IGNORE,  # as below
         ),
-        Watch(
+        AlarmRule(
             "dead-letters",
             dead_letters.metric_approximate_number_of_messages_visible(
                 period=_SOON, statistic="Maximum"
             ),
             1,
-            "Requests that were not sent lie in the dead-letter queue, which keeps them for 14 "
-            "days. Their attribute `reason` tells why: mend that, then send them again.",
-            # SQS counts nothing in a queue that nobody has used for hours, full or empty.
+            "The dead-letter queue has requests that were not sent. It keeps them for 14 days. "
+            "Their attribute `reason` says why. Correct the cause, then run `make redrive`.",
+            # SQS reports no data for a queue that was unused for hours, full or empty.
             missing=cloudwatch.TreatMissingData.IGNORE,
         ),
     )
@@ -164,20 +162,21 @@ def watches(
         return always
     return (
         *always,
-        Watch(
+        AlarmRule(
             "http-errors",
             http_api.api.metric_server_error(period=_SOON, statistic="Sum"),
-            # As with the function's errors: whoever waits for one answer has it.
+            # As for the function's errors: a single caller gets the error.
             5,
-            "5 requests or more over HTTP were answered 5xx in 5 minutes. The access log tells "
-            "which: 500 is the function failing or not let in, 502 the push service refusing us, "
-            "503 the function turned away or out of time, or the keys or the queue out of reach.",
+            "5 or more HTTP requests were answered 5xx in 5 minutes. The access log shows the "
+            "status. 500: the function failed, or API Gateway may not invoke it. 502: the push "
+            "service refused the calls. 503: the function was throttled or ran out of time, or "
+            "the table or the queue cannot be reached.",
         ),
     )
 
 
 def _total(**metrics: cloudwatch.IMetric) -> cloudwatch.MathExpression:
-    """Add metrics of which each may have no data."""
+    """Add up metrics that may have no data."""
     return cloudwatch.MathExpression(
         expression=" + ".join(f"FILL({name}, 0)" for name in metrics),
         using_metrics=metrics,
@@ -187,14 +186,14 @@ def _total(**metrics: cloudwatch.IMetric) -> cloudwatch.MathExpression:
 
 
 class Alarms(Construct):
-    """The alarms, and the topic that tells people of them.
+    """The alarms, and the topic that sends them to people.
 
     Attributes
     ----------
     alarms
         In the order of the table.
     topic
-        Where they are told; ``None`` where the settings name nobody.
+        Where alarms are sent; ``None`` if the settings name neither an e-mail nor a topic.
     """
 
     def __init__(
@@ -212,26 +211,26 @@ class Alarms(Construct):
         super().__init__(scope, id)
         self.topic = self._topic(settings)
         self.alarms: Sequence[cloudwatch.Alarm] = [
-            self._alarm(settings, watch)
-            for watch in watches(settings, function, requests, dead_letters, event_bus, http_api)
+            self._alarm(settings, rule)
+            for rule in alarm_rules(settings, function, requests, dead_letters, event_bus, http_api)
         ]
 
-    def _alarm(self, settings: Settings, watch: Watch) -> cloudwatch.Alarm:
+    def _alarm(self, settings: Settings, rule: AlarmRule) -> cloudwatch.Alarm:
         alarm = cloudwatch.Alarm(
             self,
-            watch.name,
-            alarm_name=f"{settings.name}-{watch.name}",
-            alarm_description=f"{watch.told} {RUNBOOK}#{watch.name} tells how.",
-            metric=watch.metric,
+            rule.name,
+            alarm_name=f"{settings.name}-{rule.name}",
+            alarm_description=f"{rule.description} See {RUNBOOK}#{rule.name}.",
+            metric=rule.metric,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            threshold=watch.threshold,
+            threshold=rule.threshold,
             evaluation_periods=1,
-            treat_missing_data=watch.missing,
+            treat_missing_data=rule.missing,
         )
         if self.topic is not None:
-            told = actions.SnsAction(self.topic)
-            alarm.add_alarm_action(told)
-            alarm.add_ok_action(told)
+            notification = actions.SnsAction(self.topic)
+            alarm.add_alarm_action(notification)
+            alarm.add_ok_action(notification)
         return alarm
 
     def _topic(self, settings: Settings) -> sns.ITopic | None:
@@ -239,11 +238,11 @@ class Alarms(Construct):
             return sns.Topic.from_topic_arn(self, "Topic", settings.alarm_topic_arn)
         if not settings.alarm_email:
             return None
-        # Not encrypted with a key: CloudWatch may not use alias/aws/sns, and one of our own
-        # costs a dollar a month to hide numbers that hold nothing of anybody.
+        # Not encrypted with a key: CloudWatch is not allowed to use alias/aws/sns, and a key of
+        # our own costs a dollar a month. The messages contain only numbers.
         topic = sns.Topic(self, "Topic", display_name=settings.name, enforce_ssl=True)
         topic.add_subscription(subscriptions.EmailSubscription(settings.alarm_email))
-        # A topic that has a policy no longer has the one that lets the account's alarms in.
+        # A topic with a policy loses the default one, which allows the account's alarms.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AlarmsOfThisAccount",

@@ -1,4 +1,4 @@
-"""The dashboard: how many pushes, how fast, what is stuck, what must somebody mend."""
+"""The dashboard: how many pushes, how fast, what waits, what needs an operator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from infra.settings import Service, Settings
 _WIDTH: Final = 24  # columns of every dashboard
 _PER_ROW: Final = 3
 
-# Good, nothing to do, about the token, ours or the caller's to mend, perhaps later.
+# Accepted, nothing to do, about the token, an error of ours or of the caller, perhaps later.
 _COLORS: Final[Mapping[Outcome, str]] = {
     "accepted": "#2ca02c",
     "duplicate": "#c7c7c7",
@@ -41,13 +41,13 @@ class Dashboard(Construct):
     Parameters
     ----------
     scope, id
-        As of every construct.
+        As for every construct.
     settings
-        What is deployed.
+        The stack's settings.
     services
-        The push services with a channel; ``None`` where nobody knows.
+        The push services with a channel; ``None`` if unknown.
     function, requests, dead_letters, http_api, alarms
-        What is shown beside the pushes.
+        Shown in addition to the pushes.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Dashboard(Construct):
     ) -> None:
         super().__init__(scope, id)
         pushes = PushMetrics(settings.name)
-        # Where the stack set up no channel, somebody else does: nobody knows which.
+        # The channels of an existing project are unknown.
         shown: Sequence[Service] = services or get_args(Service)
         self.dashboard = cloudwatch.Dashboard(
             self,
@@ -80,7 +80,7 @@ class Dashboard(Construct):
             widgets=[
                 [_heading(settings)],
                 [_states(alarms)],
-                [_to_mend(pushes, shown), _stuck(dead_letters), _waiting(requests)],
+                [_to_correct(pushes, shown), _stuck(dead_letters), _waiting(requests)],
                 *_in_rows(_outcomes(pushes, service) for service in shown),
                 [_calls(pushes, shown), _durations(function), _invocations(function)],
                 [_retries(pushes), _followed_up(pushes)],
@@ -93,7 +93,7 @@ def _heading(settings: Settings) -> cloudwatch.TextWidget:
     return cloudwatch.TextWidget(
         markdown=(
             f"**{settings.name}** sends push notifications. `{RUNBOOK}` in its repository says "
-            "what each alarm means, what to look at and what to do."
+            "what each alarm means and what to do."
         ),
         width=_WIDTH,
         height=1,
@@ -102,15 +102,13 @@ def _heading(settings: Settings) -> cloudwatch.TextWidget:
 
 
 def _states(alarms: Sequence[cloudwatch.IAlarm]) -> cloudwatch.AlarmStatusWidget:
-    return cloudwatch.AlarmStatusWidget(
-        title="What must somebody mend?", alarms=alarms, width=_WIDTH, height=3
-    )
+    return cloudwatch.AlarmStatusWidget(title="Alarms", alarms=alarms, width=_WIDTH, height=3)
 
 
-def _to_mend(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.GraphWidget:
+def _to_correct(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.GraphWidget:
     outcomes: Sequence[Outcome] = ("misconfigured", "rejected")
     return _graph(
-        "To mend: misconfigured and rejected pushes",
+        "To correct: misconfigured and rejected pushes",
         (
             pushes.metric(outcome, service, label=f"{service} {outcome}")
             for outcome in outcomes
@@ -121,7 +119,7 @@ def _to_mend(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.Gra
 
 def _stuck(dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
     return _graph(
-        "Stuck: dead letters, and the age of the oldest",
+        "Stuck: dead-letter messages, and the age of the oldest",
         [dead_letters.metric_approximate_number_of_messages_visible(label="number")],
         right=[dead_letters.metric_approximate_age_of_oldest_message(label="age, s")],
     )
@@ -153,7 +151,7 @@ def _retries(pushes: PushMetrics) -> cloudwatch.GraphWidget:
 
 def _followed_up(pushes: PushMetrics) -> cloudwatch.GraphWidget:
     return _graph(
-        "Where nobody waits: put off, given up, refused",
+        "Queue and bus: sent later, given up, refused",
         [
             pushes.metric("PushesRequeued", label="pushes requeued"),
             pushes.metric("PushesDeadLettered", label="pushes dead-lettered"),
@@ -203,7 +201,7 @@ def _durations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
 
 def _invocations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
     return _graph(
-        "Invocations, and those that failed or were turned away",
+        "Invocations, errors and throttles",
         [
             function.metric_invocations(label="invocations"),
             function.metric_errors(label="errors"),

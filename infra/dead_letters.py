@@ -1,4 +1,4 @@
-"""The queue of requests that could not be sent and wait for somebody to act."""
+"""The dead-letter queue: requests that could not be sent and wait for an operator."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from infra.settings import Settings
 class DeadLetters(Construct):
     """A queue that keeps requests for 14 days, encrypted, for TLS only.
 
-    What comes here: from the function, requests with a `reason` (transient, misconfigured,
-    invalid); from Lambda, asynchronous events that failed; from SQS, messages received too
-    often; from EventBridge, events that it could not put on the queue. Each is a request, or
-    an event that holds one, so that a redrive into the queue sends it.
+    Four sources put messages here: the function, requests with a `reason` (transient,
+    misconfigured, invalid); Lambda, asynchronous events that failed; SQS, messages that were
+    received too often; EventBridge, events that it could not put on the queue. Each is a request
+    or an event with one, so a redrive to the queue sends it.
 
     Attributes
     ----------
     queue
-        Its name is CloudFormation's: a queue that was retained cannot stand in the way of
-        the next deployment.
+        CloudFormation chooses its name, so that a retained queue does not block the next
+        deployment.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:  # noqa: A002  the CDK's name
@@ -32,6 +32,6 @@ class DeadLetters(Construct):
             "Queue",
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),  # the most there is
+            retention_period=cdk.Duration.days(14),  # the maximum
             removal_policy=removal_policy(settings),
         )

@@ -15,25 +15,25 @@ from infra.settings import Settings
 
 DETAIL_TYPE: Final = "Push Notification Requested"
 
-_DEFAULT: Final = "default"  # what EventBridge calls the bus that every account has
+_DEFAULT: Final = "default"  # the name of the bus that every account has
 
 SOURCE: Final = "push-sender"
-"""Where the events come from that the function itself puts on the bus."""
+"""The source of the events that the function itself puts on the bus."""
 
 
 class EventBus(Construct):
-    """The bus on which requests come in and reports go out, and the rule for the requests.
+    """The bus for requests and reports, and the rule for the requests.
 
-    It is the account's default bus. A stage makes one of its own, unless the settings name
-    another: of two stacks on one bus each would send every push.
+    It is the account's default bus. A stack with a stage makes its own bus unless the settings
+    name one, because two stacks on one bus would both send every push.
 
     Attributes
     ----------
     bus
-        The bus, ours or not.
+        The bus, of this stack or an existing one.
     rule
-        Named like the stack: CloudWatch counts by that name, and of a rule on another bus
-        than the default CloudFormation tells it only along with the bus's.
+        It has the stack's name. The metrics need the name, and for a rule on another bus than
+        the default one CloudFormation returns it only together with the name of the bus.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class EventBus(Construct):
         super().__init__(scope, id)
         self._rule_name = settings.name
         self.bus = self._bus(settings)
-        # Not the CDK's own target: that lets the rule read the queue's attributes, too.
+        # Not the CDK's own target, which also allows the rule to read the queue's attributes.
         self.rule = events.CfnRule(
             self,
             "Rule",
@@ -57,15 +57,15 @@ class EventBus(Construct):
             event_bus_name=self.bus.event_bus_name,
             event_pattern={
                 "detail-type": [DETAIL_TYPE],
-                # Whatever the function tells the bus can never come back as a request.
+                # An event of the function itself can never become a request.
                 "source": [{"anything-but": [SOURCE]}],
             },
             targets=[
                 events.CfnRule.TargetProperty(
                     id="Requests",
                     arn=requests.queue_arn,
-                    # What cannot be delivered within a day, EventBridge's own tries. It lies
-                    # there as the event it was, which the queue's entry point reads.
+                    # For events that EventBridge could not deliver within a day. The message is
+                    # the original event, which the queue's entry point reads.
                     dead_letter_config=events.CfnRule.DeadLetterConfigProperty(
                         arn=dead_letters.queue_arn
                     ),
@@ -84,7 +84,7 @@ class EventBus(Construct):
             )
 
     def grant_put_requests(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody put requests on the bus, and nothing in the function's name.
+        """Allow a grantee to put requests on the bus, but no event of the function.
 
         The operators are those of AWS's own example for PutEvents (EventBridge User Guide,
         "Permissions for event buses"): a call has one detail-type and a list of sources.
@@ -96,14 +96,14 @@ class EventBus(Construct):
             conditions={
                 "StringEquals": {"events:detail-type": DETAIL_TYPE},
                 "ForAllValues:StringNotEquals": {"events:source": SOURCE},
-                # Of a list that is missing, ForAllValues says that all its values are right.
+                # ForAllValues is true for a missing list.
                 "Null": {"events:source": "false"},
             },
         )
 
     def metric_lost(self, *, period: cdk.Duration) -> cloudwatch.Metric:
         """Count the events that reached neither the queue nor the dead-letter queue."""
-        # Of a rule on the default bus CloudWatch counts by the rule alone.
+        # For a rule on the default bus, the metric has only the dimension RuleName.
         name = self.bus.event_bus_name
         dimensions = {} if name == _DEFAULT else {"EventBusName": name}
         return cloudwatch.Metric(

@@ -1,4 +1,4 @@
-"""The function: its code, its role, its log and the alias that everybody calls."""
+"""The function: its code, its role, its log and the alias that callers use."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from infra.log_group import log_group
 from infra.settings import Settings
 
 TIMEOUT_SECONDS: Final = 29
-"""Under API Gateway's 30 s and the 60 s that clients wait; what takes longer is queued."""
+"""Less than API Gateway's 30 s and the clients' 60 s. Work that takes longer is requeued."""
 
 ALIAS: Final = "live"
 
-_REMEMBERS: Final = ("dynamodb:BatchGetItem", "dynamodb:PutItem")
+_TABLE_ACTIONS: Final = ("dynamodb:BatchGetItem", "dynamodb:PutItem")
 
-_WORKS_OFF: Final = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
-"""What Lambda does in the function's name to hand it the queue's messages."""
+_QUEUE_ACTIONS: Final = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+"""What Lambda does with the function's role to pass it the queue's messages."""
 
 _ARCHITECTURES: Final = {
     "arm64": lambda_.Architecture.ARM_64,
@@ -40,14 +40,14 @@ class SenderFunction(Construct):
     Attributes
     ----------
     function
-        Named like the stack, so that a command line needs no look-up.
+        It has the stack's name, so that a command line needs no look-up.
     role
-        What it acts as.
+        Its permissions.
     alias
-        ``live``: what callers name. A deployment moves it to the new version when that is
-        ready; earlier versions stay, to roll back to.
+        ``live``, which callers use. A deployment moves it to the new version when that is
+        ready. Earlier versions remain, for a rollback.
     log_group
-        What Lambda and the function write.
+        The log of Lambda and the function.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ class SenderFunction(Construct):
         super().__init__(scope, id)
         self.log_group = log_group(self, "Log", settings=settings)
         self.role = self._role(application_ids)
-        # Exactly what is used: the CDK's grants of these parts allow more.
-        self._allow(_REMEMBERS, idempotency.table_arn)
+        # Only the actions that are used; the CDK's grants for these parts allow more.
+        self._allow(_TABLE_ACTIONS, idempotency.table_arn)
         self._allow(("sqs:SendMessage",), requests.queue_arn, dead_letters.queue_arn)
-        self._allow(_WORKS_OFF, requests.queue_arn)
+        self._allow(_QUEUE_ACTIONS, requests.queue_arn)
         self._allow(("events:PutEvents",), event_bus.event_bus_arn)
         self.function = lambda_.Function(
             self,
             "Function",
             function_name=settings.name,
-            description="Sends push notifications; says for every token what happened.",
+            description="Sends push notifications and reports a result for every recipient",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=_ARCHITECTURES[settings.architecture],
             code=lambda_.Code.from_asset(str(bundle.path)),
             handler="push_sender.handler.handler",
             timeout=cdk.Duration.seconds(TIMEOUT_SECONDS),
-            # 5,000 recipients take under 100 MB: what memory buys here is a share of a CPU.
+            # 5,000 recipients need less than 100 MB; the rest buys a share of a CPU.
             memory_size=settings.memory_mb,
             role=self.role,
             environment={
@@ -89,8 +89,8 @@ class SenderFunction(Construct):
                 "DEAD_LETTER_QUEUE_URL": dead_letters.queue_url,
                 "EVENT_BUS_NAME": event_bus.event_bus_name,
                 "IDEMPOTENCY_TABLE": idempotency.table_name,
-                # Proves which messages the function wrote. It ends in a UUID that nobody knows
-                # who may only send, and stays the same as long as the stack lives.
+                # Proves which messages the function wrote. It ends in a UUID that callers without
+                # other permissions do not know, and stays the same while the stack exists.
                 "MESSAGE_KEY": cdk.Aws.STACK_ID,
                 "POWERTOOLS_SERVICE_NAME": settings.name,
                 "QUEUE_URL": requests.queue_url,
@@ -115,7 +115,7 @@ class SenderFunction(Construct):
             "The CDK waits for the role's policy, and names the role itself along with it.",
             "W3005",
         )
-        # A retry of Lambda's would send once more what had been sent before the error.
+        # A retry by Lambda would repeat the pushes that were sent before the error.
         self.alias = lambda_.Alias(
             self, "Alias", alias_name=ALIAS, version=self.function.current_version, retry_attempts=0
         )
@@ -125,7 +125,7 @@ class SenderFunction(Construct):
         role = iam.Role(
             self,
             "Role",
-            description="What the push sender may do, and nothing else",
+            description="The permissions of the push sender's function",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
         )
         stack = cdk.Stack.of(self)

@@ -1,7 +1,7 @@
-"""Permissions that let callers send, and errors where one would have no effect.
+"""Errors for permissions that would have no effect, or would allow too much.
 
-The CDK is silent where it cannot give a permission: it says that a grant succeeded and writes
-nothing. A caller would find out by being refused.
+If the CDK cannot add a permission, it reports success and writes nothing. The caller would notice
+only when a call is refused.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from aws_cdk import aws_iam as iam
 from constructs import Dependable, IConstruct
 
 _SOURCES: Final = {"ArnLike": "aws:SourceArn", "StringEquals": "aws:SourceAccount"}
-"""The conditions that a permission of a function can have, each with its operator."""
+"""The conditions that a function's permission can have: operator to key."""
 
 
 class GrantError(ValueError):
-    """A permission would have no effect, or let in more than is meant."""
+    """A permission would have no effect, or would allow more than intended."""
 
 
 def check_source(grantee: iam.IGrantable) -> None:
-    """Refuse an AWS service as a caller unless it is told for whom it may call.
+    """Refuse an AWS service as a caller unless a condition limits its source.
 
-    Without that anybody can have the service call, from an account of their own.
+    Without a condition, any AWS account could let the service call the function.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def check_source(grantee: iam.IGrantable) -> None:
         permission of a function cannot have.
     """
     principal = grantee.grant_principal
-    if isinstance(principal, iam.UnknownPrincipal):  # has no fragment; has_effect says why
+    if isinstance(principal, iam.UnknownPrincipal):  # it has no policy fragment
         raise GrantError(_no_effect("lambda:InvokeFunction"))
     fragment = principal.policy_fragment
     if "Service" not in fragment.principal_json:
@@ -40,9 +40,9 @@ def check_source(grantee: iam.IGrantable) -> None:
     conditions = fragment.conditions
     given = {(operator, key) for operator, keys in conditions.items() for key in keys}
     values = [value for keys in conditions.values() for value in keys.values()]
-    # The CDK drops a value that is a list, and with it the condition.
-    sound = all(isinstance(value, str) and value.strip("*") for value in values)
-    if not (given and given <= _SOURCES.items() and sound):
+    # The CDK drops a condition whose value is a list.
+    are_single = all(isinstance(value, str) and value.strip("*") for value in values)
+    if not (given and given <= _SOURCES.items() and are_single):
         raise GrantError(
             "An AWS service may invoke the function only for a source of yours: give the "
             "principal the condition ArnLike aws:SourceArn, StringEquals aws:SourceAccount, or "
@@ -52,7 +52,7 @@ def check_source(grantee: iam.IGrantable) -> None:
 
 
 def check_account(grantee: iam.IGrantable, scope: IConstruct, action: str) -> None:
-    """Refuse a principal of another account, where only its own policy would let it in.
+    """Refuse a principal of another account, for which a policy of its own is not enough.
 
     Raises
     ------
@@ -65,21 +65,21 @@ def check_account(grantee: iam.IGrantable, scope: IConstruct, action: str) -> No
     known = theirs is not None and not cdk.Token.is_unresolved(theirs)
     if known and not cdk.Token.is_unresolved(ours) and theirs != ours:
         raise GrantError(
-            f"{action} cannot be granted to another account: its own policy alone lets nobody in "
-            "here. Grant it to a role of the stack's account that the caller may assume"
+            f"{action} cannot be granted to another account, because a policy in that account is "
+            "not enough. Grant it to a role in the stack's account that the caller may assume"
         )
 
 
 def has_effect(grant: iam.Grant, grantee: iam.IGrantable, action: str) -> iam.Grant:
-    """Give a grant back that writes a policy or a permission.
+    """Return a grant if it writes a policy or a permission.
 
     Raises
     ------
     GrantError
         If it does not.
     """
-    # Whoever writes something names it, so that others wait for it. A role of this app writes
-    # its policy at the end of the synthesis.
+    # A grant that writes something is a dependency root. A role of this app writes its policy
+    # only at the end of the synthesis.
     if not (
         isinstance(grantee.grant_principal, (iam.Role, iam.LazyRole))
         or Dependable.of(grant).dependency_roots

@@ -22,55 +22,55 @@ ROUTES: Final[Sequence[tuple[apigateway.HttpMethod, str]]] = (
 )
 
 ACCESS_LOG: Final[Mapping[str, str]] = {
-    # What the caller is told in the header apigw-requestid, and what the function's log has.
+    # Also in the caller's header apigw-requestid and in the function's log.
     "api_request_id": "$context.requestId",
     "function_request_id": "$context.integration.requestId",
     "time": "$context.requestTime",
     "caller": "$context.identity.userArn",
     "source_ip": "$context.identity.sourceIp",
     "method": "$context.httpMethod",
-    # The route and not the path, which may be anything that a caller has put there.
+    # The route and not the path, which a caller chooses.
     "route": "$context.routeKey",
     "status": "$context.status",
     "response_length": "$context.responseLength",
     "response_latency": "$context.responseLatency",
     "integration_latency": "$context.integrationLatency",
-    # Lambda's own answer: 429 where it turned the invocation away.
+    # Lambda's status: 429 if it throttled the invocation.
     "lambda_status": "$context.integration.integrationStatus",
     "integration_error": "$context.integrationErrorMessage",
     "error": "$context.error.message",
-    # Why a caller was answered 403, which the caller is not told.
+    # The reason of a 403, which the caller does not see.
     "authorizer_error": "$context.authorizer.error",
 }
-"""The fields of a line of the access log: who called and what became of it, never what was sent."""
+"""The fields of a line of the access log: the caller and the result, never the content."""
 
-_STAGE: Final = "$default"  # the one whose name is in no URL
+_STAGE: Final = "$default"  # its name is not part of the URL
 
-# As SAM and the CDK name routes: that AWS matches this is seen in every deployment of theirs.
-# There is but one stage.
+# SAM and the CDK name routes in this way, so every deployment of theirs shows that AWS matches it.
+# There is only one stage.
 _ANY_STAGE: Final = "*"
 
 _INTEGRATION: Final = "Function"
 
 
 class HttpApi(Construct):
-    """An HTTP API that lets in whom IAM lets in, by two routes.
+    """An HTTP API with two routes, which require IAM authorization.
 
-    An answer is waited for 30 s, API Gateway's own limit, which the function's timeout is
-    below. No CORS: a web page has no credentials of an AWS account to sign with.
+    API Gateway waits 30 s for an answer, longer than the function's timeout. There is no CORS,
+    because a web page has no AWS credentials for the signature.
 
     Attributes
     ----------
     api
-        Named like the stack. A route that is added to it is for IAM, too.
+        It has the stack's name. Further routes require IAM, too.
     routes
         In the order of ``ROUTES``.
     stage
-        The one there is; what changes is deployed at once.
+        The only stage. Changes are deployed at once.
     log_group
         The access log.
     url
-        What a path is put after; it has no slash at its end.
+        The start of every URL, without a slash at its end.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class HttpApi(Construct):
             self,
             "Api",
             api_name=settings.name,
-            description="Takes requests for push notifications, signed by AWS credentials",
+            description="Accepts requests for push notifications, signed with AWS credentials",
             default_authorizer=authorizer,
-            create_default_stage=False,  # it would have neither throttling nor a log
+            create_default_stage=False,  # it would have no throttling and no log
         )
         self.url = self.api.api_endpoint
         integration = integrations.HttpLambdaIntegration(
@@ -108,14 +108,14 @@ class HttpApi(Construct):
             self.api.arn_for_execute_api(method.value, path, _ANY_STAGE) for method, path in ROUTES
         ]
         for route, arn in zip(self.routes, self._arns, strict=True):
-            # The CDK's own would be of every method.
+            # The CDK's own permission would allow every method.
             permission = route.node.find_child(f"{_INTEGRATION}-Permission")
             cast(lambda_.CfnPermission, permission).source_arn = arn
         self.log_group = log_group(self, "Log", settings=settings)
         self.stage = self._stage(settings)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody call the two routes, and nothing else."""
+        """Allow a grantee to call the two routes, and nothing else."""
         return iam.Grant.add_to_principal(
             grantee=grantee, actions=["execute-api:Invoke"], resource_arns=self._arns
         )
@@ -131,12 +131,12 @@ class HttpApi(Construct):
                 rate_limit=settings.http_requests_per_second, burst_limit=settings.http_burst
             ),
         )
-        # The CDK takes these as an object of a class that would have to be written for it.
+        # The CDK's own property would need a class of ours.
         cast(
             apigateway.CfnStage, stage.node.default_child
         ).access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=self.log_group.log_group_arn,
-            # All is text: what a request does not have is a hyphen, which is no JSON by itself.
+            # Every value is text, because a missing value is a hyphen, which is not JSON.
             format=json.dumps(ACCESS_LOG),
         )
         return stage

@@ -1,4 +1,4 @@
-"""The table that remembers for a day what was sent under which key."""
+"""The table that stores for a day what was sent under which idempotency key."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from infra.acknowledgement import acknowledge
 
 
 class IdempotencyTable(Construct):
-    """A table of keys and outcomes, which holds no token and no text.
+    """A table of keys and outcomes, without tokens and texts.
 
-    Encrypted with DynamoDB's own key, as every table is: one in KMS would cost a dollar a
-    month and a call now and then, to hide digests and outcomes. Names of key and expiry are
-    those that the function writes.
+    Encrypted with DynamoDB's own key, as every table is. A key in KMS would cost a dollar a month
+    and some calls, to protect digests and outcomes. The function writes the attributes ``id`` and
+    ``expiration``.
 
     Attributes
     ----------
     table
-        Its name is CloudFormation's.
+        CloudFormation chooses its name.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:  # noqa: A002  the CDK's name
@@ -28,15 +28,15 @@ class IdempotencyTable(Construct):
             self,
             "Table",
             partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
-            # Nobody knows how many keys will come, and most hours there are none.
+            # The load is unknown, and in most hours there is none.
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute="expiration",
-            # A day's memory: when it leaves the stack, so does whatever would ask for it.
+            # Records live for a day, and without the stack nothing reads them.
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         acknowledge(
             self.table,
-            "Nothing in it lives longer than a day, and a memory from an hour ago, put back, "
-            "would be wrong: it would let be sent again what has been sent since.",
+            "No record lives longer than a day, and a backup from an hour ago would be wrong: the "
+            "function would send again what was sent since.",
             "AwsSolutions-DDB3",
         )

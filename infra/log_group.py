@@ -12,8 +12,8 @@ from infra.settings import Settings
 
 
 def log_group(scope: Construct, id: str, *, settings: Settings) -> logs.LogGroup:  # noqa: A002  the CDK's name
-    """Make a log group. Its name is CloudFormation's, as the dead-letter queue's."""
+    """Make a log group. CloudFormation chooses its name, as for the dead-letter queue."""
     group = logs.LogGroup(scope, id, removal_policy=removal_policy(settings))
-    # The CDK knows days by name only.
+    # The CDK's own property takes an enumeration, not a number of days.
     cast(logs.CfnLogGroup, group.node.default_child).retention_in_days = settings.log_retention_days
     return group

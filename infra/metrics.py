@@ -1,7 +1,7 @@
-"""The metrics that the function counts, for alarms and dashboards to watch.
+"""The function's own metrics, for alarms and dashboards.
 
-Names and dimensions are those that ``push_sender.telemetry`` writes; neither imports the
-other, so a test compares them. What AWS counts by itself, the constructs know.
+``push_sender.telemetry`` writes the same names and dimensions. Neither module imports the other;
+a test compares them. AWS's own metrics come from the constructs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Outcome = Literal[
     "unknown",
     "unsent",
 ]
-"""What can become of a push, each the name of a metric that counts it."""
+"""The outcomes of a push. Each is the name of the metric that counts it."""
 
 Call = Literal["SendMessagesCalls", "SendMessagesRetries", "SendMessagesLatency"]
 
@@ -39,13 +39,13 @@ FollowUp = Literal[
     "PushesRequeued",
     "RequestsRefused",
 ]
-"""Metrics of the entry points at which no caller waits, each named by what it counts."""
+"""Metrics of the entry points at which no caller waits."""
 
 LOST_TOKENS: Final[Sequence[Outcome]] = ("dead_token", "invalid_token")
-"""The provider's word on a token that did not work."""
+"""Outcomes with which the provider rejects the token."""
 
 FAILED: Final[Sequence[Outcome]] = ("misconfigured", "rejected", "transient", "unknown", "unsent")
-"""What did not arrive, or may not have, though the token may be good."""
+"""Outcomes of pushes that did not or may not have arrived, although the token may be valid."""
 
 
 class PushMetrics:
@@ -54,7 +54,7 @@ class PushMetrics:
     Parameters
     ----------
     service
-        The deployment's name, which its function counts under.
+        The name of the deployment, a dimension of its metrics.
     """
 
     def __init__(self, service: str) -> None:
@@ -70,7 +70,7 @@ class PushMetrics:
         label: str | None = None,
         color: str | None = None,
     ) -> cloudwatch.Metric:
-        """Give a metric: of one push service, or the sum of all."""
+        """Return a metric, of one push service or of all together."""
         dimensions = {"service": self._service}
         if push_service:
             dimensions["push_service"] = push_service
@@ -93,9 +93,9 @@ class PushMetrics:
         period: cdk.Duration,
         label: str,
     ) -> cloudwatch.MathExpression:
-        """Give the percentage that some outcomes have; 0 while they and the rest are few.
+        """Return the percentage of some outcomes; 0 if there are fewer than ``at_least`` in all.
 
-        An alarm takes ten metrics at most.
+        An alarm allows ten metrics at most.
         """
         metrics: Mapping[str, cloudwatch.IMetric] = {
             name: self.metric(name, period=period) for name in (*part, *rest)
@@ -110,5 +110,5 @@ class PushMetrics:
 
 
 def _sum(names: Iterable[str]) -> str:
-    # An outcome that did not occur has no data point: nothing is written for it.
+    # An outcome that did not occur has no data point.
     return " + ".join(f"FILL({name}, 0)" for name in names)

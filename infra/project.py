@@ -1,4 +1,4 @@
-"""The push project (Pinpoint application) and its channels, or the one that there is already."""
+"""The push project (a Pinpoint application) and its channels, or an existing project."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _KEYS: Final[Mapping[CredentialKind | Service, Mapping[str, str | None]]] = {
     "BAIDU": {"api_key": "api_key", "secret_key": "secret_key"},
     "ADM": {"client_id": "client_id", "client_secret": "client_secret"},
 }
-"""A channel's properties, each to the key in the secret's JSON; None is the whole secret."""
+"""For each property of a channel: the key in the secret's JSON; None means the whole secret."""
 
-# FCM's own default would be KEY, which Google has switched off.
+# FCM's default would be KEY, which Google has ended.
 _METHODS: Final[Mapping[CredentialKind, str]] = {
     "service account": "TOKEN",
     "token key": "TOKEN",
@@ -57,10 +57,10 @@ class Project(Construct):
     Attributes
     ----------
     application_ids
-        The projects that may be sent through, the default first.
+        The projects that requests may use, the default first.
     services
-        The push services that the project was given here; ``None`` where it was not made
-        here, so that nobody knows.
+        The push services with a channel; ``None`` for an existing project, whose channels are
+        unknown here.
     """
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:  # noqa: A002  the CDK's name
@@ -69,7 +69,7 @@ class Project(Construct):
         application_id = settings.application_id
         if application_id is None:
             self._policy = removal_policy(settings)
-            # A change of the name would make another project, with another id.
+            # A change of the name would replace the project by one with another id.
             app = pinpoint.CfnApp(self, "App", name=settings.name)
             self._keep(app)
             application_id = app.ref
@@ -93,9 +93,9 @@ class Project(Construct):
         )
 
     def _keep(self, resource: cdk.CfnResource) -> None:
-        """Keep what leaves the stack: the way out should CloudFormation drop these types.
+        """Retain what leaves the stack, also in case CloudFormation drops these types.
 
-        The stack then goes on with ``application_id`` set to the same project.
+        The stack can then use the same project with the setting ``application_id``.
         """
         resource.apply_removal_policy(self._policy)
         acknowledge(resource, _NOT_SHUT_DOWN, "CloudFormation-Validate::W3696")
@@ -103,6 +103,6 @@ class Project(Construct):
 
 
 def _reference(secret: Secret, key: str | None) -> str:
-    """Refer to a secret, so that only CloudFormation ever reads it, at a deployment."""
+    """Refer to a secret, which only CloudFormation reads, at a deployment."""
     value = cdk.SecretValue.secrets_manager(secret.id, json_field=key, version_id=secret.version)
     return value.unsafe_unwrap()  # the reference, not the value

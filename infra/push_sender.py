@@ -1,4 +1,4 @@
-"""The push service as one construct, for our stack and for anybody's."""
+"""The construct ``PushSender``, for this stack and for yours."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class PushSender(Construct):
     Parameters
     ----------
     scope, id
-        As of every construct.
+        As for every construct.
     settings
-        What is deployed.
+        The stack's settings.
     bundle
-        The function's archive; left out, it is built for ``settings.architecture``.
+        The function's archive; by default it is built for ``settings.architecture``.
 
     Attributes
     ----------
     project, idempotency, dead_letters, requests, event_bus, function, alarms, dashboard
         The parts.
     http_api
-        One more; ``None`` where the settings want none.
+        The HTTP API; ``None`` if the settings exclude it.
 
     Raises
     ------
@@ -117,14 +117,14 @@ class PushSender(Construct):
         )
 
     def add_outputs(self, scope: Construct | None = None) -> None:
-        """Add the outputs by which people, ``make smoke`` and ``make redrive`` find the parts.
+        """Add the outputs with which people, ``make smoke`` and ``make redrive`` find the parts.
 
         Parameters
         ----------
         scope
-            Where they are put. Left out, this construct: their keys then begin with its id, as in
-            ``PushSenderFunctionName1A2B3C4D``, so that they are no other output's. A stack gives
-            them the bare names.
+            The construct that gets them. By default this one: their keys then begin with its id,
+            as in ``PushSenderFunctionName1A2B3C4D``, and collide with no other output. With a
+            stack they have the bare names.
 
         Examples
         --------
@@ -134,7 +134,7 @@ class PushSender(Construct):
         function = self.function
         outputs = {
             "ApplicationId": (self.project.application_ids[0], "the push project"),
-            "Channels": (_channels(self.project), "what it can push to"),
+            "Channels": (_channels(self.project), "the push services with a channel"),
             "FunctionName": (
                 f"{function.function.function_name}:{function.alias.alias_name}",
                 "for aws lambda invoke --function-name",
@@ -143,58 +143,67 @@ class PushSender(Construct):
             "QueueUrl": (self.requests.queue.queue_url, "for aws sqs send-message"),
             "QueueArn": (
                 self.requests.queue.queue_arn,
-                "for policies, and where dead letters are sent again",
+                "for policies, and for redriving dead-letter messages",
             ),
             "EventBusName": (
                 self.event_bus.bus.event_bus_name,
-                "where requests are listened for, and reports told",
+                "the bus for requests and reports",
             ),
-            "TableName": (self.idempotency.table.table_name, "which keys were used today"),
+            "TableName": (
+                self.idempotency.table.table_name,
+                "the idempotency keys of the last day",
+            ),
             "LogGroupName": (function.log_group.log_group_name, "the function's log"),
             "DeadLetterQueueUrl": (
                 self.dead_letters.queue.queue_url,
-                "requests that wait for somebody to act",
+                "requests that wait for an operator",
             ),
-            "DeadLetterQueueArn": (self.dead_letters.queue.queue_arn, "to send them again"),
+            "DeadLetterQueueArn": (
+                self.dead_letters.queue.queue_arn,
+                "for redriving dead-letter messages",
+            ),
             "DashboardName": (
                 self.dashboard.dashboard.dashboard_name,
-                "what to look at in CloudWatch",
+                "the dashboard in CloudWatch",
             ),
         }
         if self.http_api is not None:
             outputs["ApiUrl"] = (self.http_api.url, "for POST /messages, signed")
             outputs["ApiLogGroupName"] = (
                 self.http_api.log_group.log_group_name,
-                "who called the HTTP API, and what was answered",
+                "the HTTP API's callers and answers",
             )
         if self._settings.alarm_email and self.alarms.topic is not None:
-            outputs["AlarmTopicArn"] = (self.alarms.topic.topic_arn, "who is told of alarms")
+            outputs["AlarmTopicArn"] = (
+                self.alarms.topic.topic_arn,
+                "the topic that gets the alarms",
+            )
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(scope or self, name, value=value, description=description)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody send pushes and wait for the report, by the alias and nothing else.
+        """Allow a grantee to invoke the alias, and nothing else.
 
-        An AWS service needs a source that it calls for: ``aws:SourceArn``,
-        ``aws:SourceAccount`` or both among its principal's conditions.
+        The principal of an AWS service needs ``aws:SourceArn``, ``aws:SourceAccount`` or both
+        among its conditions.
 
         Raises
         ------
         GrantError
-            If a service has no such condition, or the grant would have no effect. As all
-            grants here.
+            If a service has no such condition, or the grant would have no effect. The other
+            grants raise it, too.
         """
         check_source(grantee)
         grant = self.function.alias.grant_invoke(grantee)
         return has_effect(grant, grantee, "lambda:InvokeFunction")
 
     def grant_post_messages(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody send pushes over HTTP and wait for the report, by the API and nothing else.
+        """Allow a grantee to call the HTTP API, and nothing else.
 
         Raises
         ------
         ValueError
-            If the settings want no HTTP API.
+            If the settings exclude the HTTP API.
         """
         if self.http_api is None:
             raise ValueError(
@@ -204,17 +213,17 @@ class PushSender(Construct):
         return self._granted(grantee, self.http_api.grant_invoke, "execute-api:Invoke")
 
     def grant_send_messages(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody put requests on the queue, and nothing else."""
+        """Allow a grantee to put requests on the queue, and nothing else."""
         return self._granted(grantee, self.requests.grant_send, "sqs:SendMessage")
 
     def grant_put_events(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody put requests on the bus, and no other event."""
+        """Allow a grantee to put requests on the bus, and no other event."""
         return self._granted(grantee, self.event_bus.grant_put_requests, "events:PutEvents")
 
     def _granted(
         self, grantee: iam.IGrantable, grant: Callable[[iam.IGrantable], iam.Grant], action: str
     ) -> iam.Grant:
-        """Give a permission by the grantee's own policy."""
+        """Add a permission to the grantee's own policy."""
         check_account(grantee, self, action)
         return has_effect(grant(grantee), grantee, action)
 

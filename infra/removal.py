@@ -1,4 +1,4 @@
-"""What becomes of data when it leaves the stack."""
+"""What happens to data when it leaves the stack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from infra.settings import Settings
 
 
 def removal_policy(settings: Settings) -> cdk.RemovalPolicy:
-    """Keep what holds data, unless told otherwise; never what a failed deployment had begun."""
+    """Retain data unless the settings say otherwise, but not after a failed first deployment."""
     if settings.retain_data:
         return cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
     return cdk.RemovalPolicy.DESTROY

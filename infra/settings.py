@@ -1,7 +1,7 @@
-"""The stack's settings, read from CDK context: ``cdk.json``, or ``-c key=value``.
+"""The stack's settings, read from the CDK's context: ``cdk.json``, or ``-c key=value``.
 
-It knows what may be set and how; what comes of it is the constructs' business. It imports
-no CDK, so that a test or a tool reads settings without starting Node.
+This module checks the settings; the constructs use them. It does not import the CDK, so that
+tests and tools can read settings without starting Node.js.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 PRODUCT: Final = "push-sender"
 
 _CDK_KEYS: Final = ("@aws-cdk/", "@aws-cdk-containers/", "aws:", "acknowledged-issue-numbers")
-"""How the keys begin that are the CDK's own: flags, and what `cdk acknowledge` leaves."""
+"""The start of the CDK's own keys: flags, and what `cdk acknowledge` writes."""
 
-# What CloudWatch Logs takes: PutRetentionPolicy in its API reference.
+# The values that CloudWatch Logs allows: PutRetentionPolicy in its API reference.
 _RETENTION_DAYS: Final = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 
 Service = Literal["GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"]
-"""A push service by its name in the API."""
+"""The name of a push service in the API."""
 
 CredentialKind = Literal["service account", "token key", "certificate", "keys"]
 
@@ -54,29 +54,29 @@ _CHANNEL_SETTINGS: Final[Mapping[str, tuple[Service, CredentialKind]]] = {
     "baidu_secret": ("BAIDU", "keys"),
     "adm_secret": ("ADM", "keys"),
 }
-"""The settings that name a channel's secret, each to its service and what the secret holds."""
+"""For each setting that names a channel's secret: the service, and the kind of the secret."""
 
 MOST_EXTRA_PROJECTS: Final = 79
-"""With the default project 80, whose ids take 2,639 of the 4,096 bytes that Lambda has for all
+"""With the default project 80. Their ids take 2,639 of the 4,096 bytes that Lambda allows for all
 environment variables. The others, with the longest names that AWS allows, take under 1,200."""
 
 _HTTP_LIMITS: Final = ("http_requests_per_second", "http_burst")
-"""The settings that mean nothing without an HTTP API."""
+"""The settings that have no effect without an HTTP API."""
 
 
 class SettingsError(ValueError):
-    """The context is not usable; the message has a line for each fault."""
+    """The settings are invalid; the message has a line for each error."""
 
 
 class Secret(NamedTuple):
-    """A secret in Secrets Manager, by what names it and never by what it holds.
+    """The name of a secret in Secrets Manager, never its value.
 
     Attributes
     ----------
     id
         Its name or ARN.
     version
-        Its version's id; ``None`` is the version that is current at a deployment.
+        Its version's id; ``None`` means the version that is current at a deployment.
     """
 
     id: str
@@ -84,16 +84,16 @@ class Secret(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """Where a channel's credential lies.
+    """Where a channel's credential is.
 
     Attributes
     ----------
     service
-        The push service that takes it.
+        The push service of the channel.
     kind
-        What it is.
+        Its kind.
     secret
-        The secret that holds it.
+        The secret that contains it.
     """
 
     service: Service
@@ -105,7 +105,7 @@ def _secret(value: object) -> Secret:
     if isinstance(value, Secret):
         value = value.id if value.version is None else f"{value.id}#{value.version}"
     id_, marker, version = (value if isinstance(value, str) else "").partition("#")
-    # Nothing that could end the reference that CloudFormation resolves, or begin another.
+    # No character that could end the reference that CloudFormation resolves, or begin another.
     name = r"[A-Za-z0-9/_+=.@-]{1,512}"
     arn = rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{{12}}:secret:{name}"
     if not re.fullmatch(rf"{name}|{arn}", id_) or (
@@ -141,7 +141,7 @@ def _one_of(*allowed: int) -> AfterValidator:
 
 
 def _no_bool(value: object) -> object:
-    if isinstance(value, bool):  # a kind of int in Python
+    if isinstance(value, bool):  # bool is a subclass of int
         raise ValueError("must be a whole number")
     return value
 
@@ -163,7 +163,7 @@ _CERTIFICATE: Final = "`certificate`, `private_key`"
 
 
 class Settings(BaseModel):
-    """What can be set. Every description stands in the table of ``docs/settings.md``."""
+    """The settings. Every description is in the table of ``docs/settings.md``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -174,7 +174,7 @@ class Settings(BaseModel):
         ),
     )
     application_id: ApplicationId | None = Field(
-        default=None, description="an existing project to send through, in place of a new one"
+        default=None, description="an existing project to send through, instead of a new one"
     )
     extra_application_ids: ApplicationIds = Field(
         default=(),
@@ -183,7 +183,7 @@ class Settings(BaseModel):
     fcm_secret: SecretName | None = _channel("FCM's service-account JSON, as Firebase gives it")
     apns_secret: SecretName | None = _channel(f"an APNs token key: {_TOKEN}")
     apns_certificate_secret: SecretName | None = _channel(
-        f"an APNs certificate in place of the token key: {_CERTIFICATE}"
+        f"an APNs certificate instead of the token key: {_CERTIFICATE}"
     )
     apns_sandbox_secret: SecretName | None = _channel(f"a token key for APNs' sandbox: {_TOKEN}")
     apns_sandbox_certificate_secret: SecretName | None = _channel(
@@ -204,8 +204,8 @@ class Settings(BaseModel):
     memory_mb: Annotated[WholeNumber, Field(ge=256, le=10_240)] = Field(
         default=512,
         description=(
-            "the function's memory; 5,000 recipients take under 100, the rest is for its share of "
-            "a CPU: 0.29 of one at 512, a whole one at 1,769"
+            "the function's memory, which also sets its share of a CPU: 0.29 of one at 512, a "
+            "whole one at 1,769; 5,000 recipients need less than 100"
         ),
     )
     architecture: Literal["arm64", "x86_64"] = Field(
@@ -214,30 +214,31 @@ class Settings(BaseModel):
     send_concurrency: Annotated[WholeNumber, Field(ge=1, le=256)] | None = Field(
         default=None,
         description=(
-            "SendMessages calls under way at once in one invocation; left out, as many as keep "
-            "its share of a CPU busy: 16 with 512 MB of memory, 55 from 1,769 on"
+            "the maximum of SendMessages calls at once in one invocation; by default as many as "
+            "the share of a CPU can use: 16 with 512 MB of memory, 55 with 1,769 or more"
         ),
     )
     worker_concurrency: Annotated[WholeNumber, Field(ge=2, le=1_000)] = Field(
         default=10,
-        description="copies of the function that work off the queue at once",
+        description="the maximum of invocations that process the queue at once",
     )
     http_api: bool = Field(
         default=True, description="whether there is an HTTP API in front of the function"
     )
     http_requests_per_second: Annotated[WholeNumber, Field(ge=1, le=10_000)] = Field(
         default=100,
-        description="what the HTTP API takes a second in the long run; the rest is answered 429",
+        description="requests a second that the HTTP API accepts on average; it answers others 429",
     )
     http_burst: Annotated[WholeNumber, Field(ge=1, le=5_000)] = Field(
-        default=200, description="what the HTTP API takes at once before that rate counts"
+        default=200,
+        description="requests that the HTTP API accepts at once before that rate applies",
     )
     event_bus_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,256}$")] | None = Field(
         default=None,
         description=(
-            "an existing event bus for requests and reports; left out, the account's `default`, "
-            "or with `stage` a bus of its own, called like the stack: of two stacks on one bus "
-            "each sends every push"
+            "an existing event bus for requests and reports; by default the account's `default` "
+            "bus, or with `stage` a new bus with the name of the stack, because two stacks on one "
+            "bus would both send every push"
         ),
     )
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = Field(
@@ -247,25 +248,26 @@ class Settings(BaseModel):
         default=30, description="how long the logs are kept"
     )
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = Field(
-        default=None, description="who is told of alarms; AWS asks there for confirmation"
+        default=None,
+        description="an e-mail address that gets the alarms; AWS first asks it for confirmation",
     )
     alarm_topic_arn: (
         Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$")]
         | None
-    ) = Field(default=None, description="an existing SNS topic for alarms, in place of an e-mail")
+    ) = Field(
+        default=None, description="an existing SNS topic for alarms, instead of an e-mail address"
+    )
     retain_data: bool = Field(
         default=True,
-        description=(
-            "whether project, channels, logs, queue and dead letters stay when they leave the stack"
-        ),
+        description=("whether project, channels, logs and queues remain when they leave the stack"),
     )
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
         given = {name: getattr(self, name) for name in self.model_fields_set}
-        faults = list(_impossible(given))
-        if faults:
-            raise ValueError("\n".join(faults))
+        errors = list(_contradictions(given))
+        if errors:
+            raise ValueError("\n".join(errors))
         return self
 
     @classmethod
@@ -275,13 +277,13 @@ class Settings(BaseModel):
         Parameters
         ----------
         context
-            As ``node.get_all_context()`` gives it. Values from ``-c`` are text. A key of
-            the CDK's own is let through; a value that is null counts as left out.
+            From ``node.get_all_context()``. Values from ``-c`` are text. The CDK's own keys
+            are ignored; null means the default.
 
         Raises
         ------
         SettingsError
-            With every fault at once, a line each, and none of the values.
+            With a line for each error, and without the values.
         """
         own = {
             key: value
@@ -291,21 +293,21 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(own)
         except ValidationError as error:
-            told = [line for detail in error.errors() for line in _told(detail)]
-            told += _impossible(own)  # which pydantic asks only where every value is sound
+            lines = [line for detail in error.errors() for line in _explain(detail)]
+            lines += _contradictions(own)  # pydantic checks them only if every value is valid
         raise SettingsError(
             "The settings (the context in cdk.json, or -c) cannot be used:\n"
-            + "\n".join(f"  {fault}" for fault in dict.fromkeys(told))
+            + "\n".join(f"  {line}" for line in dict.fromkeys(lines))
         )
 
     @property
     def name(self) -> str:
-        """What everything is called: ``push-sender``, or ``push-sender-<stage>``."""
+        """The name of the stack and its parts: ``push-sender``, or ``push-sender-<stage>``."""
         return f"{PRODUCT}-{self.stage}" if self.stage else PRODUCT
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
-        """The channels to set up, each with where its credential lies."""
+        """The credentials of the channels to set up."""
         return tuple(
             Credential(service, kind, secret)
             for name, (service, kind) in _CHANNEL_SETTINGS.items()
@@ -313,8 +315,8 @@ class Settings(BaseModel):
         )
 
 
-def _impossible(given: Mapping[str, Any]) -> Iterator[str]:
-    """Tell which settings cannot stand together, by their names; a None counts as left out."""
+def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
+    """Find settings that contradict each other; None means the default."""
     names = {name for name, value in given.items() if value is not None}
     secrets = [name for name in _CHANNEL_SETTINGS if name in names]
     if "application_id" in names and secrets:
@@ -346,18 +348,18 @@ _FORMS: Final = {
     "alarm_email": "an e-mail address",
     "alarm_topic_arn": "the ARN of an SNS topic",
 }
-"""What a text must be, for people."""
+"""The form of a text, for error messages."""
 
 
-def _told(detail: ErrorDetails) -> list[str]:
-    """Say what is wrong with a setting and the cure, without its value."""
+def _explain(detail: ErrorDetails) -> list[str]:
+    """Write what is wrong with a setting and the cure, without its value."""
     if not detail["loc"]:  # the combinations: each line names its settings
         return str(detail["ctx"]["error"]).splitlines()
     name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, Settings.model_fields, n=1)
         cure = f"did you mean {close[0]}?" if close else "docs/settings.md lists them all"
-        # A name that long is none: perhaps a value, or a secret.
+        # A name of such length may be a value, or a secret.
         return [f"{name if len(name) <= 64 else 'a name that is too long'}: unknown; {cure}"]
     if detail["type"] == "value_error":
         return [f"{name}: {detail['ctx']['error']}"]
@@ -366,12 +368,12 @@ def _told(detail: ErrorDetails) -> list[str]:
     for kind, form in (("bool", "must be true or false"), ("int", "must be a whole number")):
         if detail["type"].startswith(f"{kind}_"):
             return [f"{name}: {form}"]
-    # Of the other kinds pydantic's own words name what is allowed, never what was given.
+    # pydantic's other messages name what is allowed, never the value.
     return [f"{name}: {detail['msg'].replace('Input should', 'must')}"]
 
 
 def table() -> str:
-    """Write the table of ``docs/settings.md``, which is checked against it."""
+    """Write the table of ``docs/settings.md``. A test compares the two."""
     rows = ["| key | default | what it sets |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = field.default

@@ -1,4 +1,4 @@
-"""The stack: a home for the push service, with the outputs that a person needs."""
+"""The stack: one ``PushSender`` with its outputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class PushSenderStack(cdk.Stack):
     Parameters
     ----------
     scope, id
-        As of every stack.
+        As for every stack.
     settings
-        What is deployed.
+        The stack's settings.
     bundle
-        The function's archive; left out, it is built for ``settings.architecture``.
+        The function's archive; by default it is built for ``settings.architecture``.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
-"""Commands for a person who has deployed the stack, run with their own AWS credentials.
+"""Commands for the operator of a deployed stack: ``make smoke``, ``make redrive``.
 
-They know the stack by its outputs and the function by its contract; they share no code with
-either, so that they can tell when one of the two is wrong.
+They use the operator's own AWS credentials. They know the stack by its outputs and the function
+by its contract, and share no code with either, so that they can find mistakes in both.
 """

@@ -1,4 +1,4 @@
-"""The command line: ``python -m operations next-steps``, ``smoke`` and ``redrive``."""
+"""The command line ``python -m operations``: ``next-steps``, ``smoke`` and ``redrive``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rich.console import Console
 from operations.account import OperationsError
 from operations.next_steps import next_steps
 from operations.redrive import redrive
-from operations.smoke import smoke
-from operations.smoke_page import Page
+from operations.smoke.page import Page
+from operations.smoke.run import smoke
 
 WIDTH: Final = 100
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command, and give the process's exit status."""
+    """Run a command and return the exit status."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
-        # Into a pipe or a file, too; and what a terminal cannot write is no reason to end.
+        # Each line at once, also into a pipe; and no error for characters a terminal lacks.
         sys.stdout.reconfigure(line_buffering=True, errors="replace")
     console = Console(highlight=False)
     if not console.is_terminal or console.width > WIDTH:
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             passed = smoke(options.stack, options.sender, Page(console), options.json, options.wait)
             return 0 if passed else 1
         if options.command == "redrive":
-            return 0 if redrive(options.stack, options.sender, _teller(console)) else 1
+            return 0 if redrive(options.stack, options.sender, _printer(console)) else 1
         console.print(next_steps(options.outputs), markup=False, soft_wrap=True)
     except OperationsError as error:
         print(error, file=sys.stderr)
@@ -44,35 +44,35 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _teller(console: Console) -> Callable[[str], None]:
+def _printer(console: Console) -> Callable[[str], None]:
     return lambda line: console.print(line, markup=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operations",
-        description="For whoever has deployed Push Sender, with their own AWS credentials.",
+        description="For the operator of a deployed Push Sender, with their own AWS credentials.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     steps = commands.add_parser(
-        "next-steps", help="say what a person needs after a deployment: names, ids, a first push"
+        "next-steps", help="print what a person needs after a deployment: names, ids, a first push"
     )
-    steps.add_argument("outputs", type=Path, help="what cdk deploy --outputs-file wrote")
+    steps.add_argument("outputs", type=Path, help="the file that cdk deploy --outputs-file wrote")
     test = commands.add_parser(
         "smoke",
-        help="push to made-up tokens through each door of a deployed stack, and compare",
-        description="Pushes to made-up tokens only. Exit status 0: every door answered as the "
-        "contract says; 1: one did not, or nothing could be asked.",
+        help="push to invented tokens through each entry point of a deployed stack, and compare",
+        description="Pushes to invented tokens only. Exit status 0: every entry point answered as "
+        "the contract says; 1: one did not, or the stack could not be called.",
     )
     test.add_argument(
         "--wait",
         type=float,
         default=60,
         metavar="SECONDS",
-        help="how long a queued request may take to be seen in the log (default: %(default)s)",
+        help="how long to wait for a queued request in the log (default: %(default)s)",
     )
     again = commands.add_parser(
-        "redrive", help="send the dead letters of a deployed stack again, after the fix"
+        "redrive", help="move the dead-letter messages of a deployed stack back to its queue"
     )
     for command in (test, again):
         command.add_argument(
@@ -81,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--sender",
             metavar="ID",
-            help="which PushSender, where a stack of your own has several: the id that the keys "
-            "of its outputs begin with",
+            help="which PushSender, if your own stack has several: the id at the start of its "
+            "outputs' keys",
         )
     test.add_argument(
         "--json", type=Path, metavar="FILE", help="write everything to a file, for a bug report"

@@ -1,4 +1,4 @@
-"""The caller's account, by stock boto3, and what to tell a person when it does not answer."""
+"""Calls of AWS with the operator's credentials, and what to do if one fails."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
-from operations.redaction import error_text, members
+from operations.json_values import as_dict
+from operations.redaction import error_text
 
 PERMISSION_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "ForbiddenException", "UnauthorizedOperation"}
 )
-"""How AWS's services say that the caller may not."""
+"""The codes with which AWS's services refuse a caller without permission."""
 
 _LOG_IN: Final = "Log in (aws sso login, aws configure) or set AWS_PROFILE."
-_NETWORK: Final = "Is there a network, and is AWS_ENDPOINT_URL right where it is set?"
+_NETWORK: Final = "Is there a network, and is AWS_ENDPOINT_URL right, if it is set?"
 _CURES: Final = {
     "NoCredentialsError": _LOG_IN,
     "PartialCredentialsError": _LOG_IN,
@@ -48,28 +49,28 @@ _CURES: Final = {
     "ReadTimeoutError": _NETWORK,
     "ProxyConnectionError": _NETWORK,
     "SSLError": _NETWORK,
-    "UnreadableAnswer": f"Somebody other than AWS seems to answer. {_NETWORK}",
-    **dict.fromkeys(PERMISSION_CODES, "Ask whoever runs the account for this permission."),
+    "UnreadableAnswer": f"The answer does not seem to come from AWS. {_NETWORK}",
+    **dict.fromkeys(PERMISSION_CODES, "Ask the account's administrator for this permission."),
 }
-"""What to do about what may go wrong without a fault of ours, by the error's code."""
+"""What the operator can do about an error that is not ours, by the error's code."""
 
 
 class OperationsError(Exception):
-    """What a person can put right; the message says how."""
+    """The operator can correct this; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why there is no answer.
+class FailedCall:
+    """Why a call has no answer.
 
     Attributes
     ----------
     code
-        The service's code, or the name of botocore's exception where it never answered.
+        The service's code, or the name of botocore's exception if the service did not answer.
     message
-        Its words, without what tells of the caller.
+        The service's text, without what identifies the caller.
     http_status
-        None where it never answered.
+        None if the service did not answer.
     """
 
     code: str
@@ -77,43 +78,43 @@ class Refusal:
     http_status: int | None = None
 
     @classmethod
-    def of(cls, error: ClientError | BotoCoreError | ValueError) -> Refusal:
-        """Read what an error of botocore says; a ValueError is of a URL that is none."""
+    def of(cls, error: ClientError | BotoCoreError | ValueError) -> FailedCall:
+        """Read botocore's error; a ValueError means an invalid URL."""
         if not isinstance(error, ClientError):
             return cls(type(error).__name__, error_text(str(error)))
-        told = error.response.get("Error", {})
+        details = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return cls(
-            str(told.get("Code") or "an error without a code"),
-            error_text(str(told.get("Message") or "")),
+            str(details.get("Code") or "an error without a code"),
+            error_text(str(details.get("Message") or "")),
             status,
         )
 
     @property
     def is_permission(self) -> bool:
-        """Whether the caller may not have it."""
+        """Whether the caller lacks a permission."""
         return self.code in PERMISSION_CODES
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
     @property
-    def told(self) -> str:
-        """What happened and what to do about it, for a person."""
+    def with_cure(self) -> str:
+        """The error and what to do about it, for a person."""
         return f"{self}\n{_CURES.get(self.code, '')}".rstrip()
 
 
-class HttpAnswer(NamedTuple):
-    """What came back over HTTP, from whoever it was that answered.
+class HttpResponse(NamedTuple):
+    """An HTTP response from API Gateway, or from something in between.
 
     Attributes
     ----------
     status
-        Of any kind; a redirection is not followed.
+        Any status; a redirection is not followed.
     content_type
-        Empty if it does not say.
+        Empty if the header is missing.
     body
-        As it came, but for what would tell how the request was signed.
+        As received, with the request's signature removed.
     """
 
     status: int
@@ -124,21 +125,21 @@ class HttpAnswer(NamedTuple):
 _HTTP_SECONDS: Final = 35
 """API Gateway itself gives up after 30."""
 
-_PROOFS: Final = ("Authorization", "X-Amz-Security-Token")
-"""Headers that a signature puts into a request."""
+_SIGNATURE_HEADERS: Final = ("Authorization", "X-Amz-Security-Token")
+"""The headers that sign a request."""
 
-_BROKEN_BY: Final = (AttributeError, KeyError, TypeError, ValueError, ResponseParserError)
-"""How botocore itself ends on an answer of another shape: a proxy's page, a stranger's JSON."""
+_PARSER_ERRORS: Final = (AttributeError, KeyError, TypeError, ValueError, ResponseParserError)
+"""What botocore's parser raises for an unexpected answer, such as a proxy's page."""
 
 
-def call(client: Any, operation: str, **asked: Any) -> dict[str, Any] | Refusal:
-    """Call an operation of a client; give why there is no answer in the answer's place."""
+def call(client: Any, operation: str, **arguments: Any) -> dict[str, Any] | FailedCall:
+    """Call an operation of a client; return the failure instead of raising it."""
     try:
-        return members(getattr(client, operation)(**asked))
+        return as_dict(getattr(client, operation)(**arguments))
     except (ClientError, BotoCoreError) as error:
-        return Refusal.of(error)
-    except _BROKEN_BY as error:
-        return Refusal("UnreadableAnswer", error_text(str(error)))
+        return FailedCall.of(error)
+    except _PARSER_ERRORS as error:
+        return FailedCall("UnreadableAnswer", error_text(str(error)))
 
 
 class Account:
@@ -147,27 +148,26 @@ class Account:
     Raises
     ------
     OperationsError
-        If it names a profile that is not there, or no region.
+        If the environment names a profile that does not exist, or no region.
     """
 
     def __init__(self) -> None:
         try:
-            # Of the two variables boto3 knows only AWS_DEFAULT_REGION; the CDK deploys into
-            # the region of the other.
+            # boto3 reads only AWS_DEFAULT_REGION; the CDK deploys into AWS_REGION.
             self._core = botocore.session.get_session()
             self._session = boto3.Session(
                 botocore_session=self._core, region_name=os.environ.get("AWS_REGION") or None
             )
         except BotoCoreError as error:
-            raise _unusable(error) from error
+            raise _settings_error(error) from error
         self.region: str = self._session.region_name or ""
         if not self.region:
-            raise _unusable(NoRegionError())
+            raise _settings_error(NoRegionError())
         self.endpoint: str = self.client("pinpoint").meta.endpoint_url
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether this machine answers, and no AWS."""
+        """Whether the answers come from this machine and not from AWS."""
         host = urlsplit(self.endpoint).hostname or ""
         try:
             return ipaddress.ip_address(host).is_loopback
@@ -175,56 +175,57 @@ class Account:
             return host == "localhost"
 
     def client(self, service: str) -> Any:
-        """Make a client that tries once: what it is answered is shown, not improved upon."""
+        """Make a client that does not retry: the smoke test shows each answer as it is."""
         config = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1})
         try:
             return self._session.client(
                 service,  # type: ignore[call-overload]  # by name, which stubs know only as literals
                 config=config,
             )
-        except (BotoCoreError, ValueError) as error:  # ValueError: of a URL that is none
-            raise _unusable(error) from error
+        except (BotoCoreError, ValueError) as error:  # ValueError: an invalid URL
+            raise _settings_error(error) from error
 
-    def post(self, url: str, document: object, *, signed: bool = True) -> HttpAnswer | Refusal:
+    def post(self, url: str, document: object, *, signed: bool = True) -> HttpResponse | FailedCall:
         """Post JSON to an HTTP API of API Gateway, once.
 
         Parameters
         ----------
         url
-            Where.
+            The URL of the route.
         document
-            What.
+            The body.
         signed
-            With the caller's credentials; otherwise as somebody who has none.
+            Whether to sign with the caller's credentials.
         """
         body = json.dumps(document).encode()
         try:
             if not urlsplit(url).hostname:
                 raise ValueError("the API's address names no host")
-            asked = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
+            request = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
             if signed:
                 credentials = self._session.get_credentials()
                 signer = SigV4Auth(
-                    credentials,  # type: ignore[arg-type]  # of None it says so itself
+                    credentials,  # type: ignore[arg-type]# it raises a clear error for None
                     "execute-api",
                     self.region,
                 )
-                signer.add_auth(asked)
-            http = URLLib3Session(self._trusted(), get_environ_proxies(url), _HTTP_SECONDS)
-            answer = http.send(asked.prepare())
+                signer.add_auth(request)
+            http = URLLib3Session(self._authorities(), get_environ_proxies(url), _HTTP_SECONDS)
+            response = http.send(request.prepare())
         except (BotoCoreError, ValueError) as error:
-            return Refusal.of(error)
-        answered = answer.content
-        # Who finds fault with a signature may repeat all that was signed.
-        for proof in filter(None, map(asked.headers.get, _PROOFS)):
-            answered = answered.replace(proof.encode(), b"(signature)")
-        return HttpAnswer(answer.status_code, answer.headers.get("Content-Type") or "", answered)
+            return FailedCall.of(error)
+        received = response.content
+        # An error about a signature may repeat everything that was signed.
+        for header in filter(None, map(request.headers.get, _SIGNATURE_HEADERS)):
+            received = received.replace(header.encode(), b"(signature)")
+        content_type = response.headers.get("Content-Type") or ""
+        return HttpResponse(response.status_code, content_type, received)
 
-    def _trusted(self) -> Any:
-        """Find the file of authorities that boto3's clients trust; True for its own."""
-        named = self._core.get_config_variable("ca_bundle")
-        return named or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    def _authorities(self) -> Any:
+        """Find the file of authorities that boto3's clients trust; True for botocore's own."""
+        configured = self._core.get_config_variable("ca_bundle")
+        return configured or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
-def _unusable(error: BotoCoreError | ValueError) -> OperationsError:
-    return OperationsError(f"The AWS settings cannot be used: {Refusal.of(error).told}")
+def _settings_error(error: BotoCoreError | ValueError) -> OperationsError:
+    return OperationsError(f"The AWS settings cannot be used: {FailedCall.of(error).with_cure}")

@@ -1,4 +1,4 @@
-"""The stack as it is deployed: its outputs, and the channels of its project."""
+"""Read the deployed stack: its outputs, and the channels of its project."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from operations.account import Account, OperationsError, Refusal, call
-from operations.redaction import items, members, one_line
+from operations.account import Account, FailedCall, OperationsError, call
+from operations.json_values import as_dict, as_list
+from operations.redaction import one_line
 
 OUTPUTS: Final = (
     *("ApplicationId", "FunctionName", "QueueUrl", "QueueArn", "EventBusName", "LogGroupName"),
     *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
 )
-"""What is looked for among a stack's outputs."""
+"""The outputs that the commands use."""
 
-# In a stack of somebody's own the CDK puts the construct's id in front, and a digest behind.
+# In a user's own stack, the CDK puts the construct's id before the name and a digest after it.
 _KEY: Final = re.compile(rf"(?P<sender>.*?)(?P<name>{'|'.join(OUTPUTS)})(?:[0-9A-F]{{8}})?")
 _HOW_TO_ADD: Final = (
     "Is it a stack of your own with a PushSender in it? Then add its outputs, "
@@ -27,14 +28,14 @@ _HOW_TO_ADD: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DeployedStack:
-    """A stack by what it tells of itself.
+    """A stack and the outputs of one push sender in it.
 
     Attributes
     ----------
     name
         CloudFormation's.
     outputs
-        By their names, without what another stack puts in front and behind.
+        By name, without the construct's id and the digest.
     """
 
     name: str
@@ -59,42 +60,43 @@ def find_stack(
     Parameters
     ----------
     account
-        Where to look.
+        The operator's.
     name
         The stack's.
     needed
         The outputs that it must have.
     sender
-        How their keys begin, where a stack has several push senders.
+        The start of their keys, if a stack has several push senders.
 
     Raises
     ------
     OperationsError
-        If there is no such stack, it has no such outputs or several of each, or nobody tells.
+        If the stack does not exist or cannot be read, if an output is missing, or if several
+        push senders have them.
     """
-    if not name:  # which CloudFormation takes for all of them
+    if not name:  # for CloudFormation this means all stacks
         raise OperationsError("The stack needs a name: --stack NAME.")
     answer = call(account.client("cloudformation"), "describe_stacks", StackName=name)
-    if isinstance(answer, Refusal):
+    if isinstance(answer, FailedCall):
         if answer.code == "ValidationError" and "does not exist" in answer.message:
             raise OperationsError(
                 f"There is no stack {name} in {account.region}.\n"
                 "Deploy it (make deploy), or name the stack or region that there is: "
                 "--stack, AWS_DEFAULT_REGION."
             )
-        raise OperationsError(f"The stack {name} cannot be read: {answer.told}")
-    stack = members(next(iter(items(answer.get("Stacks"))), None))
+        raise OperationsError(f"The stack {name} cannot be read: {answer.with_cure}")
+    stack = as_dict(next(iter(as_list(answer.get("Stacks"))), None))
     senders = _senders(stack)
     if sender is not None:
         senders = {sender: senders.get(sender, {})}
-    whole = [prefix for prefix, outputs in senders.items() if not set(needed) - set(outputs)]
-    if len(whole) == 1:
-        return DeployedStack(name, senders[whole[0]])
-    if whole:
+    complete = [prefix for prefix, outputs in senders.items() if not set(needed) - set(outputs)]
+    if len(complete) == 1:
+        return DeployedStack(name, senders[complete[0]])
+    if complete:
         raise OperationsError(
             f"The stack {name} has the outputs of several push senders. Name one: "
             + " or ".join(
-                f"--sender {one_line(prefix, 60) or repr('')}" for prefix in sorted(whole)
+                f"--sender {one_line(prefix, 60) or repr('')}" for prefix in sorted(complete)
             )
         )
     nearest = max(senders.values(), key=lambda outputs: len(set(needed) & set(outputs)), default={})
@@ -104,9 +106,9 @@ def find_stack(
 
 
 def _senders(stack: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Give the outputs of a stack by their names, for each beginning of their keys."""
+    """Group the outputs of a stack by the start of their keys."""
     senders: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for output in map(members, items(stack.get("Outputs"))):
+    for output in map(as_dict, as_list(stack.get("Outputs"))):
         key = _KEY.fullmatch(str(output.get("OutputKey")))
         if key and output.get("OutputValue"):
             senders[key["sender"]][key["name"]] = str(output["OutputValue"])
@@ -120,28 +122,28 @@ class Channels:
     Attributes
     ----------
     enabled
-        Each that was ever set up, and whether it is enabled.
-    refusal
-        Why nobody knows, in their place.
+        Whether a channel is enabled, for each that was ever set up.
+    error
+        Why the channels could not be read.
     """
 
     enabled: Mapping[str, bool]
-    refusal: Refusal | None = None
+    error: FailedCall | None = None
 
     def is_set_up(self, service: str) -> bool | None:
-        """Tell whether a service has a channel; None if nobody knows."""
-        return None if self.refusal else self.enabled.get(service, False)
+        """Whether a service has a channel; None if unknown."""
+        return None if self.error else self.enabled.get(service, False)
 
 
 def find_channels(account: Account, application_id: str) -> Channels:
     """Read the channels of a project."""
     answer = call(account.client("pinpoint"), "get_channels", ApplicationId=application_id)
-    if isinstance(answer, Refusal):
+    if isinstance(answer, FailedCall):
         return Channels({}, answer)
-    channels = members(members(answer.get("ChannelsResponse")).get("Channels"))
+    channels = as_dict(as_dict(answer.get("ChannelsResponse")).get("Channels"))
     return Channels(
         {
-            name.upper(): members(channel).get("Enabled") is True
+            name.upper(): as_dict(channel).get("Enabled") is True
             for name, channel in channels.items()
         }
     )

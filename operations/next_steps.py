@@ -1,4 +1,4 @@
-"""What a person needs after a deployment: names and ids, a first push, where to look."""
+"""Print what a person needs after a deployment: names and ids, a first push, where to look."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from operations.account import OperationsError
-from operations.redaction import members
+from operations.json_values import as_dict
 
-_TOKEN_HERE: Final = "PASTE-THE-DEVICE-TOKEN-HERE"  # noqa: S105  where one is to go
+_TOKEN_HERE: Final = "PASTE-THE-DEVICE-TOKEN-HERE"  # noqa: S105  a placeholder
 _NONE: Final = frozenset({"", "none", "-"})
 _FILE: Final = ".build/first-push.json"
 
@@ -21,7 +21,7 @@ _CONSOLES: Final = {
     "aws-cn": "console.amazonaws.cn",
     "aws-us-gov": "console.amazonaws-us-gov.com",
 }
-"""Where each partition's console is."""
+"""The console's host in each partition."""
 
 _PHONES: Final = {
     "GCM": ("Android, or any app with Firebase", ', "gcm": {"format": "fcm_v1"}'),
@@ -32,16 +32,16 @@ _PHONES: Final = {
     "BAIDU": ("a phone with Baidu", ""),
     "ADM": ("a Fire device", ""),
 }
-"""Each service: whose devices it reaches, and what a first push needs there to be shown."""
+"""For each service: its devices, and what a first push needs in addition to be shown there."""
 
 
 def next_steps(path: Path) -> str:
-    """Write what to do next, from the file of outputs that ``cdk deploy`` has written.
+    """Write what to do next, from the file that ``cdk deploy --outputs-file`` wrote.
 
     Raises
     ------
     OperationsError
-        If it is no such file.
+        If the file cannot be read or is another one.
     """
     stacks = _read(path)
     return "\n\n".join("\n".join(_steps(name, outputs)) for name, outputs in stacks.items())
@@ -57,13 +57,13 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
     if not isinstance(written, dict) or not written:
         raise OperationsError(f"{path} is not what cdk deploy --outputs-file writes.")
     return {
-        _plain(stack): {_plain(key): _plain(value) for key, value in members(outputs).items()}
+        _plain(stack): {_plain(key): _plain(value) for key, value in as_dict(outputs).items()}
         for stack, outputs in written.items()
     }
 
 
 def _plain(value: object) -> str:
-    """Write a value on a line, without what a terminal or a shell takes for more than text."""
+    """Write a value on one line, without control characters for a terminal or a shell."""
     text = value if isinstance(value, str) else json.dumps(value)
     return "".join(each if each.isprintable() else "?" for each in text)
 
@@ -74,15 +74,15 @@ def _steps(stack: str, outputs: Mapping[str, str]) -> Iterator[str]:
     width = max(map(len, outputs), default=0)
     yield from (f"  {key:<{width}}  {value}" for key, value in outputs.items())
     if not (function := outputs.get("FunctionName")):
-        yield "  (no FunctionName among its outputs: nothing to push with)"
+        yield "  (There is no output FunctionName, so this stack cannot push.)"
         return
     channels = _channels(outputs.get("Channels"))
     if channels == []:
         yield ""
-        yield "No channel is set up: every push ends misconfigured until one is (docs/settings.md)"
+        yield "No channel is set up. Until one is, every push is misconfigured (docs/settings.md)."
     if any("topic" in key.lower() for key in outputs):
         yield ""
-        yield "Alarms: whoever gets them by e-mail must first confirm the e-mail from AWS."
+        yield "Alarms by e-mail: the receiver must first confirm the e-mail from AWS."
     partition, region = _place(outputs)
     at = f"--region {region} " if region else ""
     yield from _requests(channels)
@@ -91,10 +91,10 @@ def _steps(stack: str, outputs: Mapping[str, str]) -> Iterator[str]:
     yield f".venv/bin/aws lambda invoke {at}--function-name {shlex.quote(function)} \\"
     yield f"    --payload fileb://{_FILE} /dev/stdout | cat"
     yield ""
-    yield "To test every door with made-up tokens, and to watch:"
+    yield "To test every entry point with invented tokens, and to watch:"
     yield ""
     variable = f"AWS_REGION={region} AWS_DEFAULT_REGION={region} " if region else ""
-    # make itself would run what a stranger name may hold; CloudFormation gives no such names.
+    # make would run code in an unusual name; CloudFormation does not allow such names.
     choice = f" STACK={stack}" if re.fullmatch(r"[A-Za-z0-9-]+", stack) else ""
     yield f"{variable}make smoke{choice}"
     if dashboard := outputs.get("DashboardName"):
@@ -102,7 +102,7 @@ def _steps(stack: str, outputs: Mapping[str, str]) -> Iterator[str]:
 
 
 def _channels(text: str | None) -> list[str] | None:
-    """Read which channels are set up; None where the outputs do not tell."""
+    """Read which channels are set up; None if the outputs do not contain it."""
     if text is None:
         return None
     names = [name.strip().upper() for name in text.split(",")]
@@ -112,7 +112,7 @@ def _channels(text: str | None) -> list[str] | None:
 
 
 def _requests(channels: list[str] | None) -> Iterator[str]:
-    """Write a first request for each of the first two services that are set up."""
+    """Write a first request for up to two services that are set up."""
     to = "A first push, to"
     services = [service for service in _PHONES if service in (channels or ("GCM", "APNS"))]
     for service in services[:2]:

@@ -15,44 +15,44 @@ from sandbox.environment import isolate
 DEFAULT_PORT: Final = 4580
 
 _EPILOG: Final = """\
-The inbox, a web page of every push that arrived, is at http://127.0.0.1:PORT/sandbox/.
+The inbox, a web page that shows every push, is at http://127.0.0.1:PORT/sandbox/.
 
-For the pushes of any other program, of whatever language:
+For any other program that pushes, in any language:
   python -m sandbox up --pinpoint-only
-  export AWS_ENDPOINT_URL_PINPOINT=http://127.0.0.1:4580   # where that program is started
+  export AWS_ENDPOINT_URL_PINPOINT=http://127.0.0.1:4580   # in the shell that starts the program
 """
 
 
-_OF_THE_MACHINE: Final = frozenset(
+_MACHINE_ERRORS: Final = frozenset(
     (errno.EACCES, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EPERM, errno.EROFS)
 )
-"""Errors of this machine and not of the sandbox: a full disk, a port for the administrator."""
+"""Errors of the machine, not of the sandbox: a full disk, a port that needs privileges."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command, and give the process's exit status."""
+    """Run a command and return the exit status."""
     options = _parser().parse_args(arguments)
     isolate()
     if isinstance(sys.stdout, TextIOWrapper):
-        # Line by line into a pipe or a file, too; what a terminal cannot show is a question mark.
+        # Write line by line also into a pipe or file. Replace what a terminal cannot show with ?.
         sys.stdout.reconfigure(line_buffering=True, errors="replace")
     console = Console(highlight=False, soft_wrap=False)
     try:
-        return (_alone if options.pinpoint_only else _whole)(console, options)
+        return (_run_pinpoint_only if options.pinpoint_only else _run_full)(console, options)
     except OSError as error:
-        if error.errno not in _OF_THE_MACHINE:
+        if error.errno not in _MACHINE_ERRORS:
             raise
         print(f"The sandbox cannot run: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # before the sandbox waits for it
+    except KeyboardInterrupt:  # before the sandbox handles it
         return 130
 
 
-# The imports are inside: the CDK alone takes longer than all that --pinpoint-only does, and
-# --help needs none of it.
+# The functions import late: loading the CDK takes longer than --pinpoint-only takes to start,
+# and --help needs neither.
 
 
-def _alone(console: Console, options: argparse.Namespace) -> int:
+def _run_pinpoint_only(console: Console, options: argparse.Namespace) -> int:
     from sandbox import pinpoint_only
     from sandbox.server import PortTakenError, ended_by_signals
 
@@ -65,23 +65,23 @@ def _alone(console: Console, options: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(console: Console, options: argparse.Namespace) -> int:
-    from sandbox import stack_commands as whole
+def _run_full(console: Console, options: argparse.Namespace) -> int:
+    from sandbox import commands
     from sandbox.server import PortTakenError, ended_by_signals
 
     try:
         with ended_by_signals():
             if options.command == "demo":
-                return whole.demonstrate(console, DEFAULT_PORT)
-            whole.up(console, options.port, dict(options.context))
-    except (PortTakenError, *whole.EXPECTED) as error:
+                return commands.demonstrate(console, DEFAULT_PORT)
+            commands.up(console, options.port, dict(options.context))
+    except (PortTakenError, *commands.EXPECTED) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0 if options.command == "up" else 130  # ended by Ctrl-C: how `up` is meant to end
+    return 0 if options.command == "up" else 130  # Ctrl-C is the normal end of `up`
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that says what is wrong in one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -95,20 +95,20 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(pinpoint_only=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="push the examples, show their reports, and end")
-    up = commands.add_parser("up", help="keep running until Ctrl-C, for aws and boto3 to call")
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    subparsers.add_parser("demo", help="push the examples, show their reports, and exit")
+    up = subparsers.add_parser("up", help="run until Ctrl-C, as an endpoint for aws and boto3")
     up.add_argument(
         "--port",
         type=_port,
         default=DEFAULT_PORT,
-        help="on 127.0.0.1, 0 for a free one (default: %(default)s)",
+        help="port on 127.0.0.1, 0 for a free one (default: %(default)s)",
     )
     kind = up.add_mutually_exclusive_group()
     kind.add_argument(
         "--pinpoint-only",
         action="store_true",
-        help="just SendMessages and the inbox, with any application id; ready in a moment",
+        help="only SendMessages and the inbox, for any application id; starts at once",
     )
     kind.add_argument(
         "-c",
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         type=_setting,
-        help="a setting of the stack, as the CDK takes it; wins over the one in cdk.json",
+        help="a setting of the stack, as for the CDK; overrides cdk.json",
     )
     return parser
 

@@ -1,6 +1,6 @@
-"""The demonstration: AWS's own example through all four services, and what can go wrong.
+"""The demonstration: AWS's own example through all four services, and each failure.
 
-It shows what a report says as a table, and the commands to go on with.
+It shows the reports as tables, and the commands to try next.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ FIRST_PUSH: Final = Path("examples/first-push.json")
 EVERY_OUTCOME: Final = Path("examples/every-outcome.json")
 
 _OUTCOMES: Final = {
-    "accepted": ("green", "the provider took it"),
-    "dead_token": ("red", "the app is gone from the device: delete the token"),
-    "invalid_token": ("yellow", "malformed, or of the other environment: keep it, look there"),
-    "misconfigured": ("magenta", "the operator's to fix; the token is fine"),
-    "rejected": ("red", "the message is at fault: fix it"),
-    "opted_out": ("cyan", "as the API says: nothing to do"),
+    "accepted": ("green", "the provider accepted it"),
+    "dead_token": ("red", "the app was removed from the device: delete the token"),
+    "invalid_token": (
+        "yellow",
+        "malformed, or of the other environment: keep it, check the environment",
+    ),
+    "misconfigured": ("magenta", "the operator must fix the configuration; the token is fine"),
+    "rejected": ("red", "the message is wrong: fix it"),
+    "opted_out": ("cyan", "the user opted out: nothing to do"),
     "duplicate": ("cyan", "listed twice, sent once: nothing to do"),
-    "transient": ("yellow", "throttled or down after all tries: try again later"),
-    "unknown": ("yellow", "no usable answer, so it may have arrived: decide"),
-    "unsent": ("yellow", "never tried"),
+    "transient": ("yellow", "throttled or failed after all retries: send again later"),
+    "unknown": ("yellow", "no usable answer, so it may have arrived: decide whether to send again"),
+    "unsent": ("yellow", "not sent: the time was over"),
 }
-"""Each outcome's colour, and what it means for the caller."""
+"""Each outcome's colour, and its meaning for the caller."""
 
 
 def show(deployment: Deployment, console: Console) -> bool:
@@ -49,7 +52,7 @@ def show(deployment: Deployment, console: Console) -> bool:
     console.print(report_table("AWS's own example, through all four services", first))
     console.print()
     second = invoke(deployment, EVERY_OUTCOME)
-    console.print(report_table("When things go wrong: one honest outcome a token", second))
+    console.print(report_table("When pushes fail: one outcome for each token", second))
     console.print()
     for outcome in second["summary"]:
         if outcome in _OUTCOMES:
@@ -59,7 +62,7 @@ def show(deployment: Deployment, console: Console) -> bool:
 
 
 def invoke(deployment: Deployment, example: Path) -> dict[str, Any]:
-    """Invoke the function with an example, as any stock client does, and give its report."""
+    """Invoke the function with an example through boto3, and return its report."""
     answer = client("lambda", deployment.url).invoke(
         FunctionName=deployment.function_name, Payload=(REPOSITORY / example).read_bytes()
     )
@@ -70,7 +73,7 @@ def invoke(deployment: Deployment, example: Path) -> dict[str, Any]:
 
 
 def report_table(title: str, report: dict[str, Any]) -> Table:
-    """Show a report as a table."""
+    """Make a table of a report."""
     counts = [
         f"{count} {outcome}"
         for outcome, count in report["summary"].items()
@@ -103,17 +106,17 @@ def report_table(title: str, report: dict[str, Any]) -> Table:
     return table
 
 
-def commands(url: str, deployment: Deployment) -> str:
+def next_steps(url: str, deployment: Deployment) -> str:
     """Write the command lines to try next, for a shell in the repository.
 
     Parameters
     ----------
     url
-        Of a sandbox.
+        The sandbox's.
     deployment
-        The stack, there or in a sandbox like it.
+        The stack in it, or in an equal sandbox.
     """
-    beside_python = Path(sys.executable).with_name("aws")  # there once `make sandbox` has run
+    beside_python = Path(sys.executable).with_name("aws")  # exists after `make sandbox`
     here = beside_python.is_relative_to(REPOSITORY)
     aws = str(beside_python.relative_to(REPOSITORY)) if here else shutil.which("aws") or "aws"
     function, stack = deployment.function_name, deployment.stack_name
@@ -133,5 +136,5 @@ export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
     --payload fileb://examples/invalid.json /dev/stdout | cat
 {over_http}{aws} cloudformation describe-stacks --stack-name {stack} \\
     --query 'Stacks[0].Outputs' --output table    # the names of the log, the queue and more
-curl -s {url}/sandbox/messages    # what the devices were sent
-curl -s {url}/sandbox/tokens      # tokens that behave in a known way"""
+curl -s {url}/sandbox/messages    # the pushes that devices got
+curl -s {url}/sandbox/tokens      # tokens with a known outcome"""

@@ -1,8 +1,8 @@
-"""By which door what a process does just now came in.
+"""The entry point of the event that a function's process is working on.
 
-Lambda gives every execution environment credentials of its own, and an environment has one
-invocation at a time. So the key that signs a request tells which invocation makes it.
-Nothing is added to a request for this, and what was sent says nothing of it.
+Lambda gives every execution environment its own credentials, and an environment runs one
+invocation at a time. So the access key that signs a request identifies the invocation that makes
+it. Nothing is added to the request for this.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ HTTP: Final = "http"
 ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP)
 
 _lock: Final = Lock()
-_under_way: Final[defaultdict[str, list[str]]] = defaultdict(list)
+_running: Final[defaultdict[str, list[str]]] = defaultdict(list)
 
 
 @contextmanager
-def came_by(door: str, access_key_id: str) -> Iterator[None]:
-    """Note for the block's time that a key's owner works on what came by a door."""
+def record_entry_point(entry_point: str, access_key_id: str) -> Iterator[None]:
+    """Record, during the block, the entry point of the event that a key's owner works on."""
     with _lock:
-        _under_way[access_key_id].append(door)
+        _running[access_key_id].append(entry_point)
     try:
         yield
     finally:
         with _lock:
-            _under_way[access_key_id].remove(door)
-            if not _under_way[access_key_id]:
-                del _under_way[access_key_id]
+            _running[access_key_id].remove(entry_point)
+            if not _running[access_key_id]:
+                del _running[access_key_id]
 
 
-def door_of(access_key_id: str) -> str | None:
-    """Name the door; nothing where it cannot be told.
+def entry_point_of(access_key_id: str) -> str | None:
+    """Return the entry point, or None if it is unknown.
 
-    That is so of whoever is no function, and of functions that share a key and work on what
-    came by different doors.
+    It is unknown for callers that are no function, and for functions that share a key and work on
+    events of different entry points.
     """
     with _lock:
-        doors = set(_under_way.get(access_key_id, ()))
-    return doors.pop() if len(doors) == 1 else None
+        entry_points = set(_running.get(access_key_id, ()))
+    return entry_points.pop() if len(entry_points) == 1 else None

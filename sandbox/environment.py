@@ -1,8 +1,8 @@
-"""What the shell's environment says of AWS, proxies and the CDK has no effect on what is local.
+"""Remove settings of AWS, proxies and the CDK from the environment of local programs.
 
-A profile, an endpoint or a certificate is for a person's own account, and a proxy for what is
-outside this machine. The programs of this repository that talk to loopback alone call
-``isolate`` first, for themselves and every process that they start.
+A profile, an endpoint or a certificate is meant for the developer's own account, and a proxy for
+other machines. The programs of this repository that use only loopback call ``isolate`` first, for
+themselves and for every process that they start.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import os
 from collections.abc import MutableMapping
 from typing import Final
 
-_FOREIGN: Final = ("AWS_", "BOTO_", "CDK_", "INITIAL_NO_AUTH_ACTION_COUNT", "MOTO_", "POWERTOOLS_")
-"""How the names begin that steer AWS's programs, the CDK, moto and Powertools."""
+_PREFIXES: Final = ("AWS_", "BOTO_", "CDK_", "INITIAL_NO_AUTH_ACTION_COUNT", "MOTO_", "POWERTOOLS_")
+"""The prefixes of variables that configure AWS's programs, the CDK, moto and Powertools."""
 
 _ISOLATED: Final = {
-    # Nor do files in the home folder, or a machine in EC2.
+    # Also no files in the home folder and no metadata of an EC2 instance.
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -25,11 +25,11 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost")
 
 
 def isolate(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Take out of an environment what is meant for other programs, in place.
+    """Remove the settings of other programs from an environment, in place.
 
-    Proxies stay, because packages are fetched through them, but not for loopback.
+    Proxies stay, because packages are fetched through them, but loopback bypasses them.
     """
-    for name in [name for name in environment if name.startswith(_FOREIGN)]:
+    for name in [name for name in environment if name.startswith(_PREFIXES)]:
         del environment[name]
     environment.update(_ISOLATED)
     direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""

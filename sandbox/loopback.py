@@ -1,11 +1,11 @@
-"""A threaded server on this machine's loopback address that can really be ended.
+"""A threaded server on loopback that closes completely.
 
-Python's own threaded servers either wait at their end until each client hangs
-up, or leave the threads of clients that do not. Here `close` hangs up first and
-then waits, so that no thread and no socket is left.
+When Python's own threaded servers close, they either wait until each client disconnects or leave
+threads behind. Here `close` first disconnects the clients and then waits, so that no thread and no
+socket is left.
 
-A browser on this machine reaches loopback, too, and lets any page in the world do so. So
-`refusal_reason` tells which requests a server here must not answer.
+A web page of any site can send requests to loopback through the browser. So `refusal_reason`
+decides which requests a server here must not answer.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ _NAMES: Final = (ADDRESS, "localhost", "[::1]")
 _DEFAULT_PORT: Final = 80  # which a client leaves out of Host and Origin
 _ABSOLUTE_FORM: Final = re.compile(r"http://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
-# What a browser says of a request that no other site had a part in. A page of another port of
-# this machine is "same-site" and no friend either.
+# What a browser sends if no other site caused the request. A page of another port of this machine
+# is "same-site", and is refused, too.
 _OWN_SITES: Final = ("same-origin", "none")
 
-# How long the end waits for requests that are stuck, such as a long poll for
-# messages: their threads are daemons and end with the process at the latest.
-_LAST_WORD_SECONDS = 2.0
+# How long `close` waits for requests that do not end, such as a long poll for messages. Their
+# threads are daemons and end with the process.
+_CLOSE_SECONDS = 2.0
 
 _logger = logging.getLogger(__name__)
 
 
 def refusal_reason(headers: Message, target: str, port: int) -> str | None:
-    """Say why a server on this machine must not answer a request; nothing if it may.
+    """Return why a server on this machine must not answer a request, or None if it may.
 
-    Whatever name a browser looks up can be made to mean this machine (DNS rebinding), and
-    then a page counts as the server's own. Host still tells the name.
+    An attacker can make a host name point to this machine (DNS rebinding), and then the browser
+    treats its page as the server's own. The Host header still has that name.
 
     Parameters
     ----------
     headers
-        Of the request, as they came, repeated ones included.
+        The request's, repeated ones included.
     target
-        The request's: a path, ``*``, or an address, whose host then has to be right, too.
+        The request's: a path, ``*``, or an address, whose host is checked, too.
     port
         The server's.
     """
@@ -72,7 +72,7 @@ def refusal_reason(headers: Message, target: str, port: int) -> str | None:
 
 
 def origin_form(target: str) -> str:
-    """Give a request's target as the path that it names."""
+    """Return the path of a request's target."""
     address = _ABSOLUTE_FORM.fullmatch(target)
     if address is None:
         return target
@@ -94,7 +94,7 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
     port
         The port to listen on; 0 takes a free one.
     handler
-        What serves a connection.
+        The class that serves a connection.
 
     Raises
     ------
@@ -113,13 +113,13 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         return int(self.server_address[1])
 
     def start(self) -> None:
-        """Accept connections in a thread of its own."""
+        """Accept connections in another thread."""
         self._listener = Thread(
-            # The interval bounds only how long the end takes, never an answer.
+            # The interval affects only how long closing takes, not the responses.
             target=lambda: self.serve_forever(poll_interval=0.05),
             name=f"listener-{self.port}",
             daemon=True,
@@ -127,7 +127,7 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
         self._listener.start()
 
     def close(self) -> None:
-        """Hang up on every client and wait until its thread has ended."""
+        """Disconnect every client and wait until its thread has ended."""
         if self._listener is not None:
             self.shutdown()
             self._listener.join()
@@ -136,16 +136,16 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
         with self._lock:
             connections = dict(self._connections)
         for connection in connections:
-            with suppress(OSError):  # the client was faster
+            with suppress(OSError):  # the client disconnected first
                 connection.shutdown(socket.SHUT_RDWR)
-        give_up = time.monotonic() + _LAST_WORD_SECONDS
+        end = time.monotonic() + _CLOSE_SECONDS
         for thread in connections.values():
-            thread.join(max(0.0, give_up - time.monotonic()))
+            thread.join(max(0.0, end - time.monotonic()))
 
-    # What follows is called by Python's socketserver.
+    # Python's socketserver calls the methods below.
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread that `close` knows of."""
+        """Serve a connection in a thread that `close` can wait for."""
         thread = Thread(
             target=self.process_request_thread, args=(request, client_address), daemon=True
         )
@@ -154,12 +154,12 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
         thread.start()
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that is done."""
+        """Forget a closed connection."""
         with self._lock:
             self._connections.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report a fault of ours; a client that hung up is none."""
+        """Log an error of the server; a client that disconnects is none."""
         if not isinstance(sys.exception(), ConnectionError):
             _logger.exception("a connection ended with an error")

@@ -1,8 +1,7 @@
-"""SendMessages with the inbox and nothing else, for any program that pushes.
+"""Only SendMessages and the inbox, for any program that pushes.
 
-No bundle, no stack, no CDK: it starts in a moment, and needs nothing of this project's
-function. Any application id is a project here, from its first use on, with every channel
-enabled.
+It builds no bundle, stack or CDK app, so it starts at once. Any application id is a project from
+its first use on, with every channel enabled.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from rich.console import Console
 
 from sandbox import terminal
 from sandbox.inbox import pages
+from sandbox.patches import applied
 from sandbox.pinpoint import service as push
+from sandbox.pinpoint.patches import PATCHES
 from sandbox.server import Server
 
 
@@ -34,23 +35,25 @@ def running_pinpoint(port: int = 0) -> Iterator[Server]:
     PortTakenError
         If something else listens on the port.
     """
-    push.install()
     push.options.any_project = True
     try:
-        with Server(port, mounts={pages.PAGE.rstrip("/"): pages.application}) as server:
+        with (
+            applied(PATCHES),
+            Server(port, mounts={pages.PAGE.rstrip("/"): pages.application}) as server,
+        ):
             yield server
     finally:
         push.options.any_project = False
 
 
 def up(console: Console, port: int) -> NoReturn:
-    """Keep it running until a signal ends it."""
+    """Run until a signal ends it."""
     with running_pinpoint(port) as server:
         console.print(
             f"The inbox is at [bold]{server.url}{pages.PAGE}[/bold]\n\n"
             "[green]Ready.[/green] Ctrl-C ends it.\n\n"
-            "Any program that pushes through Pinpoint shows its pushes there, with any\n"
-            "application id, if it is started where this was said:\n"
+            "The pushes of any program that uses Pinpoint appear there, with any\n"
+            "application id. Start the program in a shell with these settings:\n"
         )
         console.print(commands(server.url), markup=False, soft_wrap=True)
         push.options.on_arrival = terminal.arrivals(console)
@@ -59,7 +62,7 @@ def up(console: Console, port: int) -> NoReturn:
 
 
 def commands(url: str) -> str:
-    """Write what a shell is told so that programs push here."""
+    """Write the shell commands that make programs push to this sandbox."""
     return f"""\
 export AWS_ENDPOINT_URL_PINPOINT={url} AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"""

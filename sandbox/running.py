@@ -1,7 +1,7 @@
-"""The sandbox from start to end: bundle, stack, runtime, server, deployment.
+"""Run the sandbox: bundle, stack, runtime, server, deployment.
 
-What is slow is done once and kept under ``.build``: the bundle, the synthesized stack, and
-AWS's runtime client in a folder of its own, so that a function never sees this virtual
+Slow steps are done once and kept under ``.build``: the bundle, the synthesized stack, and AWS's
+runtime client. The client has its own folder, so that a function does not see this virtual
 environment.
 """
 
@@ -19,18 +19,14 @@ from typing import Any, Final
 from infra.bundle import OUT, SOURCE, BundleError, build
 from infra.locks import EVERYTHING, entries
 from infra.wheels import install_wheels, this_machine
-from sandbox import cloudformation
-from sandbox import sqs as queues
-from sandbox.dynamodb import patches as tables
-from sandbox.functions import service as functions
+from sandbox import services
+from sandbox.functions.credentials import role_credentials
 from sandbox.functions.dead_letters import dead_letter_sender
-from sandbox.functions.service import LambdaService
-from sandbox.http_apis.front_door import FrontDoor
+from sandbox.functions.service import MAX_ENVIRONMENTS, LambdaService
+from sandbox.http_apis.gateway import Gateway
 from sandbox.http_apis.requests import PREFIX as HTTP_APIS
 from sandbox.iam.service import Permissions
-from sandbox.iam.sessions import role_credentials
 from sandbox.inbox import pages
-from sandbox.pinpoint import service as push
 from sandbox.server import Server
 from sandbox.stack.account import sandbox_context
 from sandbox.stack.deployment import Deployment, deploy, replace_code
@@ -38,10 +34,10 @@ from sandbox.stack.synthesis import synthesize
 from sandbox.stack.watching import watched
 
 _RUNTIME_PACKAGES: Final = ("awslambdaric", "simplejson", "snapshot-restore-py")
-"""What Lambda's runtime brings that the bundle does not."""
+"""The packages of Lambda's runtime that the bundle does not contain."""
 
-Tell = Callable[[str], None]
-"""Is told what is being done, for a person who waits."""
+OnProgress = Callable[[str], None]
+"""Called with each step as it begins, for a person who waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class Sandbox:
     deployment
         The stack in it.
     permissions
-        What roles asked for, and whether they may.
+        The calls of roles, and whether they are allowed.
     functions
         The processes of functions.
     """
@@ -70,8 +66,8 @@ def running_sandbox(
     context: Mapping[str, Any] = MappingProxyType({}),
     source: Path = SOURCE,
     watch: bool = False,
-    max_environments: int = functions.MAX_ENVIRONMENTS,
-    tell: Tell = lambda _: None,
+    max_environments: int = MAX_ENVIRONMENTS,
+    on_progress: OnProgress = lambda _: None,
     echo: Callable[[str, str], None] | None = None,
     on_denied: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Sandbox]:
@@ -82,19 +78,19 @@ def running_sandbox(
     port
         On 127.0.0.1; 0 takes a free one.
     context
-        The stack's settings; without a channel among them, it gets all channels.
+        The stack's settings. If they configure no channel, the stack gets all channels.
     source
-        The function's.
+        The folder of the function's source.
     watch
-        Whether a change of ``source`` is deployed as it comes.
+        Whether each change of ``source`` is deployed.
     max_environments
         How many copies of a function may run at a time.
-    tell
-        Is told each step as it begins.
+    on_progress
+        Called with each step as it begins.
     echo
         Called with a function's name and each line of its log.
     on_denied
-        Called with the check that failed, for each request that the HTTP API answers 403.
+        Called with the failed check for each request that the HTTP API answers with 403.
 
     Raises
     ------
@@ -109,51 +105,48 @@ def running_sandbox(
     SynthesisError
         If the CDK refuses the stack.
     """
-    push.install()
-    queues.install()
-    tables.install()
-    cloudformation.install()
     permissions = Permissions()
-    front_door = FrontDoor(permissions.caller_refusal_reason, on_denied=on_denied)
+    gateway = Gateway(permissions.caller_refusal_reason, on_denied=on_denied)
     context = sandbox_context(context)
     with ExitStack() as running:
+        running.enter_context(services.patched_moto())
         server = running.enter_context(
             Server(
                 port,
                 mounts={"/sandbox": pages.application},
                 guard=permissions.guard,
-                unguarded={HTTP_APIS: front_door.application},
+                unguarded={HTTP_APIS: gateway.application},
             )
         )
-        tell("fetching AWS's Lambda runtime client")
+        on_progress("fetching AWS's Lambda runtime client")
         runtime = runtime_packages()
-        tell("building the function's bundle")
+        on_progress("building the function's bundle")
         bundle = build(this_machine(), source=source)
-        tell("synthesizing the stack")
+        on_progress("synthesizing the stack")
         assembly = synthesize(context, bundle)
-        tell("deploying it")
-        lambdas = running.enter_context(
-            functions.install(
-                runtime,
-                server.url,
-                max_environments=max_environments,
-                credentials=role_credentials,
-                echo=echo,
-                on_failed_event=dead_letter_sender(server.url, role_credentials),
-                may=permissions.allow,
-            )
+        on_progress("deploying it")
+        functions = LambdaService(
+            runtime,
+            server.url,
+            max_environments=max_environments,
+            credentials=role_credentials,
+            echo=echo,
+            on_failed_event=dead_letter_sender(server.url, role_credentials),
+            is_allowed=permissions.allow,
         )
-        running.enter_context(front_door.opened(server.url, lambdas.invoke))
+        running.enter_context(services.running(functions))
+        running.enter_context(gateway.serving(server.url, functions.invoke))
         deployment = deploy(server.url, assembly)
         if watch:
-            running.enter_context(watched(source, _redeploying(deployment, source, tell)))
-        yield Sandbox(deployment, permissions, lambdas)
+            redeploy = _redeploying(deployment, source, on_progress)
+            running.enter_context(watched(source, redeploy))
+        yield Sandbox(deployment, permissions, functions)
 
 
 def runtime_packages(out: Path = OUT) -> Path:
     """Install AWS's Lambda runtime client into a folder of its own, once.
 
-    The files are those of this environment, which ``requirements.txt`` locks.
+    The files are those that ``requirements.txt`` locks for this environment.
 
     Raises
     ------
@@ -173,16 +166,18 @@ def runtime_packages(out: Path = OUT) -> Path:
     return folder
 
 
-def _redeploying(deployment: Deployment, source: Path, tell: Tell) -> Callable[[], None]:
-    """Make what deploys the function anew, and says so."""
+def _redeploying(
+    deployment: Deployment, source: Path, on_progress: OnProgress
+) -> Callable[[], None]:
+    """Make a function that deploys the source again and reports it."""
 
     def redeploy() -> None:
         try:
             bundle = build(this_machine(), source=source)
         except BundleError as error:
-            tell(f"the change is not deployed: {error}")
+            on_progress(f"the change is not deployed: {error}")
             return
         replace_code(deployment, bundle)
-        tell("the change in lambda_src is deployed")
+        on_progress("the change in lambda_src is deployed")
 
     return redeploy

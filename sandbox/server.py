@@ -1,12 +1,10 @@
-"""moto's server on loopback, in threads of this process, with room for additions.
+"""moto's server on loopback, in threads of this process, with further applications.
 
-What moto lacks is mounted in front of it by path, as WSGI applications. This
-module knows none of them, and nothing of commands or printing: it offers what a
-command line needs to start, to say what is wrong, and to end cleanly.
+WSGI applications can be mounted in front of moto by path. A command line gets what it needs to
+start the server, to report errors, and to end cleanly.
 
-No request of a foreign web page gets as far as moto or what is mounted: moto lets every page
-in the world ask, which here would let any page run code on this machine, since the sandbox
-runs functions and nobody checks signatures.
+Requests of web pages of other sites are refused. moto answers every page. Here any page could then
+run code on this machine, because the sandbox runs functions and does not check signatures.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ _FOLD = re.compile(r"[ \t]*(?:\r\n|\r|\n)[ \t]+")
 
 
 class PortTakenError(Exception):
-    """The port is in use; the message says what to do about it."""
+    """The port is in use; the message names the cure."""
 
     def __init__(self, port: int) -> None:
         super().__init__(
@@ -54,15 +52,15 @@ class PortTakenError(Exception):
 
 
 class _Stopped(BaseException):
-    """A signal asked this process to end."""
+    """A signal told this process to end."""
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """End the block at Ctrl-C or SIGTERM, quietly and after all its clean-up.
+    """End the block at Ctrl-C or SIGTERM, without an error and after all its clean-up.
 
-    Only the first signal counts: a second Ctrl-C must not interrupt the
-    clean-up that the first one began. For the main thread only.
+    Only the first signal counts: a second Ctrl-C must not interrupt the clean-up. For the main
+    thread only.
 
     Examples
     --------
@@ -94,16 +92,16 @@ class Server:
     port
         The port on 127.0.0.1; 0 takes a free one.
     mounts
-        WSGI applications by path prefix (`/sandbox`), asked before moto. They
-        see the whole path, prefix included.
+        WSGI applications by path prefix (`/sandbox`), in front of moto. They
+        get the whole path with the prefix.
     guard
-        Is put in front of moto and of what is mounted, and may answer in their
-        place. What the server refuses by itself, it does not see.
+        Wraps moto and the mounted applications, and may answer in their place. It
+        does not see requests that the server refuses.
     unguarded
         WSGI applications by path prefix, like ``mounts``, but in front of the
-        guard: they judge for themselves who asks.
+        guard: they check their callers themselves.
     request_log
-        Where a line for each request goes; left out, nowhere.
+        Gets a line for each request; if left out, nothing is logged.
 
     Raises
     ------
@@ -134,14 +132,14 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         if self._http is None:
             raise RuntimeError("The server has no port outside its `with` block.")
         return self._http.port
 
     @property
     def url(self) -> str:
-        """What goes into `--endpoint-url` and AWS_ENDPOINT_URL."""
+        """The value for `--endpoint-url` and AWS_ENDPOINT_URL."""
         return f"http://{ADDRESS}:{self.port}"
 
     def __enter__(self) -> Self:
@@ -151,7 +149,7 @@ class Server:
             if error.errno == errno.EADDRINUSE:
                 raise PortTakenError(self._wanted_port) from None
             raise
-        # moto keeps its resources in the process: without this a second server
+        # moto keeps its resources in the process: without a reset a second server
         # would begin with those of the first.
         moto_api_backend.reset()
         application = _mounted(self._mounts, in_front_of=_Dispatcher(create_backend_app))
@@ -185,10 +183,10 @@ def _mounted(
 
 
 class _Dispatcher(DomainDispatcherApplication):
-    """moto's choice of a service, made once for each of its host names.
+    """moto's choice of a service, made once for each host name.
 
-    moto itself looks through its own folders on the disk for every request, in a
-    lock that all requests share: a third of the time that it takes to answer.
+    moto itself searches its folders on disk for every request, under a lock that all
+    requests share: a third of the time of a response.
     """
 
     def __init__(self, create_app: Any) -> None:
@@ -196,7 +194,7 @@ class _Dispatcher(DomainDispatcherApplication):
         self._backends: dict[str | None, Any] = {}
 
     def get_backend_for_host(self, host: str | None) -> Any:
-        """Name the service, or nothing."""
+        """Return the service, if any."""
         if host not in self._backends:
             self._backends[host] = super().get_backend_for_host(host)
         return self._backends[host]
@@ -219,35 +217,34 @@ class _HttpServer(LoopbackServer):
 class _RequestHandler(MotoRequestHandler):
     """moto's request handler, with connections that stay open.
 
-    werkzeug's own closes each connection and waits 10 ms at the end of each
-    request, because it cannot know what the application left unread. moto reads
-    and answers in whole bodies, so here the body is read first and the length of
-    the answer is always known: a client's pool of connections then works as it
-    does against AWS.
+    werkzeug's own handler closes each connection and waits 10 ms at the end of each request,
+    because it does not know what the application left unread. moto reads and writes complete
+    bodies. So here the body is read first and the length of the response is always known, and a
+    client's connection pool works as against AWS.
     """
 
     protocol_version = "HTTP/1.1"
-    # Head and body leave in one packet that waits for no acknowledgement.
+    # Head and body are sent in one packet, without waiting for an acknowledgement.
     wbufsize = -1
     disable_nagle_algorithm = True
 
     def handle_expect_100(self) -> bool:
-        """Let a client that waits for permission send its body."""
+        """Let a client that sent Expect: 100-continue send its body."""
         allowed = super().handle_expect_100()
         self.wfile.flush()
         return allowed
 
     def parse_request(self) -> bool:
-        """Read a request's head, and its headers as RFC 9110 and 9112 mean them.
+        """Read a request's head, with headers as RFC 9110 and 9112 define them.
 
-        White space around a value is no part of it, and a folded line goes on after a space.
+        White space around a value is removed, and a folded line continues after a space.
         """
         if not super().parse_request():
             return False
-        told = self.MessageClass()
+        headers = self.MessageClass()
         for name, value in self.headers.items():
-            told[name] = _FOLD.sub(" ", value).strip(" \t")
-        self.headers = told
+            headers[name] = _FOLD.sub(" ", value).strip(" \t")
+        self.headers = headers
         return True
 
     def run_wsgi(self) -> None:
@@ -297,7 +294,7 @@ class _RequestHandler(MotoRequestHandler):
             _logger.warning("%s %s: not in the sandbox: %s", self.command, self.path, lacking)
             return _refused(HTTPStatus.NOT_IMPLEMENTED, "The sandbox does not have this.")
         except Exception:
-            # A fault in the sandbox, not of the caller: shown where the sandbox runs.
+            # A defect of the sandbox, not an error of the caller: logged where the sandbox runs.
             _logger.exception("%s %s failed in the sandbox", self.command, self.path)
             message = "The sandbox itself failed; its output says how."
             return _refused(HTTPStatus.INTERNAL_SERVER_ERROR, message)
@@ -306,7 +303,7 @@ class _RequestHandler(MotoRequestHandler):
         self.send_response(status)
         bodiless = status in _BODILESS or self.command == "HEAD"
         for name, value in headers:
-            # moto's length is trusted only where there is no body to count.
+            # moto's length is used only if there is no body to count.
             if name.lower() not in ("content-length", "connection") or (
                 self.command == "HEAD" and name.lower() == "content-length"
             ):
@@ -319,13 +316,13 @@ class _RequestHandler(MotoRequestHandler):
         self.wfile.flush()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Write a line where somebody asked for it."""
+        """Write a line to the request log, if there is one."""
         if isinstance(self.server, _HttpServer) and self.server.request_log is not None:
             status = int(code) if isinstance(code, int) else code
             print(self.command, self.path, status, file=self.server.request_log, flush=True)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's name
-        """Drop what http.server has to say about broken requests: the client is told."""
+        """Drop http.server's messages about malformed requests: the client gets an error."""
 
 
 def _refused(status: HTTPStatus, message: str) -> tuple[HTTPStatus, list[tuple[str, str]], bytes]:

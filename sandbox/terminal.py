@@ -1,7 +1,6 @@
-"""What the terminal of a running sandbox shows: a line for each push and each 403 over HTTP.
+"""Lines in the terminal of a running sandbox: one for each push and each 403 over HTTP.
 
-The function's whole log is shown where VERBOSE asks for it; without that, its lines that warn or
-report an error.
+The function's warnings and errors are shown, too, and its whole log if VERBOSE is set.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Final
 from rich.console import Console
 
 from sandbox.inbox import cards as drawing
-from sandbox.inbox.listing import NO_DOOR
+from sandbox.inbox.listing import NO_ENTRY_POINT
 from sandbox.pinpoint.outcomes import outcome_in_report, outcome_of_refusal
 from sandbox.pinpoint.pushes import Push, Refusal
 
@@ -27,7 +26,7 @@ _TEXT: Final = 60
 
 
 def arrivals(console: Console) -> Callable[[Push | Refusal], None]:
-    """Make what prints a line for each push, and for each call that was refused whole."""
+    """Make a function that prints a line for each push and each refused call."""
 
     def show(arrived: Push | Refusal) -> None:
         console.print(line_of(arrived), markup=False, highlight=False, soft_wrap=True)
@@ -36,7 +35,7 @@ def arrivals(console: Console) -> Callable[[Push | Refusal], None]:
 
 
 def denials(console: Console) -> Callable[[str], None]:
-    """Make what prints why the HTTP API answered 403, which its client is not told."""
+    """Make a function that prints why the HTTP API answered 403; the client does not learn it."""
 
     def show(denial: str) -> None:
         line = f"{datetime.now().astimezone():%H:%M:%S}  {'http':<12} 403 Forbidden: {denial}"
@@ -46,18 +45,18 @@ def denials(console: Console) -> Callable[[str], None]:
 
 
 def function_log(console: Console) -> Callable[[str, str], None]:
-    """Make what prints a line of a function's log, if it is to be shown."""
-    whole = is_verbose()
+    """Make a function that prints the lines of a function's log that are shown."""
+    show_all = is_verbose()
 
     def show(_function: str, line: str) -> None:
-        if whole or _is_serious(line):
+        if show_all or _is_serious(line):
             console.print(line, style="dim", markup=False, soft_wrap=True)
 
     return show
 
 
 def is_verbose() -> bool:
-    """Tell whether the environment's VERBOSE asks for everything."""
+    """Return whether the environment has VERBOSE."""
     return os.environ.get("VERBOSE", "") not in ("", "0")
 
 
@@ -73,8 +72,9 @@ def line_of(arrived: Push | Refusal) -> str:
         token, service = next(iter(arrived.addresses), ("", ""))
         outcome = outcome_of_refusal(arrived.code, arrived.status, arrived.reason)
         text = f"the whole call: {arrived.status} {arrived.code}"
+    entry_point = arrived.entry_point or NO_ENTRY_POINT
     return (
-        f"{time}  {arrived.door or NO_DOOR:<12} {_short(service, 17):<17} {outcome:<13} "
+        f"{time}  {entry_point:<12} {_short(service, 17):<17} {outcome:<13} "
         f"{_short(token, _TOKEN):<{_TOKEN}} {_short(text, _TEXT)}"
     ).rstrip()
 
@@ -85,7 +85,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _printable(text: str) -> str:
-    # What a push or a path says must not steer the terminal.
+    # A push or a path must not send control characters to the terminal.
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

@@ -1,7 +1,7 @@
-"""The proof that nothing is lost and nothing doubled: requests, faults, and a ledger of both.
+"""The test that nothing is lost and nothing is sent twice, under failures: ``make soak``.
 
-``plan`` says what is asked for, ``faults`` what goes wrong; ``provider``, ``services`` and
-``lapse`` make it happen around a deployed sandbox; ``callers`` asks at every door as its
-callers do. ``ledger`` writes down what each side saw, and ``verdict`` holds it against the
-outcomes' table of docs/request.md. Nothing here is imported by what it tests.
+``plan`` has the requests, and ``callers`` sends them through every entry point of a deployed
+sandbox. ``faults`` chooses what fails; ``provider``, ``services`` and ``queues`` make it fail.
+``ledger`` records what each side saw, and ``verdict`` compares that with the table of outcomes in
+docs/reference/outcomes.md. The function imports nothing from here.
 """

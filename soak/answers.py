@@ -1,4 +1,4 @@
-"""What a server, or something between it and its client, may send in place of an answer."""
+"""The unusual answers of a server, or of something between it and its client."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ _OTHER_KINDS: Final = {
     "Entries": "all",
     "FailedEntryCount": [0],
 }
-"""Members that answers of the services have, each of another kind."""
+"""Members of the services' answers, each with a value of the wrong kind."""
 
 
 class Answer(NamedTuple):
-    """An answer as it is written on a connection.
+    """An answer to write on a connection.
 
     Attributes
     ----------
     status
-        The HTTP status; None where the body is written without any head.
+        The HTTP status; None for a body without a head.
     body
         What follows the head.
     headers
         All but Content-Length.
     length
-        The Content-Length, where it is not the body's. The connection is closed after the body.
+        The Content-Length, if it is not the body's. The connection is closed after the body.
     interim
-        How many answers with status 103 come first.
+        The number of answers with status 103 before this one.
     """
 
     status: int | None
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
 
 def _refused(status: int, code: str) -> Answer:
-    """Refuse as each API does: the code is in a header, or in the body."""
+    """Make an error of AWS's APIs: the code is in a header and in the body."""
     body = json.dumps({"__type": code, "Message": "refused"}).encode()
     return Answer(status, body, {**_JSON, "x-amzn-ErrorType": code})
 
@@ -65,14 +65,14 @@ def _cut_gzip(body: bytes) -> bytes:
     return gzip.compress(body, mtime=0)[:-12]
 
 
-def _of_another_kind(told: bytes) -> bytes:
-    """Give a text in place of each result."""
-    answer = json.loads(told)
+def _of_another_kind(body: bytes) -> bytes:
+    """Replace each result by a text."""
+    answer = json.loads(body)
     answer["Result"] = dict.fromkeys(answer["Result"], "SUCCESSFUL")
     return json.dumps(answer).encode()
 
 
-OF_CALL: Final[Mapping[CallFault, Callable[[bytes], Answer]]] = {
+CALL_ANSWERS: Final[Mapping[CallFault, Callable[[bytes], Answer]]] = {
     CallFault.THROTTLED: lambda _: _refused(429, "TooManyRequestsException"),
     CallFault.FAILED: lambda _: _refused(500, "InternalServerErrorException"),
     CallFault.UNAVAILABLE: lambda _: _refused(503, "ServiceUnavailableException"),
@@ -83,20 +83,20 @@ OF_CALL: Final[Mapping[CallFault, Callable[[bytes], Answer]]] = {
         503, "<html>Le service est surchargé</html>".encode("latin-1"), _PAGE
     ),
     CallFault.UNAVAILABLE_GZIP: lambda _: Answer(503, _cut_gzip(b'{"Message":"refused"}'), _GZIP),
-    CallFault.TRUNCATED: lambda told: Answer(200, told[: len(told) // 2], length=len(told)),
+    CallFault.TRUNCATED: lambda body: Answer(200, body[: len(body) // 2], length=len(body)),
     CallFault.WRONG_TYPE: lambda _: Answer(200, b"<html>It is all well.</html>", _PAGE),
     CallFault.NULL: lambda _: Answer(200, b"null"),
-    CallFault.NOT_UTF8: lambda told: Answer(200, told[:-1] + b',"region":"S\xe3o Paulo"}'),
-    CallFault.TOO_LONG: lambda told: Answer(200, told, length=_LONG),
-    CallFault.CUT_GZIP: lambda told: Answer(200, _cut_gzip(told), _GZIP),
-    CallFault.OTHER_KIND: lambda told: Answer(200, _of_another_kind(told)),
+    CallFault.NOT_UTF8: lambda body: Answer(200, body[:-1] + b',"region":"S\xe3o Paulo"}'),
+    CallFault.TOO_LONG: lambda body: Answer(200, body, length=_LONG),
+    CallFault.CUT_GZIP: lambda body: Answer(200, _cut_gzip(body), _GZIP),
+    CallFault.OTHER_KIND: lambda body: Answer(200, _of_another_kind(body)),
     CallFault.TOO_DEEP: lambda _: Answer(200, b"[" * _DEPTH + b"]" * _DEPTH),
-    CallFault.NO_HTTP: lambda _: Answer(None, b"220 ready, but not for HTTP\r\n"),
-    CallFault.INTERIM: lambda told: Answer(200, told, interim=2),
+    CallFault.NOT_HTTP: lambda _: Answer(None, b"220 ready, but not for HTTP\r\n"),
+    CallFault.INTERIM: lambda body: Answer(200, body, interim=2),
 }
-"""To SendMessages: each made of what it should be."""
+"""Of SendMessages: each is a function of the correct answer."""
 
-OF_SERVICE: Final[Mapping[ServiceFault, Answer]] = {
+SERVICE_ANSWERS: Final[Mapping[ServiceFault, Answer]] = {
     ServiceFault.FAILED: _refused(500, "InternalServerError"),
     ServiceFault.THROTTLED: _refused(400, "ThrottlingException"),
     ServiceFault.UNAVAILABLE_NULL: Answer(503, b"null"),

@@ -1,9 +1,9 @@
-"""The proof of the proof: breaks of the function that a run must catch, tried on a copy.
+"""The test of the soak: breaks of the function that a run must detect.
 
     python -m soak.breaks
 
-Each break is a few words changed in a copy of ``lambda_src``; a run that keeps its promises
-in spite of it fails this command. The unbroken function runs first, with the same seed.
+Each break changes a few words in a copy of ``lambda_src``. If a run with a break finds nothing,
+this command fails. The unchanged function runs first, with the same seeds.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from infra.bundle import SOURCE
 
 RECIPIENTS: Final = 4_000
 SEED: Final = 37
-"""With many requests that come twice."""
+"""A seed with many requests that are delivered twice."""
 
 MINUTES: Final = 3.0
 
 
 class Change(NamedTuple):
-    """Words in a file of the function, and those in their place."""
+    """Words in a file of the function, and their replacement."""
 
     file: str
     old: str
@@ -49,13 +49,13 @@ class Break:
     Attributes
     ----------
     name
-        What it does wrong.
+        What the function does wrong.
     changes
-        How.
+        The changed words.
     killed
-        Whether it takes a killed process to notice.
+        Whether only a killed process shows the break.
     seed
-        Of the run: one in which what it takes to notice happens.
+        A seed whose run shows the break.
     """
 
     name: str
@@ -81,7 +81,7 @@ BREAKS: Final = (
         killed=True,
     ),
     Break(
-        "forget an unsent",
+        "lose an unsent recipient",
         (Change("follow_up/endings.py", '"deadline": _Ending.QUEUE', '"deadline": _Ending.LOG'),),
         seed=7,  # with a large request that runs out of time
     ),
@@ -99,7 +99,9 @@ BREAKS: Final = (
         "store the record after the answer",
         (
             Change(
-                "idempotency/claims.py", "there = self._store.put_new(mine, wall)", "there = None"
+                "idempotency/claims.py",
+                "existing = self._store.put_new(new, wall)",
+                "existing = None",
             ),
             Change(
                 "idempotency/claims.py",
@@ -114,13 +116,13 @@ BREAKS: Final = (
             Change(
                 "idempotency/claims.py",
                 "            raise IdempotencyStoreUnavailable(error.reason) from error\n",
-                "            return Claim(self._store, self._threads, self._clock, order, mine, {})"
+                "            return Claim(self._store, self._threads, self._clock, order, new, {})"
                 "\n",
             ),
         ),
     ),
     Break(
-        "requeue an accepted",
+        "requeue an accepted push",
         (
             Change(
                 "follow_up/endings.py",
@@ -130,7 +132,7 @@ BREAKS: Final = (
         ),
     ),
     Break(
-        "requeue an unknown",
+        "requeue an unknown push",
         (
             Change(
                 "follow_up/endings.py",
@@ -140,7 +142,7 @@ BREAKS: Final = (
         ),
     ),
     Break(
-        "tell nobody of a dead token",
+        "send no event for a dead token",
         (
             Change(
                 "follow_up/endings.py",
@@ -150,7 +152,7 @@ BREAKS: Final = (
         ),
     ),
     Break(
-        "an odd answer ends the run",
+        "fail on an unusual answer",
         (
             Change(
                 "clients/calls.py",
@@ -160,18 +162,18 @@ BREAKS: Final = (
         ),
     ),
     Break(
-        "a refusal overrides an unknown",
+        "let a refusal replace an unknown",
         (
             Change(
                 "delivery/run.py",
-                "                verdict = verdict._replace(outcome=Outcome.UNKNOWN)\n",
+                "                result = result._replace(outcome=Outcome.UNKNOWN)\n",
                 "                pass\n",
             ),
         ),
-        seed=38,  # with callers who wait, and calls that are refused after a lost answer
+        seed=38,  # with waiting callers, and calls that are refused after a lost answer
     ),
     Break(
-        "free a key though something was sent",
+        "release a key after a push",
         (
             Change(
                 "idempotency/claims.py",
@@ -183,17 +185,17 @@ BREAKS: Final = (
 )
 
 
-class Caught(NamedTuple):
-    """What a run said of the function.
+class Attempt(NamedTuple):
+    """The result of a run with or without a break.
 
     Attributes
     ----------
     name
-        Of the break; None for the unbroken function.
+        The break's; None for the unchanged function.
     kept
-        Whether the run found every promise kept; None where it did not come to its end.
+        Whether the run found every promise kept; None if it did not end.
     found
-        What it found instead.
+        The breaches that it found.
     seconds
         How long it took.
     """
@@ -205,31 +207,31 @@ class Caught(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Try all breaks; the exit status is 0 where each was caught."""
+    """Try all breaks; the exit status is 0 if each was detected."""
     parser = argparse.ArgumentParser(prog="python -m soak.breaks", description=__doc__)
     parser.add_argument("--only", metavar="WORDS", help="breaks with these words in their name")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table to a file")
     options = parser.parse_args(arguments)
     chosen = [each for each in BREAKS if not options.only or options.only in each.name]
     ways = sorted({(each.seed, each.killed) for each in chosen})
-    caught = [_tried(None, seed, killed=killed) for seed, killed in ways]
-    caught += [_tried(each, each.seed, killed=each.killed) for each in chosen]
-    Console(width=200, highlight=False).print(_table(caught))
+    attempts = [_try(None, seed, killed=killed) for seed, killed in ways]
+    attempts += [_try(each, each.seed, killed=each.killed) for each in chosen]
+    Console(width=200, highlight=False).print(_table(attempts))
     if options.json:
-        options.json.write_text(json.dumps([each._asdict() for each in caught], indent=1) + "\n")
-    proved = all(each.kept is (each.name is None) or _ran_on(each) for each in caught)
-    sys.stdout.write("Every break was caught.\n" if proved else "NOT every break was caught.\n")
-    return 0 if proved else 1
+        options.json.write_text(json.dumps([each._asdict() for each in attempts], indent=1) + "\n")
+    detected = all(each.kept is (each.name is None) or _did_not_end(each) for each in attempts)
+    sys.stdout.write(f"{'Every' if detected else 'NOT every'} break was detected.\n")
+    return 0 if detected else 1
 
 
-def _ran_on(caught: Caught) -> bool:
-    """Tell whether a broken function never came to its end, which is caught as well."""
-    return caught.name is not None and caught.kept is None
+def _did_not_end(attempt: Attempt) -> bool:
+    """Whether the run of a break did not end, which counts as detected."""
+    return attempt.name is not None and attempt.kept is None
 
 
-def _tried(broken: Break | None, seed: int, *, killed: bool) -> Caught:
+def _try(broken: Break | None, seed: int, *, killed: bool) -> Attempt:
     name = broken.name if broken else None
-    sys.stderr.write(f"{name or 'the function as it is'} …\n")
+    sys.stderr.write(f"{name or 'the unchanged function'} …\n")
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "lambda_src"
         shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -245,30 +247,30 @@ def _tried(broken: Break | None, seed: int, *, killed: bool) -> Caught:
         )
         seconds = time.monotonic() - began
         if not figures.exists():
-            said = (process.stderr.strip().splitlines() or ["nothing"])[-1]
-            return Caught(name, None, f"it came to no end ({said})", seconds)
-        told = json.loads(figures.read_text())
-    found = Counter(breach["what"] for breach in told["breaches"])
+            last_line = (process.stderr.strip().splitlines() or ["nothing"])[-1]
+            return Attempt(name, None, f"it did not end ({last_line})", seconds)
+        written = json.loads(figures.read_text())
+    found = Counter(breach["what"] for breach in written["breaches"])
     what = ", ".join(f"{times:,} {what}" for what, times in sorted(found.items()))
-    return Caught(name, not found, what or "nothing", seconds)
+    return Attempt(name, not found, what or "nothing", seconds)
 
 
 def _apply(change: Change, package: Path) -> None:
     file = package / change.file
     text = file.read_text()
     if text.count(change.old) != 1:
-        raise ValueError(f"{change.file} has not once: {change.old}")
+        raise ValueError(f"{change.file} does not have exactly once: {change.old}")
     file.write_text(text.replace(change.old, change.new))
 
 
-def _table(caught: Sequence[Caught]) -> Table:
+def _table(attempts: Sequence[Attempt]) -> Table:
     table = Table(box=box.MARKDOWN)
-    for column in ("the function", "caught", "what the run found", "seconds"):
+    for column in ("break of the function", "detected", "what the run found", "seconds"):
         table.add_column(column, no_wrap=True)
-    for each in caught:
+    for each in attempts:
         expected = each.name is None
-        told = "" if expected else "no" if each.kept else "yes"
-        table.add_row(each.name or "as it is", told, each.found, f"{each.seconds:.0f}")
+        detected = "" if expected else "no" if each.kept else "yes"
+        table.add_row(each.name or "none", detected, each.found, f"{each.seconds:.0f}")
     return table
 
 

@@ -1,7 +1,7 @@
-"""Callers as docs/request.md and docs/http.md tell them to be: they repeat what they may.
+"""Callers that follow docs/request.md and docs/http.md.
 
-Whoever has a key repeats a request until there is a report. Whoever has none repeats only
-where nothing was sent for sure, and stays with "I do not know" elsewhere.
+With a key, a caller repeats a request until it gets a report. Without one, it repeats the request
+only if nothing was sent for certain; otherwise it never knows the outcome.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from botocore.httpsession import URLLib3Session
 from sandbox.stack.account import REGION
 from sandbox.stack.deployment import Deployment
 from soak.ledger import Ledger
-from soak.plan import Asked, Door
+from soak.plan import EntryPoint, PlannedRequest
 
 DETAIL_TYPE: Final = "Push Notification Requested"
 
@@ -33,7 +33,7 @@ _PAUSE_SECONDS: Final = 1.0
 _ADMINISTRATOR: Final = Credentials("sandbox", "sandbox")
 
 NOTHING_WAS_SENT: Final = frozenset({"IdempotencyInProgress", "IdempotencyStoreUnavailable"})
-"""Errors of the function after which anybody may repeat a request."""
+"""Errors of the function after which a caller without a key may repeat a request, too."""
 
 _PROBLEMS_TO_REPEAT: Final = frozenset(
     {"key-in-use", "keys-unavailable", "throttled", "queue-unavailable"}
@@ -41,18 +41,18 @@ _PROBLEMS_TO_REPEAT: Final = frozenset(
 
 
 class UnexpectedError(Exception):
-    """Something is not on this machine alone, and the run ends."""
+    """The run would use another machine, so it ends."""
 
 
 class Callers:
-    """Hands in requests, at whatever door they ask for.
+    """Sends requests, each through its entry point.
 
     Parameters
     ----------
     deployment
-        Whose doors.
+        The deployed stack.
     ledger
-        Is told every answer.
+        Gets every answer.
     """
 
     def __init__(self, deployment: Deployment, ledger: Ledger) -> None:
@@ -62,127 +62,131 @@ class Callers:
         self._sqs = _client("sqs", deployment.url)
         self._events = _client("events", deployment.url)
         self._http = URLLib3Session(timeout=60, max_pool_connections=64)
-        self._doors: Mapping[Door, Callable[[Asked], None]] = {
-            Door.DIRECT: self._invoke,
-            Door.REQUEUEING: self._invoke,
-            Door.ASYNCHRONOUS: self._invoke_later,
-            Door.EVENTBRIDGE: self._put_event,
-            Door.QUEUE: self._send_message,
-            Door.HTTP: self._post,
-            Door.HTTP_LATER: self._post,
+        self._entry_points: Mapping[EntryPoint, Callable[[PlannedRequest], None]] = {
+            EntryPoint.DIRECT: self._invoke,
+            EntryPoint.REQUEUEING: self._invoke,
+            EntryPoint.ASYNCHRONOUS: self._invoke_later,
+            EntryPoint.EVENTBRIDGE: self._put_event,
+            EntryPoint.QUEUE: self._send_message,
+            EntryPoint.HTTP: self._post,
+            EntryPoint.HTTP_ASYNCHRONOUS: self._post,
         }
 
-    def ask(self, asked: Asked) -> None:
-        """Hand in one request, twice if it asks for that."""
-        self._ledger.note([request_name(asked)], f"handed in: {asked.door}")
-        self._doors[asked.door](asked)
-        # A queue and a bus deliver twice by themselves.
-        if asked.twice and asked.door not in (Door.QUEUE, Door.EVENTBRIDGE):
-            self._doors[asked.door](asked)
+    def send(self, planned: PlannedRequest) -> None:
+        """Send one request, or twice if the plan says so."""
+        self._ledger.note([request_name(planned)], f"sent: {planned.entry_point}")
+        self._entry_points[planned.entry_point](planned)
+        # A queue and a bus deliver a request twice by themselves.
+        if planned.delivered_twice and planned.entry_point not in (
+            EntryPoint.QUEUE,
+            EntryPoint.EVENTBRIDGE,
+        ):
+            self._entry_points[planned.entry_point](planned)
 
-    def _invoke(self, asked: Asked) -> None:
+    def _invoke(self, planned: PlannedRequest) -> None:
         for _ in range(_TRIES):
             answer = self._retrying_throttles(
                 lambda: self._lambda.invoke(
                     FunctionName=self._deployment.function_name,
-                    Payload=json.dumps(asked.request),
+                    Payload=json.dumps(planned.request),
                 )
             )
-            told = json.loads(answer["Payload"].read())
+            payload = json.loads(answer["Payload"].read())
             if "FunctionError" not in answer:
-                self._take_report(asked, told)
+                self._record_report(planned, payload)
                 return
-            error = str(told.get("errorType"))
-            self._ledger.note([request_name(asked)], f"answered: {error}")
-            if error in NOTHING_WAS_SENT or (_was_killed(error) and asked.key):
+            error = str(payload.get("errorType"))
+            self._ledger.note([request_name(planned)], f"answered: {error}")
+            if error in NOTHING_WAS_SENT or (_was_killed(error) and planned.key):
                 time.sleep(_PAUSE_SECONDS)
             elif _was_killed(error):
-                self._ledger.fail(asked.number, "its process was killed, and it has no key")
+                self._ledger.fail(planned.number, "its process was killed, and it has no key")
                 return
             else:
-                self._ledger.break_contract(asked.number, f"{error}: {told.get('errorMessage')}")
+                message = payload.get("errorMessage")
+                self._ledger.break_contract(planned.number, f"{error}: {message}")
                 return
-        self._ledger.break_contract(asked.number, f"no report after {_TRIES} tries")
+        self._ledger.break_contract(planned.number, f"no report after {_TRIES} tries")
 
-    def _invoke_later(self, asked: Asked) -> None:
+    def _invoke_later(self, planned: PlannedRequest) -> None:
         self._retrying_throttles(
             lambda: self._lambda.invoke(
                 FunctionName=self._deployment.function_name,
                 InvocationType="Event",
-                Payload=json.dumps(asked.request),
+                Payload=json.dumps(planned.request),
             )
         )
-        self._ledger.hand_in(asked.number)
+        self._ledger.accept_request(planned.number)
 
-    def _send_message(self, asked: Asked) -> None:
+    def _send_message(self, planned: PlannedRequest) -> None:
         self._sqs.send_message(
-            QueueUrl=self._deployment.outputs["QueueUrl"], MessageBody=json.dumps(asked.request)
+            QueueUrl=self._deployment.outputs["QueueUrl"], MessageBody=json.dumps(planned.request)
         )
-        self._ledger.hand_in(asked.number)
+        self._ledger.accept_request(planned.number)
 
-    def _put_event(self, asked: Asked) -> None:
-        detail = json.dumps(asked.request)
-        if len(detail) > 900_000:  # what a bus takes
-            self._send_message(asked)
+    def _put_event(self, planned: PlannedRequest) -> None:
+        detail = json.dumps(planned.request)
+        if len(detail) > 900_000:  # the bus's limit
+            self._send_message(planned)
             return
         entry = {"Source": "soak", "DetailType": DETAIL_TYPE, "Detail": detail}
         (put,) = self._events.put_events(
             Entries=[{**entry, "EventBusName": self._deployment.outputs["EventBusName"]}]
         )["Entries"]
-        self._ledger.hand_in(asked.number)
-        if asked.twice:  # the same event, as a bus may deliver it
+        self._ledger.accept_request(planned.number)
+        if planned.delivered_twice:  # the same event, as a bus may deliver it again
             again = {
                 "version": "0",
                 "id": put["EventId"],
                 "source": "soak",
                 "detail-type": DETAIL_TYPE,
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "detail": asked.request,
+                "detail": planned.request,
             }
             self._sqs.send_message(
                 QueueUrl=self._deployment.outputs["QueueUrl"], MessageBody=json.dumps(again)
             )
 
-    def _post(self, asked: Asked) -> None:
+    def _post(self, planned: PlannedRequest) -> None:
         url = f"{self._deployment.outputs['ApiUrl']}/messages"
         headers = {"Content-Type": "application/json"}
-        if asked.door is Door.HTTP_LATER:
+        if planned.entry_point is EntryPoint.HTTP_ASYNCHRONOUS:
             headers["Prefer"] = "respond-async"
-        body = json.dumps(asked.request).encode()
+        body = json.dumps(planned.request).encode()
         for _ in range(_TRIES):
             request = AWSRequest("POST", url, headers, body)
             SigV4Auth(_ADMINISTRATOR, "execute-api", REGION).add_auth(request)
             answer = self._http.send(request.prepare())
-            told = json.loads(answer.content)
+            document = json.loads(answer.content)
             if answer.status_code == 200:
-                self._take_report(asked, told)
+                self._record_report(planned, document)
                 return
             if answer.status_code == 202:
-                self._ledger.hand_in(asked.number)
+                self._ledger.accept_request(planned.number)
                 return
-            problem = str(told.get("type", "")).rpartition(":")[2]
+            problem = str(document.get("type", "")).rpartition(":")[2]
             self._ledger.note(
-                [request_name(asked)], f"answered: {answer.status_code} {problem or told}"
+                [request_name(planned)], f"answered: {answer.status_code} {problem or document}"
             )
-            # API Gateway's own 500 and 503 leave it open whether something was sent.
-            if problem in _PROBLEMS_TO_REPEAT or (answer.status_code in (500, 503) and asked.key):
+            # After API Gateway's own 500 and 503 it is unknown whether something was sent.
+            if problem in _PROBLEMS_TO_REPEAT or (answer.status_code in (500, 503) and planned.key):
                 wait = float(answer.headers.get("Retry-After", _PAUSE_SECONDS))
                 time.sleep(min(wait, _PAUSE_SECONDS))
             elif answer.status_code in (500, 503) and not problem:
-                self._ledger.fail(asked.number, "its process was killed, and it has no key")
+                self._ledger.fail(planned.number, "its process was killed, and it has no key")
                 return
             else:
-                self._ledger.break_contract(asked.number, f"{answer.status_code} {told}")
+                self._ledger.break_contract(planned.number, f"{answer.status_code} {document}")
                 return
-        self._ledger.break_contract(asked.number, f"no report after {_TRIES} tries")
+        self._ledger.break_contract(planned.number, f"no report after {_TRIES} tries")
 
-    def _take_report(self, asked: Asked, report: Mapping[str, Any]) -> None:
-        self._ledger.answer(asked.number, report)
+    def _record_report(self, planned: PlannedRequest, report: Mapping[str, Any]) -> None:
+        self._ledger.answer(planned.number, report)
         for result in report["results"]:
             self._ledger.note([result["token"]], f"reported: {result['outcome']}")
 
     def _retrying_throttles(self, call: Callable[[], Any]) -> Any:
-        """Wait for a free copy of the function, as SDKs do."""
+        """Wait for free concurrency, as SDKs do."""
         while True:
             try:
                 return call()
@@ -192,9 +196,9 @@ class Callers:
                 time.sleep(_PAUSE_SECONDS / 5)
 
 
-def request_name(asked: Asked) -> str:
+def request_name(planned: PlannedRequest) -> str:
     """Name a request in histories."""
-    return f"request-{asked.number}"
+    return f"request-{planned.number}"
 
 
 def _was_killed(error: str) -> bool:
@@ -209,6 +213,6 @@ def _client(service: str, url: str) -> Any:
         endpoint_url=url,
         region_name=REGION,
         aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",  # noqa: S106  of the sandbox, which opens nothing
+        aws_secret_access_key="sandbox",  # noqa: S106  of the sandbox; it protects nothing
         config=Config(read_timeout=90, max_pool_connections=64, retries={"total_max_attempts": 1}),
     )

@@ -1,11 +1,10 @@
-"""A sandbox with the stack in it, and everything around the function that misbehaves."""
+"""A sandbox with the stack, and the failing services around the function."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,129 +16,131 @@ from sandbox.functions.service import LambdaService
 from sandbox.running import running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment, set_variables
-from soak.fast_queue import bodies, taken, waiting
 from soak.faults import Faults
 from soak.ledger import Ledger
-from soak.loopback import strangers
-from soak.provider import Kill, Process, Provider, listening
+from soak.processes import outside_connections, wait_until_ended
+from soak.provider import Provider
+from soak.queues import message_bodies, message_count, take_all
+from soak.server import Kill, Process, serving
 from soak.services import Services
 
 WORKERS: Final = 10
-"""Copies of the function that work off the queue at once."""
+"""Invocations that process the queue at once."""
 
-_COPIES: Final = 24
-"""Copies of it in all: nobody who waits for an answer shall be turned away."""
+_CONCURRENCY: Final = 24
+"""Invocations in all at once: enough that no waiting caller is throttled."""
 
 CALLS_AT_ONCE: Final = 4
-"""SendMessages calls of one invocation: few, so that a large request can run out of time."""
+"""SendMessages calls at once in one invocation: few, so that a large request can time out."""
 
-_GONE_SECONDS: Final = 5.0
-_TOLD: Final = "soak-told"
+_EVENT_QUEUE: Final = "soak-events"
 _TOKEN_UPDATE: Final = "Push Token Update"  # noqa: S105  an event's name, no secret
 _DELIVERY_FAILED: Final = "Push Delivery Failed"
 
 
 @dataclass(frozen=True)
-class World:
-    """What a run happens in.
+class SoakEnvironment:
+    """The sandbox and the failing services of a run.
 
     Attributes
     ----------
     deployment, functions
         The stack, and the function's processes.
     provider
-        Where its pushes go.
+        The simulated push service.
     ledger
-        What everybody saw.
-    told
-        The ARN of a queue with every event that the function tells.
+        What each side saw.
+    event_queue_arn
+        A queue with every event of the function.
     """
 
     deployment: Deployment
     functions: LambdaService
     provider: Provider
     ledger: Ledger
-    told: str
+    event_queue_arn: str
 
     @property
     def function_name(self) -> str:
-        """The function's, without its alias."""
+        """The function's name, without its alias."""
         return self.deployment.function_name.partition(":")[0]
 
-    def waiting(self) -> int:
-        """Count the messages in the request queue, whatever their state."""
-        return waiting(self.deployment.outputs["QueueArn"])
+    def message_count(self) -> int:
+        """Count the messages in the request queue, visible or not."""
+        return message_count(self.deployment.outputs["QueueArn"])
 
     def working(self) -> bool:
-        """Tell whether any process of the function is at work."""
+        """Whether any process of the function is busy."""
         return any(not each.reusable for each in self.functions.environments(self.function_name))
 
-    def strangers(self) -> list[str]:
-        """List whom the function talks to beyond this machine: nobody, or the run is no trial."""
-        return strangers(each.pid for each in self.functions.environments(self.function_name))
+    def outside_connections(self) -> list[str]:
+        """List the function's connections beyond this machine, which end the run."""
+        return outside_connections(
+            each.pid for each in self.functions.environments(self.function_name)
+        )
 
     def dead_letters(self) -> list[str]:
-        """Read the bodies of the dead letters; they stay where they are."""
-        return bodies(self.deployment.outputs["DeadLetterQueueArn"])
+        """Read the bodies of the dead-letter messages, and leave them there."""
+        return message_bodies(self.deployment.outputs["DeadLetterQueueArn"])
 
     def redrive(self) -> None:
-        """Send the dead letters again, as an operator does."""
+        """Move the dead-letter messages back to the queue, as an operator does."""
         sqs = client("sqs", self.deployment.url)
         source = self.deployment.outputs["DeadLetterQueueArn"]
         sqs.start_message_move_task(
             SourceArn=source, DestinationArn=self.deployment.outputs["QueueArn"]
         )
 
-    def listen(self) -> int:
-        """Take in the events that were told meanwhile; give how many."""
-        told = taken(self.told)
-        for body in told:
-            self._take(json.loads(body))
-        return len(told)
+    def read_events(self) -> int:
+        """Record the new events; return their number."""
+        bodies = take_all(self.event_queue_arn)
+        for body in bodies:
+            self._record(json.loads(body))
+        return len(bodies)
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def _record(self, event: dict[str, Any]) -> None:
         detail = event["detail"]
-        told: list[tuple[str, str]] = []
+        changes: list[tuple[str, str]] = []
         if event["detail-type"] == _TOKEN_UPDATE:
-            told = [(each["token"], detail["change"]) for each in detail["tokens"]]
+            changes = [(each["token"], detail["change"]) for each in detail["tokens"]]
         elif event["detail-type"] == _DELIVERY_FAILED:
-            told = [(each["token"], detail["failure"]) for each in detail.get("recipients", ())]
-        for token, what in told:
-            self.ledger.tell(token, what)
+            changes = [(each["token"], detail["failure"]) for each in detail.get("recipients", ())]
+        for token, what in changes:
+            self.ledger.record_event(token, what)
             self.ledger.note([token], f"event: {what}")
 
 
 @contextmanager
-def running_world(
+def running_environment(
     faults: Faults,
     requests: Mapping[str, int],
     *,
     source: Path = SOURCE,
-    remembers: bool = True,
-    tell: Callable[[str], None] = lambda _: None,
-) -> Iterator[World]:
-    """Run all of it, on loopback alone, inside a ``with`` block.
+    keep_history: bool = True,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[SoakEnvironment]:
+    """Run the sandbox and the failing services on loopback, inside a ``with`` block.
 
     Parameters
     ----------
     faults
-        What goes wrong.
+        What fails.
     requests
-        The number of the request that a device belongs to.
+        By device, the number of its request.
     source
-        Of the function.
-    remembers
-        Whether histories are kept.
-    tell
-        Is told each step as it begins.
+        The folder of the function.
+    keep_history
+        Whether the ledger keeps histories.
+    on_progress
+        Gets a line at the start of each step.
     """
-    ledger = Ledger(remembers=remembers)
+    ledger = Ledger(keep_history=keep_history)
     with ExitStack() as running:
         sandbox = running.enter_context(
             running_sandbox(
                 source=source,
-                max_environments=_COPIES,
-                tell=tell,
+                max_environments=_CONCURRENCY,
+                on_progress=on_progress,
                 echo=lambda _, line: ledger.log(line),
                 context={
                     "worker_concurrency": WORKERS,
@@ -151,16 +152,19 @@ def running_world(
         name = sandbox.deployment.function_name.partition(":")[0]
         kill = _killer(sandbox.functions, name, ledger)
         provider = Provider(faults, ledger, kill, requests)
-        provider.url = running.enter_context(listening(provider.answer))
+        provider.url = running.enter_context(serving(provider.answer))
         services = Services(sandbox.deployment.url, faults, ledger, kill)
-        around = running.enter_context(listening(services.answer))
-        _lead(sandbox.deployment, provider.url, around, killed=faults.any_ and faults.killed)
-        told = _hear(sandbox.deployment)
-        yield World(sandbox.deployment, sandbox.functions, provider, ledger, told)
+        services_url = running.enter_context(serving(services.answer))
+        killed = faults.enabled and faults.killed
+        _redirect(sandbox.deployment, provider.url, services_url, killed=killed)
+        event_queue_arn = _subscribe(sandbox.deployment)
+        yield SoakEnvironment(
+            sandbox.deployment, sandbox.functions, provider, ledger, event_queue_arn
+        )
 
 
 def _killer(functions: LambdaService, name: str, ledger: Ledger) -> Kill:
-    """Make what kills a process of the function."""
+    """Make the function that kills a process."""
 
     def kill(process: Process) -> None:
         for environment in functions.environments(name):
@@ -168,53 +172,39 @@ def _killer(functions: LambdaService, name: str, ledger: Ledger) -> Kill:
                 ledger.kill(process.run)
                 with suppress(ProcessLookupError):
                     os.kill(environment.pid, signal.SIGKILL)
-                _wait_until_gone(environment.pid)
+                wait_until_ended(environment.pid)
 
     return kill
 
 
-def _wait_until_gone(pid: int) -> None:
-    """Wait until a process does nothing more: gone, or a zombie that nobody has buried yet."""
-    end = time.monotonic() + _GONE_SECONDS
-    while time.monotonic() < end:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return
-        if state == "Z":
-            return
-        time.sleep(0.001)
-    raise TimeoutError("a killed process goes on")
-
-
-def _lead(deployment: Deployment, provider: str, around: str, *, killed: bool) -> None:
-    """Lead the function's calls to those that misbehave."""
+def _redirect(deployment: Deployment, provider: str, services_url: str, *, killed: bool) -> None:
+    """Send the function's calls to the failing services."""
     set_variables(
         deployment,
         {
             "SEND_CONCURRENCY": str(CALLS_AT_ONCE),
             "AWS_ENDPOINT_URL_PINPOINT": provider,
-            "AWS_ENDPOINT_URL_DYNAMODB": around,
-            "AWS_ENDPOINT_URL_SQS": around,
-            "AWS_ENDPOINT_URL_EVENTBRIDGE": around,
+            "AWS_ENDPOINT_URL_DYNAMODB": services_url,
+            "AWS_ENDPOINT_URL_SQS": services_url,
+            "AWS_ENDPOINT_URL_EVENTBRIDGE": services_url,
         },
     )
-    # A message that failed comes back soon and not after minutes; where its process may have
-    # been killed, when its claim has surely lapsed.
+    # A failed message becomes visible after seconds, not minutes. If its process may have been
+    # killed, this must be after its claim has lapsed.
     client("sqs", deployment.url).set_queue_attributes(
         QueueUrl=deployment.outputs["QueueUrl"],
         Attributes={"VisibilityTimeout": "33" if killed else "8"},
     )
 
 
-def _hear(deployment: Deployment) -> str:
-    """Put everything that the function tells on a queue; give its ARN."""
+def _subscribe(deployment: Deployment) -> str:
+    """Put every event of the function on a queue; return the queue's ARN."""
     sqs, events = client("sqs", deployment.url), client("events", deployment.url)
-    url = str(sqs.create_queue(QueueName=_TOLD)["QueueUrl"])
+    url = str(sqs.create_queue(QueueName=_EVENT_QUEUE)["QueueUrl"])
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     arn = str(answer["Attributes"]["QueueArn"])
     bus = {"EventBusName": deployment.outputs["EventBusName"]}
     pattern = json.dumps({"source": ["push-sender"]})
-    events.put_rule(Name=_TOLD, EventPattern=pattern, **bus)
-    events.put_targets(Rule=_TOLD, Targets=[{"Id": _TOLD, "Arn": arn}], **bus)
+    events.put_rule(Name=_EVENT_QUEUE, EventPattern=pattern, **bus)
+    events.put_targets(Rule=_EVENT_QUEUE, Targets=[{"Id": _EVENT_QUEUE, "Arn": arn}], **bus)
     return arn

@@ -1,8 +1,8 @@
-"""What goes wrong, how often, and which of it may make a push arrive twice.
+"""What fails, how often, and which failures may send a push twice.
 
-Three kinds of places: a whole SendMessages call, one address of it, and a call of DynamoDB,
-SQS or EventBridge. Every choice is made by seed and by what it is about (``chance``), never
-by time or order, so that a seed that found something finds it again.
+A fault concerns a SendMessages call, one address of it, or a call of DynamoDB, SQS or
+EventBridge. Each choice depends on the seed and on its subject (``seeded_random``), never on time
+or order, so a seed repeats what it found.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from soak.seeded_random import Chance
+from soak.seeded_random import SeededRandom
 
 
 class CallFault(StrEnum):
-    """What can become of a SendMessages call.
+    """What can happen to a SendMessages call.
 
-    Those of ``REFUSED`` have no effect. In those of ``LOST`` and ``UNREADABLE`` the provider has
-    the pushes, and the function cannot know it. ``OVERDUE`` is in no plan: a machine with too
-    much to do takes so long by itself.
+    Calls in ``REFUSED`` have no effect. For ``LOST`` and ``UNREADABLE`` the provider has the
+    pushes, and the function cannot know it. ``OVERDUE`` is never chosen: a busy machine causes it.
     """
 
     THROTTLED = "429"
@@ -33,8 +32,8 @@ class CallFault(StrEnum):
     FORBIDDEN = "403 after a lost answer"
     RESET = "reset before it was read"
     CUT_OFF = "cut off before the answer"
-    LATE = "answered after the client's patience"
-    OVERDUE = "answered after the client's patience, for want of CPU"
+    LATE = "answered after the client's timeout"
+    OVERDUE = "answered after the client's timeout, for lack of CPU"
     TRUNCATED = "answer cut short"
     WRONG_TYPE = "answered with a page"
     NULL = "answered with null"
@@ -43,11 +42,11 @@ class CallFault(StrEnum):
     CUT_GZIP = "answer in gzip that is cut short"
     OTHER_KIND = "answer with results of another kind"
     TOO_DEEP = "answer nested too deeply"
-    NO_HTTP = "answer that is no HTTP"
+    NOT_HTTP = "answer that is not HTTP"
     INTERIM = "answered after interim answers"
     KILLED_BEFORE = "process killed before it was read"
     KILLED_AFTER = "process killed before the answer"
-    SLOW = "answered at the end of the client's patience"
+    SLOW = "answered just before the client's timeout"
 
 
 REFUSED: Final = frozenset(
@@ -62,10 +61,10 @@ REFUSED: Final = frozenset(
         CallFault.FORBIDDEN,
     }
 )
-"""Answers of calls that no provider has seen."""
+"""Calls that no provider has received."""
 
 LOST: Final = frozenset({CallFault.CUT_OFF, CallFault.LATE, CallFault.OVERDUE})
-"""No status came: after these a push may arrive twice, or be ``unknown``."""
+"""No status arrived: the push may be sent twice, or be ``unknown``."""
 
 UNREADABLE: Final = frozenset(
     {
@@ -77,16 +76,16 @@ UNREADABLE: Final = frozenset(
         CallFault.CUT_GZIP,
         CallFault.OTHER_KIND,
         CallFault.TOO_DEEP,
-        CallFault.NO_HTTP,
+        CallFault.NOT_HTTP,
     }
 )
-"""An answer came that says nothing: after these a push is ``unknown``, and is not sent again."""
+"""An unreadable answer arrived: the push is ``unknown`` and is not sent again."""
 
 KILLED: Final = frozenset({CallFault.KILLED_BEFORE, CallFault.KILLED_AFTER})
 
 
-class Fate(StrEnum):
-    """What the provider makes of an address, each time or until it is mended."""
+class Behaviour(StrEnum):
+    """How the provider treats an address: always, once, or until everything is fixed."""
 
     ACCEPTED = "accepted"
     REPLACED = "accepted, with a new token"
@@ -96,9 +95,9 @@ class Fate(StrEnum):
     OPTED_OUT = "opted out"
     THROTTLED_ONCE = "throttled once"
     TEMPORARY_ONCE = "temporary failure once"
-    BUSY = "throttled until it is mended"
-    MISCONFIGURED = "wrong sender until it is mended"
-    NO_CHANNEL = "no channel until it is mended"
+    THROTTLED_UNTIL_FIXED = "throttled until it is fixed"
+    MISCONFIGURED = "wrong sender until it is fixed"
+    NO_CHANNEL = "no channel until it is fixed"
     UNKNOWN = "unknown failure"
     TOO_DEEP = "unknown failure, its message nested too deeply"
     NULL_ACCEPTED = "accepted, its result null"
@@ -134,12 +133,12 @@ SERVICE_REFUSED: Final = frozenset(
         ServiceFault.UNAVAILABLE_NOT_UTF8,
     }
 )
-"""Answers of calls that had no effect."""
+"""Calls that had no effect."""
 
 SERVICE_UNREADABLE: Final = frozenset(
     {ServiceFault.DONE_NULL, ServiceFault.DONE_NOT_UTF8, ServiceFault.DONE_OTHER_KIND}
 )
-"""Answers that take the place of a success, and say nothing else."""
+"""Unreadable answers in place of a success."""
 
 _CALLS: Final = {
     CallFault.THROTTLED: 0.06,
@@ -160,26 +159,26 @@ _CALLS: Final = {
 }
 _CALLS_CUT_OFF: Final = {CallFault.CUT_OFF: 0.02, CallFault.LATE: 0.003}
 _FORBIDDEN_AFTER_LOST: Final = 0.5
-"""What of the calls whose first try was lost."""
+"""The share of the calls whose try before was lost."""
 
 _CALLS_KILLED: Final = {CallFault.KILLED_BEFORE: 0.005, CallFault.KILLED_AFTER: 0.01}
 
-_FATES: Final = {
-    Fate.REPLACED: 0.01,
-    Fate.DEAD: 0.03,
-    Fate.INVALID: 0.02,
-    Fate.REJECTED: 0.02,
-    Fate.OPTED_OUT: 0.01,
-    Fate.THROTTLED_ONCE: 0.04,
-    Fate.TEMPORARY_ONCE: 0.03,
-    Fate.BUSY: 0.01,
-    Fate.MISCONFIGURED: 0.01,
-    Fate.UNKNOWN: 0.005,
-    Fate.TOO_DEEP: 0.003,
-    Fate.NULL_ACCEPTED: 0.003,
-    Fate.ODD_ACCEPTED: 0.003,
-    Fate.MISSING_ACCEPTED: 0.005,
-    Fate.MISSING: 0.005,
+_BEHAVIOURS: Final = {
+    Behaviour.REPLACED: 0.01,
+    Behaviour.DEAD: 0.03,
+    Behaviour.INVALID: 0.02,
+    Behaviour.REJECTED: 0.02,
+    Behaviour.OPTED_OUT: 0.01,
+    Behaviour.THROTTLED_ONCE: 0.04,
+    Behaviour.TEMPORARY_ONCE: 0.03,
+    Behaviour.THROTTLED_UNTIL_FIXED: 0.01,
+    Behaviour.MISCONFIGURED: 0.01,
+    Behaviour.UNKNOWN: 0.005,
+    Behaviour.TOO_DEEP: 0.003,
+    Behaviour.NULL_ACCEPTED: 0.003,
+    Behaviour.ODD_ACCEPTED: 0.003,
+    Behaviour.MISSING_ACCEPTED: 0.005,
+    Behaviour.MISSING: 0.005,
 }
 
 _SERVICES: Final = {
@@ -199,62 +198,62 @@ _SERVICES_KILLED: Final = {ServiceFault.KILLED_BEFORE: 0.004, ServiceFault.KILLE
 _JAMMED: Final = 0.5
 _JAMMED_RECIPIENTS: Final = 500
 _JAMMED_CALLS: Final = 12
-"""Of large requests some are sent so slowly at first that their time runs out."""
+"""Some large requests are sent so slowly at first that their time runs out."""
 
 _OUTAGE: Final = 0.08
-"""Keys that cannot be taken at first, however often the client tries."""
+"""The share of the keys that cannot be claimed at first, however often the client tries."""
 
 _OUTAGE_CALLS: Final = 3
 
 _ABSENT_SERVICE: Final = "ADM"
-"""Whose channel is missing until it is mended."""
+"""Its channel is missing until everything is fixed."""
 
-_TROUBLED_CALLS: Final = 2
-"""How often one thing in a row may go wrong in AWS's own services: clients try three times and
-more. What an outage that outlasts them means is promised, and tested, elsewhere."""
+_FAULTY_CALLS: Final = 2
+"""How many calls in a row about one subject may fail in AWS's services. Clients try three times
+or more. Other tests cover longer outages."""
 
 _DEADLY_CALLS: Final = 1
-"""The first calls about a thing may kill; or a message might never be worked off."""
+"""Only the first calls about a subject may kill; otherwise a message might never be processed."""
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What may go wrong in a run.
+    """Chooses what fails in a run.
 
     Attributes
     ----------
-    chance
-        Chooses.
-    any_
-        Whether anything goes wrong at all.
+    random
+        The source of the choices.
+    enabled
+        Whether anything fails.
     cut_off, killed
-        Whether answers are cut off, and whether processes are killed: the two after which a
-        push may arrive twice.
+        Whether answers are cut off, and whether processes are killed. After these two a push may
+        be sent twice.
     """
 
-    chance: Chance
-    any_: bool = True
+    random: SeededRandom
+    enabled: bool = True
     cut_off: bool = True
     killed: bool = True
 
-    def of_call(
+    def call_fault(
         self, first_token: str, number: int, request: int, recipients: int, call_of_request: int
     ) -> CallFault | None:
-        """Choose what becomes of a call.
+        """Choose what happens to a call.
 
         Parameters
         ----------
         first_token, number
-            Its first device, and how many calls had that first before.
+            Its first device, and the number of earlier calls with this first device.
         request, recipients, call_of_request
-            Whose devices they are, how many that has, and how many calls it had before.
+            The devices' request, the number of its recipients and of its earlier calls.
         """
-        if not self.any_:
+        if not self.enabled:
             return None
         if (
             recipients > _JAMMED_RECIPIENTS
             and call_of_request < _JAMMED_CALLS
-            and self.chance.draw("jam", request) < _JAMMED
+            and self.random.draw("jam", request) < _JAMMED
         ):
             return CallFault.SLOW
         return self._of_try(first_token, number)
@@ -263,7 +262,7 @@ class Faults:
         if (
             number
             and self._of_try(first_token, number - 1) in LOST
-            and self.chance.draw("forbidden", first_token, number) < _FORBIDDEN_AFTER_LOST
+            and self.random.draw("forbidden", first_token, number) < _FORBIDDEN_AFTER_LOST
         ):
             return CallFault.FORBIDDEN
         shares: dict[CallFault, float] = dict(_CALLS)
@@ -271,28 +270,28 @@ class Faults:
             shares |= _CALLS_CUT_OFF
         if self.killed and number < _DEADLY_CALLS:
             shares |= _CALLS_KILLED
-        return self.chance.choose(shares, "call", first_token, number)
+        return self.random.choose(shares, "call", first_token, number)
 
-    def fate_of(self, token: str, service: str) -> Fate:
-        """Choose what the provider makes of an address."""
-        if not self.any_:
-            return Fate.ACCEPTED
+    def behaviour_of(self, token: str, service: str) -> Behaviour:
+        """Choose how the provider treats an address."""
+        if not self.enabled:
+            return Behaviour.ACCEPTED
         if service == _ABSENT_SERVICE:
-            return Fate.NO_CHANNEL
-        return self.chance.choose(_FATES, "fate", token) or Fate.ACCEPTED
+            return Behaviour.NO_CHANNEL
+        return self.random.choose(_BEHAVIOURS, "fate", token) or Behaviour.ACCEPTED
 
-    def of_service(self, service: str, thing: str, number: int) -> ServiceFault | None:
-        """Choose what becomes of the nth call about a thing."""
-        if not self.any_:
+    def service_fault(self, service: str, subject: str, number: int) -> ServiceFault | None:
+        """Choose what happens to the nth call about a subject."""
+        if not self.enabled:
             return None
-        out = service == "key" and self.chance.draw("outage", thing) < _OUTAGE
+        out = service == "key" and self.random.draw("outage", subject) < _OUTAGE
         if out and number < _OUTAGE_CALLS:
             return ServiceFault.FAILED
-        if number >= _TROUBLED_CALLS:
+        if number >= _FAULTY_CALLS:
             return None
         shares: Mapping[ServiceFault, float] = _SERVICES
         if self.killed and number < _DEADLY_CALLS:
             shares = {**_SERVICES, **_SERVICES_KILLED}
         if service == "events":
             shares = {**shares, ServiceFault.REFUSED_ENTRIES: 0.03}
-        return self.chance.choose(shares, service, thing, number)
+        return self.random.choose(shares, service, subject, number)

@@ -1,6 +1,6 @@
 """What each side saw: the provider its pushes, the callers their answers, the bus its events.
 
-Written by many threads, read when all is quiet.
+Many threads write it; it is read at the end.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from soak.faults import CallFault
 
 
 class Acceptance(NamedTuple):
-    """A push that the provider took.
+    """A push that the provider accepted.
 
     Attributes
     ----------
     call
         The SendMessages call, counted from 0.
     fault
-        What became of that call.
+        The fault of that call.
     run
-        The invocation of the function that made it.
+        The function's invocation that made it.
     """
 
     call: int
@@ -37,36 +37,36 @@ class Acceptance(NamedTuple):
 
 @dataclass
 class Ledger:
-    """Everything that was seen.
+    """The record of a run.
 
     Attributes
     ----------
-    remembers
-        Whether histories are kept, which a long run has no memory for.
+    keep_history
+        Whether histories are kept; a long run has no memory for them.
     accepted
-        By token, what the provider took, in order.
+        By token, the pushes that the provider accepted, in order.
     answered
         By request, the reports that its caller got, in order.
     opted_out
-        Devices whose users do not want it.
+        Devices whose users opted out.
     logged
-        Devices that the function's log names, by the digest that stands for them there.
+        Devices in the function's log, by their digests.
     killed_runs
         Invocations whose process was killed.
     timed_out_runs
-        Those of which Lambda killed it, because their time was up.
+        Those that Lambda killed after their timeout.
     failed
-        By request, what its caller got in place of a report, and stayed with.
+        By request, what its caller finally got instead of a report.
     contract_breaks
-        By request, an answer to its caller that no document has.
-    told
-        By token, what events said of it: a change, or a failure.
+        By request, an answer to its caller that no document describes.
+    events
+        By token, the changes and failures in events.
     log_bytes
-        What the function has logged, in bytes.
-    troubles
-        How often each fault struck.
-    doubts
-        By token, why nobody can know what became of it at the provider.
+        The size of the function's log, in bytes.
+    fault_counts
+        How often each fault happened.
+    uncertain
+        By token, why the result at the provider cannot be known.
     """
 
     accepted: defaultdict[str, list[Acceptance]] = field(default_factory=lambda: defaultdict(list))
@@ -79,11 +79,11 @@ class Ledger:
     timed_out_runs: set[str] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
     contract_breaks: dict[int, str] = field(default_factory=dict)
-    told: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    troubles: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    events: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    fault_counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     log_bytes: int = 0
-    remembers: bool = True
-    doubts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    keep_history: bool = True
+    uncertain: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     _traces: dict[str, str] = field(default_factory=dict)
     _history: defaultdict[str, list[tuple[float, str]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -92,8 +92,8 @@ class Ledger:
     _began: float = field(default_factory=time.monotonic)
 
     def note(self, about: Iterable[str], what: str) -> None:
-        """Write into the history of some devices or requests."""
-        if not self.remembers:
+        """Add a line to the history of some devices or requests."""
+        if not self.keep_history:
             return
         moment = time.monotonic() - self._began
         with self._lock:
@@ -101,12 +101,12 @@ class Ledger:
                 self._history[each].append((moment, what))
 
     def accept(self, token: str, acceptance: Acceptance) -> None:
-        """Write down that the provider took a push."""
+        """Record a push that the provider accepted."""
         with self._lock:
             self.accepted[token].append(acceptance)
 
-    def unhear(self, tokens: Iterable[str], call: int, fault: CallFault) -> None:
-        """Correct what became of a call: its answer has turned out to be heard by nobody."""
+    def mark_unheard(self, tokens: Iterable[str], call: int, fault: CallFault) -> None:
+        """Correct the fault of a call whose client did not receive the answer after all."""
         with self._lock:
             for token in tokens:
                 self.accepted[token] = [
@@ -115,12 +115,12 @@ class Ledger:
                 ]
 
     def opt_out(self, token: str) -> None:
-        """Write down that a device's user does not want it."""
+        """Record that a device's user opted out."""
         with self._lock:
             self.opted_out.add(token)
 
     def log(self, line: str) -> None:
-        """Take in a line of the function's log."""
+        """Read a line of the function's log."""
         with self._lock:
             self.log_bytes += len(line) + 1
         if "Task timed out after" in line:
@@ -133,63 +133,63 @@ class Ledger:
             self._traces[record.get("function_request_id", "")] = record.get("xray_trace_id", "")
 
     def _time_out(self, line: str) -> None:
-        """Take note that Lambda has killed a process whose time was up, as none should be."""
+        """Record that Lambda killed a process after its timeout, which should never happen."""
         with self._lock:
-            self.troubles["a process was killed by Lambda's timeout"] += 1
+            self.fault_counts["a process was killed by Lambda's timeout"] += 1
             for request_id, trace in self._traces.items():
                 if request_id and request_id in line:
                     self.timed_out_runs.add(trace)
 
     def was_logged(self, token: str) -> bool:
-        """Tell whether the function's log says what became of a device."""
+        """Whether the function's log has a result of a device."""
         return hashlib.sha256(token.encode()).hexdigest()[:12] in self.logged
 
     def kill(self, run: str) -> None:
-        """Write down that an invocation's process was killed."""
+        """Record that an invocation's process was killed."""
         with self._lock:
             self.killed_runs.add(run)
-            self.troubles["a process was killed"] += 1
+            self.fault_counts["a process was killed"] += 1
 
-    def doubt(self, tokens: Iterable[str], why: str) -> None:
-        """Write down that nobody can know what became of some pushes at the provider."""
+    def mark_uncertain(self, tokens: Iterable[str], why: str) -> None:
+        """Record that the result of some pushes at the provider cannot be known."""
         with self._lock:
             for token in tokens:
-                self.doubts[token].append(why)
+                self.uncertain[token].append(why)
 
-    def trouble(self, what: str) -> None:
-        """Count a fault that struck."""
+    def count_fault(self, what: str) -> None:
+        """Count a fault that happened."""
         with self._lock:
-            self.troubles[what] += 1
+            self.fault_counts[what] += 1
 
     def answer(self, number: int, report: Mapping[str, Any]) -> None:
-        """Write down a report that a caller got."""
+        """Record a report that a caller got."""
         with self._lock:
             self.answered[number].append(report)
             self.failed.pop(number, None)
 
     def fail(self, number: int, why: str) -> None:
-        """Write down that a caller got no report, and what instead."""
+        """Record what a caller got instead of a report."""
         with self._lock:
             self.failed[number] = why
 
     def break_contract(self, number: int, why: str) -> None:
-        """Write down that a caller got an answer that no document has."""
+        """Record an answer to a caller that no document describes."""
         with self._lock:
             self.contract_breaks[number] = why
 
-    def hand_in(self, number: int) -> None:
-        """Forget what a caller stayed with: a door at which nobody waits has taken its request."""
+    def accept_request(self, number: int) -> None:
+        """Record that an entry point without a waiting caller accepted the request."""
         with self._lock:
             self.failed.pop(number, None)
 
-    def tell(self, token: str, what: str) -> None:
-        """Write down what an event said of a device."""
+    def record_event(self, token: str, what: str) -> None:
+        """Record a change or a failure of a device in an event."""
         with self._lock:
-            if what not in self.told[token]:  # an event may come twice
-                self.told[token].append(what)
+            if what not in self.events[token]:  # an event may arrive twice
+                self.events[token].append(what)
 
     def history(self, *about: str) -> list[str]:
-        """Give what happened to devices and requests, in order."""
+        """Return the history of devices and requests, in order."""
         with self._lock:
             lines = [line for each in about for line in self._history.get(each, ())]
         return [f"{moment:8.2f} s  {what}" for moment, what in sorted(lines)]

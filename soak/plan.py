@@ -1,4 +1,4 @@
-"""What is asked for in a run: requests of every size, service and kind, at every door."""
+"""The requests of a run: every size, service and kind, through every entry point."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from soak.seeded_random import Chance
+from soak.seeded_random import SeededRandom
 
 SERVICES: Final = (
     *("GCM", "GCM", "GCM", "APNS", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX"),
     *("BAIDU", "ADM"),
 )
-"""Of what a recipient's service is drawn."""
+"""The services, each as often as its share of the recipients."""
 
 _SIZES: Final = ((1, 0.35), (7, 0.3), (60, 0.22), (250, 0.08), (1_200, 0.05))
-"""How many recipients a request has at most, and how often."""
+"""The maximum of a request's recipients, and the share of such requests."""
 
 
-class Door(StrEnum):
-    """By which door a request comes."""
+class EntryPoint(StrEnum):
+    """The entry point of a request."""
 
     DIRECT = "direct"
     REQUEUEING = "direct, requeue"
@@ -28,11 +28,13 @@ class Door(StrEnum):
     EVENTBRIDGE = "EventBridge"
     QUEUE = "queue"
     HTTP = "HTTP"
-    HTTP_LATER = "HTTP, respond-async"
+    HTTP_ASYNCHRONOUS = "HTTP, respond-async"
 
 
-ATTENDED: Final = frozenset({Door.DIRECT, Door.REQUEUEING, Door.HTTP})
-"""Where somebody waits for the report."""
+CALLER_WAITS: Final = frozenset({EntryPoint.DIRECT, EntryPoint.REQUEUEING, EntryPoint.HTTP})
+"""The entry points at which the caller waits for the report."""
+
+_OWN_KEY: Final = frozenset({EntryPoint.EVENTBRIDGE, EntryPoint.QUEUE})
 
 _KEYED: Final = 0.6
 _REQUEUED: Final = 0.5
@@ -41,90 +43,92 @@ _TTLS: Final = {0: 0.04, 1: 0.06, 86_400: 0.3}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request, and how it is handed in.
+class PlannedRequest:
+    """One request, and how it is sent.
 
     Attributes
     ----------
     number
         Its place in the plan.
-    door
-        By which it comes.
+    entry_point
+        Its entry point.
     request
-        What is handed in.
-    twice
-        Whether it is delivered twice on purpose: by its caller who repeats it, or by a queue
-        or bus that may.
+        The request itself.
+    delivered_twice
+        Whether it is delivered twice on purpose: by a caller that repeats it, or by the queue or
+        the bus.
     """
 
     number: int
-    door: Door
+    entry_point: EntryPoint
     request: dict[str, Any]
-    twice: bool
+    delivered_twice: bool
 
     @property
     def key(self) -> str | None:
-        """The key that it has of its own."""
+        """The caller's idempotency key."""
         return self.request.get("idempotency_key")
 
     @property
     def recipients(self) -> Sequence[dict[str, Any]]:
-        """Who is pushed to."""
-        everyone: Sequence[dict[str, Any]] = self.request["recipients"]
-        return everyone
+        """The recipients of the request."""
+        recipients: Sequence[dict[str, Any]] = self.request["recipients"]
+        return recipients
 
     @property
     def ttl(self) -> int | None:
-        """For how many seconds it is worth sending."""
+        """The time to live, in seconds."""
         return self.request.get("ttl")
 
 
-def plan(recipients: int, chance: Chance, *, plain: bool = False) -> Iterator[Asked]:
-    """Plan requests of so many recipients in all, each device once.
+def plan(recipients: int, random: SeededRandom, *, plain: bool = False) -> Iterator[PlannedRequest]:
+    """Plan requests with a number of recipients in all, each device once.
 
     Parameters
     ----------
     recipients
-        In all requests together.
-    chance
-        Chooses.
+        The number in all requests together.
+    random
+        The source of the choices.
     plain
-        Whether nothing comes twice, and nothing has a short time to live.
+        Whether no request is delivered twice or has a short time to live.
     """
     left, number = recipients, 0
-    doors = tuple(Door)
+    entry_points = tuple(EntryPoint)
     while left:
-        most = chance.choose(dict(_SIZES), "size", number) or 1
-        size = min(left, 1 + int(chance.draw("exactly", number) * most))
-        door = doors[int(chance.draw("door", number) * len(doors))]
-        yield _asked(number, recipients - left, size, door, chance, plain)
+        most = random.choose(dict(_SIZES), "size", number) or 1
+        size = min(left, 1 + int(random.draw("exactly", number) * most))
+        entry_point = entry_points[int(random.draw("door", number) * len(entry_points))]
+        yield _planned(number, recipients - left, size, entry_point, random, plain)
         left -= size
         number += 1
 
 
-def _asked(number: int, first: int, size: int, door: Door, chance: Chance, plain: bool) -> Asked:
+def _planned(
+    number: int, first: int, size: int, entry_point: EntryPoint, random: SeededRandom, plain: bool
+) -> PlannedRequest:
     request: dict[str, Any] = {
-        "recipients": [_recipient(first + offset, chance) for offset in range(size)],
+        "recipients": [_recipient(first + offset, random) for offset in range(size)],
         "title": f"Request {number}",
         "message": "A test of nothing lost and nothing doubled",
     }
-    ttl = None if plain else chance.choose(_TTLS, "ttl", number)
+    ttl = None if plain else random.choose(_TTLS, "ttl", number)
     if ttl == 0 and any(each["service"] == "ADM" for each in request["recipients"]):
-        ttl = None  # ADM takes no 0
+        ttl = None  # ADM does not accept 0
     if ttl is not None:
         request["ttl"] = ttl
-    if chance.draw("key", number) < _KEYED:
-        request["idempotency_key"] = f"soak-{chance.seed}-{number}"
-    if door is Door.REQUEUEING or (
-        door is Door.ASYNCHRONOUS and chance.draw("requeue", number) < _REQUEUED
+    if random.draw("key", number) < _KEYED:
+        request["idempotency_key"] = f"soak-{random.seed}-{number}"
+    if entry_point is EntryPoint.REQUEUEING or (
+        entry_point is EntryPoint.ASYNCHRONOUS and random.draw("requeue", number) < _REQUEUED
     ):
         request["requeue"] = True
-    # Who has no key and repeats a request asks for it to be sent again; queue and bus have one.
-    may_come_twice = "idempotency_key" in request or door in (Door.EVENTBRIDGE, Door.QUEUE)
-    twice = not plain and may_come_twice and chance.draw("twice", number) < _TWICE
-    return Asked(number, door, request, twice)
+    # Without a key, a repeated request is sent again. Queue and bus have keys of their own.
+    has_key = "idempotency_key" in request or entry_point in _OWN_KEY
+    delivered_twice = not plain and has_key and random.draw("twice", number) < _TWICE
+    return PlannedRequest(number, entry_point, request, delivered_twice)
 
 
-def _recipient(number: int, chance: Chance) -> dict[str, Any]:
-    service = SERVICES[int(chance.draw("service", number) * len(SERVICES))]
+def _recipient(number: int, random: SeededRandom) -> dict[str, Any]:
+    service = SERVICES[int(random.draw("service", number) * len(SERVICES))]
     return {"token": f"device-{number:07}", "service": service}

@@ -1,4 +1,4 @@
-"""One run from the first request to the verdict."""
+"""One run, from the first request to the verdict."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import Any, Final
 
 from infra.bundle import SOURCE
 from soak.callers import Callers, UnexpectedError
-from soak.environment import World, running_world
-from soak.fast_queue import lapsing
+from soak.environment import SoakEnvironment, running_environment
 from soak.faults import Faults
 from soak.ledger import Ledger
-from soak.plan import Asked
+from soak.plan import PlannedRequest
+from soak.queues import fast_queue
 from soak.verdict import Verdict, judge
 
-CALLERS: Final = 8
-"""Who asks at once."""
+CALLER_THREADS: Final = 8
+"""How many callers send at once."""
 
-_LOOK_SECONDS: Final = 0.5
-_QUIET_LOOKS: Final = 4
+_POLL_SECONDS: Final = 0.5
+_QUIET_POLLS: Final = 4
 
 
 class TimeIsUpError(Exception):
-    """A run did not come to its end in the time that it was given."""
+    """A run did not end within its time limit."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run, and how long it took."""
+    """The result of a run, and how long it took."""
 
     verdict: Verdict
     ledger: Ledger
@@ -40,105 +40,114 @@ class Outcome:
 
 
 def run(
-    requests: Sequence[Asked],
+    requests: Sequence[PlannedRequest],
     faults: Faults,
     *,
     minutes: float,
     source: Path = SOURCE,
-    tell: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Ask for everything, let all come to its end, and judge.
+    """Send all requests, wait until everything is processed, and judge.
 
     Parameters
     ----------
     requests
-        What is asked for.
+        The plan.
     faults
-        What goes wrong meanwhile.
+        What fails meanwhile.
     minutes
-        How long it may take at most, the start of the sandbox not counted.
+        The time limit, without the start of the sandbox.
     source
-        The function's.
-    tell
-        Is told how far it is.
+        The folder of the function.
+    on_progress
+        Gets a line about the progress.
 
     Raises
     ------
     TimeIsUpError
-        If something does not come to an end.
+        If the run does not end in time.
     UnexpectedError
-        If the function talks to another machine.
+        If the function has a connection to another machine.
     """
-    twice = {str(asked.request["title"]) for asked in requests if asked.twice}
-
-    def comes_twice(body: Any) -> bool:
-        request = body.get("detail", body)
-        return isinstance(request, dict) and request.get("title") in twice
-
-    of_request = {
-        recipient["token"]: asked.number for asked in requests for recipient in asked.recipients
+    delivered_twice = {
+        str(planned.request["title"]) for planned in requests if planned.delivered_twice
     }
-    with running_world(faults, of_request, source=source, tell=tell) as world:
+
+    def is_delivered_twice(body: Any) -> bool:
+        request = body.get("detail", body)
+        return isinstance(request, dict) and request.get("title") in delivered_twice
+
+    request_numbers = {
+        recipient["token"]: planned.number
+        for planned in requests
+        for recipient in planned.recipients
+    }
+    with running_environment(
+        faults, request_numbers, source=source, on_progress=on_progress
+    ) as environment:
         began = time.monotonic()
         end = began + minutes * 60
-        queue = world.deployment.outputs["QueueArn"]
+        queue = environment.deployment.outputs["QueueArn"]
         try:
-            with lapsing(queue, comes_twice):
-                _ask_all(world, requests, end, tell)
-                settle(world, end, tell, "working off what was put on the queue")
-                world.provider.mend()
-                letters, before = world.dead_letters(), set[str]()
-                while letters and set(letters) != before:
-                    before = set(letters)
-                    tell("mended; sending the dead letters again")
-                    world.redrive()
-                    settle(world, end, tell, "working off what was sent again")
-                    letters = world.dead_letters()
+            with fast_queue(queue, is_delivered_twice):
+                _send_all(environment, requests, end, on_progress)
+                settle(environment, end, on_progress, "processing the queue")
+                environment.provider.fix_everything()
+                dead_letters, before = environment.dead_letters(), set[str]()
+                while dead_letters and set(dead_letters) != before:
+                    before = set(dead_letters)
+                    on_progress("mended; sending the dead dead_letters again")
+                    environment.redrive()
+                    settle(environment, end, on_progress, "processing the redriven messages")
+                    dead_letters = environment.dead_letters()
         except TimeIsUpError as error:
-            raise TimeIsUpError(f"{error}{_so_far(requests, world.ledger)}") from error
-        verdict = judge(requests, world.ledger, letters)
-        return Outcome(verdict, world.ledger, time.monotonic() - began)
+            raise TimeIsUpError(f"{error}{_so_far(requests, environment.ledger)}") from error
+        verdict = judge(requests, environment.ledger, dead_letters)
+        return Outcome(verdict, environment.ledger, time.monotonic() - began)
 
 
-def _so_far(requests: Sequence[Asked], ledger: Ledger) -> str:
-    """Say what is broken in a run that did not end; who is nowhere may only be under way."""
+def _so_far(requests: Sequence[PlannedRequest], ledger: Ledger) -> str:
+    """Count the breaches of a run that did not end, without recipients that may be in flight."""
     found = Counter(breach.what for breach in judge(requests, ledger, ()).breaches)
     del found["lost"]
     return "".join(f", {times:,} {what}" for what, times in sorted(found.items()))
 
 
-def look(world: World) -> int:
-    """Take in the events that were told meanwhile, and see that nothing leaves this machine.
+def poll(environment: SoakEnvironment) -> int:
+    """Record new events, and check that nothing leaves this machine.
 
     Raises
     ------
     UnexpectedError
-        If the function talks to anybody else.
+        If the function has a connection to another machine.
     """
-    if strangers := world.strangers():
-        raise UnexpectedError(f"the function talks to {', '.join(strangers)}")
-    return world.listen()
+    if outside_connections := environment.outside_connections():
+        raise UnexpectedError(f"the function has connections to {', '.join(outside_connections)}")
+    return environment.read_events()
 
 
-def _ask_all(
-    world: World, requests: Sequence[Asked], end: float, tell: Callable[[str], None]
+def _send_all(
+    environment: SoakEnvironment,
+    requests: Sequence[PlannedRequest],
+    end: float,
+    on_progress: Callable[[str], None],
 ) -> None:
-    callers = Callers(world.deployment, world.ledger)
+    callers = Callers(environment.deployment, environment.ledger)
     done = 0
-    with ThreadPoolExecutor(CALLERS, thread_name_prefix="caller") as pool:
-        under_way: list[Future[None]] = [pool.submit(callers.ask, asked) for asked in requests]
+    with ThreadPoolExecutor(CALLER_THREADS, thread_name_prefix="caller") as pool:
+        under_way: list[Future[None]] = [pool.submit(callers.send, planned) for planned in requests]
         try:
             while under_way:
-                time.sleep(_LOOK_SECONDS)
-                look(world)
+                time.sleep(_POLL_SECONDS)
+                poll(environment)
                 for future in [each for each in under_way if each.done()]:
                     under_way.remove(future)
                     future.result()
                 done = len(requests) - len(under_way)
                 left = end - time.monotonic()
-                tell(
-                    f"{done:,} of {len(requests):,} requests asked, {world.waiting():,} in the "
-                    f"queue; {left / 60:.0f} minutes left at most"
+                on_progress(
+                    f"{done:,} of {len(requests):,} requests sent, {environment.message_count():,} "
+                    f"in the queue; at most {left / 60:.0f} minutes left"
                 )
                 if left < 0:
                     raise TimeIsUpError(f"{len(under_way):,} requests have no answer")
@@ -146,14 +155,16 @@ def _ask_all(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def settle(world: World, end: float, tell: Callable[[str], None], what: str) -> None:
-    """Wait until the queue has been empty for a while, and nothing is told any more."""
+def settle(
+    environment: SoakEnvironment, end: float, on_progress: Callable[[str], None], what: str
+) -> None:
+    """Wait until the queue has been empty for a while, and no more events arrive."""
     quiet = 0
-    while quiet < _QUIET_LOOKS:
-        time.sleep(_LOOK_SECONDS)
-        told, waiting = look(world), world.waiting()
-        quiet = 0 if told or waiting or world.working() else quiet + 1
+    while quiet < _QUIET_POLLS:
+        time.sleep(_POLL_SECONDS)
+        events, message_count = poll(environment), environment.message_count()
+        quiet = 0 if events or message_count or environment.working() else quiet + 1
         left = end - time.monotonic()
-        tell(f"{what}: {waiting:,} messages; {left / 60:.0f} minutes left at most")
+        on_progress(f"{what}: {message_count:,} messages; at most {left / 60:.0f} minutes left")
         if left < 0:
-            raise TimeIsUpError(f"{waiting:,} messages are not worked off")
+            raise TimeIsUpError(f"{message_count:,} messages are not processed")

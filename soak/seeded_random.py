@@ -1,4 +1,4 @@
-"""Chance by seed: the same for the same thing, in whatever order things happen."""
+"""Random draws that depend only on a seed and a subject, not on the order of events."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-class Chance:
-    """Draws that depend on a seed and on what they are about, and on nothing else.
+class SeededRandom:
+    """Draws random numbers.
 
     Parameters
     ----------
     seed
-        Another seed, other draws.
+        The same seed gives the same draws.
 
     Examples
     --------
-    >>> Chance(1).draw("call", "token-7") == Chance(1).draw("call", "token-7")
+    >>> SeededRandom(1).draw("call", "token-7") == SeededRandom(1).draw("call", "token-7")
     True
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def draw(self, *about: object) -> float:
-        """Draw a number from 0 up to 1, not included."""
-        digest = hashlib.blake2b(repr((self.seed, *about)).encode(), digest_size=8).digest()
+    def draw(self, *subject: object) -> float:
+        """Draw a number from 0 to 1 (excluded) for a subject."""
+        digest = hashlib.blake2b(repr((self.seed, *subject)).encode(), digest_size=8).digest()
         return int.from_bytes(digest) / 2**64
 
-    def choose(self, shares: Mapping[_T, float], *about: object) -> _T | None:
-        """Choose by shares of 1; None for what is left of 1."""
-        drawn = self.draw(*about)
+    def choose(self, shares: Mapping[_T, float], *subject: object) -> _T | None:
+        """Choose by shares of 1; None for the rest."""
+        drawn = self.draw(*subject)
         for choice, share in shares.items():
             drawn -= share
             if drawn < 0:

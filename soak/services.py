@@ -1,4 +1,4 @@
-"""DynamoDB, SQS and EventBridge as the function sees them: the sandbox's, with faults added."""
+"""A proxy in front of the sandbox's DynamoDB, SQS and EventBridge, with faults."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from soak.answers import OF_SERVICE, Answer
+from soak.answers import SERVICE_ANSWERS, Answer
 from soak.faults import SERVICE_REFUSED, SERVICE_UNREADABLE, Faults, ServiceFault
 from soak.ledger import Ledger
-from soak.provider import Kill, Wire, process_of
+from soak.server import Connection, Kill, process_of
 
 _PATIENCE_SECONDS: Final = 30
 
@@ -23,18 +23,18 @@ _NOT_PASSED_ON: Final = frozenset({"connection", "content-length", "transfer-enc
 
 
 class Services:
-    """Passes calls on to the sandbox, but for those that go wrong.
+    """Passes calls on to the sandbox, except those that fail.
 
     Parameters
     ----------
     url
         The sandbox's.
     faults
-        What goes wrong.
+        What fails.
     ledger
-        Is told what struck.
+        Gets each fault.
     kill
-        Ends the process that is calling.
+        Ends the calling process.
     """
 
     def __init__(self, url: str, faults: Faults, ledger: Ledger, kill: Kill) -> None:
@@ -45,40 +45,42 @@ class Services:
         self._lock = threading.Lock()
         self._seen: Counter[tuple[str, str]] = Counter()
 
-    def answer(self, handler: BaseHTTPRequestHandler, body: bytes, wire: Wire) -> None:
+    def answer(self, handler: BaseHTTPRequestHandler, body: bytes, connection: Connection) -> None:
         """Answer one call."""
         target = handler.headers["X-Amz-Target"]
-        service, thing = _thing(target, json.loads(body))
+        service, subject = _subject(target, json.loads(body))
         with self._lock:
-            number = self._seen[service, thing]
-            self._seen[service, thing] += 1
-        fault = self._faults.of_service(service, thing, number)
+            number = self._seen[service, subject]
+            self._seen[service, subject] += 1
+        fault = self._faults.service_fault(service, subject, number)
         if fault is not None:
-            self._ledger.trouble(f"{target.rpartition('.')[2]}: {fault}")
+            self._ledger.count_fault(f"{target.rpartition('.')[2]}: {fault}")
         caller = process_of(handler)
         match fault:
             case _ if fault in SERVICE_REFUSED:
-                wire.give(OF_SERVICE[fault])
+                connection.write(SERVICE_ANSWERS[fault])
             case ServiceFault.REFUSED_ENTRIES:
                 entries = [{"ErrorCode": "InternalFailure"} for _ in json.loads(body)["Entries"]]
-                told = json.dumps({"FailedEntryCount": len(entries), "Entries": entries}).encode()
-                wire.give(Answer(200, told))
+                refused = json.dumps(
+                    {"FailedEntryCount": len(entries), "Entries": entries}
+                ).encode()
+                connection.write(Answer(200, refused))
             case ServiceFault.RESET:
-                wire.hang_up()
+                connection.hang_up()
             case ServiceFault.KILLED_BEFORE:
                 self._kill(caller)
-                wire.hang_up()
+                connection.hang_up()
             case _:
                 answer = self._ask(handler, body)
                 if fault is None:
-                    wire.give(answer)
+                    connection.write(answer)
                 elif fault in SERVICE_UNREADABLE:
-                    # A refusal is no success: a condition that does not hold must be heard.
-                    wire.give(OF_SERVICE[fault] if answer.status == 200 else answer)
+                    # Only a success is replaced: the function must see a failed condition.
+                    connection.write(SERVICE_ANSWERS[fault] if answer.status == 200 else answer)
                 else:
                     if fault is ServiceFault.KILLED_AFTER:
                         self._kill(caller)
-                    wire.hang_up()
+                    connection.hang_up()
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
@@ -86,7 +88,7 @@ class Services:
             headers = {
                 name: value
                 for name, value in handler.headers.items()
-                if name.lower() != "host"  # the sandbox answers to its own address alone
+                if name.lower() != "host"  # the sandbox accepts only its own address
             }
             connection.request("POST", handler.path, body, headers)
             answer = connection.getresponse()
@@ -100,8 +102,8 @@ class Services:
             connection.close()
 
 
-def _thing(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
-    """Name the service of a call, and what it is about: the same when it is repeated."""
+def _subject(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
+    """Name the service and the subject of a call, both the same for a retry."""
     prefix, _, operation = target.partition(".")
     if prefix.startswith("DynamoDB"):
         item = call.get("Item")
@@ -109,12 +111,12 @@ def _thing(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
             return "dynamodb", _digest(call.get("RequestItems"))
         if "fingerprint" in item and "done" not in item:
             return "key", str(item["id"]["S"])
-        # A request's last word and a batch's record are two more things.
+        # A request's final record and a batch's record are two more subjects.
         return "dynamodb", f"{item['id']['S']} {operation}"
     if prefix == "AmazonSQS":
         return "sqs", _digest([call.get("QueueUrl"), call.get("MessageBody")])
     return "events", _digest(call.get("Entries"))
 
 
-def _digest(about: object) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(subject: object) -> str:
+    return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()[:16]

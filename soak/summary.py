@@ -1,4 +1,4 @@
-"""How a run is told: a line of progress, a table, JSON, and the history of what broke."""
+"""The output of a run: progress, tables, JSON, and the histories of breaches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from soak.callers import request_name
 from soak.ledger import Ledger
-from soak.plan import Asked, Door
+from soak.plan import EntryPoint, PlannedRequest
 from soak.verdict import Breach, Place, Verdict
 
 _MOST_BREACHES: Final = 5
@@ -20,57 +20,61 @@ _MOST_LINES: Final = 40
 
 
 def places_table(verdict: Verdict) -> Table:
-    """Lay out how many recipients are where, by the door that they came by."""
+    """Make the table of places by entry point."""
     table = Table(box=box.MARKDOWN, title=f"Where {verdict.recipients:,} recipients are")
     table.add_column("place", no_wrap=True)
-    for door in Door:
-        table.add_column(door, justify="right")
+    for entry_point in EntryPoint:
+        table.add_column(entry_point, justify="right")
     table.add_column("all", justify="right")
     for place in Place:
         counts = verdict.places.get(place)
         if counts:
-            row = (f"{counts[door]:,}" if counts[door] else "" for door in Door)
+            row = (
+                f"{counts[entry_point]:,}" if counts[entry_point] else ""
+                for entry_point in EntryPoint
+            )
             table.add_row(place, *row, f"{counts.total():,}")
     return table
 
 
-def troubles_table(ledger: Ledger) -> Table:
-    """Lay out what went wrong, and how often."""
-    table = Table(box=box.MARKDOWN, title="What went wrong")
+def faults_table(ledger: Ledger) -> Table:
+    """Make the table of faults and how often they happened."""
+    table = Table(box=box.MARKDOWN, title="What failed")
     table.add_column("fault", no_wrap=True)
     table.add_column("times", justify="right")
-    for what, times in sorted(ledger.troubles.items()):
+    for what, times in sorted(ledger.fault_counts.items()):
         table.add_row(what, f"{times:,}")
     return table
 
 
-def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, Asked]) -> None:
-    """Print what came of a run, and the shortest histories of what should not be."""
+def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, PlannedRequest]) -> None:
+    """Print the result of a run, and the shortest histories of breaches."""
     console = Console(width=160, highlight=False)
-    console.print(troubles_table(ledger))
+    console.print(faults_table(ledger))
     console.print(places_table(verdict))
     lost = sum(breach.what == "lost" for breach in verdict.breaches)
-    console.print(f"Lost: {lost:,}. Sent twice: {verdict.twice.total():,}.", markup=False)
-    for fault, pushes in sorted(verdict.twice.items()):
+    console.print(f"Lost: {lost:,}. Sent twice: {verdict.sent_twice.total():,}.", markup=False)
+    for fault, pushes in sorted(verdict.sent_twice.items()):
         console.print(f"  {pushes:,} because of: {fault}", markup=False)
     for breach in shortest(verdict, ledger):
         console.print(f"\n{breach.what}: {breach.token} of request {breach.request}", markup=False)
         console.print(f"  {breach.why}", markup=False)
-        asked = requests[breach.request]
-        key = "with a key" if asked.key else "without a key"
-        times = "twice" if asked.twice else "once"
+        planned = requests[breach.request]
+        key = "with a key" if planned.key else "without a key"
+        times = "twice" if planned.delivered_twice else "once"
         console.print(
-            f"  a request of {len(asked.recipients):,}, {key}, ttl {asked.ttl}, delivered {times}",
+            f"  a request to {len(planned.recipients):,}, {key}, ttl {planned.ttl}, "
+            f"delivered {times}",
             markup=False,
         )
-        for line in ledger.history(breach.token, request_name(asked))[:_MOST_LINES]:
+        for line in ledger.history(breach.token, request_name(planned))[:_MOST_LINES]:
             console.print(f"  {line}", markup=False)
     if len(verdict.breaches) > _MOST_BREACHES:
         console.print(f"\n… and {len(verdict.breaches) - _MOST_BREACHES:,} more", markup=False)
 
 
 def shortest(verdict: Verdict, ledger: Ledger) -> list[Breach]:
-    """Choose the breaches whose histories are shortest, each of another request first."""
+    """Choose the breaches with the shortest histories, one for each kind and request."""
 
     def length(breach: Breach) -> int:
         return len(ledger.history(breach.token, f"request-{breach.request}"))
@@ -82,27 +86,27 @@ def shortest(verdict: Verdict, ledger: Ledger) -> list[Breach]:
 
 
 def as_json(verdict: Verdict, ledger: Ledger, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a run's figures."""
+    """Return a run's figures."""
     return {
         **facts,
         "recipients": verdict.recipients,
         "lost": sum(breach.what == "lost" for breach in verdict.breaches),
-        "sent_twice": dict(verdict.twice),
+        "sent_twice": dict(verdict.sent_twice),
         "breaches": [breach._asdict() for breach in verdict.breaches],
         "places": {str(place): dict(counts) for place, counts in verdict.places.items() if counts},
-        "troubles": dict(ledger.troubles),
+        "troubles": dict(ledger.fault_counts),
     }
 
 
 class Progress:
-    """One line that is written over, where somebody looks on; else one now and then."""
+    """Shows one line of progress, overwritten in a terminal."""
 
     def __init__(self) -> None:
         self._written_over = sys.stderr.isatty()
         self._last = ""
 
     def __call__(self, line: str) -> None:
-        """Say how far it is."""
+        """Show a line, if it is new."""
         if line == self._last:
             return
         self._last = line
@@ -112,6 +116,6 @@ class Progress:
         sys.stderr.flush()
 
     def done(self) -> None:
-        """Leave the line."""
+        """End the line."""
         if self._written_over:
             sys.stderr.write("\n")

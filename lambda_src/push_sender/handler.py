@@ -1,7 +1,7 @@
 """The function's handler: it chooses the entry point by the event's shape.
 
-The environment is read at each invocation. What costs time to make - client, workers,
-loggers - is kept for the next one as long as the environment stays the same.
+Each invocation reads the environment. Clients, threads and loggers are slow to create, so
+the next invocations use them again while the environment stays the same.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.clients.pinpoint import pinpoint_client
 from push_sender.delivery.run import Delivery
 from push_sender.entry_points import direct
 from push_sender.report import Report
+from push_sender.send_messages.client import pinpoint_client
+from push_sender.send_messages.provider import SendMessages
 from push_sender.sender import Sender
 from push_sender.settings import Settings
 from push_sender.telemetry.log import Telemetry
@@ -40,9 +41,9 @@ def _telemetry() -> Telemetry:
 
 @lru_cache(maxsize=1)
 def _sender(settings: Settings) -> Sender:
-    telemetry = _telemetry()  # first: it quiets the SDK, which would log its way to the client
+    telemetry = _telemetry()  # first: the SDK would log how it creates the client
     delivery = Delivery(
-        pinpoint_client(settings.region, settings.send_concurrency),
+        SendMessages(pinpoint_client(settings.region, settings.send_concurrency)),
         concurrency=settings.send_concurrency,
         clock=time.monotonic,
     )
@@ -57,7 +58,7 @@ def _sender(settings: Settings) -> Sender:
 
 @lru_cache(maxsize=1)
 def _idempotency(settings: Settings) -> Idempotency:
-    """Make what remembers keys, for the first request that has one."""
+    """Create the store of idempotency keys, for the first request that has a key."""
     from push_sender.idempotency.claims import Idempotency
     from push_sender.idempotency.store import Store, dynamodb_client
 
@@ -81,7 +82,7 @@ def _sqs(settings: Settings) -> Any:
 
 @lru_cache(maxsize=1)
 def _follow_up(settings: Settings) -> FollowUp:
-    """Make what follows a send that nobody waits for, with a client for what there is."""
+    """Create the follow-up, with a client for each queue and bus that is configured."""
     from push_sender.clients.retries import client
     from push_sender.follow_up.endings import FollowUp
     from push_sender.follow_up.events import EventBus
@@ -98,7 +99,7 @@ def _follow_up(settings: Settings) -> FollowUp:
 
 @lru_cache(maxsize=1)
 def _http_entry_point(settings: Settings) -> HttpEntryPoint:
-    """Make what answers HTTP, for the first request that comes that way."""
+    """Create the HTTP entry point, for the first HTTP request."""
     from push_sender.entry_points.http import HttpEntryPoint
 
     return HttpEntryPoint(
@@ -110,28 +111,28 @@ def _http_entry_point(settings: Settings) -> HttpEntryPoint:
 
 
 def handler(event: object, context: LambdaContext) -> Answer:
-    """Answer one invocation.
+    """Handle one invocation.
 
     Parameters
     ----------
     event
-        A request, messages of a queue that hold requests, an EventBridge event that holds
-        one, or what API Gateway makes of an HTTP request.
+        A request, SQS messages that hold requests, an EventBridge event that holds a request,
+        or API Gateway's event for an HTTP request.
     context
-        Lambda's; its remaining time is the deadline of the delivery.
+        Lambda's context; its remaining time sets the deadline of the delivery.
 
     Returns
     -------
     dict or None
-        For a request its report; for messages those that failed; for an event its report,
-        or nothing where none was sent; for HTTP an answer, with its status.
+        For a request, its report. For SQS messages, those that failed. For an EventBridge
+        event, its report, or None if nothing was sent. For HTTP, a response with its status.
 
     Raises
     ------
     InvalidRequest
-        If the request cannot be sent as it stands. Nothing was sent.
+        If the request has validation errors. Nothing was sent.
     IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
-        If its key keeps it from being sent. Nothing was sent.
+        If the idempotency key does not allow a send now. Nothing was sent.
     """
     telemetry = _telemetry()
     telemetry.invoked(context.aws_request_id)
@@ -142,7 +143,7 @@ def handler(event: object, context: LambdaContext) -> Answer:
 
 
 def _dispatch(event: Any, context: LambdaContext) -> Answer:
-    """Choose an entry point by the event's shape. Only the direct one is there from the start."""
+    """Call the entry point for the event's shape. The others than direct are imported here."""
     settings = Settings.from_environment()
     sender = _sender(settings)
     match event:
@@ -158,24 +159,24 @@ def _dispatch(event: Any, context: LambdaContext) -> Answer:
             from push_sender.entry_points import event_bridge
 
             return event_bridge.push(event, context, sender, _follow_up(settings))
-        case {"version": _, "request_id": _} if _is_our_own(event):
-            _follow_up(settings).pass_over(context.aws_request_id)
+        case {"version": _, "request_id": _} if _is_own_event(event):
+            _follow_up(settings).ignore_own_event(context.aws_request_id)
             return None
         case {"requeue": True}:
-            from push_sender.entry_points import direct_requeue as requeueing
+            from push_sender.entry_points import direct_requeue
 
-            return requeueing.push(event, context, sender, _follow_up(settings))
+            return direct_requeue.push(event, context, sender, _follow_up(settings))
         case _:
             return direct.push(event, context, sender)
 
 
-def _is_our_own(event: object) -> bool:
-    from push_sender.entry_points.event_bridge import is_our_own
+def _is_own_event(event: object) -> bool:
+    from push_sender.entry_points.event_bridge import is_own_event
 
-    return is_our_own(event)
+    return is_own_event(event)
 
 
 if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
-    # Lambda's init phase has a full CPU whatever the memory: make everything there.
+    # Lambda's init phase has a full CPU, whatever the memory: create everything there.
     _sender(Settings.from_environment())
-    gc.freeze()  # it is all here to stay, and need not be looked through for garbage
+    gc.freeze()  # all of it stays in use, so the collector need not search it

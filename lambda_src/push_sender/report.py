@@ -1,44 +1,36 @@
-"""The report: what happened to every recipient, in the order asked."""
+"""The report: one result for each recipient, in the order of the request."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NotRequired
+from typing import Any, Final, NotRequired
 
 from typing_extensions import TypedDict
 
-from push_sender.outcomes.outcome import Outcome, Verdict
-from push_sender.request.errors import Fault, InvalidRequest, Remark
+from push_sender.outcomes.outcome import AddressResult, Outcome
+from push_sender.request.errors import Finding, InvalidRequest, Remark
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.request.services import SERVICES
-from push_sender.validation.rules import Warned
-
-if TYPE_CHECKING:
-    from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
-else:
-    # The stubs do not ship; whoever describes a report at run time needs the name to mean
-    # something.
-    SendMessagesRequestTypeDef = dict[str, Any]
 
 RESPONSE_BYTES: Final = 6_000_000
-"""Room for a report: Lambda takes 6 MB (6,291,556 bytes) in an answer."""
+"""Room for a report: Lambda's limit for a response is 6 MB (6,291,556 bytes)."""
 
 _RESULT_BYTES: Final = 420
-"""What a result has beside its tokens and its status message: names, codes, a message id."""
+"""Size of a result without its tokens and its status message: names, codes, a message id."""
 
 _RESULT_QUOTES: Final = 40
-"""How many of those bytes are quotes."""
+"""Number of quotes among those bytes."""
 
 _STATUS_MESSAGE_BYTES: Final = (100, 2_000)
-"""Where a status message is cut at the soonest and at the latest."""
+"""The smallest and the largest limit of a status message."""
 
 _REPLACEMENT_TOKEN_BYTES: Final = 256
 
 
 class Result(TypedDict):
-    """What happened to one recipient."""
+    """The result of one recipient."""
 
     token: str
     service: str
@@ -53,7 +45,7 @@ class Result(TypedDict):
 
 
 class Report(TypedDict):
-    """What a caller gets back. ``requests`` is there for a dry run only."""
+    """The response to a request. Only a dry run has ``requests``."""
 
     application_id: str
     idempotency_key: str | None
@@ -62,24 +54,24 @@ class Report(TypedDict):
     summary: dict[str, int]
     results: list[Result]
     warnings: list[Remark]
-    requests: NotRequired[Sequence[SendMessagesRequestTypeDef]]
+    requests: NotRequired[Sequence[dict[str, Any]]]
 
 
 def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = False) -> int:
-    """Share out what a report of these recipients leaves for each status message, in bytes.
+    """Calculate how many bytes a report of these recipients leaves for each status message.
 
     Parameters
     ----------
     recipients
-        Everyone.
+        All recipients.
     as_text
-        Whether the report travels as text within JSON, as an answer over HTTP does: each
-        quote and backslash takes one byte more there, and what was escaped before one again.
+        Whether the response holds the report as text in JSON, as over HTTP. There each quote
+        and each backslash of the JSON takes one more byte.
 
     Raises
     ------
     InvalidRequest
-        If the report could pass what Lambda can answer.
+        If the report could exceed Lambda's limit.
     """
     tokens = "".join(recipient.token for recipient in recipients)
     escaped = tokens.count('"') + tokens.count("\\")
@@ -87,12 +79,12 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
     result_bytes = _RESULT_BYTES + _REPLACEMENT_TOKEN_BYTES + (_RESULT_QUOTES if as_text else 0)
     room = (RESPONSE_BYTES - result_bytes * len(recipients) - token_bytes) // len(recipients)
     if as_text:
-        room //= 2  # no character takes more than twice of what it takes in JSON alone
+        room //= 2  # as text, a character takes at most twice its size in JSON
     least, most = _STATUS_MESSAGE_BYTES
     if room < least:
         raise InvalidRequest(
             [
-                Fault(
+                Finding(
                     "recipients",
                     "with tokens this long the report could pass the 6 MB that Lambda answers; "
                     "split the request",
@@ -102,19 +94,19 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
     return min(room, most)
 
 
-def result(recipient: Recipient, verdict: Verdict, attempts: int, room: int) -> Result:
-    """Tell what happened to one recipient."""
-    message = verdict.status_message
+def result(recipient: Recipient, address_result: AddressResult, attempts: int, room: int) -> Result:
+    """Write the result of one recipient."""
+    message = address_result.status_message
     return {
         "token": recipient.token,
         "service": SERVICES[recipient.service].name,
-        "outcome": verdict.outcome,
-        "delivery_status": verdict.delivery_status,
-        "status_code": verdict.status_code,
-        "reason": verdict.reason,
+        "outcome": address_result.outcome,
+        "delivery_status": address_result.delivery_status,
+        "status_code": address_result.status_code,
+        "reason": address_result.reason,
         "status_message": message if message is None else _cut(message, room),
-        "message_id": verdict.message_id,
-        "replacement_token": verdict.replacement_token,
+        "message_id": address_result.message_id,
+        "replacement_token": address_result.replacement_token,
         "attempts": attempts,
     }
 
@@ -123,36 +115,36 @@ def report(
     request: PushRequest,
     application_id: str,
     results: list[Result],
-    warnings: Sequence[Warned],
-    requests: Sequence[SendMessagesRequestTypeDef] | None = None,
+    warnings: Sequence[Finding],
+    requests: Sequence[dict[str, Any]] | None = None,
     *,
     key: str | None = None,
     replayed: bool = False,
     as_text: bool = False,
 ) -> Report:
-    """Put the report together.
+    """Write the report.
 
     Parameters
     ----------
     request
         The request.
     application_id
-        The project that it went through.
+        The project that was used.
     results
-        One for each recipient, in the order asked.
+        One for each recipient, in the order of the request.
     warnings
-        Whatever the caller should know.
+        Warnings for the caller.
     requests
         The calls to show, for a dry run.
     key
-        The idempotency key that it was sent under, its own or its entry point's.
+        The idempotency key that was used: the request's own or the entry point's default.
     replayed
-        Whether all the results are those of an earlier invocation.
+        Whether all results come from an earlier invocation.
     as_text
         As for ``status_message_room``.
     """
     counts = Counter(result["outcome"] for result in results)
-    whole: Report = {
+    answer: Report = {
         "application_id": application_id,
         "idempotency_key": key,
         "replayed": replayed,
@@ -162,26 +154,26 @@ def report(
             **{outcome.value: counts[outcome] for outcome in Outcome if outcome in counts},
         },
         "results": results,
-        "warnings": [{"path": warned.path, "message": warned.message} for warned in warnings],
+        "warnings": [warning.as_json() for warning in warnings],
     }
     if requests is not None:
-        whole["requests"] = requests
-        if _answer_bytes(whole, as_text=as_text) > RESPONSE_BYTES:
-            fault = Fault(
+        answer["requests"] = requests
+        if _answer_bytes(answer, as_text=as_text) > RESPONSE_BYTES:
+            error = Finding(
                 "dry_run", "the calls to show pass the 6 MB that Lambda answers; ask for fewer"
             )
-            raise InvalidRequest([fault])
-    return whole
+            raise InvalidRequest([error])
+    return answer
 
 
-def _answer_bytes(whole: Report, *, as_text: bool) -> int:
-    """Measure a report with its calls, as far as it can matter.
+def _answer_bytes(answer: Report, *, as_text: bool) -> int:
+    """Measure a report with its calls, until it exceeds the limit.
 
-    Call by call, because each holds the message that they share: together they may take fifty
-    times the memory of the request.
+    It writes one call at a time, because each repeats the shared message: together they may
+    take fifty times the memory of the request.
     """
     size = 0
-    for part in ({**whole, "requests": []}, *whole["requests"]):
+    for part in ({**answer, "requests": []}, *answer["requests"]):
         text = json.dumps(part)
         size += len(json.dumps(text) if as_text else text) + len(", ")
         if size > RESPONSE_BYTES:
@@ -190,7 +182,7 @@ def _answer_bytes(whole: Report, *, as_text: bool) -> int:
 
 
 def _cut(text: str, room: int) -> str:
-    """Shorten a text to what its JSON may take, in bytes."""
+    """Shorten a text so that its JSON takes at most ``room`` bytes."""
     cut = text
     while len(cut) * 6 > room and (size := len(json.dumps(cut))) > room:
         cut = cut[: len(cut) * (room - 8) // size]

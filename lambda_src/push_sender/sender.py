@@ -1,31 +1,29 @@
-"""The core: a request in, a report out.
+"""The core: it checks and sends one request and returns the report.
 
-It knows no entry point, no Lambda and no environment; clock, client and projects are passed in.
+It knows no entry point, no Lambda and no environment: clock, provider and projects are passed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from push_sender.delivery import batches
 from push_sender.delivery.run import Delivered, Delivery, Order
-from push_sender.messages.writer import MessageWriter
-from push_sender.outcomes.outcome import Outcome, Verdict
+from push_sender.outcomes.outcome import AddressResult, Outcome
 from push_sender.report import Report, report, result, status_message_room
+from push_sender.request.errors import Finding
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.validation.check import check
-from push_sender.validation.rules import Warned, warnings
+from push_sender.validation.rules import warnings
 
 if TYPE_CHECKING:
-    from mypy_boto3_pinpoint.type_defs import SendMessagesRequestTypeDef
-
     from push_sender.idempotency.claims import Claim, Idempotency
 
-_DUPLICATE = Verdict(Outcome.DUPLICATE)
-_DRY_RUN = Verdict(Outcome.UNSENT, reason="dry_run")
-_NO_TABLE = Warned(
+_DUPLICATE = AddressResult(Outcome.DUPLICATE)
+_DRY_RUN = AddressResult(Outcome.UNSENT, reason="dry_run")
+_NO_TABLE = Finding(
     "idempotency_key",
     "no effect: this function has no table of keys (IDEMPOTENCY_TABLE), so the request is sent "
     "each time it comes",
@@ -33,31 +31,31 @@ _NO_TABLE = Warned(
 
 
 class Observer(Protocol):
-    """Whoever watches pushes go out: logs, metrics."""
+    """Logs and counts what the sender does."""
 
     def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
-        """Take note of a batch that is done."""
+        """Record a batch that is done."""
 
     def not_remembered(self, reason: str) -> None:
-        """Take note that what became of a request with a key was not written down."""
+        """Record that the results of a request with a key could not be stored."""
 
 
 class Sender:
-    """Sends requests through the projects it may use.
+    """Sends requests through the allowed projects.
 
     Parameters
     ----------
     delivery
         Sends the batches.
     application_ids
-        The projects that may be used; the first is the default.
+        The allowed projects; the first is the default.
     clock
         The delivery's clock.
     observer
-        Is told of every batch.
+        Is notified of every batch.
     idempotency
-        Gives what remembers keys, and is asked only for a request that has one. None where
-        there is no table.
+        Returns the store of keys; called only for a request with a key. None if there is no
+        table.
     """
 
     def __init__(
@@ -76,7 +74,7 @@ class Sender:
         self._idempotency = idempotency
 
     def check(self, event: object) -> None:
-        """Check a request that shall be sent later.
+        """Check a request that will be sent later.
 
         Raises
         ------
@@ -102,92 +100,95 @@ class Sender:
         Parameters
         ----------
         event
-            The request as it came: parsed JSON of any kind.
+            The request as received: parsed JSON of any kind.
         deadline
-            On the clock: when delivery ends at the latest. The report follows at once.
+            When the delivery must end, on the clock. The report follows at once.
         default_key
-            The idempotency key of a request that has none of its own.
+            The idempotency key for a request without one.
         age
-            Seconds for which the time to live has been running when this call begins.
+            Seconds that the time to live has already been running when this call begins.
         as_text
-            Whether the report travels as text within JSON, which leaves less room for it.
+            Whether the response holds the report as text in JSON, which leaves less room.
         forget_untried
-            Whether a key stays free where the service threw every call back, so that nothing
-            was tried: for an entry point that then says to come back with the same key.
+            Whether to free the key if the service refused every call, so that nothing was
+            tried. For an entry point that then asks the caller to retry with the same key.
         requeue
-            Is called with the report once its outcomes are remembered, so that a repetition
-            requeues and does not send. Hands to the queue what could not be sent, changes the
-            report, and tells whether anything may lie in the queue. A key stays taken then.
+            Called with the report after its outcomes are stored, so that a repeated request
+            requeues and does not send. Puts recipients that could not be sent on the queue,
+            changes the report, and returns whether the queue may hold any of them. If it may,
+            the key stays taken.
 
         Returns
         -------
         Report
-            One result for each recipient, in the order asked.
+            One result for each recipient, in the order of the request.
 
         Raises
         ------
         InvalidRequest
-            With every fault. Nothing was sent.
+            With every validation error. Nothing was sent.
         IdempotencyConflict
-            If the key was used for another request within the day. Nothing was sent.
+            If the key was used for another request within a day. Nothing was sent.
         IdempotencyInProgress
-            If another invocation is sending under the key. Nothing was sent by this one.
+            If another invocation is sending under the key. This one sent nothing.
         IdempotencyStoreUnavailable
-            If the key could not be taken. Nothing was sent.
+            If the key could not be claimed. Nothing was sent.
         """
         accepted_at = self._clock() - age
         request, audience, contents = check(event, self._application_ids)
         room = status_message_room(audience.recipients, as_text=as_text)
         application_id = request.application_id or self._application_ids[0]
-        writer = MessageWriter(request, contents, application_id)
+        writer = self._delivery.provider.writer(request, contents, application_id)
         planned = batches.plan(request, audience, writer)
 
-        advice = warnings(request, audience, contents)
+        findings = warnings(request, audience, contents)
         key = request.idempotency_key or default_key
         order = Order(planned, audience.recipients, writer, deadline, accepted_at)
-        if request.dry_run:  # sends nothing, so it neither takes a key nor asks what it stands for
+        if request.dry_run:  # sends nothing, so it neither claims nor reads a key
             calls = _calls(order)
             results = [result(recipient, _DRY_RUN, 0, room) for recipient in audience.recipients]
-            shown = report(
-                request, application_id, results, advice, calls, key=key, as_text=as_text
+            preview = report(
+                request, application_id, results, findings, calls, key=key, as_text=as_text
             )
             if requeue is not None:
-                requeue(shown)
-            return shown
+                requeue(preview)
+            return preview
 
-        verdicts = dict.fromkeys(audience.repeated, _DUPLICATE)
+        address_results = dict.fromkeys(audience.repeated, _DUPLICATE)
         attempts: dict[int, int] = {}
         claim = self._claim(key, request, application_id, order) if key is not None else None
         if claim is None:
             deliveries = self._delivery.deliver(order)
         else:
-            verdicts.update(claim.verdicts)
+            address_results.update(claim.results)
             attempts.update(claim.attempts)
             deliveries = claim.deliver(
                 self._delivery, forget_untried=forget_untried and requeue is None
             )
-        with closing(deliveries):  # should anything below raise, no call starts after that
+        with closing(deliveries):  # if anything below raises, no further call starts
             for delivered in deliveries:
-                verdicts.update(delivered.verdicts)
+                address_results.update(delivered.results)
                 attempts.update(delivered.attempts)
                 self._observer.delivered(delivered, audience.recipients)
         results = [
-            result(recipient, verdicts[position], attempts.get(position, 0), room)
+            result(recipient, address_results[position], attempts.get(position, 0), room)
             for position, recipient in enumerate(audience.recipients)
         ]
         if claim is not None:
-            advice += claim.warnings()
-            if claim.lost is not None:
-                self._observer.not_remembered(claim.lost)
+            findings += claim.warnings()
+            if claim.write_error is not None:
+                self._observer.not_remembered(claim.write_error)
         elif request.idempotency_key is not None:
-            advice.append(_NO_TABLE)
+            findings.append(_NO_TABLE)
         replayed = claim is not None and claim.replays
-        told = report(request, application_id, results, advice, key=key, replayed=replayed)
+        final_report = report(
+            request, application_id, results, findings, key=key, replayed=replayed
+        )
         if requeue is not None:
-            queued = requeue(told)
+            queued = requeue(final_report)
             if claim is not None and claim.untried and forget_untried and not queued:
                 claim.forget()
-        return told
+        return final_report
 
     def _claim(
         self, key: str, request: PushRequest, application_id: str, order: Order
@@ -204,10 +205,10 @@ class Sender:
         )
 
 
-def _calls(order: Order) -> list[SendMessagesRequestTypeDef]:
-    """Write the calls of an order as they would go out first."""
+def _calls(order: Order) -> list[Any]:
+    """Write the calls of an order as a send would make them first."""
     recipients = order.recipients
     return [
-        order.writer.call(batch.service, map(recipients.__getitem__, batch.positions))
+        order.writer.call(batch.group, map(recipients.__getitem__, batch.positions))
         for batch in order.batches
     ]

@@ -1,4 +1,4 @@
-"""What the function's environment says, read at an invocation and never at import."""
+"""The function's settings, read from the environment at an invocation and never at import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-_OF_THE_SDK: Final = (
+_SDK_VARIABLES: Final = (
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_EVENTBRIDGE",
@@ -15,16 +15,16 @@ _OF_THE_SDK: Final = (
     "AWS_ENDPOINT_URL_SQS",
 )
 
-_WHOLE_CPU_MB: Final = 1_769
-"""The memory that comes with one CPU; with less comes a share of one (Lambda Developer Guide,
-"Configure Lambda function memory"). Nothing here gains from a second one."""
+_ONE_CPU_MB: Final = 1_769
+"""The memory at which Lambda gives one CPU; with less memory it gives a share of one (Lambda
+Developer Guide, "Configure Lambda function memory"). A second CPU would not help here."""
 
-_DEPLOYED_MB: Final = 512
-"""What the function has unless it is given more: its settings outside Lambda are as if it had."""
+_DEFAULT_MEMORY_MB: Final = 512
+"""The stack's default memory, which is also assumed outside Lambda."""
 
-_CALL_MB: Final = 32
-"""One call at once for each so many: enough to fill the CPU while the others wait, at every
-share of it (docs/performance.md). More would only have more under way when a process is ended."""
+_MB_PER_CALL: Final = 32
+"""Memory for each concurrent call. At every CPU share, this is enough calls to keep the CPU busy
+while others wait (docs/performance.md). More calls would only be lost when a process is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +37,25 @@ class Settings:
         The projects that may be used; the first is the default. ``APPLICATION_IDS``,
         separated by commas.
     send_concurrency
-        Calls under way at once in one invocation, at most. ``SEND_CONCURRENCY``, else by the
-        function's memory. The account's quota of calls is shared by all running copies.
+        Maximum number of concurrent calls in one invocation. ``SEND_CONCURRENCY``; if that is
+        missing, it follows from the memory. All running copies share the account's quota.
     region
-        ``AWS_REGION``, which Lambda sets, else ``AWS_DEFAULT_REGION``.
+        ``AWS_REGION``, which Lambda sets, or else ``AWS_DEFAULT_REGION``.
     idempotency_table
-        The DynamoDB table that remembers keys. ``IDEMPOTENCY_TABLE``. This and the next
-        three: None where the variable is missing or empty; that ability is off then.
+        The DynamoDB table of idempotency keys. ``IDEMPOTENCY_TABLE``. This and the next three
+        are None if the variable is missing or empty; the feature is then off.
     queue_url
-        Where what could not be sent now goes. ``QUEUE_URL``.
+        The queue for recipients that could not be sent now. ``QUEUE_URL``.
     dead_letter_queue_url
-        Where what cannot be sent ends. ``DEAD_LETTER_QUEUE_URL``.
+        The queue for requests and recipients that cannot be sent. ``DEAD_LETTER_QUEUE_URL``.
     event_bus_name
-        Where events go. ``EVENT_BUS_NAME``.
+        The bus for events. ``EVENT_BUS_NAME``.
     message_key
-        Proves which messages the function wrote. ``MESSAGE_KEY``; where that is missing, the
-        queues' URLs, which is weaker: a producer knows at least one of them. Empty without
-        queues; then no message's proof is believed.
+        The key that proves which messages the function wrote. ``MESSAGE_KEY``; if that is
+        missing, the queues' URLs, which is weaker: a producer knows at least one of them.
+        Empty without queues; then no proof is accepted.
     sdk
-        What the SDK reads for itself. Here only so that a change makes a new client.
+        Variables that the SDK reads itself. Listed so that a change creates a new client.
     """
 
     application_ids: tuple[str, ...]
@@ -81,22 +81,22 @@ class Settings:
         queues = [environment.get("QUEUE_URL"), environment.get("DEAD_LETTER_QUEUE_URL")]
         return cls(
             application_ids=tuple(name.strip() for name in ids if name.strip()),
-            send_concurrency=_calls_at_once(environment),
+            send_concurrency=_send_concurrency(environment),
             region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
             idempotency_table=environment.get("IDEMPOTENCY_TABLE") or None,
             queue_url=queues[0] or None,
             dead_letter_queue_url=queues[1] or None,
             event_bus_name=environment.get("EVENT_BUS_NAME") or None,
             message_key=(environment.get("MESSAGE_KEY") or " ".join(filter(None, queues))).encode(),
-            sdk=tuple(environment.get(name) for name in _OF_THE_SDK),
+            sdk=tuple(environment.get(name) for name in _SDK_VARIABLES),
         )
 
 
-def _calls_at_once(environment: Mapping[str, str]) -> int:
-    told = environment.get("SEND_CONCURRENCY")
-    if told is None:
-        memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _DEPLOYED_MB))
-        return max(min(memory_mb, _WHOLE_CPU_MB) // _CALL_MB, 1)
-    if not told.isdecimal() or int(told) < 1:
+def _send_concurrency(environment: Mapping[str, str]) -> int:
+    configured = environment.get("SEND_CONCURRENCY")
+    if configured is None:
+        memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _DEFAULT_MEMORY_MB))
+        return max(min(memory_mb, _ONE_CPU_MB) // _MB_PER_CALL, 1)
+    if not configured.isdecimal() or int(configured) < 1:
         raise ValueError("SEND_CONCURRENCY must be a whole number from 1 up")
-    return int(told)
+    return int(configured)

@@ -1,8 +1,8 @@
-"""What a resource type of this package is: a few methods over the state of one of moto's services.
+"""The base of the sandbox's resource types, which work on the state of moto's services.
 
-A type says how to make, change and remove its thing, which properties replace it, and what it
-answers to ``Ref`` and ``Fn::GetAtt``. It never looks at a template: its properties come with
-every function and reference resolved.
+A type defines how a resource is made, changed and removed, which properties replace it, and the
+values of ``Ref`` and ``Fn::GetAtt``. It does not see the template: in its properties all functions
+and references are resolved.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from moto.core.common_models import CloudFormationModel
 class ResourceFailedError(Exception):
     """A resource cannot be made, changed or removed.
 
-    The message becomes the stack's reason, so it names properties and never their values.
+    The message becomes the stack's reason, so it names properties and never has their values.
     """
 
 
@@ -31,15 +31,15 @@ class Resource(CloudFormationModel):
     type_name
         The type in a template.
     name_property
-        The property with the resource's name, which is generated where it is left out.
+        The property with the resource's name, which is generated if it is left out.
     longest_name
-        How long a generated name may be.
+        The length limit of a generated name.
     required
-        Properties that must be there.
+        Properties that a template must have.
     replaced_by
-        Properties whose change makes a new resource in place of the old one.
+        Properties whose change replaces the resource.
     attribute_names
-        What ``Fn::GetAtt`` knows.
+        The attributes of ``Fn::GetAtt``.
     """
 
     type_name: ClassVar[str] = ""
@@ -49,7 +49,7 @@ class Resource(CloudFormationModel):
     replaced_by: ClassVar[tuple[str, ...]] = ()
     attribute_names: ClassVar[tuple[str, ...]] = ()
 
-    # moto sets these on what a template has made.
+    # moto sets these on the resources of a template.
     logical_resource_id: str
     cf_resource_type: str
 
@@ -67,59 +67,59 @@ class Resource(CloudFormationModel):
 
     @abstractmethod
     def change(self, before: Mapping[str, Any]) -> None:
-        """Make it what its properties say, which until now were those of ``before``."""
+        """Change it from the properties ``before`` to its present ones."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Remove it; that it is gone already is no error."""
+        """Remove it; if it does not exist any more, that is no error."""
 
     @property
     @abstractmethod
     def physical_resource_id(self) -> str:
-        """What ``Ref`` answers."""
+        """The value of ``Ref``."""
 
     def attributes(self) -> Mapping[str, str]:
-        """Give what ``Fn::GetAtt`` answers, by ``attribute_names``."""
+        """Return the values of ``Fn::GetAtt``, by ``attribute_names``."""
         return {}
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags as most of moto's backends want them."""
+        """The tags as most of moto's backends take them."""
         tags = self.properties.get("Tags", [])
         if isinstance(tags, dict):  # as a few types have them
             return tags
         return {tag["Key"]: tag["Value"] for tag in tags}
 
     def text(self, name: str) -> str:
-        """Give a property as JSON text, be it an object or text already."""
+        """Return a property, an object or a text, as JSON text."""
         value = self.properties[name]
         return value if isinstance(value, str) else document(value)
 
-    # What moto's CloudFormation calls.
+    # moto's CloudFormation calls the methods below.
 
     @classmethod
     def cloudformation_type(cls) -> str:
-        """Name the type."""
+        """Return the type."""
         return cls.type_name
 
     @classmethod
     def cloudformation_name_type(cls) -> str:
-        """Name the property with the name."""
+        """Return the property with the name."""
         return cls.name_property
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
-        """Tell whether ``Fn::GetAtt`` knows it."""
+        """Return whether ``Fn::GetAtt`` has it."""
         return attr in cls.attribute_names
 
     def get_cfn_attribute(self, attribute_name: str) -> str:
-        """Answer ``Fn::GetAtt``."""
+        """Return a value of ``Fn::GetAtt``."""
         if attribute_name not in self.attribute_names:
             raise UnformattedGetAttTemplateException
         return self.attributes()[attribute_name]
 
     def is_created(self) -> bool:
-        """Tell that nothing is waited for."""
+        """Return that the resource is ready."""
         return True
 
     @classmethod
@@ -148,7 +148,7 @@ class Resource(CloudFormationModel):
         account_id: str,
         region_name: str,
     ) -> Resource:
-        """Change one, or make another in its place, which leaves the old one to be removed."""
+        """Change one, or make a replacement; the caller removes the old one."""
         properties = _checked(cls, cloudformation_json)
         before = original_resource.properties
         if any(properties.get(name) != before.get(name) for name in cls.replaced_by):
@@ -167,12 +167,12 @@ class Resource(CloudFormationModel):
         account_id: str,
         region_name: str,
     ) -> None:
-        """Never do it by name: an object of this package knows how to ``remove`` itself."""
+        """Not supported: a resource of the sandbox has ``remove``."""
         raise NotImplementedError
 
 
 def document(value: object) -> str:
-    """Write JSON text. YAML makes a date of a policy's version, which is text again here."""
+    """Write JSON text. YAML reads a policy's version as a date; here it becomes text again."""
     return json.dumps(value, default=str)
 
 
@@ -190,7 +190,7 @@ def _checked(model: type[Resource], cloudformation_json: dict[str, Any]) -> dict
 
 
 def _shortened(name: str, longest: int) -> str:
-    """Cut a generated name in its middle: the end is what makes it unique."""
+    """Cut a generated name in the middle, because its end makes it unique."""
     if len(name) <= longest:
         return name
     end = name.rpartition("-")[2]

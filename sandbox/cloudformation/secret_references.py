@@ -1,9 +1,9 @@
 """Dynamic references to Secrets Manager in a resource's properties.
 
-``{{resolve:secretsmanager:secret-id:SecretString:json-key:version-stage:version-id}}``, of
-which all after the secret's name or ARN may be left out, or left empty. As in AWS, a
-reference may be a part of a text, and one in an output stays as it is. The failures are told
-in AWS's words, with the reference, which holds no value.
+``{{resolve:secretsmanager:secret-id:SecretString:json-key:version-stage:version-id}}``, all
+parts after the secret's name or ARN can be left out or empty. As in AWS, a reference can be a part
+of a text, and references in outputs are not resolved. Errors have AWS's words and the reference,
+which has no secret value.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _ARN_PARTS = 7
 
 
 class _Secret(NamedTuple):
-    """What a reference names."""
+    """The parts of a reference."""
 
     secret_id: str
-    what: str = ""
+    kind: str = ""
     json_key: str = ""
     version_stage: str = ""
     version_id: str = ""
 
 
 def resolved(node: Any, account_id: str, region_name: str) -> Any:
-    """Put the values of secrets in the place of their references, in a copy.
+    """Replace references with the values of secrets, in a copy.
 
     Raises
     ------
     ResourceFailedError
-        If there is no such secret or key, or the reference is malformed or of another kind.
+        If the secret or key does not exist, or the reference is malformed or of another kind.
     """
     if isinstance(node, dict):
         return {key: resolved(value, account_id, region_name) for key, value in node.items()}
@@ -65,7 +65,7 @@ def _parsed(key: str) -> _Secret:
     if len(rest) > len(_Secret._fields) - 1:
         raise ResourceFailedError("It has too many parts.")
     secret = _Secret(secret_id, *rest)
-    if secret.what not in ("", "SecretString"):
+    if secret.kind not in ("", "SecretString"):
         raise ResourceFailedError("The part after the secret can only be SecretString.")
     if secret.version_stage and secret.version_id:
         raise ResourceFailedError("It may name a version stage or a version id, not both.")
@@ -87,7 +87,7 @@ def _read(secret: _Secret, account_id: str, region_name: str) -> str:
 
 
 def _member(text: str, key: str) -> str:
-    # The errors of json hold the text that they are about: nothing of them may get on.
+    # Errors of json contain the text, which is secret: they must not be passed on.
     try:
         content = json.loads(text)
     except ValueError:

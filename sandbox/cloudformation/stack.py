@@ -1,8 +1,8 @@
-"""A stack as its user sees it: its states, its events and reasons, and the way back.
+"""A stack: its states, its events with reasons, and its rollback.
 
-moto answers a resource's failure with an error of CreateStack and leaves a stack that is
-for ever in progress. Here, as in AWS, CreateStack and UpdateStack refuse only a template that
-cannot work; what fails later is rolled back, and told by DescribeStacks and its events.
+If a resource fails, moto's CreateStack returns an error and leaves a stack that is in progress for
+ever. Here, as in AWS, CreateStack and UpdateStack refuse only an invalid template. Later failures
+are rolled back, and DescribeStacks and the events show them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _IN_FORCE: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPL
 
 
 class SandboxStack(Stack):
-    """moto's stack, with AWS's way to fail."""
+    """moto's stack, which fails as AWS's does."""
 
     stack_status_reason: str | None = None
     resource_map: StackResources
 
     @staticmethod
     def parse_template(template: str) -> dict[str, Any]:
-        """Read a template; as JSON first, which YAML's reader takes seconds for."""
+        """Read a template, first as JSON, because the YAML parser takes seconds for it."""
         try:
             parsed: dict[str, Any] = json.loads(template)
         except ValueError:
@@ -36,7 +36,7 @@ class SandboxStack(Stack):
         return parsed
 
     def create_resources(self) -> None:
-        """Make all resources, or none that need not be retained."""
+        """Make all resources, or roll back."""
         try:
             super().create_resources()
         except DeploymentFailedError as failed:
@@ -53,12 +53,12 @@ class SandboxStack(Stack):
         parameters: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:
-        """Bring about another template, or bring back what was.
+        """Change the stack to another template, or roll back.
 
         Raises
         ------
         ValidationError
-            If the template cannot work, changes nothing, or comes at a wrong time.
+            If the template is invalid or changes nothing, or the stack's state allows no update.
         """
         if self.status not in _IN_FORCE:
             raise ValidationError(
@@ -89,7 +89,7 @@ class SandboxStack(Stack):
         self._publish_exports()
 
     def delete(self) -> None:
-        """Remove what need not be retained; a resource that cannot be removed keeps the stack."""
+        """Remove all resources that are not retained; if one fails, the stack stays."""
         self._enter("DELETE_IN_PROGRESS", "User Initiated")
         self.resource_map.delete()
         if left := list(self.resource_map.deployed):
@@ -99,7 +99,7 @@ class SandboxStack(Stack):
             self._enter("DELETE_COMPLETE")
 
     def begin(self, template: str, parameters: dict[str, Any]) -> None:
-        """Give a stack that a change set is to create what it is to be created from."""
+        """Prepare a stack that a change set creates."""
         self.template, self.parameters = template, parameters
         self._parse_template()
         self.resource_map = self._create_resource_map()
@@ -108,12 +108,12 @@ class SandboxStack(Stack):
 
     @property
     def outputs(self) -> list[dict[str, Any]] | None:
-        """The outputs, once there are the resources that they tell of."""
+        """The outputs, once the resources exist."""
         return super().outputs if self.status in _IN_FORCE else None
 
     @property
     def exports(self) -> list[Export]:
-        """The exports, likewise."""
+        """The exports, once the resources exist."""
         return super().exports if self.status in _IN_FORCE else []
 
     def _create_resource_map(self) -> StackResources:
@@ -129,7 +129,7 @@ class SandboxStack(Stack):
             account_id=self.account_id,
             template=template,
             cross_stack_resources=self.cross_stack_resources,
-            told=self._tell,
+            on_event=self._add_event,
         )
         resources.load()
         return resources
@@ -141,7 +141,7 @@ class SandboxStack(Stack):
         try:
             before.roll_back(failed)
         except DeploymentFailedError as again:
-            self._enter("UPDATE_ROLLBACK_FAILED", f"{reason} The way back failed, too: {again}")
+            self._enter("UPDATE_ROLLBACK_FAILED", f"{reason} The rollback failed, too: {again}")
             return
         self._enter("UPDATE_ROLLBACK_COMPLETE", reason)
 
@@ -149,13 +149,15 @@ class SandboxStack(Stack):
         self.status, self.stack_status_reason = status, reason
         self._add_stack_event(status, resource_status_reason=reason)
 
-    def _tell(self, logical_id: str, told: Deployed, status: str, reason: str | None) -> None:
+    def _add_event(
+        self, logical_id: str, deployed: Deployed, status: str, reason: str | None
+    ) -> None:
         event = Event(
             stack_id=self.stack_id,
             stack_name=self.name,
             logical_resource_id=logical_id,
-            physical_resource_id=getattr(told.resource, "physical_resource_id", ""),
-            resource_type=told.definition["Type"],
+            physical_resource_id=getattr(deployed.resource, "physical_resource_id", ""),
+            resource_type=deployed.definition["Type"],
             resource_status=status,
             resource_status_reason=reason,
             resource_properties=None,
@@ -164,7 +166,7 @@ class SandboxStack(Stack):
         self.events.append(event)
 
     def _publish_exports(self) -> None:
-        # moto does it before there is anything, and never again.
+        # moto does it only once, before the resources exist.
         exports = cloudformation_backends[self.account_id][self.region_name].exports
         for name in [name for name, other in exports.items() if self._owns(other)]:
             del exports[name]
@@ -174,45 +176,40 @@ class SandboxStack(Stack):
         return bool(export.exporting_stack_id == self.stack_id)
 
 
-def delete_stack(motos: Any) -> Any:
-    """Make a DeleteStack that keeps a stack which could not be deleted."""
-
-    def delete(self: CloudFormationBackend, name_or_stack_id: str) -> None:
-        motos(self, name_or_stack_id)
-        for stack in list(self.deleted_stacks.values()):
-            if stack.status == "DELETE_FAILED":
-                self.stacks[stack.stack_id] = self.deleted_stacks.pop(stack.stack_id)
-
-    return delete
+_ORIGINAL_DELETE_STACK: Final = CloudFormationBackend.delete_stack
+_ORIGINAL_DELETE_CHANGE_SET: Final = CloudFormationBackend.delete_change_set
 
 
-def execute_change_set(_motos: Any) -> Any:
-    """Make an ExecuteChangeSet that does what CreateStack and UpdateStack do."""
-
-    def execute(
-        self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None
-    ) -> None:
-        del stack_name  # moto, too, finds the change set by its own name
-        change_set = self.describe_change_set(change_set_name)
-        if change_set is None:
-            raise ValidationError(change_set_name)
-        stack = self.stacks[change_set.stack_id]
-        if change_set.change_set_type == "CREATE" and isinstance(stack, SandboxStack):
-            stack.begin(change_set.template, change_set.parameters)
-            stack.create_resources()
-        else:
-            stack.update(change_set.template, parameters=change_set.parameters)
-        change_set.execution_status = "EXECUTE_COMPLETE"
-
-    return execute
+# The methods that replace those of moto's ``CloudFormationBackend``.
 
 
-def delete_change_set(motos: Any) -> Any:
-    """Make a DeleteChangeSet that takes it well when there is none, as the CDK relies on."""
+def delete_stack(self: CloudFormationBackend, name_or_stack_id: str) -> None:
+    """Delete a stack, and keep it if a resource cannot be removed."""
+    _ORIGINAL_DELETE_STACK(self, name_or_stack_id)
+    for stack in list(self.deleted_stacks.values()):
+        if stack.status == "DELETE_FAILED":
+            self.stacks[stack.stack_id] = self.deleted_stacks.pop(stack.stack_id)
 
-    def delete(self: CloudFormationBackend, change_set_name: str) -> None:
-        names = {change_set.change_set_name for change_set in self.change_sets.values()}
-        if change_set_name in names or change_set_name in self.change_sets:
-            motos(self, change_set_name)
 
-    return delete
+def execute_change_set(
+    self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None
+) -> None:
+    """Create or update a stack as CreateStack and UpdateStack do."""
+    del stack_name  # moto also finds the change set by its own name
+    change_set = self.describe_change_set(change_set_name)
+    if change_set is None:
+        raise ValidationError(change_set_name)
+    stack = self.stacks[change_set.stack_id]
+    if change_set.change_set_type == "CREATE" and isinstance(stack, SandboxStack):
+        stack.begin(change_set.template, change_set.parameters)
+        stack.create_resources()
+    else:
+        stack.update(change_set.template, parameters=change_set.parameters)
+    change_set.execution_status = "EXECUTE_COMPLETE"
+
+
+def delete_change_set(self: CloudFormationBackend, change_set_name: str) -> None:
+    """Delete a change set; one that does not exist is no error, which the CDK relies on."""
+    names = {change_set.change_set_name for change_set in self.change_sets.values()}
+    if change_set_name in names or change_set_name in self.change_sets:
+        _ORIGINAL_DELETE_CHANGE_SET(self, change_set_name)

@@ -1,9 +1,9 @@
-"""How a template becomes resources: made or changed in order, replaced, removed, or retained.
+"""Make, change, replace, remove or retain the resources of a template.
 
-moto makes a resource when another refers to it, and on an update removes first, then adds,
-then changes. So a new version of a function would hold the code from before. Here a template
-is a state to be reached: everything in the order of its references, and what is no longer
-wanted at the end.
+moto makes a resource when another refers to it, and an update removes first, then adds, then
+changes. So a new version of a function would have the old code. Here a template is the wanted
+state: resources are made and changed in the order of their references, and those that are no
+longer wanted are removed at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sandbox.cloudformation.resource import Resource, ResourceFailedError
 from sandbox.cloudformation.secret_references import resolved
 
 _FAILURES: Final = (ResourceFailedError, ServiceException, HTTPException)
-"""What a resource fails with: this package's error, and the two families of moto's."""
+"""The errors of resources: this package's, and the two families of moto's."""
 
 _NEVER: Final = object()  # equal to no properties
 
@@ -51,15 +51,15 @@ class DeploymentFailedError(Exception):
 
 @dataclass(slots=True)
 class Deployed:
-    """A resource that is there.
+    """A resource that exists.
 
     Attributes
     ----------
     definition
-        What the template says of it.
+        Its part of the template.
     properties
-        Its properties with all but references to secrets resolved. AWS, too, looks at a
-        secret again only when something else of the resource has changed.
+        Its properties, with everything resolved except references to secrets. As in AWS, a
+        secret is read again only if something else of the resource changes.
     """
 
     resource: Any
@@ -67,37 +67,37 @@ class Deployed:
     properties: Any
 
 
-Told = Callable[[str, Deployed, str, str | None], None]
-"""Is told a logical id, its resource, its new status, and why."""
+OnEvent = Callable[[str, Deployed, str, str | None], None]
+"""Called with a logical id, its resource, its new status, and the reason."""
 
 
 class StackResources(ResourceMap):
-    """The resources that a template wants, and those that are there.
+    """The resources that a template wants, and those that exist.
 
     Attributes
     ----------
     deployed
-        Those that are there, by logical id, each after what it refers to. The successor that
-        an update brings shares it.
-    told
-        Is told of each resource that was made, changed, removed or retained, or failed.
+        Those that exist, by logical id, each after those that it refers to. The object of an
+        update shares it.
+    on_event
+        Called for each resource that was made, changed, removed or retained, or failed.
     """
 
-    def __init__(self, *args: Any, told: Told, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, on_event: OnEvent, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.deployed: dict[str, Deployed] = {}
-        self.told = told
+        self.on_event = on_event
         self._order: list[str] = []
 
     def load(self) -> None:
-        """Read the template, and refuse it where it cannot work."""
+        """Read the template, and refuse an invalid one."""
         templates.refuse_unknown_types(self._template)
         templates.refuse_unknown_references(self._template)
         super().load()
         self._order = templates.in_order(self._template)
 
     def parse_ssm_parameter(self, value: str, value_type: str) -> str:
-        """Look a parameter up, such as the CDK's BootstrapVersion."""
+        """Look up a parameter, such as the CDK's BootstrapVersion."""
         if ssm_backends[self._account_id][self._region_name].get_parameter(value) is None:
             raise ValidationError(
                 message=f"Unable to fetch parameters [{value}] from parameter store for this"
@@ -105,7 +105,7 @@ class StackResources(ResourceMap):
             )
         return super().parse_ssm_parameter(value, value_type)
 
-    # moto reads them as a mapping: for Ref and Fn::GetAtt, and to list what there is.
+    # moto reads this object as a mapping, for Ref and Fn::GetAtt and for lists.
 
     def __getitem__(self, key: str) -> Any:
         if key in self.deployed:
@@ -118,34 +118,34 @@ class StackResources(ResourceMap):
         return key in self.deployed or key in self._parsed_resources
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, there in self.deployed.items() if there.resource is not None)
+        return (name for name, each in self.deployed.items() if each.resource is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def create(self, template: dict[str, Any]) -> bool:
-        """Make all, and tell whether all are ready."""
+        """Make all, and return whether all are ready."""
         del template  # this object was made for it
         self.apply()
         return self.creation_complete()
 
     def creation_complete(self) -> bool:
-        """Tell whether nothing is waited for, as a custom resource's answer is."""
+        """Return whether all resources are ready; a custom resource may still have to answer."""
         return all(resource.is_created() for resource in self.values())
 
     def apply(self) -> None:
-        """Bring about what the template wants.
+        """Make and change resources as the template wants.
 
         Raises
         ------
         DeploymentFailedError
-            At the first resource that fails; what was done until then stays.
+            At the first resource that fails; earlier changes stay.
         """
         wanted = self._wanted()
         replaced: list[tuple[str, Deployed]] = []
         try:
             for name in wanted:
-                if (old := self._bring_about(name)) is not None:
+                if (old := self._make_or_change(name)) is not None:
                     replaced.append((name, old))
         except DeploymentFailedError as failed:
             for name, old in replaced:
@@ -155,10 +155,10 @@ class StackResources(ResourceMap):
         for name, old in reversed(replaced):
             if old.definition.get("UpdateReplacePolicy") != "Retain":
                 self._remove(name, old)
-        self._leave_all_but(wanted)
+        self._remove_all_but(wanted)
 
     def roll_back(self, failed: DeploymentFailedError) -> None:
-        """Bring back what this template wanted, after its successor has failed.
+        """Restore the state of this template, after its successor failed.
 
         Raises
         ------
@@ -167,18 +167,18 @@ class StackResources(ResourceMap):
         """
         wanted = self._wanted()
         for name in wanted:
-            self._bring_about(name)
+            self._make_or_change(name)
         for name, new in reversed(failed.abandoned):
             self._remove(name, new)
-        self._leave_all_but(wanted, rolling_back=True)
+        self._remove_all_but(wanted, rolling_back=True)
 
     def delete(self, *, rolling_back: bool = False) -> None:
-        """Remove all that is not to be retained, the last first; what cannot be removed stays."""
+        """Remove all resources that are not retained, the last first; those that fail stay."""
         for name in list(reversed(self.deployed)):
-            self._leave(name, rolling_back=rolling_back)
+            self._remove_or_retain(name, rolling_back=rolling_back)
 
     def _wanted(self) -> list[str]:
-        """List the logical ids in order, but for those whose condition is false."""
+        """List the logical ids in order, without those whose condition is false."""
         conditions = {name: self._resource_json_map[name].get("Condition") for name in self._order}
         return [
             name
@@ -186,15 +186,15 @@ class StackResources(ResourceMap):
             if condition is None or self.lazy_condition_map[condition]
         ]
 
-    def _leave_all_but(self, wanted: list[str], *, rolling_back: bool = False) -> None:
+    def _remove_all_but(self, wanted: list[str], *, rolling_back: bool = False) -> None:
         for name in [name for name in reversed(self.deployed) if name not in wanted]:
-            self._leave(name, rolling_back=rolling_back)
-        # Into this template's order, which is that in which to delete.
+            self._remove_or_retain(name, rolling_back=rolling_back)
+        # In this template's order, in reverse of which they are deleted.
         for name in wanted:
             self.deployed[name] = self.deployed.pop(name)
 
-    def _bring_about(self, logical_id: str) -> Deployed | None:
-        """Make or change a resource; give the old one if that made another in its place."""
+    def _make_or_change(self, logical_id: str) -> Deployed | None:
+        """Make or change a resource; return the old one if it was replaced."""
         definition = self._resource_json_map[logical_id]
         old = self.deployed.get(logical_id)
         action = "CREATE" if old is None else "UPDATE"
@@ -203,21 +203,21 @@ class StackResources(ResourceMap):
             new.properties = self._make(logical_id, old, new)
         except _FAILURES as error:
             if old is not None:
-                old.properties = _NEVER  # half changed: a rollback must look after it
+                old.properties = _NEVER  # perhaps half changed: a rollback must set it again
             reason = str(getattr(error, "message", error))
-            self.told(logical_id, old or new, f"{action}_FAILED", reason)
+            self.on_event(logical_id, old or new, f"{action}_FAILED", reason)
             raise DeploymentFailedError(logical_id, action, reason) from None
         unchanged = old is not None and old.properties == new.properties
         self.deployed[logical_id] = new
         if not unchanged and definition["Type"] not in NULL_MODELS:
-            self.told(logical_id, new, f"{action}_COMPLETE", None)
-        # moto's own types remove what they replace.
+            self.on_event(logical_id, new, f"{action}_COMPLETE", None)
+        # moto's own types remove a replaced resource themselves.
         if old is None or old.resource is new.resource or not isinstance(old.resource, Resource):
             return None
         return old
 
     def _make(self, logical_id: str, old: Deployed | None, new: Deployed) -> Any:
-        """Set the resource of what is new, and give its properties."""
+        """Set the resource of ``new``, and return its properties."""
         if old is not None and old.definition["Type"] != new.definition["Type"]:
             raise ResourceFailedError("Update of resource type is not permitted.")
         if new.definition["Type"] in NULL_MODELS:
@@ -227,40 +227,42 @@ class StackResources(ResourceMap):
         if old is not None and old.properties == properties:
             new.resource = old.resource
             return properties
-        where = (self._account_id, self._region_name)
-        ready = {**parsed, "Properties": resolved(properties, *where)}
+        place = (self._account_id, self._region_name)
+        definition = {**parsed, "Properties": resolved(properties, *place)}
         if old is None:
             ids = {"LogicalId": logical_id, "StackId": self.stack_id}
             new.resource = model.create_from_cloudformation_json(
-                name, ready, *where, ResourceType=parsed["Type"], **ids
+                name, definition, *place, ResourceType=parsed["Type"], **ids
             )
         elif hasattr(model.update_from_cloudformation_json, "__isabstractmethod__"):
             raise ResourceFailedError(f"moto cannot update an {parsed['Type']}.")
         else:
-            new.resource = model.update_from_cloudformation_json(old.resource, name, ready, *where)
+            new.resource = model.update_from_cloudformation_json(
+                old.resource, name, definition, *place
+            )
         new.resource.cf_resource_type = parsed["Type"]
         new.resource.logical_resource_id = logical_id
         return properties
 
-    def _leave(self, logical_id: str, *, rolling_back: bool) -> None:
-        """Remove a resource, or leave it behind if its policy says so."""
-        there = self.deployed[logical_id]
-        policy = there.definition.get("DeletionPolicy")
+    def _remove_or_retain(self, logical_id: str, *, rolling_back: bool) -> None:
+        """Remove a resource, or retain it if its policy says so."""
+        deployed = self.deployed[logical_id]
+        policy = deployed.definition.get("DeletionPolicy")
         if policy == "Retain" or (policy == "RetainExceptOnCreate" and not rolling_back):
-            self.told(logical_id, there, "DELETE_SKIPPED", None)
+            self.on_event(logical_id, deployed, "DELETE_SKIPPED", None)
             del self.deployed[logical_id]
-        elif self._remove(logical_id, there):
+        elif self._remove(logical_id, deployed):
             del self.deployed[logical_id]
 
-    def _remove(self, logical_id: str, there: Deployed) -> bool:
+    def _remove(self, logical_id: str, deployed: Deployed) -> bool:
         try:
-            if isinstance(there.resource, Resource):
-                there.resource.remove()
-            elif there.resource is not None:
-                self._delete_resource(there.resource, there.definition)
+            if isinstance(deployed.resource, Resource):
+                deployed.resource.remove()
+            elif deployed.resource is not None:
+                self._delete_resource(deployed.resource, deployed.definition)
         except _FAILURES as error:
             reason = str(getattr(error, "message", error))
-            self.told(logical_id, there, "DELETE_FAILED", reason)
+            self.on_event(logical_id, deployed, "DELETE_FAILED", reason)
             return False
-        self.told(logical_id, there, "DELETE_COMPLETE", None)
+        self.on_event(logical_id, deployed, "DELETE_COMPLETE", None)
         return True

@@ -1,4 +1,4 @@
-"""Where a template is, what it must be, and the order that it asks for."""
+"""Fetch a template, check it, and find the order of its resources."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _SUBSTITUTED = re.compile(r"\$\{([^!}.][^}.]*)(?:\.([^}]*))?\}")
 
 
 def from_s3(template_url: str, account_id: str, partition: str) -> str:
-    """Fetch a template from the sandbox's S3, also where its address is the sandbox's own.
+    """Fetch a template from the sandbox's S3, also by the sandbox's own address.
 
     Raises
     ------
     ValidationError
-        If it is not there.
+        If it does not exist.
     """
-    # moto knows addresses by path only of AWS and of localhost.
+    # moto accepts addresses by path only for AWS and localhost.
     url = template_url.replace(f"://{ADDRESS}:", "://localhost:")
     try:
         return str(get_stack_from_s3_url(url, account_id, partition))
-    except (AttributeError, MissingBucket):  # of the None that moto finds there
+    except (AttributeError, MissingBucket):  # moto found None
         raise ValidationError(message=f"S3 error: there is nothing at {template_url}") from None
 
 
 def refuse_unknown_types(template: Mapping[str, Any]) -> None:
-    """Refuse what nobody here implements, which moto would leave out without a word.
+    """Refuse unknown resource types, which moto would silently ignore.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def refuse_unknown_types(template: Mapping[str, Any]) -> None:
 
 
 def refuse_unknown_references(template: Mapping[str, Any]) -> None:
-    """Refuse a reference to what is not in the template, or to what it does not tell.
+    """Refuse references to resources and attributes that do not exist.
 
     Raises
     ------
@@ -82,12 +82,12 @@ def refuse_unknown_references(template: Mapping[str, Any]) -> None:
 
 
 def in_order(template: Mapping[str, Any]) -> list[str]:
-    """List the logical ids, each after all that it refers to or depends on.
+    """List the logical ids, each after those that it refers to or depends on.
 
     Raises
     ------
     ValidationError
-        If they refer to each other in a circle.
+        If the references form a cycle.
     """
     resources: Mapping[str, Any] = template.get("Resources", {})
     graph = {
@@ -105,7 +105,7 @@ def in_order(template: Mapping[str, Any]) -> list[str]:
 
 
 class Reference(NamedTuple):
-    """What a Ref, Fn::GetAtt or Fn::Sub names."""
+    """The target of a Ref, Fn::GetAtt or Fn::Sub."""
 
     name: str
     attribute: str = ""

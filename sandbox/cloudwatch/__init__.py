@@ -1,1 +1,1 @@
-"""CloudWatch in the sandbox: the resource types of alarms, dashboards and log groups."""
+"""CloudWatch in the sandbox: alarms, dashboards and log groups, and safe log subscriptions."""

@@ -23,7 +23,7 @@ from moto.logs.models import LogsBackend, logs_backends
 
 from sandbox.cloudformation.resource import Resource, ResourceFailedError, is_true
 
-_ALARM_UNSET: Final[Mapping[str, Any]] = {
+_ALARM_DEFAULTS: Final[Mapping[str, Any]] = {
     "ActionsEnabled": True,
     "AlarmActions": [],
     "ComparisonOperator": None,
@@ -44,11 +44,11 @@ _ALARM_UNSET: Final[Mapping[str, Any]] = {
     "TreatMissingData": None,
     "Unit": None,
 }
-"""What moto calls as CloudFormation does, and what each is where a template leaves it out."""
+"""Settings with the same name in moto and CloudFormation, and their defaults."""
 
 
 class Alarm(Resource):
-    """An alarm on one metric or on what is reckoned from several."""
+    """An alarm on one metric or on an expression of several."""
 
     type_name = "AWS::CloudWatch::Alarm"
     name_property = "AlarmName"
@@ -61,13 +61,13 @@ class Alarm(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew."""
+        """Set it."""
         own = self.properties
         if ("MetricName" in own) == ("Metrics" in own):
             raise ResourceFailedError("An alarm has either MetricName or Metrics.")
         settings: dict[str, Any] = {
             camelcase_to_underscores(name): own.get(name, unset)
-            for name, unset in _ALARM_UNSET.items()
+            for name, unset in _ALARM_DEFAULTS.items()
         }
         settings["actions_enabled"] = is_true(settings["actions_enabled"])
         settings["metric_data_queries"] = [_query(metric) for metric in own.get("Metrics", [])]
@@ -85,7 +85,7 @@ class Alarm(Resource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"Arn": make_arn_for_alarm(self.region, self.account_id, self.name)}
 
     @property
@@ -107,7 +107,7 @@ class Dashboard(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew."""
+        """Set it."""
         body = self.text("DashboardBody")
         try:
             json.loads(body)
@@ -149,7 +149,7 @@ class LogGroup(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Change how long its lines are kept."""
+        """Change the retention of its lines."""
         days = self.properties.get("RetentionInDays")
         self._group.retention_in_days = None if days is None else int(days)
 
@@ -164,7 +164,7 @@ class LogGroup(Resource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN, which in CloudFormation stands for its streams, too."""
+        """Return its ARN, which in CloudFormation includes its streams."""
         return {"Arn": f"{self._group.arn}:*"}
 
     @property
@@ -177,7 +177,7 @@ RESOURCE_TYPES: Final[list[type[Resource]]] = [Alarm, Dashboard, LogGroup]
 
 
 def _query(metric: Mapping[str, Any]) -> MetricDataQuery:
-    """Make moto's form of an entry of Metrics."""
+    """Convert an entry of Metrics to moto's form."""
     names = {"Label": "label", "Period": "period", "Expression": "expression"}
     optional: dict[str, Any] = {name: metric.get(theirs) for theirs, name in names.items()}
     optional["return_data"] = is_true(metric.get("ReturnData", True))
@@ -189,4 +189,4 @@ def _stat(stat: Mapping[str, Any]) -> MetricStat:
     metric, unit = stat["Metric"], stat.get("Unit")
     dimensions = [Dimension(each["Name"], each["Value"]) for each in metric.get("Dimensions", [])]
     measured = Metric(metric["MetricName"], metric["Namespace"], dimensions)
-    return MetricStat(measured, stat["Period"], stat["Stat"], unit)  # type: ignore[arg-type]  # moto gives None, too
+    return MetricStat(measured, stat["Period"], stat["Stat"], unit)  # type: ignore[arg-type]  # moto also passes None

@@ -1,1 +1,1 @@
-"""DynamoDB in the sandbox: conditional writes that are one step, and the table's resource type."""
+"""DynamoDB in the sandbox: atomic conditional writes, and the table's resource type."""

@@ -18,7 +18,7 @@ _INDEXES: Final = ("GlobalSecondaryIndexes", "AttributeDefinitions")
 
 
 class Table(Resource):
-    """A table; of its settings those of its indexes cannot be changed here."""
+    """A table; the settings of its indexes cannot be changed here."""
 
     type_name = "AWS::DynamoDB::Table"
     name_property = "TableName"
@@ -30,7 +30,7 @@ class Table(Resource):
 
     def create(self) -> None:
         """Make it."""
-        own = deepcopy(self.properties)  # of which moto keeps parts, and changes them
+        own = deepcopy(self.properties)  # moto keeps parts of it and changes them
         defined = {each["AttributeName"] for each in own.get("AttributeDefinitions", [])}
         if missing := {key["AttributeName"] for key in own["KeySchema"]} - defined:
             raise ResourceFailedError(f"AttributeDefinitions lacks {', '.join(sorted(missing))}.")
@@ -51,7 +51,7 @@ class Table(Resource):
         self.change(self.properties)
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Change its settings; what is in it stays."""
+        """Change its settings; its items stay."""
         own, backend, table = self.properties, self._backend, self._table
         if any(own.get(name) != before.get(name) for name in _INDEXES):
             raise ResourceFailedError(f"The sandbox cannot change {' or '.join(_INDEXES)}.")
@@ -79,7 +79,7 @@ class Table(Resource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN and that of its stream, if it has one."""
+        """Return its ARN and that of its stream, if it has one."""
         stream = f"{self._table.table_arn}/stream/{self._table.latest_stream_label or ''}"
         return {"Arn": self._table.table_arn, "StreamArn": stream}
 
@@ -92,7 +92,7 @@ class Table(Resource):
         return {name: int(units) for name, units in throughput.items()}
 
     def _encryption(self) -> dict[str, Any] | None:
-        """Give what CloudFormation calls otherwise than the API."""
+        """Return the encryption by the API's names, which differ from CloudFormation's."""
         own = self.properties.get("SSESpecification", {})
         if not is_true(own.get("SSEEnabled")):
             return None

@@ -1,1 +1,1 @@
-"""EventBridge: from an event on a bus to the targets of the rules that it fits."""
+"""EventBridge in the sandbox: it delivers events to the targets of matching rules."""

@@ -1,11 +1,11 @@
-"""What EventBridge does with an event that fits a rule: it hands it to queues and functions.
+"""Deliver an event that matches a rule to queues and functions.
 
-moto's own hands a queue an event without its account, mangles text such as ``<id>`` in it,
-knows no functions, and asks neither whether a rule is enabled nor how large an event is. Its
-other targets stay moto's, and so does its comparison with a rule's pattern.
+moto itself sends events without an account to queues, damages text such as ``<id>`` in them, has no
+functions as targets, and checks neither whether a rule is enabled nor the size of an event. moto
+still serves the other targets, and matches patterns.
 
-PutEvents succeeds once EventBridge has the events. What fails after that is the failure of one
-rule or one target, and must not let a client send all events again.
+PutEvents succeeds once EventBridge has the events. A later failure concerns one rule or one target,
+and must not make a client send all events again.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from sandbox.events.target_input import (
     target_input,
     undefined_variables,
 )
-from sandbox.sqs.patches import put, queue_of
+from sandbox.sqs.queues import put, queue_of
 
 REQUEST_LIMIT: Final = 1024 * 1024
-"""The entries of one PutEvents call, in bytes."""
+"""The limit for all entries of a PutEvents call, in bytes."""
 
 _TIME_BYTES: Final = 14  # what AWS counts for an entry's Time
 
@@ -44,30 +44,25 @@ _PARTS: Final = (
 InvokeLater = Callable[[str, bytes], object]
 """Takes the ARN of a function and an event for it, or raises a LambdaClientError."""
 
+_ORIGINAL_SEND: Final[Any] = Rule.send_to_targets
+_ORIGINAL_PUT_TARGETS: Final = EventsBackend.put_targets
+_ORIGINAL_PUT_EVENTS: Final = EventsBackend.put_events
+
 _logger = logging.getLogger(__name__)
 
 
 class _UndeliverableError(Exception):
-    """An event cannot be handed to a target; the code is EventBridge's."""
+    """An event cannot be delivered to a target; the code is EventBridge's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-def corrections(invoke_later: InvokeLater) -> list[tuple[type, str, Any]]:
-    """Make the methods that put this right: the class of moto's, the name, the new one."""
-    return [
-        (Rule, "send_to_targets", _sending(Rule.send_to_targets, invoke_later)),
-        (EventsBackend, "put_targets", _understood(EventsBackend.put_targets)),
-        (EventsBackend, "put_events", _checked(EventsBackend.put_events)),
-    ]
-
-
-def as_aws_tells_it(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the event that a target gets of what moto passes around."""
-    told = {part: event[part] for part in _PARTS}
-    return {**told, "time": _iso_8601(event["time"])}
+def as_aws_sends_it(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert moto's event to the event that a target gets."""
+    sent = {part: event[part] for part in _PARTS}
+    return {**sent, "time": _iso_8601(event["time"])}
 
 
 def _iso_8601(time: str | float) -> str:
@@ -76,38 +71,39 @@ def _iso_8601(time: str | float) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _sending(motos: Any, invoke_later: InvokeLater) -> Any:
-    ways = {"sqs": _to_queue, "lambda": _to_function(invoke_later)}
+def sending(invoke_later: InvokeLater) -> Any:
+    """Make the method that delivers an event to the targets of a rule."""
+    targets = {"sqs": _to_queue, "lambda": _to_function(invoke_later)}
 
     def send_to_targets(
         self: Rule, original_event: Mapping[str, Any], transform_input: bool = True
     ) -> None:
-        event = as_aws_tells_it(original_event)
-        if not _fits(self, event):
+        event = as_aws_sends_it(original_event)
+        if not _matches(self, event):
             return
         ingestion_time = _iso_8601(original_event.get("ingestion-time", event["time"]))
         for target in list(self.targets):
-            hand_over = ways.get(target["Arn"].split(":")[2])
+            deliver = targets.get(target["Arn"].split(":")[2])
             try:
-                if hand_over is not None:
-                    hand_over(target, target_input(target, event, self.arn, ingestion_time))
+                if deliver is not None:
+                    deliver(target, target_input(target, event, self.arn, ingestion_time))
                 else:
                     others = copy.copy(self)
                     others.targets = [target]
-                    motos(others, copy.deepcopy(original_event), transform_input)
-            except Exception as failure:  # noqa: BLE001  whatever it is, it is this target's alone
-                _keep(self, target, event, failure)
+                    _ORIGINAL_SEND(others, copy.deepcopy(original_event), transform_input)
+            except Exception as failure:  # noqa: BLE001  any failure concerns only this target
+                _keep_in_dead_letter_queue(self, target, event, failure)
 
     return send_to_targets
 
 
-def _fits(rule: Rule, event: Mapping[str, Any]) -> bool:
-    # A rule without a pattern is a schedule, for which moto takes every event.
+def _matches(rule: Rule, event: Mapping[str, Any]) -> bool:
+    # A rule without a pattern is a schedule. moto would match every event.
     if rule.state != "ENABLED" or not rule.event_pattern.get_pattern():
         return False
     try:
-        return bool(rule.event_pattern.matches_event(event))  # type: ignore[arg-type]  # it is one
-    except Exception:  # moto fails on some patterns, which must not keep other rules from the event
+        return bool(rule.event_pattern.matches_event(event))  # type: ignore[arg-type]  # it has all members
+    except Exception:  # moto fails on some patterns, which must not stop other rules
         _logger.exception("event %s: the pattern of %s failed", event["id"], rule.arn)
         return False
 
@@ -118,28 +114,28 @@ def _to_queue(target: Mapping[str, Any], body: str) -> None:
         raise _UndeliverableError("NO_RESOURCE", "The specified queue does not exist.")
     group = target.get("SqsParameters", {}).get("MessageGroupId")
     try:
-        put(queue, body, door=EVENTBRIDGE, group_id=group)
+        put(queue, body, entry_point=EVENTBRIDGE, group_id=group)
     except SQSException as error:
         raise _UndeliverableError("INVALID_PARAMETER", error.message) from None
 
 
 def _to_function(invoke_later: InvokeLater) -> Callable[[Mapping[str, Any], str], None]:
-    def hand_over(target: Mapping[str, Any], payload: str) -> None:
+    def deliver(target: Mapping[str, Any], payload: str) -> None:
         try:
             invoke_later(target["Arn"], payload.encode())
         except LambdaClientError as error:
             code = "NO_RESOURCE" if "NotFound" in error.error_type else "ERROR_FROM_TARGET"
             raise _UndeliverableError(code, error.message) from None
 
-    return hand_over
+    return deliver
 
 
-def _keep(
+def _keep_in_dead_letter_queue(
     rule: Rule, target: Mapping[str, Any], event: Mapping[str, Any], failure: Exception
 ) -> None:
-    """Put an event into the target's dead-letter queue, as it came."""
-    code, message = _told(failure)
-    told = {
+    """Put an event into the target's dead-letter queue, unchanged."""
+    code, message = _code_and_message(failure)
+    texts = {
         "RULE_ARN": rule.arn,
         "TARGET_ARN": target["Arn"],
         "ERROR_CODE": code,
@@ -151,17 +147,17 @@ def _keep(
             lost = "no dead-letter queue"
         else:
             attributes = {
-                name: {"DataType": "String", "StringValue": value} for name, value in told.items()
+                name: {"DataType": "String", "StringValue": value} for name, value in texts.items()
             }
-            put(queue, as_json(event), door=EVENTBRIDGE, message_attributes=attributes)
+            put(queue, as_json(event), entry_point=EVENTBRIDGE, message_attributes=attributes)
             return
-    except Exception as refused:  # noqa: BLE001  of a queue that does not take it
+    except Exception as refused:  # noqa: BLE001  any failure means that the event is lost
         lost = f"the dead-letter queue failed: {type(refused).__name__}"
     _logger.warning("event %s is lost: %s (%s), and %s", event["id"], message, code, lost)
 
 
-def _told(failure: Exception) -> tuple[str, str]:
-    """Give EventBridge's code for a failure, and a message that holds nothing of the event."""
+def _code_and_message(failure: Exception) -> tuple[str, str]:
+    """Return EventBridge's code for a failure, and a message without parts of the event."""
     if isinstance(failure, _UndeliverableError):
         return failure.code, str(failure)
     if isinstance(failure, NoJsonError):
@@ -171,39 +167,34 @@ def _told(failure: Exception) -> tuple[str, str]:
     return "ERROR_FROM_TARGET", f"The target failed with {type(failure).__name__}."
 
 
-def _understood(motos: Any) -> Any:
-    def put_targets(
-        self: EventsBackend, name: str, event_bus_arn: str | None, targets: list[dict[str, Any]]
-    ) -> Any:
-        for target in targets:
-            undefined = undefined_variables(target.get("InputTransformer") or {})
-            if undefined:
-                raise ValidationException(
-                    f"InputTemplate for target {target['Id']} has variables that InputPathsMap"
-                    f" does not define: {', '.join(undefined)}."
-                )
-        return motos(self, name, event_bus_arn, targets)
-
-    return put_targets
+def put_targets(
+    self: EventsBackend, name: str, event_bus_arn: str | None, targets: list[dict[str, Any]]
+) -> Any:
+    """Refuse templates with undefined variables, as EventBridge does."""
+    for target in targets:
+        undefined = undefined_variables(target.get("InputTransformer") or {})
+        if undefined:
+            raise ValidationException(
+                f"InputTemplate for target {target['Id']} has variables that InputPathsMap"
+                f" does not define: {', '.join(undefined)}."
+            )
+    return _ORIGINAL_PUT_TARGETS(self, name, event_bus_arn, targets)
 
 
-def _checked(motos: Any) -> Any:
-    def put_events(self: EventsBackend, events: list[dict[str, Any]]) -> Any:
-        if sum(map(_size, events)) > REQUEST_LIMIT:
-            raise ValidationException("Total size of the entries in the request is over the limit.")
-        # moto delivers entry by entry: what makes it fail is looked for before the first one.
-        for entry in events:
-            self.describe_event_bus(self._normalize_event_bus_arn(entry.get("EventBusName")))
-            try:
-                _iso_8601(entry.get("Time", 0))
-                json.loads(entry.get("Detail") or "{}")
-            except (OverflowError, OSError, TypeError, RecursionError):
-                raise ValidationException("Time or Detail of an entry is not usable.") from None
-            except ValueError:  # moto's to tell, for this entry alone
-                continue
-        return motos(self, events)
-
-    return put_events
+def put_events(self: EventsBackend, events: list[dict[str, Any]]) -> Any:
+    """Check all entries before moto delivers the first one."""
+    if sum(map(_size, events)) > REQUEST_LIMIT:
+        raise ValidationException("Total size of the entries in the request is over the limit.")
+    for entry in events:
+        self.describe_event_bus(self._normalize_event_bus_arn(entry.get("EventBusName")))
+        try:
+            _iso_8601(entry.get("Time", 0))
+            json.loads(entry.get("Detail") or "{}")
+        except (OverflowError, OSError, TypeError, RecursionError):
+            raise ValidationException("Time or Detail of an entry is not usable.") from None
+        except ValueError:  # moto reports it, for this entry only
+            continue
+    return _ORIGINAL_PUT_EVENTS(self, events)
 
 
 def _size(entry: Mapping[str, Any]) -> int:

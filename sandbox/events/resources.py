@@ -50,12 +50,12 @@ class EventBus(Resource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN and name."""
+        """Return its ARN and name."""
         return {"Arn": self._bus.arn, "Name": self.name}
 
 
 class Rule(Resource):
-    """A rule: the events that fit its pattern go to its targets."""
+    """A rule: events that match its pattern go to its targets."""
 
     type_name = "AWS::Events::Rule"
     name_property = "Name"
@@ -71,7 +71,7 @@ class Rule(Resource):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew."""
+        """Set it."""
         own = self.properties
         targets = own.get("Targets", [])
         if any(not {"Arn", "Id"} <= target.keys() for target in targets):
@@ -97,12 +97,12 @@ class Rule(Resource):
 
     @property
     def physical_resource_id(self) -> str:
-        """Its name, after that of a bus which is not the default one."""
+        """Its name, with the name of its bus before it unless that is the default bus."""
         bus = self._bus_name.rpartition("/")[2]
         return self.name if bus == _DEFAULT_BUS else f"{bus}|{self.name}"
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"Arn": self._rule.arn}
 
     @property

@@ -1,7 +1,7 @@
-"""What a target of a rule gets of an event: all of it, a part, or what its template makes of it.
+"""Make the input of a rule's target: the event, a part of it, or a filled template.
 
-Assumed where AWS documents nothing: what a path does not find is an empty text, and a template
-in JSON whose values make it no JSON any more cannot be delivered.
+AWS does not document two cases. The sandbox assumes: a path that finds nothing gives an empty text,
+and a JSON template that is no JSON with its values cannot be delivered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESERVED: Final = frozenset(
         "aws.events.event.ingestion-time",
     }
 )
-"""The variables that every template has."""
+"""The variables that every template can use."""
 
 _PLACEHOLDER: Final = re.compile(r"<([\w.-]+)>", re.ASCII)
 _JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -29,20 +29,20 @@ _MISSING: Final = object()
 
 
 class NoJsonError(ValueError):
-    """A template in JSON gives no JSON for this event."""
+    """A JSON template gives no JSON for this event."""
 
 
 def target_input(
     target: Mapping[str, Any], event: Mapping[str, Any], rule_arn: str, ingestion_time: str
 ) -> str:
-    """Give what a target asks for.
+    """Return the input of a target.
 
     Parameters
     ----------
     target
-        As PutTargets has it.
+        As in PutTargets.
     event
-        As AWS tells it.
+        As AWS sends it.
     rule_arn, ingestion_time
         For the variables of a template.
 
@@ -70,7 +70,7 @@ def target_input(
 
 
 def undefined_variables(transformer: Mapping[str, Any]) -> list[str]:
-    """Name the variables of a template that no path and no reserved name defines."""
+    """Return the variables of a template that no path and no reserved name defines."""
     defined = RESERVED | (transformer.get("InputPathsMap") or {}).keys()
     return sorted({*_PLACEHOLDER.findall(transformer.get("InputTemplate", ""))} - defined)
 
@@ -95,7 +95,7 @@ def _filled(template: str, values: Mapping[str, Any]) -> str:
 def _substituted(
     template: str, as_value: Callable[[str], str], within_text: Callable[[str], str]
 ) -> str:
-    """Replace the placeholders of a template in JSON, those within its texts otherwise."""
+    """Replace the placeholders of a JSON template; within texts, another function does it."""
     parts = []
     end = 0
     for text in _JSON_STRING.finditer(template):
@@ -108,7 +108,7 @@ def _substituted(
 
 
 def _is_json(text: str) -> bool:
-    """Tell whether this is JSON, or, as AWS also takes it, JSON in each line."""
+    """Return whether this is JSON, or JSON in each line, which AWS also accepts."""
     if _parses(text):
         return True
     lines = list(filter(str.strip, text.split("\n")))
@@ -135,7 +135,7 @@ def _text(value: Any) -> str:
 
 
 def _at(path: str, event: Any) -> Any:
-    """Give what a path finds: all of it as a list, where the path has a wildcard."""
+    """Return what a path finds; a list if the path has a wildcard."""
     steps = list(_STEP.finditer(path))
     if "$" + "".join(step[0] for step in steps) != path:
         return _MISSING

@@ -1,1 +1,1 @@
-"""What Lambda lacks in moto: functions run in processes, in the runtime client of AWS."""
+"""Lambda in the sandbox: functions run in processes, in AWS's own runtime client."""

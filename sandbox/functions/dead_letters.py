@@ -1,7 +1,7 @@
-"""What Lambda does with an asynchronous event whose function failed: its dead-letter queue.
+"""Send an asynchronous event whose function failed to the function's dead-letter queue.
 
-It is sent with the credentials of the function's role, as Lambda does, so that a role that
-may not do so loses the event here, too, and the sandbox says it.
+The event is sent with the credentials of the function's role, as Lambda does. If the role is not
+allowed to send, the event is lost here, too, and the sandbox logs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import boto3
 from botocore.exceptions import ClientError
 from moto.awslambda.exceptions import LambdaClientError
 
-from sandbox.functions.service import FailedEvent
+from sandbox.functions.invocations import FailedEvent
 
 _ERROR_MESSAGE_LIMIT: Final = 1024  # bytes, as documented for dead-letter queues
 _ADMINISTRATOR: Final = {
@@ -29,18 +29,18 @@ _logger = logging.getLogger(__name__)
 def dead_letter_sender(
     url: str, credentials: Callable[[str], Mapping[str, str]]
 ) -> Callable[[FailedEvent], None]:
-    """Make what takes failed events to their function's dead-letter queue.
+    """Make a function that sends a failed event to its dead-letter queue.
 
     Parameters
     ----------
     url
-        Of the sandbox.
+        The sandbox's.
     credentials
-        Gives the variables with the credentials of a role, by its ARN.
+        Returns the variables with the credentials of a role, by its ARN.
 
     Examples
     --------
-    >>> install(runtime, url, on_failed_event=dead_letter_sender(url, role_credentials))
+    >>> LambdaService(runtime, url, on_failed_event=dead_letter_sender(url, role_credentials))
     """
 
     def send(event: FailedEvent) -> None:
@@ -62,8 +62,8 @@ def dead_letter_sender(
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            _logger.warning("event %s is lost: its queue says %s", event.request_id, code)
-        except LambdaClientError as error:  # of a role that is gone
+            _logger.warning("event %s is lost: its queue answers %s", event.request_id, code)
+        except LambdaClientError as error:  # the role does not exist
             _logger.warning("event %s is lost: %s", event.request_id, error.error_type)
 
     return send
@@ -84,7 +84,7 @@ def _attributes(event: FailedEvent) -> dict[str, Any]:
 
 def _client(service: str, url: str, region: str, variables: Mapping[str, str]) -> Any:
     return boto3.client(
-        service,  # type: ignore[call-overload]  # by name, which stubs know only as literals
+        service,  # type: ignore[call-overload]  # stubs know names only as literals
         endpoint_url=url,
         region_name=region,
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],

@@ -1,11 +1,12 @@
-"""What Lambda does with a failed asynchronous event, for each alias and version of its own.
+"""Keep a configuration of asynchronous invocations for each alias and version of a function.
 
-moto keeps one such configuration for a function and overlooks the qualifier.
+moto keeps one for the whole function and ignores the qualifier. With these patches the methods of
+the backend take a name with a qualifier, such as ``push-sender:live``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from moto.awslambda.exceptions import UnknownEventConfig
 from moto.awslambda.models import EventInvokeConfig, LambdaBackend, LambdaFunction
@@ -13,36 +14,16 @@ from moto.awslambda.responses import LambdaResponse
 from moto.awslambda.utils import make_function_arn
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
 
-_PATH = "/event-invoke-config"
+from sandbox.patches import Patch
+
+_PATH: Final = "/event-invoke-config"
 
 
-def corrections() -> list[tuple[type, str, Any]]:
-    """Make the methods that put this right: the class of moto's, the name, the new one.
-
-    The backend's methods then take a name with a qualifier, such as ``push-sender:live``.
-    """
-    return [
-        (LambdaBackend, "put_function_event_invoke_config", _put),
-        (LambdaBackend, "get_function_event_invoke_config", _get),
-        (LambdaBackend, "delete_function_event_invoke_config", _delete),
-        (LambdaBackend, "list_function_event_invoke_configs", _list),
-        *(
-            (LambdaResponse, method, _with_qualifier(getattr(LambdaResponse, method)))
-            for method in (
-                "put_function_event_invoke_config",
-                "update_function_event_invoke_config",
-                "get_function_event_invoke_config",
-                "delete_function_event_invoke_config",
-            )
-        ),
-    ]
-
-
-def _with_qualifier(answer: Any) -> Any:
+def _with_qualifier(original: Any) -> Any:
     def qualified(self: LambdaResponse) -> Any:
         if qualifier := self._get_param("Qualifier"):
             self.path = self.path.replace(_PATH, f":{qualifier}{_PATH}")
-        return answer(self)
+        return original(self)
 
     return qualified
 
@@ -79,8 +60,25 @@ def _list(self: LambdaBackend, function_name: str) -> dict[str, Any]:
 
 
 def _find(backend: LambdaBackend, name: str) -> tuple[LambdaFunction, str]:
-    """Give the function that keeps the configurations, and the ARN that one of them is for."""
+    """Return the function that keeps the configurations, and the ARN of one of them."""
     qualifier = name.split(":function:")[-1].partition(":")[2] or "$LATEST"
     function = backend.get_function(backend.get_function(name).function_name)
     arn = make_function_arn(function.region, function.account_id, function.function_name)
     return function, f"{arn}:{qualifier}"
+
+
+PATCHES: Final = (
+    Patch(LambdaBackend, "put_function_event_invoke_config", _put),
+    Patch(LambdaBackend, "get_function_event_invoke_config", _get),
+    Patch(LambdaBackend, "delete_function_event_invoke_config", _delete),
+    Patch(LambdaBackend, "list_function_event_invoke_configs", _list),
+    *(
+        Patch(LambdaResponse, name, _with_qualifier(getattr(LambdaResponse, name)))
+        for name in (
+            "put_function_event_invoke_config",
+            "update_function_event_invoke_config",
+            "get_function_event_invoke_config",
+            "delete_function_event_invoke_config",
+        )
+    ),
+)

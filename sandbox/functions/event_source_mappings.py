@@ -1,7 +1,7 @@
-"""What Lambda makes of an event source mapping of a queue, and moto does not.
+"""Event source mappings of queues as Lambda has them.
 
-moto forgets the alias of the function, so that a mapping would go on with a version for ever,
-and takes settings that Lambda refuses.
+moto forgets the alias of the function, so that a mapping would keep a version for ever, and it
+accepts settings that Lambda refuses.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from moto.awslambda.models import EventSourceMapping, LambdaBackend, LambdaFunct
 from moto.awslambda.utils import make_function_arn
 from moto.sqs.models import Queue
 
-from sandbox.functions.requests import refusal
-from sandbox.sqs.patches import queue_of
+from sandbox.functions.refusals import refusal
+from sandbox.patches import Patch
+from sandbox.sqs.queues import queue_of
 
 NEEDED: Final = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
-"""What Lambda does with a queue in the name of the function's role."""
+"""The actions on a queue that Lambda does with the function's role."""
 
 _MOST_AT_ONCE: Final = 10  # messages of one ReceiveMessage
 _CONCURRENCY: Final = range(2, 1001)
@@ -33,22 +34,26 @@ _SERVICES: Final = {
 _OTHER_SOURCES: Final = {"SelfManagedEventSource": "self-managed Apache Kafka"}
 """Sources without an ARN, by the parameter that names them."""
 
-May = Callable[[str, str, str], bool]
-"""Tells whether a role, by its ARN, may do an action on a resource."""
+IsAllowed = Callable[[str, str, str], bool]
+"""Returns whether a role (its ARN) is allowed an action on a resource."""
+
+_ORIGINAL_CREATE: Final = LambdaBackend.create_event_source_mapping
+_ORIGINAL_UPDATE: Final = LambdaBackend.update_event_source_mapping
+_ORIGINAL_DELETE: Final = LambdaBackend.delete_event_source_mapping
 
 
-def corrections(may: May) -> list[tuple[type, str, Any]]:
-    """Make the methods that put this right: the class of moto's, the name, the new one."""
+def patches(is_allowed: IsAllowed) -> list[Patch]:
+    """List the patches of moto's mappings."""
     return [
-        (LambdaBackend, "create_event_source_mapping", _creating(may)),
-        (LambdaBackend, "update_event_source_mapping", _updating()),
-        (LambdaBackend, "delete_event_source_mapping", _deleting()),
-        (LambdaBackend, "list_event_source_mappings", _list),
+        Patch(LambdaBackend, "create_event_source_mapping", _creating(is_allowed)),
+        Patch(LambdaBackend, "update_event_source_mapping", _update),
+        Patch(LambdaBackend, "delete_event_source_mapping", _delete),
+        Patch(LambdaBackend, "list_event_source_mappings", _list),
     ]
 
 
-def found(backend: LambdaBackend, name: str) -> tuple[LambdaFunction, str]:
-    """Find a function by any of its names; give it and its ARN, qualified as the name is.
+def find_function(backend: LambdaBackend, name: str) -> tuple[LambdaFunction, str]:
+    """Find a function by any of its names; return it and its ARN with the qualifier of the name.
 
     Raises
     ------
@@ -61,15 +66,13 @@ def found(backend: LambdaBackend, name: str) -> tuple[LambdaFunction, str]:
     return function, f"{arn}:{qualifier}" if qualifier else arn
 
 
-def _creating(may: May) -> Any:
-    motos = LambdaBackend.create_event_source_mapping
-
+def _creating(is_allowed: IsAllowed) -> Any:
     def create(self: LambdaBackend, spec: dict[str, Any]) -> EventSourceMapping:
         _refuse_other_sources(spec)
         queue = queue_of(str(spec.get("EventSourceArn", "")))
         if queue is None or not spec.get("FunctionName"):
-            return motos(self, spec)
-        function, arn = found(self, spec["FunctionName"])
+            return _ORIGINAL_CREATE(self, spec)
+        function, arn = find_function(self, spec["FunctionName"])
         _check(spec, queue, function)
         for other in list(self._event_source_mappings.values()):
             if (other.event_source_arn, other.function_arn) == (queue.queue_arn, arn):
@@ -81,49 +84,39 @@ def _creating(may: May) -> Any:
                     f" with UUID {other.uuid}",
                 )
         for action in NEEDED:
-            if not may(function.role, f"sqs:{action}", queue.queue_arn):
+            if not is_allowed(function.role, f"sqs:{action}", queue.queue_arn):
                 raise _invalid(
                     f"The provided execution role does not have permissions to call {action} on SQS"
                 )
-        mapping = motos(self, {**spec, "FunctionName": arn})
+        mapping = _ORIGINAL_CREATE(self, {**spec, "FunctionName": arn})
         mapping.function_arn = arn
-        # moto would run the function in the thread of whoever sends a message.
+        # Else moto would run the function in the thread of the request that sends a message.
         queue.lambda_event_source_mappings.clear()
         return mapping
 
     return create
 
 
-def _updating() -> Any:
-    motos = LambdaBackend.update_event_source_mapping
-
-    def update(self: LambdaBackend, uuid: str, spec: dict[str, Any]) -> EventSourceMapping | None:
-        mapping = _known(self, uuid)
-        queue = queue_of(mapping.event_source_arn)
-        if queue is None:
-            return motos(self, uuid, spec)
-        function, arn = found(self, spec.get("FunctionName") or mapping.function_arn)
-        before = {
-            "BatchSize": mapping.batch_size,
-            "MaximumBatchingWindowInSeconds": mapping.max_batch_window,
-            "ScalingConfig": mapping.scaling_config,
-        }
-        _check({**before, **spec}, queue, function)
-        changed = motos(self, uuid, {**spec, "FunctionName": arn})
-        mapping.function_arn = mapping.function_name = arn
-        return changed
-
-    return update
+def _update(self: LambdaBackend, uuid: str, spec: dict[str, Any]) -> EventSourceMapping | None:
+    mapping = _known(self, uuid)
+    queue = queue_of(mapping.event_source_arn)
+    if queue is None:
+        return _ORIGINAL_UPDATE(self, uuid, spec)
+    function, arn = find_function(self, spec.get("FunctionName") or mapping.function_arn)
+    before = {
+        "BatchSize": mapping.batch_size,
+        "MaximumBatchingWindowInSeconds": mapping.max_batch_window,
+        "ScalingConfig": mapping.scaling_config,
+    }
+    _check({**before, **spec}, queue, function)
+    changed = _ORIGINAL_UPDATE(self, uuid, {**spec, "FunctionName": arn})
+    mapping.function_arn = mapping.function_name = arn
+    return changed
 
 
-def _deleting() -> Any:
-    motos = LambdaBackend.delete_event_source_mapping
-
-    def delete(self: LambdaBackend, uuid: str) -> EventSourceMapping | None:
-        _known(self, uuid)
-        return motos(self, uuid)
-
-    return delete
+def _delete(self: LambdaBackend, uuid: str) -> EventSourceMapping | None:
+    _known(self, uuid)
+    return _ORIGINAL_DELETE(self, uuid)
 
 
 def _list(
@@ -134,7 +127,7 @@ def _list(
         mappings = [each for each in mappings if each.event_source_arn == event_source_arn]
     if function_name:
         try:
-            _, arn = found(self, function_name)
+            _, arn = find_function(self, function_name)
         except LambdaClientError:
             return []
         mappings = [each for each in mappings if each.function_arn == arn]
@@ -151,14 +144,14 @@ def _known(backend: LambdaBackend, uuid: str) -> EventSourceMapping:
 
 
 def _refuse_other_sources(spec: dict[str, Any]) -> None:
-    """Refuse what is no queue, which moto would take, or run within the caller's own request."""
+    """Refuse other sources, which moto would accept, or run within the caller's own request."""
     arn = str(spec.get("EventSourceArn") or "")
     if arn.startswith("arn:"):
         service = arn.split(":")[2] if arn.count(":") > 1 else ""
     else:
         service = next((name for name in _OTHER_SOURCES if spec.get(name)), "")
         if not service:
-            return  # there is no source, which is moto's to refuse
+            return  # no source at all, which moto refuses
     if service != "sqs":
         named = _SERVICES.get(service) or _OTHER_SOURCES.get(service) or "this service"
         raise _invalid(

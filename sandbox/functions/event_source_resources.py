@@ -10,7 +10,7 @@ from moto.awslambda.utils import make_event_source_mapping_arn
 
 from sandbox.cloudformation.resource import Resource, is_true
 
-_UNSET: Final[Mapping[str, Any]] = {
+_DEFAULTS: Final[Mapping[str, Any]] = {
     "BatchSize": None,
     "Enabled": True,
     "FilterCriteria": None,
@@ -18,13 +18,13 @@ _UNSET: Final[Mapping[str, Any]] = {
     "MaximumBatchingWindowInSeconds": 0,
     "ScalingConfig": {},
 }
-"""The settings that can be changed, and what each is where a template leaves it out."""
+"""The settings that can be changed, and their defaults."""
 
 _SOURCES: Final = ("EventSourceArn", "SelfManagedEventSource")
 
 
 class EventSourceMapping(Resource):
-    """A mapping, which ``sandbox.functions`` works with while it is installed."""
+    """A mapping. The Lambda service polls its queue."""
 
     type_name = "AWS::Lambda::EventSourceMapping"
     required = ("FunctionName",)
@@ -57,12 +57,12 @@ class EventSourceMapping(Resource):
         return self._uuid
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its UUID and ARN."""
+        """Return its UUID and ARN."""
         arn = make_event_source_mapping_arn(self.region, self.account_id, self._uuid)
         return {"Id": self._uuid, "EventSourceMappingArn": arn}
 
     def _settings(self) -> dict[str, Any]:
-        own = {name: self.properties.get(name, unset) for name, unset in _UNSET.items()}
+        own = {name: self.properties.get(name, default) for name, default in _DEFAULTS.items()}
         for name in ("BatchSize", "MaximumBatchingWindowInSeconds"):
             own[name] = None if own[name] is None else int(own[name])
         own["Enabled"] = is_true(own["Enabled"])

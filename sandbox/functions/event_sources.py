@@ -1,12 +1,12 @@
-"""Lambda's pollers: what lies in a queue goes to the functions that are mapped to it.
+"""Poll queues, and invoke the functions that are mapped to them.
 
-One thread looks after all mappings, twenty times a second, and reads them from moto each
-time: so a mapping counts from the moment that it is made, changed, disabled, deleted, or
-forgotten by moto's reset. Each batch is worked off in a thread of its own.
+One thread checks all mappings twenty times a second, and reads them from moto each time. So a
+mapping takes effect when it is created, changed, disabled or deleted, or removed by moto's reset.
+Each batch is processed in its own thread.
 
-Messages are received and deleted in moto itself and not through its server, but only if the
-function's role may do so, which is asked (and noted) as for a request of the role's own. It
-is asked only while there is something to receive.
+Messages are received and deleted in moto directly and not through its server, but only if the
+function's role is allowed to. The check is recorded like one of the role's own requests. It is done
+only while the queue has messages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import EventSourceMapping, LambdaBackend, lambda_backends
@@ -27,19 +27,16 @@ from moto.sqs.models import Message, Queue
 
 from sandbox.entry_points import QUEUE
 from sandbox.functions import queue_batches
-from sandbox.functions.event_source_mappings import May, found
-from sandbox.functions.requests import REQUEST_LIMIT
-from sandbox.sqs import moves
-from sandbox.sqs.patches import backend_of, door_of, queue_of
-
-if TYPE_CHECKING:
-    from sandbox.functions.service import InvocationResult
+from sandbox.functions.event_source_mappings import IsAllowed, find_function
+from sandbox.functions.invocations import REQUEST_LIMIT, InvocationResult
+from sandbox.sqs import message_moves
+from sandbox.sqs.queues import backend_of, entry_point_of, queue_of
 
 _LOOK_SECONDS: Final = 0.05
-_REST_SECONDS: Final = 1.0  # after something that would fail again at once
+_REST_SECONDS: Final = 1.0  # after an error that would repeat at once
 
-Invoke = Callable[[EventSourceMapping, bytes, str], "InvocationResult"]
-"""Runs a mapping's function with an event that came by a door, and waits for its turn."""
+Invoke = Callable[[EventSourceMapping, bytes, str], InvocationResult]
+"""Runs a mapping's function with an event and its entry point, and waits for a free environment."""
 
 _logger = logging.getLogger(__name__)
 
@@ -58,10 +55,10 @@ class EventSources:
         MaximumConcurrency is less.
     """
 
-    def __init__(self, invoke: Invoke, may: May, most: int) -> None:
+    def __init__(self, invoke: Invoke, is_allowed: IsAllowed, max_batches: int) -> None:
         self._invoke = invoke
-        self._may = may
-        self._most = most
+        self._is_role_allowed = is_allowed
+        self._max_batches = max_batches
         self._lock = Lock()
         self._busy: Counter[str] = Counter()
         self._workers: set[Thread] = set()
@@ -69,15 +66,19 @@ class EventSources:
         self._gathering: dict[str, float] = {}
         self._stopping = Event()
         self._looking = Thread(target=self._look, name="event-sources", daemon=True)
+
+    def start(self) -> None:
+        """Begin to receive."""
         self._looking.start()
 
     def stop(self) -> None:
-        """Receive nothing more; batches that are being worked off go on."""
+        """Receive no more messages; running batches continue."""
         self._stopping.set()
-        self._looking.join()
+        if self._looking.is_alive():
+            self._looking.join()
 
     def join(self) -> None:
-        """Wait for those batches: what is not deleted then stays in its queue."""
+        """Wait for running batches: messages that are not deleted stay in their queue."""
         with self._lock:
             workers = list(self._workers)
         for worker in workers:
@@ -85,26 +86,26 @@ class EventSources:
 
     def _look(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):
-            moves.advance_all()
+            message_moves.advance_all()
             for backend, mapping in _mappings():
                 if mapping.enabled and not self._stopping.is_set():
                     try:
-                        self._look_after(backend, mapping)
-                    except Exception as fault:  # noqa: BLE001  the other mappings' poller goes on
-                        self._rest(mapping, f"the sandbox failed with {type(fault).__name__}")
+                        self._poll(backend, mapping)
+                    except Exception as error:  # noqa: BLE001  the other mappings must be polled
+                        self._rest(mapping, f"the sandbox failed with {type(error).__name__}")
 
-    def _look_after(self, backend: LambdaBackend, mapping: EventSourceMapping) -> None:
+    def _poll(self, backend: LambdaBackend, mapping: EventSourceMapping) -> None:
         queue = queue_of(mapping.event_source_arn)
         if queue is None or self._resting.get(mapping.uuid, 0.0) > time.monotonic():
             return
-        while self._is_worth_it(mapping, queue) and self._has_place(mapping):
+        while self._has_batch(mapping, queue) and self._has_capacity(mapping):
             messages = self._receive(backend, mapping, queue)
             if not messages:
                 return
             self._begin(backend, mapping, queue, messages)
 
-    def _is_worth_it(self, mapping: EventSourceMapping, queue: Queue) -> bool:
-        """Tell whether a batch is full, or has been waited for long enough."""
+    def _has_batch(self, mapping: EventSourceMapping, queue: Queue) -> bool:
+        """Return whether a batch is full, or its batching window is over."""
         waiting = len(queue.messages)
         if not waiting:
             self._gathering.pop(mapping.uuid, None)
@@ -116,10 +117,10 @@ class EventSources:
         self._gathering.pop(mapping.uuid)
         return True
 
-    def _has_place(self, mapping: EventSourceMapping) -> bool:
-        most = (mapping.scaling_config or {}).get("MaximumConcurrency", self._most)
+    def _has_capacity(self, mapping: EventSourceMapping) -> bool:
+        concurrency = (mapping.scaling_config or {}).get("MaximumConcurrency", self._max_batches)
         with self._lock:
-            return self._busy[mapping.uuid] < min(int(most), self._most)
+            return self._busy[mapping.uuid] < min(int(concurrency), self._max_batches)
 
     def _receive(
         self, backend: LambdaBackend, mapping: EventSourceMapping, queue: Queue
@@ -127,8 +128,8 @@ class EventSources:
         if not self._is_allowed(backend, mapping, queue, "sqs:ReceiveMessage"):
             return []
         hidden: int = queue.visibility_timeout  # type: ignore[attr-defined]  # set where moto reads attributes
-        with suppress(SQSException):  # the queue was deleted a moment ago
-            # This also takes what was received too often to the dead-letter queue.
+        with suppress(SQSException):  # the queue was just deleted
+            # This also moves messages that were received too often to the dead-letter queue.
             return backend_of(queue).receive_message(
                 queue.name, mapping.batch_size, 0, hidden, ["All"]
             )
@@ -138,18 +139,18 @@ class EventSources:
         self, backend: LambdaBackend, mapping: EventSourceMapping, queue: Queue, action: str
     ) -> bool:
         try:
-            role = found(backend, mapping.function_arn)[0].role
+            role = find_function(backend, mapping.function_arn)[0].role
         except LambdaClientError:
-            self._rest(mapping, f"there is no function {mapping.function_arn}")
+            self._rest(mapping, f"the function {mapping.function_arn} does not exist")
             return False
-        if not self._may(role, action, queue.queue_arn):
-            self._rest(mapping, f"{role} may not do {action}")
+        if not self._is_role_allowed(role, action, queue.queue_arn):
+            self._rest(mapping, f"{role} is not allowed {action}")
             return False
         return True
 
-    def _rest(self, mapping: EventSourceMapping, why: str) -> None:
-        if mapping.uuid not in self._resting:  # which is told once
-            _logger.warning("%s is not worked off: %s", mapping.event_source_arn, why)
+    def _rest(self, mapping: EventSourceMapping, reason: str) -> None:
+        if mapping.uuid not in self._resting:  # logged once
+            _logger.warning("%s is not processed: %s", mapping.event_source_arn, reason)
         self._resting[mapping.uuid] = time.monotonic() + _REST_SECONDS
 
     def _begin(
@@ -160,7 +161,7 @@ class EventSources:
         messages: list[Message],
     ) -> None:
         worker = Thread(
-            target=self._work_off,
+            target=self._process,
             args=(backend, mapping, queue, messages),
             name="event-source-batch",
             daemon=True,
@@ -170,7 +171,7 @@ class EventSources:
             self._workers = {other for other in self._workers if other.is_alive()} | {worker}
             worker.start()
 
-    def _work_off(
+    def _process(
         self,
         backend: LambdaBackend,
         mapping: EventSourceMapping,
@@ -189,9 +190,9 @@ class EventSources:
     def _run(
         self, mapping: EventSourceMapping, queue: Queue, batch: list[Message]
     ) -> list[Message]:
-        """Run the function with a batch, and give what it has dealt with."""
+        """Run the function with a batch, and return the messages that succeeded."""
         try:
-            result = self._invoke(mapping, queue_batches.event(batch, queue), _doors(batch))
+            result = self._invoke(mapping, queue_batches.event(batch, queue), _entry_points(batch))
         except LambdaClientError as error:
             if not self._stopping.is_set():
                 _logger.warning("a batch of %s was not run: %s", queue.name, error.error_type)
@@ -200,23 +201,23 @@ class EventSources:
             _logger.warning("%s failed with a batch of %s", mapping.function_arn, queue.name)
             return []
         reports = "ReportBatchItemFailures" in (mapping.function_response_types or [])
-        return queue_batches.done(batch, result.payload, reports=reports)
+        return queue_batches.succeeded(batch, result.payload, reports=reports)
 
 
 def _mappings() -> Iterator[tuple[LambdaBackend, EventSourceMapping]]:
     with backend_lock:
         backends: list[Any] = [backend for _, _, backend in lambda_backends.iter_backends()]
     for backend in backends:
-        # The vars of a backend that is being reset are empty for a moment.
+        # While moto resets a backend, its vars are empty for a moment.
         for mapping in list(vars(backend).get("_event_source_mappings", {}).values()):
             yield backend, mapping
 
 
-def _doors(batch: list[Message]) -> str:
-    return ", ".join(sorted({door_of(message) or QUEUE for message in batch}))
+def _entry_points(batch: list[Message]) -> str:
+    return ", ".join(sorted({entry_point_of(message) or QUEUE for message in batch}))
 
 
 def _delete(queue: Queue, messages: list[Message]) -> None:
     for message in messages:
-        with suppress(SQSException):  # gone already, with its queue or without
+        with suppress(SQSException):  # the message or its queue was deleted
             backend_of(queue).delete_message(queue.name, str(message.receipt_handle))

@@ -1,8 +1,7 @@
 """One of Lambda's execution environments: a process that runs a function.
 
-The process is AWS's own runtime client in a bare interpreter. It serves one
-invocation at a time, stays warm between them, and is really killed when the
-function's time is up. Which environment serves whom is not decided here.
+The process is AWS's own runtime client in a bare interpreter. It runs one invocation at a time,
+stays warm between them, and is killed when the function's timeout is over.
 """
 
 from __future__ import annotations
@@ -30,20 +29,19 @@ from sandbox.functions.platform_log import Report, end_lines, start_lines, times
 from sandbox.functions.runtime_api import Answer, Invocation, RuntimeApi
 from sandbox.functions.settings import FunctionSettings
 
-# Lambda gives the code outside the handler 10 s. It then begins anew under the
-# function's own limit; here the same process goes on under that limit.
+# Lambda gives the code outside the handler 10 s. It then starts again under the
+# function's own limit. Here the same process continues under that limit.
 INIT_SECONDS = 10.0
 
-_ENTRY = Path(__file__).with_name("entry.py")
+_BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
-# Waits for the end of its standard input, which comes when this process is gone
-# for whatever reason, and then ends its process group: itself and the function
-# with all that the function started. A signal at the parent's death
-# (PR_SET_PDEATHSIG) would not do: Linux sends it at the end of the *thread* that
-# started the process, and it reaches no grandchild.
+# Waits until its standard input closes, which happens when this process ends for any reason. Then
+# it kills its process group: itself, the function and all processes that the function started.
+# PR_SET_PDEATHSIG is no alternative: Linux sends that signal at the end of the *thread* that
+# started the process, and not to grandchildren.
 _GUARD = ("/bin/sh", "-c", "read -r end; kill -KILL 0")
 
-# What an interpreter that is built with a shared library may need to start.
+# An interpreter with a shared library can need these to start.
 _INHERITED = ("LD_LIBRARY_PATH",)
 
 LogSink = Callable[["ExecutionEnvironment", str], None]
@@ -58,7 +56,7 @@ class Completion:
 
 
 class EnvironmentClosedError(Exception):
-    """The environment was ended while it worked: the sandbox stops."""
+    """The environment was closed during an invocation: the sandbox stops."""
 
 
 class ExecutionEnvironment:
@@ -69,16 +67,16 @@ class ExecutionEnvironment:
     settings
         The function's version to run.
     task_root
-        The folder with its bundle, which other environments may share.
+        The folder with its code, which other environments can share.
     runtime_packages
         The folder with `awslambdaric` and what it needs.
     variables
-        What the sandbox adds to the environment: credentials and the endpoint.
-        The function's own variables win over them, as they do over Lambda's.
+        The variables that the sandbox adds: credentials and the endpoint. The function's own
+        variables override them, as they do in Lambda.
     log
-        Called with each line as it comes.
+        Called with each line of output.
     released
-        Called once at the end, when nothing runs from `task_root` any more.
+        Called once at the end, when no process uses `task_root` any more.
     """
 
     def __init__(
@@ -114,11 +112,11 @@ class ExecutionEnvironment:
             self._started_at = time.monotonic()
             self._guard = resources.enter_context(_guarded_group())
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - the function that is to be run
+                self._process = subprocess.Popen(  # noqa: S603 - the function
                     [
                         getattr(sys, "_base_executable", sys.executable),
-                        # Alone: no site-packages, no PYTHON* variables, no bytecode written.
-                        *("-I", "-S", "-B", "-X", "utf8", str(_ENTRY)),
+                        # Isolated: no site-packages, no PYTHON* variables, no bytecode written.
+                        *("-I", "-S", "-B", "-X", "utf8", str(_BOOTSTRAP)),
                         *(str(task_root), str(runtime_packages), settings.handler),
                     ],
                     env=self._variables(task_root, runtime_packages, variables),
@@ -142,16 +140,16 @@ class ExecutionEnvironment:
 
     @property
     def reusable(self) -> bool:
-        """Whether it waits for an invocation."""
+        """Whether the process waits for an invocation."""
         return self._api.reusable
 
     def invoke(self, invocation: Invocation) -> Completion:
-        """Run one invocation to its end, whatever that is.
+        """Run one invocation until it succeeds, fails or times out.
 
         Raises
         ------
         EnvironmentClosedError
-            If `close` was called meanwhile.
+            If `close` was called during the invocation.
         """
         limit = self.settings.timeout
         ready = self._api.wait_until_ready(INIT_SECONDS + limit)
@@ -174,14 +172,14 @@ class ExecutionEnvironment:
         return Completion(answer, self._output.take_tail())
 
     def close(self) -> None:
-        """Kill the process and all that it started, and clean up after it."""
+        """Kill the process and all that it started, and remove its files."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
             self._api.end()
-            # The guard leads the group and is not reaped yet, so that the number
-            # cannot belong to anybody else.
+            # The guard leads the group and is not reaped yet, so no other process can
+            # have its number.
             os.killpg(self._guard, signal.SIGKILL)
             self._watcher.join()
             self._resources.close()
@@ -189,13 +187,13 @@ class ExecutionEnvironment:
     def _variables(
         self, task_root: Path, runtime_packages: Path, added: Mapping[str, str]
     ) -> dict[str, str]:
-        """Give all that the process finds in its environment, and nothing of ours."""
+        """Return the environment of the process, without the sandbox's own variables."""
         return {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "en_US.UTF-8",
             "TZ": ":UTC",
-            # Lambda gives each environment a /tmp of its own.
+            # Lambda gives each environment its own /tmp.
             "TMPDIR": self._scratch,
             **added,
             **self.settings.variables,
@@ -207,7 +205,7 @@ class ExecutionEnvironment:
         }
 
     def _watch(self) -> None:
-        """Carry the output along, and notice when the process ends."""
+        """Read the output until the process ends."""
         exited = os.pidfd_open(self._process.pid)
         try:
             with selectors.DefaultSelector() as selector:
@@ -223,7 +221,7 @@ class ExecutionEnvironment:
         self._api.end()
 
     def _failure(self, invocation: Invocation) -> Answer:
-        """Say why there is no answer, as Lambda says it."""
+        """Return Lambda's error for a missing answer."""
         if self._closed:
             raise EnvironmentClosedError
         if self._api.init_error is not None:
@@ -246,7 +244,7 @@ class ExecutionEnvironment:
         return Answer(json.dumps(body).encode(), failed=True)
 
     def _init_duration(self) -> float | None:
-        """Give the milliseconds of the cold start, once."""
+        """Return the milliseconds of the cold start, once."""
         if not self._is_cold:
             return None
         self._is_cold = False
@@ -254,7 +252,7 @@ class ExecutionEnvironment:
         return (ready_at - self._started_at) * 1000
 
     def _sample_memory(self) -> None:
-        """Note the most memory that the process ever held, while it can be asked."""
+        """Record the peak memory of the process, while it runs."""
         try:
             status = Path(f"/proc/{self._process.pid}/status").read_text()
         except OSError:
@@ -266,7 +264,7 @@ class ExecutionEnvironment:
 
 @contextmanager
 def _guarded_group() -> Iterator[int]:
-    """Give a process group that ends with the block, or with this process."""
+    """Create a process group that ends with the block, or with this process."""
     with subprocess.Popen(  # noqa: S603 - a constant
         _GUARD,
         env={},

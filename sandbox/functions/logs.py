@@ -1,4 +1,4 @@
-"""The functions' logs: in memory, in moto's CloudWatch Logs, and to whoever follows them."""
+"""Write the functions' logs to memory, to moto's CloudWatch Logs, and to a callback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moto.logs.models import logs_backends
 
 from sandbox.functions.execution_environment import ExecutionEnvironment
 
-# For people and tests to look at; CloudWatch Logs keeps all of it.
+# For people and tests; CloudWatch Logs keeps all lines.
 _LINES_KEPT = 10_000
 
 
@@ -22,7 +22,7 @@ class FunctionLogs:
     Parameters
     ----------
     echo
-        Called with the function's name and each line as it comes.
+        Called with the function's name and each line.
     """
 
     def __init__(self, echo: Callable[[str, str], None] | None = None) -> None:
@@ -31,22 +31,22 @@ class FunctionLogs:
         self._lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LINES_KEPT))
 
     def of(self, function_name: str) -> list[str]:
-        """Give the lines of a function; a stack trace is one of several lines."""
+        """Return the lines of a function; a stack trace is one entry with several lines."""
         with self._lock:
             return list(self._lines[function_name])
 
     def add(self, environment: ExecutionEnvironment, line: str) -> None:
-        """Take a line of an environment."""
+        """Add a line of an environment."""
         settings, stream = environment.settings, environment.log_stream
         with self._lock:
             self._lines[settings.name].append(line)
             cloudwatch = logs_backends[settings.account_id][settings.region]
-            # Each time: somebody may have deleted them meanwhile.
+            # Each time, because group and stream can be deleted at any time.
             cloudwatch.ensure_log_group(settings.log_group)
             if stream not in cloudwatch.groups[settings.log_group].streams:
                 cloudwatch.create_log_stream(settings.log_group, stream)
             event = {"timestamp": int(time.time() * 1000), "message": line}
             cloudwatch.put_log_events(settings.log_group, stream, [event])
             if self._echo is not None:
-                with suppress(OSError, ValueError):  # a terminal that went away
+                with suppress(OSError, ValueError):  # the terminal was closed
                     self._echo(settings.name, line)

@@ -1,4 +1,4 @@
-"""What a function's process prints, line by line, with the tail that Invoke returns."""
+"""Read the output of a function's process line by line, and keep the tail for Invoke."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import os
 from collections.abc import Callable
 from threading import RLock
 
-# The most that X-Amz-Log-Result holds.
+# The limit of X-Amz-Log-Result.
 TAIL_BYTES = 4096
 
-# The most that CloudWatch Logs takes as one event; a longer line becomes several.
+# The limit of an event in CloudWatch Logs; a longer line becomes several events.
 _LINE_BYTES = 256 * 1024
 
 
 class FunctionOutput:
     """The reading end of a process's stdout and stderr.
 
-    Whoever needs all that was printed so far calls `drain`: what the process
-    wrote before it answered is then in the log before the line that ends the
-    invocation.
+    `drain` reads everything that was printed so far. So the output of the process is in the log
+    before the line that ends the invocation.
     """
 
     def __init__(self, descriptor: int, sink: Callable[[str], None]) -> None:
@@ -31,11 +30,11 @@ class FunctionOutput:
         self._tail = b""
 
     def fileno(self) -> int:
-        """Give the descriptor, for a selector."""
+        """Return the descriptor, for a selector."""
         return -1 if self._descriptor is None else self._descriptor
 
     def drain(self) -> bool:
-        """Take in all that was printed; False if no more can come."""
+        """Read all output so far; return False if the output has ended."""
         with self._lock:
             while self._descriptor is not None:
                 try:
@@ -56,20 +55,20 @@ class FunctionOutput:
             return False
 
     def write(self, line: str) -> None:
-        """Add a line of Lambda's own after all that was printed."""
+        """Add a line of Lambda itself after the output so far."""
         with self._lock:
             self.drain()
             self._finish_line()
             self._emit(line.encode())
 
     def take_tail(self) -> bytes:
-        """Give the last 4 KB since the last call."""
+        """Return the last 4 KB since the last call."""
         with self._lock:
             tail, self._tail = self._tail, b""
             return tail
 
     def close(self) -> None:
-        """Take in the rest and let go of the descriptor."""
+        """Read the rest and close the descriptor."""
         with self._lock:
             if self._descriptor is not None:
                 self.drain()
@@ -85,6 +84,6 @@ class FunctionOutput:
     def _emit(self, line: bytes) -> None:
         self._tail = (self._tail + line + b"\n")[-TAIL_BYTES:]
         text = line.decode(errors="replace").rstrip("\r")
-        # The runtime client separates the lines of a stack trace by \r, so that
-        # they stay one event. A person at a terminal would see only the last.
+        # The runtime client separates the lines of a stack trace by \r, so that they stay one
+        # event. A terminal would show only the last of them.
         self._sink(text.replace("\r", "\n"))

@@ -1,7 +1,7 @@
-"""Lambda's permissions: what a function's own policy, or its alias's, lets a service do.
+"""Lambda's permissions: statements in the policy of a function or an alias.
 
-moto's type takes a permission for an alias as one for the function, and neither changes nor
-removes it.
+moto's type treats a permission for an alias as one for the function, and can neither change nor
+remove it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Permission(Resource):
         self._backend.add_permission(name, qualifier, raw)  # type: ignore[arg-type]  # or none
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Change nothing: whatever changes makes a new one."""
+        """Do nothing: each change replaces the permission."""
 
     def remove(self) -> None:
-        """Take it from the policy."""
+        """Remove it from the policy."""
         with suppress(UnknownFunctionException, UnknownPolicyException):
             self._backend.remove_permission(self._function()[0], self.name)
 
@@ -51,7 +51,7 @@ class Permission(Resource):
         return self.name
 
     def _function(self) -> tuple[str, str | None]:
-        """Give the function's name and qualifier, of a name or an ARN, be it in full or its end."""
+        """Return the function's name and qualifier, from a name, an ARN or the end of one."""
         name, _, qualifier = self.properties["FunctionName"].split(":function:")[-1].partition(":")
         return name, qualifier or None
 

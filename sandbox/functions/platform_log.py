@@ -23,12 +23,12 @@ class Report:
 
     @property
     def billed_ms(self) -> int:
-        """What is paid for: since August 2025 the cold start, too."""
+        """The billed time, since August 2025 with the cold start."""
         return math.ceil(self.duration_ms + (self.init_ms or 0.0))
 
 
 def start_lines(settings: FunctionSettings, request_id: str) -> list[str]:
-    """Give what stands before the function's own lines."""
+    """Return the lines before the function's own."""
     if settings.logs_json:
         record = {"requestId": request_id, "version": settings.version}
         return [_event("platform.start", record)]
@@ -36,7 +36,7 @@ def start_lines(settings: FunctionSettings, request_id: str) -> list[str]:
 
 
 def end_lines(settings: FunctionSettings, request_id: str, report: Report) -> list[str]:
-    """Give what stands after the function's own lines."""
+    """Return the lines after the function's own."""
     if settings.logs_json:
         metrics = {
             "durationMs": round(report.duration_ms, 3),
@@ -62,7 +62,7 @@ def end_lines(settings: FunctionSettings, request_id: str, report: Report) -> li
 
 
 def timestamp() -> str:
-    """Give the time as Lambda writes it."""
+    """Return the time as Lambda writes it."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return now.replace("+00:00", "Z")
 

@@ -1,4 +1,4 @@
-"""A batch of SQS messages as Lambda hands it to a function, and as it reads the answer."""
+"""Convert a batch of SQS messages to a Lambda event, and read the function's answer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from moto.sqs.models import Message, Queue
 
 
 def events(messages: Sequence[Message], queue: Queue, limit: int) -> Iterator[list[Message]]:
-    """Divide messages so that each part fits into one invocation.
+    """Split messages into parts that fit into one invocation.
 
     Parameters
     ----------
     messages
-        That were received.
+        The received messages.
     queue
-        Out of which.
+        Their queue.
     limit
-        Of an invocation's payload, in bytes.
+        The limit of an invocation's payload, in bytes.
     """
     part: list[Message] = []
     size = 0
@@ -71,36 +71,36 @@ def _record(message: Message, queue: Queue) -> dict[str, Any]:
 
 
 def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    attribute: dict[str, Any] = {
         "stringListValues": [],
         "binaryListValues": [],
         "dataType": value["DataType"],
     }
     if (text := value.get("StringValue")) is not None:
-        told["stringValue"] = text
+        attribute["stringValue"] = text
     if (binary := value.get("BinaryValue")) is not None:
         if isinstance(binary, bytes):
             binary = base64.b64encode(binary).decode()
-        told["binaryValue"] = binary
-    return told
+        attribute["binaryValue"] = binary
+    return attribute
 
 
-def done(messages: Sequence[Message], answer: bytes, *, reports: bool) -> list[Message]:
-    """Tell which messages a function has dealt with, by what it returned.
+def succeeded(messages: Sequence[Message], answer: bytes, *, reports: bool) -> list[Message]:
+    """Return the messages that a function has processed, according to its answer.
 
     Parameters
     ----------
     messages
-        What it was given.
+        The messages in the event.
     answer
-        What it returned, as JSON; not what it failed with.
+        Its answer as JSON; not an error.
     reports
-        Whether the mapping has ReportBatchItemFailures. Without it, no answer means a fault.
+        Whether the mapping has ReportBatchItemFailures. Without it, every answer means success.
 
     Returns
     -------
     list of Message
-        None of them if the answer is malformed or names a message that it was not given.
+        None of them if the answer is malformed or names a message that is not in the event.
     """
     if not reports:
         return list(messages)
@@ -114,7 +114,7 @@ def done(messages: Sequence[Message], answer: bytes, *, reports: bool) -> list[M
 
 
 def _failed(answer: Any) -> set[str]:
-    """Read batchItemFailures; an empty answer, or null in its place, names none."""
+    """Read batchItemFailures; an empty answer or null names no message."""
     if answer in (None, "", {}):
         return set()
     failures = answer.get("batchItemFailures", ...) if isinstance(answer, dict) else ...

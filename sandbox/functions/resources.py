@@ -1,4 +1,4 @@
-"""Lambda: functions, their versions and aliases, and what becomes of their failed events."""
+"""Lambda: functions, their versions and aliases, and the retries of their failed events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moto.utilities.utils import get_partition
 
 from sandbox.cloudformation.resource import Resource, ResourceFailedError
 
-_UNSET: Final[Mapping[str, Any]] = {
+_DEFAULTS: Final[Mapping[str, Any]] = {
     "Architectures": ["x86_64"],
     "DeadLetterConfig": {},
     "Description": "",
@@ -36,11 +36,11 @@ _UNSET: Final[Mapping[str, Any]] = {
     "TracingConfig": {"Mode": "PassThrough"},
     "VpcConfig": None,
 }
-"""The settings that can be changed, and what each is where a template leaves it out."""
+"""The settings that can be changed, and their defaults."""
 
 
-class _OfLambda(Resource):
-    """Something in Lambda."""
+class _LambdaResource(Resource):
+    """A resource of Lambda."""
 
     @property
     def _backend(self) -> LambdaBackend:
@@ -48,8 +48,8 @@ class _OfLambda(Resource):
         return backend
 
 
-class Function(_OfLambda):
-    """A function: its settings are kept whole by ``sandbox.functions``, see there."""
+class Function(_LambdaResource):
+    """A function. ``kept_settings`` keeps the settings that moto would lose."""
 
     type_name = "AWS::Lambda::Function"
     name_property = "FunctionName"
@@ -76,9 +76,9 @@ class Function(_OfLambda):
         """Change settings and code."""
         self._check_code()
         function = self._backend.get_function(self.name)
-        settings = {"Role": self.properties["Role"], **_UNSET}
+        settings = {"Role": self.properties["Role"], **_DEFAULTS}
         function.update_configuration(
-            {name: self.properties.get(name, unset) for name, unset in settings.items()}
+            {name: self.properties.get(name, default) for name, default in settings.items()}
         )
         # A new object, because the versions published so far share the old one.
         function.code = dict(function.code)
@@ -97,7 +97,7 @@ class Function(_OfLambda):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"Arn": self._arn}
 
     def _code(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Function(_OfLambda):
         return {"ZipFile": base64.b64encode(archive)}
 
     def _check_code(self) -> None:
-        """Refuse code that is not there, of which moto makes an empty function."""
+        """Refuse code that does not exist; moto would make an empty function."""
         code = self.properties["Code"]
         if "S3Key" not in code:
             return
@@ -121,8 +121,8 @@ class Function(_OfLambda):
         )
 
 
-class Version(_OfLambda):
-    """What a function is at the time that its template adds this."""
+class Version(_LambdaResource):
+    """A version: the function at the time when the template adds it."""
 
     type_name = "AWS::Lambda::Version"
     required = ("FunctionName",)
@@ -144,7 +144,7 @@ class Version(_OfLambda):
         self._version = version
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Change nothing: a version never changes."""
+        """Do nothing: a version never changes."""
 
     def remove(self) -> None:
         """Remove the version."""
@@ -159,14 +159,14 @@ class Version(_OfLambda):
         return self._version.function_arn
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its number and ARN."""
+        """Return its number and ARN."""
         return {
             "Version": str(self._version.version),
             "FunctionArn": self._version.function_arn,
         }
 
 
-class Alias(_OfLambda):
+class Alias(_LambdaResource):
     """A name for a version."""
 
     type_name = "AWS::Lambda::Alias"
@@ -195,7 +195,7 @@ class Alias(_OfLambda):
         return self._alias.arn
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN."""
+        """Return its ARN."""
         return {"AliasArn": self._alias.arn}
 
     def _settings(self) -> tuple[str, str, str, str, Any]:
@@ -211,7 +211,7 @@ class Alias(_OfLambda):
         )
 
 
-class EventInvokeConfig(_OfLambda):
+class EventInvokeConfig(_LambdaResource):
     """How often Lambda retries an asynchronous event of an alias or version, and for how long."""
 
     type_name = "AWS::Lambda::EventInvokeConfig"
@@ -223,7 +223,7 @@ class EventInvokeConfig(_OfLambda):
         self.change({})
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Set it anew."""
+        """Set it."""
         config: dict[str, Any] = {"DestinationConfig": self.properties.get("DestinationConfig", {})}
         for limit in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds"):
             if limit in self.properties:
@@ -237,7 +237,7 @@ class EventInvokeConfig(_OfLambda):
 
     @property
     def physical_resource_id(self) -> str:
-        """What tells it from others: AWS documents it only as unique."""
+        """A unique text: AWS documents no more."""
         return f"{self.properties['FunctionName']}|{self.properties['Qualifier']}"
 
     def _qualified_name(self) -> str:

@@ -1,8 +1,7 @@
-"""Lambda's Runtime API for one process: what AWS's runtime client talks to.
+"""Lambda's Runtime API for one process, which AWS's runtime client calls.
 
-One side hands in an invocation and waits for its answer, the other side is the
-HTTP interface that the runtime asks for work and reports to. Processes, time
-limits and logs are not this module's business.
+The sandbox passes in an invocation and waits for its answer. Over HTTP, the runtime fetches the
+invocation and returns the answer.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ RESPONSE_LIMIT = 6_291_556
 
 @dataclass(frozen=True)
 class Invocation:
-    """One event on its way to a function."""
+    """An event for a function."""
 
     request_id: str
     payload: bytes
     function_arn: str
-    """With the qualifier that the caller named, if it named one."""
+    """With the qualifier of the caller, if there is one."""
     trace_id: str
     client_context: str | None = None
     """JSON text, in ASCII."""
-    door: str = DIRECT
-    """By which it came, in the words of ``sandbox.entry_points``; the function is not told."""
+    entry_point: str = DIRECT
+    """One of ``sandbox.entry_points``; the function does not get it."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the function returned, or the error it ended with, as JSON."""
+    """The result of a function or its error, as JSON."""
 
     payload: bytes
     failed: bool = False
 
 
 class RuntimeApi(LoopbackServer):
-    """The hand-over between Lambda and one runtime process."""
+    """The exchange between Lambda and one runtime process."""
 
     def __init__(self) -> None:
         super().__init__(0, _RuntimeRequests)
@@ -58,11 +57,11 @@ class RuntimeApi(LoopbackServer):
         self._answer: Answer | None = None
         self.init_error: Answer | None = None
         self.ready_at: float | None = None
-        """`time.monotonic()` of the runtime's first question for work."""
+        """`time.monotonic()` of the runtime's first request for work."""
 
     @property
     def address(self) -> str:
-        """What goes into AWS_LAMBDA_RUNTIME_API."""
+        """The value of AWS_LAMBDA_RUNTIME_API."""
         return f"{ADDRESS}:{self.port}"
 
     def wait_until_ready(self, seconds: float) -> bool:
@@ -74,10 +73,10 @@ class RuntimeApi(LoopbackServer):
             return self._runtime_asks and not self._ended
 
     def run(self, invocation: Invocation, seconds: float) -> Answer | None:
-        """Hand over an invocation; None if the time is up or the process has ended.
+        """Run an invocation; return None if the time is over or the process has ended.
 
-        An invocation is over when the runtime asks for the next one, as in
-        Lambda, so that a process that still works on its answer is never reused.
+        As in Lambda, an invocation ends when the runtime asks for the next one. So a process
+        that still works on its answer is never reused.
         """
         with self._changed:
             self._answer = None
@@ -97,15 +96,15 @@ class RuntimeApi(LoopbackServer):
             return self._runtime_asks and not self._ended
 
     def end(self) -> None:
-        """Let nobody wait any longer: the process has ended or is about to."""
+        """End all waiting: the process has ended or is about to."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    # The runtime's side.
+    # Called for the runtime.
 
     def next_task(self) -> tuple[Invocation, float] | None:
-        """Wait for an invocation and its deadline; None at the end."""
+        """Wait for an invocation and its deadline; return None at the end."""
         with self._changed:
             self._runtime_asks = True
             if self.ready_at is None:
@@ -117,7 +116,7 @@ class RuntimeApi(LoopbackServer):
             return None if self._ended else task
 
     def accept(self, request_id: str, answer: Answer) -> bool:
-        """Take the answer to the current invocation; False if it is another one's."""
+        """Accept the answer to the current invocation; return False for any other."""
         with self._changed:
             if request_id != self._current or self._answer is not None:
                 return False
@@ -126,7 +125,7 @@ class RuntimeApi(LoopbackServer):
             return True
 
     def accept_init_error(self, payload: bytes) -> None:
-        """Take the reason why the function could not be loaded."""
+        """Accept the reason why the function could not be loaded."""
         with self._changed:
             self.init_error = Answer(payload, failed=True)
             self._changed.notify_all()
@@ -153,7 +152,7 @@ class _RuntimeRequests(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def parse_request(self) -> bool:
-        """Read a request's head, and refuse a web page, which may have found the port."""
+        """Read a request's head, and refuse web pages, which can find the port."""
         if not super().parse_request():
             return False
         refusal = refusal_reason(self.headers, self.path, self.server.port)
@@ -226,4 +225,4 @@ class _RuntimeRequests(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
-        """Say nothing: Lambda keeps no log of its Runtime API."""
+        """Log nothing: Lambda has no log of its Runtime API."""

@@ -1,4 +1,4 @@
-"""What a function's process is started from, apart from its code."""
+"""The settings of a function's process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FunctionSettings:
-    """All that a process is started from: when it changes, a new one is needed."""
+    """The settings of a process; if one changes, a new process is needed."""
 
     account_id: str
     region: str
@@ -26,16 +26,16 @@ class FunctionSettings:
 
     @property
     def log_group(self) -> str:
-        """Where the function's log goes."""
+        """The group of the function's log."""
         return self.logging.get("LogGroup") or f"/aws/lambda/{self.name}"
 
     @property
     def logs_json(self) -> bool:
-        """Whether the log is to be JSON."""
+        """Whether the log is JSON."""
         return self.logging.get("LogFormat", "Text").upper() == "JSON"
 
     def reserved_variables(self) -> dict[str, str]:
-        """Give the variables that Lambda sets and a function cannot."""
+        """Return the variables that Lambda sets and a function cannot change."""
         variables = {
             "_HANDLER": self.handler,
             "AWS_DEFAULT_REGION": self.region,

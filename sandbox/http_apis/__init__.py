@@ -1,1 +1,1 @@
-"""API Gateway's HTTP APIs: what answers where a template has put an API in front of a function."""
+"""API Gateway in the sandbox: HTTP APIs in front of functions."""

@@ -1,7 +1,7 @@
-"""The access log of a stage: a line for each request, as its format wants it.
+"""The access log of a stage: one line for each request, in the stage's format.
 
-Every value is escaped as in a JSON text, so that no header breaks a line or adds to it. Keys
-and signatures have no variable, in AWS neither.
+Values are escaped as in JSON, so that no header can break a line or add to it. As in AWS, keys and
+signatures have no variable.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ _VARIABLES: Final[Mapping[str, Callable[[Exchange], object]]] = {
     "stage": lambda _: STAGE,
     "status": lambda x: x.status,
 }
-"""What the sandbox can tell of those that API Gateway has for HTTP APIs."""
+"""The variables of API Gateway's HTTP APIs that the sandbox has."""
 
 
 def problem_of(log_format: str) -> str | None:
-    """Say why a format cannot be used; nothing if it can."""
+    """Return why a format cannot be used, or None if it can."""
     if "\n" in log_format.rstrip("\n"):
         return "must be a single line"
     if not any(name in log_format for name in _IDS):
@@ -82,24 +82,24 @@ def problem_of(log_format: str) -> str | None:
 
 
 def line_of(log_format: str, exchange: Exchange) -> str:
-    """Fill a format in; what there is not is a hyphen."""
+    """Fill in a format; a missing value is a hyphen."""
 
     def value(match: re.Match[str]) -> str:
         variable = _VARIABLES.get(match[1])
-        told = variable(exchange) if variable else None
-        return _NOTHING if told in (None, "") else json.dumps(str(told))[1:-1]
+        text = variable(exchange) if variable else None
+        return _NOTHING if text in (None, "") else json.dumps(str(text))[1:-1]
 
     return _VARIABLE.sub(value, log_format.rstrip("\n"))
 
 
 class AccessLog:
-    """Writes into moto's CloudWatch Logs, where a stage wants it."""
+    """Writes to the log group of a stage in moto's CloudWatch Logs."""
 
     def __init__(self) -> None:
         self._lock = Lock()
 
     def add(self, exchange: Exchange) -> None:
-        """Add a line; a log group that was deleted meanwhile gets none."""
+        """Add a line, if the log group still exists."""
         api = exchange.api
         if not api.log_group:
             return
@@ -110,7 +110,7 @@ class AccessLog:
         }
         with self._lock:
             if api.log_group not in cloudwatch.groups:
-                _logger.warning("the log group of the API %s is gone", api.api_id)
+                _logger.warning("the log group of the API %s does not exist", api.api_id)
                 return
             cloudwatch.ensure_log_stream(api.log_group, api.api_id)
             cloudwatch.put_log_events(api.log_group, api.api_id, [event])

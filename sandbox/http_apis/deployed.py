@@ -1,7 +1,7 @@
-"""The APIs that are deployed, read from moto's API Gateway afresh for every request.
+"""The deployed APIs, read from moto's API Gateway again for every request.
 
-What was made by other ways than a template may be more than the sandbox has: it is refused
-when it is called, and never passed through with less checks than it asks for.
+An API that was not made by a template can have features that the sandbox lacks. A call to such an
+API is refused, and never passes with fewer checks than the API has.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ LOG_GROUP_ARN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route with what it leads to.
+    """A route and its integration.
 
     Attributes
     ----------
     asks_iam
-        Whether the caller must be let in by IAM.
+        Whether IAM must allow the caller.
     function_arn
         With its qualifier, if it has one.
     seconds
-        How long an answer is waited for.
+        The timeout of the function's answer.
     """
 
     route_id: str
@@ -51,14 +51,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class DeployedApi:
-    """An API with its one stage.
+    """An API with its only stage.
 
     Attributes
     ----------
     limit
-        Of each route.
+        The limit of each route.
     log_group, log_format
-        Of the access log; empty where there is none.
+        The access log's; empty without an access log.
     """
 
     api_id: str
@@ -70,7 +70,7 @@ class DeployedApi:
     _api: Api
 
     def route(self, method: str, path: str) -> Route | None:
-        """Find the route for a request: its own one before the default one.
+        """Find the route for a request; the default route comes last.
 
         Raises
         ------
@@ -82,11 +82,11 @@ class DeployedApi:
         return _route(self._api, found) if found else None
 
     def arn(self, method: str, path: str) -> str:
-        """Name what a caller is to be allowed."""
+        """Return the resource that a caller needs permission for."""
         return self._arn(f"{method}{path}")
 
     def source_arn(self, route: Route) -> str:
-        """Name what a function's policy is to let in."""
+        """Return the source ARN that a function's policy must allow."""
         return self._arn(route.key.replace(" ", "", 1))
 
     def _arn(self, resource: str) -> str:
@@ -95,8 +95,8 @@ class DeployedApi:
 
 
 def find_api(api_id: str) -> DeployedApi | None:
-    """Find an API, in whatever account and region; one without its stage is not there."""
-    # Copies, because a deployment may add to them meanwhile.
+    """Find an API with its stage, in any account and region."""
+    # Copies, because a deployment can add to them at the same time.
     for account_id, regions in list(apigatewayv2_backends.items()):
         for region, backend in list(regions.items()):
             api = backend.apis.get(api_id)

@@ -1,4 +1,4 @@
-"""The event that a function gets of a request: payload format 2.0."""
+"""Convert a request to the function's event: payload format 2.0."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CONNECTION: Final = (
     *("connection", "keep-alive", "proxy-connection"),
     *("te", "trailer", "transfer-encoding", "upgrade"),
 )
-"""Headers that mean the connection and not what is sent."""
+"""Headers of the connection, which are not passed on."""
 
 
 def trace_id(request: Request) -> str:
-    """Give the X-Ray header: the client's, where it is one, or a new one."""
+    """Return the client's X-Ray header if it is valid, or a new one."""
     given = request.headers.get("x-amzn-trace-id", "")
     if _TRACE.fullmatch(given):
         return given
@@ -46,13 +46,13 @@ def event_of(
     request
         The request.
     path
-        In the API.
+        The path in the API.
     api, route
-        That it came to.
+        The request's.
     caller
-        Who has signed it, where somebody asked.
+        The signer, if the route checks signatures.
     trace
-        Its X-Ray header.
+        The X-Ray header.
     """
     cookies = [each.strip() for each in request.headers.get("cookie", "").split(";")]
     event: dict[str, Any] = {
@@ -75,7 +75,7 @@ def event_of(
 
 
 def as_json(event: Mapping[str, Any]) -> bytes:
-    """Write an event as it is sent; letters count as in UTF-8."""
+    """Write an event as UTF-8, as it is sent."""
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
@@ -87,7 +87,7 @@ def _headers(request: Request, trace: str) -> dict[str, str]:
         **headers,
         "x-amzn-trace-id": trace,
         "x-forwarded-for": f"{before}, {request.source_ip}" if before else request.source_ip,
-        # What is true here; in AWS, 443 and https.
+        # The sandbox's own values; in AWS, 443 and https.
         "x-forwarded-port": request.port,
         "x-forwarded-proto": "http",
     }
@@ -107,7 +107,7 @@ def _context(
     context = {
         "accountId": api.account_id,
         "apiId": api.api_id,
-        # As it would be in AWS: here, an API has no host of its own.
+        # As in AWS; in the sandbox an API has no host name.
         "domainName": f"{api.api_id}.execute-api.{api.region}.amazonaws.com",
         "domainPrefix": api.api_id,
         "http": {
@@ -139,7 +139,7 @@ def _identity(caller: Caller) -> dict[str, str | None]:
 
 
 def _body(request: Request) -> tuple[str, bool]:
-    """Give the body as text, and whether that is base64."""
+    """Return the body as text, and whether the text is base64."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if _TEXT.fullmatch(kind):
         try:

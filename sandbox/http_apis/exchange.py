@@ -1,4 +1,4 @@
-"""A request and what became of it: what the access log may tell, gathered on the way."""
+"""A request and its response, collected for the access log."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sandbox.iam.callers import Caller
 
 @dataclass(slots=True)
 class Integration:
-    """What Lambda and the function said; nothing where they were not reached.
+    """The answer of Lambda and the function; empty if they were not called.
 
     Attributes
     ----------
     request_id
         Lambda's.
     lambda_status
-        Of Lambda's own answer.
+        The status of Lambda itself.
     status
-        That the function has returned.
+        The status that the function returned.
     error
-        Why there is no response, in words that hold nothing of the function's.
+        Why there is no response, without text of the function.
     latency
         In seconds.
     """
@@ -41,19 +41,19 @@ class Exchange:
     Attributes
     ----------
     path
-        In the API.
+        The path in the API.
     route_key
-        Of the route that was found.
+        The key of the route.
     caller
-        Who has signed it, be it allowed or not.
+        The signer, allowed or not.
     error
-        What API Gateway itself answered.
+        The error of API Gateway itself.
     denial
-        Which check a caller failed who was answered 403, which the caller is not told.
+        The failed check behind a 403; the caller does not learn it.
     status, length
-        Of the answer.
+        The response's.
     latency
-        Until it was there, in seconds.
+        The time until the response, in seconds.
     """
 
     request: Request

@@ -1,6 +1,6 @@
-"""Handing a request to a function, and what API Gateway makes of how that ends.
+"""Invoke a route's function, and convert the result to API Gateway's response.
 
-No answer here holds anything of a function's error: it may hold what was in the request.
+No response contains a function's error, which can contain parts of the request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from moto.awslambda.exceptions import LambdaClientError
 
 from sandbox.entry_points import HTTP
+from sandbox.functions.function_policies import allows_service
 from sandbox.http_apis.deployed import Route
 from sandbox.http_apis.events import as_json, event_of, trace_id
 from sandbox.http_apis.exchange import Exchange
@@ -23,7 +24,6 @@ from sandbox.http_apis.responses import (
     UnusableAnswerError,
     response_of,
 )
-from sandbox.iam.function_policies import lets_in
 
 PRINCIPAL: Final = "apigateway.amazonaws.com"
 
@@ -31,11 +31,11 @@ _ANSWERS: Final = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.TOO_MANY_REQUESTS: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""What Lambda's refusals become; all others are an Internal Server Error."""
+"""The statuses for Lambda's refusals; all others are an Internal Server Error."""
 
 
 class Result(Protocol):
-    """What Invoke answers."""
+    """The response of Invoke."""
 
     @property
     def request_id(self) -> str:
@@ -43,7 +43,7 @@ class Result(Protocol):
 
     @property
     def payload(self) -> bytes:
-        """JSON: what the function has returned, or its error."""
+        """The function's result or its error, as JSON."""
 
     @property
     def failed(self) -> bool:
@@ -61,7 +61,7 @@ class Invoke(Protocol):
         account_id: str,
         region: str,
         trace_id: str,
-        door: str,
+        entry_point: str,
     ) -> Result:
         """Run it."""
 
@@ -69,52 +69,52 @@ class Invoke(Protocol):
 def answer(
     exchange: Exchange, route: Route, invoke: Invoke, clock: Callable[[], float]
 ) -> Response:
-    """Let the route's function answer.
+    """Let a route's function answer.
 
     Parameters
     ----------
     exchange
-        The request; is told what Lambda and the function said.
+        The request; gets the results of Lambda and the function.
     route
-        That it came to.
+        The request's route.
     invoke
         Runs a function.
     clock
-        Tells the seconds.
+        Returns the seconds.
 
     Raises
     ------
     RefusedError
-        If there is no response of the function.
+        If the function gives no response.
     """
-    said = exchange.integration
+    outcome = exchange.integration
     arn = route.function_arn
-    if not lets_in(arn, PRINCIPAL, exchange.api.source_arn(route)):
-        said.error = "The function's policy does not let API Gateway in."
+    if not allows_service(arn, PRINCIPAL, exchange.api.source_arn(route)):
+        outcome.error = "The function's policy does not let API Gateway in."
         raise RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR)
     began = clock()
     try:
         result = _within(route.seconds, _call(exchange, route, invoke))
     except TimeoutError:
-        said.error = "The function did not answer in time."
+        outcome.error = "The function did not answer in time."
         raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE) from None
     except LambdaClientError as refused:
-        said.lambda_status = int(refused.code)
-        said.error = f"Lambda refused the invocation: {refused.error_type}."
+        outcome.lambda_status = int(refused.code)
+        outcome.error = f"Lambda refused the invocation: {refused.error_type}."
         status = _ANSWERS.get(HTTPStatus(refused.code), HTTPStatus.INTERNAL_SERVER_ERROR)
         raise RefusedError(status) from None
     finally:
-        said.latency = clock() - began
-    said.request_id, said.lambda_status = result.request_id, HTTPStatus.OK.value
+        outcome.latency = clock() - began
+    outcome.request_id, outcome.lambda_status = result.request_id, HTTPStatus.OK.value
     if result.failed:
-        said.error = "The function ended with an error."
+        outcome.error = "The function ended with an error."
         raise RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR)
     try:
         response = response_of(result.payload)
     except UnusableAnswerError as unusable:
-        said.error = f"What the function has returned is no response: {unusable}."
+        outcome.error = f"What the function has returned is no response: {unusable}."
         raise RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR) from None
-    said.status = response.status
+    outcome.status = response.status
     return response
 
 
@@ -129,12 +129,12 @@ def _call(exchange: Exchange, route: Route, invoke: Invoke) -> Callable[[], Resu
         account_id=account_id,
         region=region,
         trace_id=trace,
-        door=HTTP,
+        entry_point=HTTP,
     )
 
 
 def _within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Wait no longer than that. The function goes on, as in AWS, and nobody hears its answer."""
+    """Wait for a limited time. As in AWS, the function continues, and its answer is lost."""
     waiter = ThreadPoolExecutor(1, thread_name_prefix="http-api")
     try:
         return waiter.submit(call).result(seconds)

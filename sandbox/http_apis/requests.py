@@ -1,7 +1,4 @@
-"""A request as it came to an API: its bytes as they were signed, and its headers as they are told.
-
-Which API it is for can be read from it. Whether there is such an API is not known here.
-"""
+"""A request to an API: the bytes that were signed, and the headers."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 PREFIX: Final = "/execute-api"
-"""Where the sandbox's APIs are: in AWS, the id is a part of the host's name."""
+"""The path of the sandbox's APIs. In AWS, the API's id is part of the host name."""
 
 _ADDRESS: Final = re.compile(rf"{PREFIX}/([a-z0-9]+)(/.*)?", re.DOTALL)
-_LETTERS: Final = 11  # bytes, of which base64 makes an id of the length that API Gateway's have
+_ID_BYTES: Final = 11  # in base64 as long as an id of API Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +27,11 @@ class Request:
     Attributes
     ----------
     request_id
-        That API Gateway gives it.
+        API Gateway's id of it.
     target, query
-        Path and query as they came, the path with the sandbox's own prefix.
+        Path and query as sent, the path with the sandbox's prefix.
     headers
-        By their names in lower case; lines of one name are joined by a comma.
+        By names in lower case; lines with the same name are joined by a comma.
     received_at
         In seconds since 1970.
     """
@@ -52,22 +49,22 @@ class Request:
 
     @property
     def address(self) -> tuple[str, str] | None:
-        """The API's id and the path in it, without escapes, as HTTP APIs tell a path."""
+        """The API's id and the path in it, unescaped as HTTP APIs do it."""
         match = _ADDRESS.fullmatch(self.target)
         return (match[1], unquote(match[2] or "/")) if match else None
 
     @property
     def user_agent(self) -> str:
-        """What the client calls itself."""
+        """The client's User-Agent."""
         return self.headers.get("user-agent", "")
 
 
 def request_of(environ: WSGIEnvironment, received_at: float) -> Request:
-    """Read a request, to the end of its body."""
-    # Not PATH_INFO, in which what was escaped can no longer be told from what was not.
+    """Read a request with its body."""
+    # Not PATH_INFO, which no longer shows what was escaped.
     target, _, query = _as_sent(environ["RAW_URI"]).partition("?")
     return Request(
-        request_id=base64.b64encode(secrets.token_bytes(_LETTERS)).decode(),
+        request_id=base64.b64encode(secrets.token_bytes(_ID_BYTES)).decode(),
         method=environ["REQUEST_METHOD"],
         target=target,
         query=query,
@@ -90,7 +87,7 @@ def _headers(environ: WSGIEnvironment) -> list[tuple[str, str]]:
 
 
 def _as_sent(text: str) -> str:
-    """Read as UTF-8 what WSGI passes as if it were Latin-1."""
+    """Read text as UTF-8, which WSGI passes as Latin-1."""
     try:
         return text.encode("latin-1").decode()
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """API Gateway's HTTP APIs: an API, its integrations and its routes.
 
-Only what ``sandbox.http_apis`` does is taken from a template. All else is refused by its name,
-because what is silently left out may be what keeps a caller out.
+Properties that ``sandbox.http_apis`` does not implement are refused by name. To ignore one could
+remove a check that keeps a caller out.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from sandbox.http_apis.deployed import DEFAULT_ROUTE, FUNCTION_ARN, LONGEST_SECO
 
 _ROUTE_KEY: Final = re.compile(r"(DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) /[\w./~-]*", re.ASCII)
 _TIMEOUTS: Final = range(50, int(LONGEST_SECONDS * 1000) + 1)
-_API_UNSET: Final = (
+_API_DEFAULTS: Final = (
     *("api_key_selection_expression", "cors_configuration", "description"),
     *("disable_schema_validation", "disable_execute_api_endpoint"),
     *("route_selection_expression", "version"),
 )
 
 
-class OfHttpApi(Resource):
-    """An HTTP API, or something in it.
+class HttpApiResource(Resource):
+    """An HTTP API, or a part of one.
 
     Attributes
     ----------
     implemented
-        The properties that a template may have.
+        The properties that a template can have.
     only
-        Properties that may be there with this value, or one of these.
+        Properties that can have only these values.
     """
 
     implemented: ClassVar[tuple[str, ...]] = ()
@@ -51,16 +51,16 @@ class OfHttpApi(Resource):
         self.set()
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Make it what its properties say."""
+        """Set its present properties."""
         self.check()
         self.set()
 
     def check(self) -> None:
-        """Refuse what is not implemented, and what cannot be."""
+        """Refuse properties that are not implemented, and invalid values."""
         only = dict(self.only)
         refuse_others(self.properties, (*self.implemented, *only))
         for name in only.keys() & self.properties.keys():
-            # Of a template in YAML, 2.0 is a number and false no text.
+            # In YAML, 2.0 is a number and false a boolean.
             given = str(self.properties[name])
             values = [value for other, value in self.only if other == name]
             if (given.lower() if given in ("True", "False") else given) not in values:
@@ -68,25 +68,25 @@ class OfHttpApi(Resource):
 
     @abstractmethod
     def make(self) -> None:
-        """Make it, with what can never be changed."""
+        """Make it, with the properties that cannot change."""
 
     @abstractmethod
     def set(self) -> None:
-        """Set what can be changed."""
+        """Set the properties that can change."""
 
     @property
     def backend(self) -> ApiGatewayV2Backend:
-        """Where it is."""
+        """The backend of moto that has it."""
         backend: ApiGatewayV2Backend = apigatewayv2_backends[self.account_id][self.region]
         return backend
 
     @property
     def api(self) -> MotoApi:
-        """The API that it is in."""
+        """Its API."""
         return self.backend.get_api(self.properties["ApiId"])
 
 
-class Api(OfHttpApi):
+class Api(HttpApiResource):
     """An API."""
 
     type_name = "AWS::ApiGatewayV2::Api"
@@ -99,9 +99,9 @@ class Api(OfHttpApi):
 
     def make(self) -> None:
         """Make it."""
-        unset: dict[str, Any] = dict.fromkeys(_API_UNSET)
+        defaults: dict[str, Any] = dict.fromkeys(_API_DEFAULTS)
         name = self.properties["Name"]
-        self._api = self.backend.create_api(name=name, protocol_type="HTTP", tags={}, **unset)
+        self._api = self.backend.create_api(name=name, protocol_type="HTTP", tags={}, **defaults)
 
     def set(self) -> None:
         """Set name, description and tags."""
@@ -111,7 +111,7 @@ class Api(OfHttpApi):
         self.backend.tag_resource(self._api.arn, self.tags)
 
     def remove(self) -> None:
-        """Remove it with all that is in it."""
+        """Remove it with all its parts."""
         self.backend.delete_api(self._api.api_id)
 
     @property
@@ -120,12 +120,12 @@ class Api(OfHttpApi):
         return self._api.api_id
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its id, and where it answers: moto is told that while the front door is open."""
+        """Return its id, and its address, which moto has while the gateway runs."""
         return {"ApiEndpoint": self._api.api_endpoint, "ApiId": self._api.api_id}
 
 
-class Integration(OfHttpApi):
-    """What a route leads to: a function, or a version or an alias of it."""
+class Integration(HttpApiResource):
+    """The target of a route: a function, or a version or an alias of it."""
 
     type_name = "AWS::ApiGatewayV2::Integration"
     required = ("ApiId", "IntegrationType", "IntegrationUri", "PayloadFormatVersion")
@@ -142,7 +142,7 @@ class Integration(OfHttpApi):
     _integration: MotoIntegration
 
     def check(self) -> None:
-        """Refuse what is not implemented, and what cannot be."""
+        """Refuse properties that are not implemented, and invalid values."""
         super().check()
         if not FUNCTION_ARN.fullmatch(self.properties["IntegrationUri"]):
             raise ResourceFailedError("The sandbox knows IntegrationUri as a function's ARN.")
@@ -161,7 +161,7 @@ class Integration(OfHttpApi):
         )
 
     def set(self) -> None:
-        """Set the function and how long it is waited for."""
+        """Set the function and the timeout."""
         self._integration.description = self.properties.get("Description", "")
         self._integration.integration_uri = self.properties["IntegrationUri"]
         self._integration.timeout_in_millis = self._timeout
@@ -177,7 +177,7 @@ class Integration(OfHttpApi):
         return self._integration.id
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its id."""
+        """Return its id."""
         return {"IntegrationId": self._integration.id}
 
     @property
@@ -185,8 +185,8 @@ class Integration(OfHttpApi):
         return int(self.properties.get("TimeoutInMillis", _TIMEOUTS[-1]))
 
 
-class Route(OfHttpApi):
-    """A method and path, or all that no other route has, and the integration that answers."""
+class Route(HttpApiResource):
+    """A method and path, or the default for all others, and its integration."""
 
     type_name = "AWS::ApiGatewayV2::Route"
     required = ("ApiId", "RouteKey", "Target")
@@ -202,7 +202,7 @@ class Route(OfHttpApi):
     _route: MotoRoute | None = None
 
     def check(self) -> None:
-        """Refuse what is not implemented, and what cannot be."""
+        """Refuse properties that are not implemented, and invalid values."""
         super().check()
         key = self.properties["RouteKey"]
         if key != DEFAULT_ROUTE and not _ROUTE_KEY.fullmatch(key):
@@ -224,7 +224,7 @@ class Route(OfHttpApi):
         )
 
     def set(self) -> None:
-        """Set which requests it takes, who may send them, and what answers."""
+        """Set its requests, its authorization and its integration."""
         route = self.api.get_route(self.physical_resource_id)
         for name, value in self._settings().items():
             setattr(route, name, value)
@@ -240,7 +240,7 @@ class Route(OfHttpApi):
         return self._route.route_id if self._route else ""
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its id."""
+        """Return its id."""
         return {"RouteId": self.physical_resource_id}
 
     def _settings(self) -> dict[str, Any]:
@@ -255,7 +255,7 @@ RESOURCE_TYPES: Final[list[type[Resource]]] = [Api, Integration, Route]
 
 
 def refuse_others(properties: Mapping[str, Any], known: Collection[str], within: str = "") -> None:
-    """Refuse properties that are not known, those of an object by the property that has it."""
+    """Refuse unknown properties; ``within`` names the object that has them."""
     others = sorted(properties.keys() - set(known))
     if others:
         raise ResourceFailedError(f"The sandbox does not have {within}{others[0]}.")

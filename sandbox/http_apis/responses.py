@@ -1,4 +1,4 @@
-"""What an API answers: what its function has returned, or API Gateway's own refusal."""
+"""The responses of an API: its function's, or API Gateway's own refusal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, Final, NamedTuple
 
 _STATUSES: Final = range(200, 600)
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# No line break, which would begin another header, and no letter that a header cannot hold.
+# No line break, which would begin another header, and no character that a header cannot have.
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OWN: Final = (
     *("connection", "content-length", "keep-alive", "proxy-connection"),
     *("te", "trailer", "transfer-encoding", "upgrade", "apigw-requestid"),
 )
-"""What is API Gateway's to say, not the function's."""
+"""Headers that API Gateway sets, not the function."""
 
 _MESSAGES: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.FORBIDDEN: "Forbidden",
@@ -31,14 +31,14 @@ _MESSAGES: Final[Mapping[HTTPStatus, str]] = {
 
 
 class RefusedError(Exception):
-    """API Gateway answers itself.
+    """API Gateway refuses a request.
 
     Attributes
     ----------
     status
-        The answer's.
+        The response's.
     message
-        All that the answer says.
+        The whole text of the response.
     """
 
     def __init__(self, status: HTTPStatus) -> None:
@@ -48,7 +48,7 @@ class RefusedError(Exception):
 
 
 class UnusableAnswerError(Exception):
-    """What a function has returned is no response."""
+    """A function's result is no valid response."""
 
 
 class Response(NamedTuple):
@@ -60,18 +60,18 @@ class Response(NamedTuple):
 
 
 def refusal(refused: RefusedError) -> Response:
-    """Answer in API Gateway's name."""
+    """Make API Gateway's response to a refused request."""
     body = json.dumps({"message": refused.message}, separators=(",", ":"))
     return Response(refused.status, [("Content-Type", "application/json")], body.encode())
 
 
 def response_of(payload: bytes) -> Response:
-    """Make a response of what a function has returned, by payload format 2.0.
+    """Convert a function's result to a response, by payload format 2.0.
 
     Raises
     ------
     UnusableAnswerError
-        If it cannot be made into one.
+        If the result is no valid response.
     """
     try:
         answer = json.loads(payload)
@@ -115,7 +115,7 @@ def _body(answer: Mapping[str, Any]) -> bytes:
     if not isinstance(body, str | None):
         raise UnusableAnswerError("body")
     if answer.get("isBase64Encoded") is not True:
-        # JSON can hold half a letter, which is none.
+        # JSON can have half of a surrogate pair.
         return (body or "").encode(errors="replace")
     try:
         return base64.b64decode(body or "", validate=True)

@@ -1,6 +1,6 @@
-"""Who has signed a request: its signature (version 4, in the header) is reckoned anew and compared.
+"""Verify the signature of a request (version 4, in the header), and find its signer.
 
-Whether the caller may do what it asks for is not decided here.
+The signer's permissions are checked elsewhere.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost")
 
 
 class SignatureError(Exception):
-    """The signature of a request is not good for it; the message says which check failed.
+    """The signature of a request is invalid; the message names the failed check.
 
-    It repeats nothing that the caller has sent.
+    It repeats nothing from the request.
     """
 
 
 def signer_of(request: Request, *, region: str, now: float) -> Caller:
-    """Name who has signed a request.
+    """Return the signer of a request.
 
     Parameters
     ----------
     request
-        As it came.
+        The request as sent.
     region
-        The API's, for which it must be signed.
+        The API's, for which the request must be signed.
     now
-        In seconds since 1970; a request is good for five minutes.
+        In seconds since 1970; a signature is valid for five minutes.
 
     Raises
     ------
     SignatureError
-        If its signature is missing or not good for it.
+        If the signature is missing or invalid.
     """
     authorization = request.headers.get("authorization")
     if authorization is None:
@@ -81,7 +81,7 @@ def signer_of(request: Request, *, region: str, now: float) -> Caller:
     signed = match["headers"].split(";")
     _check_headers(request, signed)
     if not _same(_signature(request, signed, caller, region), match["signature"]):
-        for part, other in _as_clients_mistake_it(request, region):
+        for part, other in _usual_mistakes(request, region):
             if _same(_signature(other, signed, caller, region), match["signature"]):
                 raise SignatureError(f"wrong signature: {part}")
         raise SignatureError(
@@ -92,7 +92,7 @@ def signer_of(request: Request, *, region: str, now: float) -> Caller:
 
 
 class _AsSigned(SigV4Auth):
-    """botocore's own leaves out headers that other clients do sign."""
+    """A signer that also signs headers which botocore leaves out and other clients sign."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPMessage:
         headers: HTTPMessage = request.headers
@@ -100,7 +100,7 @@ class _AsSigned(SigV4Auth):
 
 
 def _signature(request: Request, signed: list[str], caller: Caller, region: str) -> str:
-    """Reckon the signature that a request should have."""
+    """Compute the signature that a request should have."""
     headers = HTTPHeaders()
     for name in signed:
         headers[name] = request.headers[name]
@@ -112,8 +112,8 @@ def _signature(request: Request, signed: list[str], caller: Caller, region: str)
     return signer.signature(signer.string_to_sign(asked, signer.canonical_request(asked)), asked)
 
 
-def _as_clients_mistake_it(request: Request, region: str) -> Iterator[tuple[str, Request]]:
-    """Give the request as a client may have signed it by mistake, and what is wrong then."""
+def _usual_mistakes(request: Request, region: str) -> Iterator[tuple[str, Request]]:
+    """Yield the request as a client may have signed it by mistake, with the mistake."""
     api_id, _ = request.address or ("", "")
     own_path = request.target.removeprefix(f"{PREFIX}/{api_id}") or "/"
     of_aws = f"{api_id}.execute-api.{region}.amazonaws.com"
@@ -188,23 +188,23 @@ def _check_headers(request: Request, signed: list[str]) -> None:
     if not all(name in request.headers for name in signed):
         raise SignatureError("wrong signature: a signed header is not in the request")
     body_hash = hashlib.sha256(request.body).hexdigest()
-    # botocore believes this header where it is there.
+    # botocore trusts this header if it exists.
     if request.headers.get("x-amz-content-sha256", body_hash) != body_hash:
         raise SignatureError(
             "wrong signature: X-Amz-Content-SHA256 is not the body digest (SHA-256 in hex)"
         )
-    if not _is_taken_as_it_is(_url(request), request):
+    if not _is_normalized(_url(request), request):
         raise SignatureError(
             "wrong signature: the path has dots, doubled slashes or a fragment, "
             "which a signature does not cover"
         )
 
 
-def _is_taken_as_it_is(url: str, request: Request) -> bool:
-    """Tell whether what is signed is what is asked for.
+def _is_normalized(url: str, request: Request) -> bool:
+    """Return whether the signed path is the requested one.
 
-    A signature stands for a path without dots and doubled slashes, and for no fragment. So
-    one that was made for an API would be good for ``other-api/../api``, too.
+    A signature covers a path without dots and doubled slashes, and no fragment. So a signature
+    for an API would also be valid for ``other-api/../api``.
     """
     parts = urlsplit(url)
     return (parts.path, parts.query) == (request.target, request.query) and (

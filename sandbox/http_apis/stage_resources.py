@@ -1,4 +1,4 @@
-"""The stage of an HTTP API: how much it lets through, and where its access log goes."""
+"""The stage of an HTTP API: its limits, and its access log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from moto.logs.models import logs_backends
 from sandbox.cloudformation.resource import Resource, ResourceFailedError
 from sandbox.http_apis.access_log import problem_of
 from sandbox.http_apis.deployed import LOG_GROUP_ARN, STAGE
-from sandbox.http_apis.resources import OfHttpApi, refuse_others
+from sandbox.http_apis.resources import HttpApiResource, refuse_others
 
 _LIMITS: Final = ("ThrottlingBurstLimit", "ThrottlingRateLimit")
 _LOG: Final = ("DestinationArn", "Format")
 
 
-class Stage(OfHttpApi):
-    """The stage whose name is in no address, with all that is in the API deployed at once."""
+class Stage(HttpApiResource):
+    """The stage ``$default``, which has no path and deploys each change of the API at once."""
 
     type_name = "AWS::ApiGatewayV2::Stage"
     required = ("ApiId", "AutoDeploy", "StageName")
@@ -31,7 +31,7 @@ class Stage(OfHttpApi):
     _stage: MotoStage | None = None
 
     def check(self) -> None:
-        """Refuse what is not implemented, and what cannot be."""
+        """Refuse properties that are not implemented, and invalid values."""
         super().check()
         if self._stage is None and STAGE in self.api.stages:
             raise ResourceFailedError("The API has a stage with this StageName.")
@@ -45,8 +45,8 @@ class Stage(OfHttpApi):
     def set(self) -> None:
         """Set the limits and the access log."""
         stage = self.api.get_stage(STAGE)
-        stage.access_log_settings = _as_the_api_has_it(self._log)
-        stage.default_route_settings = _as_the_api_has_it(self._limits)
+        stage.access_log_settings = _with_api_names(self._log)
+        stage.default_route_settings = _with_api_names(self._limits)
         stage.description = self.properties.get("Description", "")
         stage.tags = self.tags
 
@@ -75,7 +75,7 @@ class Stage(OfHttpApi):
         refuse_others(limits, _LIMITS, "DefaultRouteSettings.")
         for name, value in self._limits.items():
             if value < 0:
-                raise ResourceFailedError(f"DefaultRouteSettings.{name} is less than nothing.")
+                raise ResourceFailedError(f"DefaultRouteSettings.{name} is less than 0.")
 
     def _check_log(self) -> None:
         refuse_others(self._log, _LOG, "AccessLogSettings.")
@@ -88,8 +88,8 @@ class Stage(OfHttpApi):
         groups = logs_backends[self.account_id][self.region].groups
         if group is None or group["name"] not in groups:
             raise ResourceFailedError(
-                "AccessLogSettings.DestinationArn in the sandbox is the ARN of a log group that"
-                " is there."
+                "AccessLogSettings.DestinationArn in the sandbox must be the ARN of an existing"
+                " log group."
             )
         if problem := problem_of(self._log["Format"]):
             raise ResourceFailedError(f"AccessLogSettings.Format {problem}.")
@@ -98,5 +98,5 @@ class Stage(OfHttpApi):
 RESOURCE_TYPES: Final[list[type[Resource]]] = [Stage]
 
 
-def _as_the_api_has_it(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _with_api_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{name[0].lower()}{name[1:]}": value for name, value in settings.items()}

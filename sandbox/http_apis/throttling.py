@@ -1,4 +1,4 @@
-"""Throttling: a bucket of tokens for each route, filled at a rate and as large as a burst."""
+"""Throttling: a token bucket for each route, with a rate and a burst."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 
 
 class Limit(NamedTuple):
-    """How much is let through: requests a second, and how many at once."""
+    """The limits: requests a second, and requests at once."""
 
     rate: float
     burst: float
 
 
 ACCOUNT_LIMIT: Final = Limit(10_000, 5_000)
-"""What a stage has that sets nothing: the usual limits of an account in a region."""
+"""The default limits of a stage: those of an account in a region."""
 
 
 class Throttle:
@@ -24,21 +24,21 @@ class Throttle:
         self._lock = Lock()
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def lets_through(self, bucket: str, limit: Limit, now: float) -> bool:
-        """Take a token, if there is one.
+    def allows(self, bucket: str, limit: Limit, now: float) -> bool:
+        """Take a token, and return whether there was one.
 
         Parameters
         ----------
         bucket
-            Which.
+            The name of the bucket.
         limit
-            That holds now: a changed one counts from the next request on.
+            The present limit; a change counts from the next request.
         now
             In seconds, of any clock.
         """
         with self._lock:
             tokens, then = self._buckets.get(bucket, (limit.burst, now))
-            # A clock that is set back takes nothing away.
+            # A clock that is set back removes no tokens.
             tokens = min(limit.burst, tokens + max(0.0, now - then) * limit.rate)
             passes = tokens >= 1
             self._buckets[bucket] = (tokens - 1 if passes else tokens, now)

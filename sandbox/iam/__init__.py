@@ -1,1 +1,1 @@
-"""IAM in the sandbox: credentials of roles, their policies, and a check in front of every call."""
+"""IAM in the sandbox: sessions and policies of roles, and a permission check of every call."""

@@ -1,7 +1,7 @@
-"""Who a key belongs to: the sandbox's administrator, a user of IAM, or a session of a role.
+"""Find the owner of an access key: the sandbox's administrator, a user, or a session of a role.
 
-The guard in front of moto takes everybody else for the administrator. Who asks here wants to
-know it for sure.
+The permission check in front of moto treats all unknown keys as the administrator's. This module
+does not.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from moto.sts.models import AssumedRole
 
 from sandbox.iam.sessions import NamedPolicy, Rights, policies_of, rights_of, session_of
 
-ADMINISTRATORS_KEY: Final = "sandbox"
-ADMINISTRATORS_SECRET: Final = "sandbox"  # noqa: S105  as every document of the sandbox says
+ADMINISTRATOR_KEY: Final = "sandbox"
+ADMINISTRATOR_SECRET: Final = "sandbox"  # noqa: S105  public, in the documents
 
 _EVERYTHING: Final = json.dumps(
-    {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}  # and no Version is needed
+    {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}  # no Version is needed
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody with a key.
+    """The owner of a key.
 
     Attributes
     ----------
     secret_access_key, session_token
-        What the key's owner must know; the token is empty where there is none to know.
+        The key's secrets; the token is empty if the key has none.
     principal_id
-        As IAM calls who it is.
+        IAM's unique id.
     role_arn
-        Of a session's role; of others, empty.
+        The role of a session; else empty.
     """
 
     access_key_id: str
@@ -49,12 +49,12 @@ class Caller:
 
 
 def find_caller(access_key_id: str) -> Caller | None:
-    """Find whose key it is; a user's key that is not active is nobody's."""
-    if access_key_id == ADMINISTRATORS_KEY:
+    """Find the owner of a key; an inactive key has none."""
+    if access_key_id == ADMINISTRATOR_KEY:
         return _administrator()
     if session := session_of(access_key_id):
         return _of_session(session)
-    # Copies, because other threads make users meanwhile.
+    # Copies, because other threads can create users.
     for partitions in list(iam_backends.values()):
         for backend in list(partitions.values()):
             for user in list(backend.users.values()):
@@ -66,8 +66,8 @@ def find_caller(access_key_id: str) -> Caller | None:
 
 def _administrator() -> Caller:
     return Caller(
-        access_key_id=ADMINISTRATORS_KEY,
-        secret_access_key=ADMINISTRATORS_SECRET,
+        access_key_id=ADMINISTRATOR_KEY,
+        secret_access_key=ADMINISTRATOR_SECRET,
         session_token="",
         account_id=DEFAULT_ACCOUNT_ID,
         arn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:root",

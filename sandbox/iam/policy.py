@@ -1,8 +1,8 @@
-"""What a role's policies say to one action on one resource.
+"""Decide whether policies allow one action on one resource.
 
-Known are Effect, Action and Resource, with their wildcards. Whatever else a statement
-holds (Condition, NotAction, NotResource, policy variables) is not guessed at: such an
-Allow allows nothing, such a Deny denies whatever it may mean, and the answer names it.
+The check knows Effect, Action and Resource, with wildcards. It does not guess the meaning of other
+elements (Condition, NotAction, NotResource, policy variables): an Allow with one allows nothing, a
+Deny with one denies all that it could mean, and the reason names the element.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Statement:
     Attributes
     ----------
     actions, resources
-        Patterns, of which one must fit; None where nobody here can say what fits.
+        Patterns, of which one must match; None if the check cannot read them.
     not_understood
-        What in it the check does not know; empty if it knows all.
+        The elements that the check does not know; empty if it knows all.
     """
 
     denies: bool
@@ -39,26 +39,26 @@ class Statement:
     not_understood: str
 
     def may_concern(self, action: str, resource: str) -> bool:
-        """Tell whether it is about this action on this resource, as far as it is known."""
-        return _fits(self.actions, action) and _fits(self.resources, resource)
+        """Return whether it may apply to this action on this resource."""
+        return _matches(self.actions, action) and _matches(self.resources, resource)
 
 
 def refusal_reason(policies: Iterable[tuple[str, str]], action: str, resource: str) -> str | None:
-    """Say why policies do not allow an action on a resource; nothing if they do.
+    """Return why policies do not allow an action on a resource, or None if they do.
 
     Parameters
     ----------
     policies
-        Name and JSON of each.
+        The name and JSON of each.
     action
         Such as ``sqs:SendMessage``.
     resource
-        The ARN, in full.
+        The full ARN.
 
     Returns
     -------
     str or None
-        IAM's own words, with what the check does not know added to them.
+        IAM's own words, and the elements that the check does not know.
     """
     allowed = False
     not_understood = []
@@ -66,28 +66,28 @@ def refusal_reason(policies: Iterable[tuple[str, str]], action: str, resource: s
         for statement in _statements(document):
             if not statement.may_concern(action, resource):
                 continue
-            puzzle = f"{statement.not_understood} in the policy {name}"
+            unclear = f"{statement.not_understood} in the policy {name}"
             if statement.denies:
                 reason = "with an explicit deny in an identity-based policy"
-                return reason + (_puzzled(puzzle) if statement.not_understood else "")
+                return reason + (_addition(unclear) if statement.not_understood else "")
             if statement.not_understood:
-                not_understood.append(puzzle)
+                not_understood.append(unclear)
             else:
                 allowed = True
     if allowed:
         return None
     reason = f"because no identity-based policy allows the {action} action"
-    return reason + (_puzzled(" and ".join(not_understood)) if not_understood else "")
+    return reason + (_addition(" and ".join(not_understood)) if not_understood else "")
 
 
 def allow_everything(policies: Iterable[tuple[str, str]]) -> bool:
-    """Tell whether policies make an administrator: all is allowed, and nothing denied."""
+    """Return whether policies allow everything and deny nothing."""
     statements = [each for _, document in policies for each in _statements(document)]
     return any(map(_allows_everything, statements)) and not any(each.denies for each in statements)
 
 
 def arn_like(pattern: str, arn: str) -> bool:
-    """Compare an ARN as the condition ArnLike does: each of its six parts by itself."""
+    """Compare an ARN as the condition ArnLike does, each of its six parts separately."""
     parts, others = arn.split(":", 5), pattern.split(":", 5)
     return len(parts) == len(others) and all(
         re.fullmatch(_with_wildcards(other, anything=".*", one="."), part, re.DOTALL)
@@ -102,15 +102,15 @@ def _allows_everything(statement: Statement) -> bool:
     )
 
 
-def _puzzled(puzzle: str) -> str:
-    return f" (the sandbox's check does not understand {puzzle})"
+def _addition(unclear: str) -> str:
+    return f" (the sandbox's check does not understand {unclear})"
 
 
-def _fits(patterns: tuple[re.Pattern[str], ...] | None, text: str) -> bool:
+def _matches(patterns: tuple[re.Pattern[str], ...] | None, text: str) -> bool:
     return patterns is None or any(pattern.fullmatch(text) for pattern in patterns)
 
 
-# A policy is asked about at every call and seldom changed; its text is the key.
+# A policy is read at every call and seldom changed; its text is the key of the cache.
 @lru_cache(maxsize=256)
 def _statements(document: str) -> tuple[Statement, ...]:
     try:
@@ -121,7 +121,7 @@ def _statements(document: str) -> tuple[Statement, ...]:
     if isinstance(statements, dict):
         statements = [statements]
     if not isinstance(statements, list):
-        # Nobody knows whom it would have denied what.
+        # It is unknown what the policy would deny.
         return (Statement(True, None, None, "anything"),)
     return tuple(map(_statement, statements))
 
@@ -159,7 +159,7 @@ def _action_pattern(text: str) -> re.Pattern[str]:
 
 
 def _resource_pattern(text: str) -> re.Pattern[str]:
-    """Translate an ARN: a wildcard stays in its segment, but for a ``*`` at the segment's end."""
+    """Translate an ARN: a wildcard stays in its segment, except a ``*`` at the segment's end."""
     segments = [
         _with_wildcards(segment[:-1], anything="[^:]*", one="[^:]") + ".*"
         if segment.endswith("*")

@@ -1,7 +1,7 @@
-"""Who signs a request, and which IAM action on which resources it asks for.
+"""Read from a request who signed it, and which IAM action on which resources it needs.
 
-A closed table of what the function of a push sender may call. Signatures are not
-checked, and only as much of a request is read as tells what it asks for.
+A closed table has the operations that the function can call. Signatures are not verified, and only
+the necessary parts of a request are read.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _CREDENTIAL: Final = re.compile(
     r"Credential=(?P<key>[^/,\s]+)"
     r"(?:/[^/,\s]*/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request)?"
 )
-# The older signature, which S3 alone still takes and stock clients still make for it.
+# The older signature, which only S3 still accepts, and clients still use for it.
 _OLD_CREDENTIAL: Final = re.compile(r"(?:^AWS |^AWSAccessKeyId=|&AWSAccessKeyId=)([^:&]+)")
 _FORM: Final = "application/x-www-form-urlencoded"
 _MESSAGES: Final = re.compile(r"/v1/apps/([^/]+)/messages")
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
-# The longest that an ARN can be, of characters that cannot forge a line or markup.
+# The longest possible ARN, with characters that cannot forge a log line or markup.
 _ARN: Final = re.compile(r"arn:[!-~]{1,2044}")
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
 _LONGEST_NAME: Final = 100
 
 
 class Credential(NamedTuple):
-    """What a signature says of who signed, and for what; the rest is empty if it is broken."""
+    """The signer and scope in a signature; scope is empty if the signature is malformed."""
 
     access_key_id: str
     region: str
@@ -40,7 +40,7 @@ class Credential(NamedTuple):
 
 
 class Home(NamedTuple):
-    """Where a resource is that is called by its name alone."""
+    """The place of a resource that is named without an ARN."""
 
     partition: str
     region: str
@@ -48,14 +48,14 @@ class Home(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What a request asks for.
+    """What a request needs permission for.
 
     Attributes
     ----------
     action
-        As IAM calls it; of a request that is not in the table, what its words say.
+        IAM's name of it; for an unknown request, a name made from the request.
     resources
-        The ARNs, all of which must be allowed; none if they cannot be told.
+        The ARNs, which must all be allowed; empty if they are unknown.
     known
         Whether it is in the table.
     """
@@ -66,10 +66,10 @@ class Wanted(NamedTuple):
 
 
 def credential_of(environ: WSGIEnvironment) -> Credential | None:
-    """Read who signed a request, in its header or in a presigned address."""
+    """Read the signer of a request from its header or presigned address."""
     header = environ.get("HTTP_AUTHORIZATION", "")
     query = environ.get("QUERY_STRING", "")
-    # A presigned address says the same in X-Amz-Credential, with its slashes escaped.
+    # A presigned address has the same in X-Amz-Credential, with escaped slashes.
     for text in (header, query.replace("%2F", "/")):
         if match := _CREDENTIAL.search(text):
             return Credential(match["key"], match["region"] or "", match["service"] or "")
@@ -79,20 +79,20 @@ def credential_of(environ: WSGIEnvironment) -> Credential | None:
 
 
 def wanted_by(environ: WSGIEnvironment, service: str, home: Home) -> Wanted:
-    """Read what a request asks for; its body stays there to be read.
+    """Read what a request needs permission for; its body can be read again.
 
     Parameters
     ----------
     environ
         The request.
     service
-        That it is signed for.
+        The service in the signature.
     home
-        Where its caller is.
+        The caller's place.
     """
     operation, name, parameters = _operation(environ)
     row = _TABLE.get(operation)
-    # moto goes by the service that was signed for, so the two must agree.
+    # moto chooses the service by the signature, so the two must agree.
     if row is None or row.action.partition(":")[0] != service:
         words = _NOT_PRINTABLE.sub("?", f"{service}:{name}")
         return Wanted(words[:_LONGEST_NAME], (), known=False)
@@ -106,19 +106,19 @@ def wanted_by(environ: WSGIEnvironment, service: str, home: Home) -> Wanted:
 
 
 def is_json(environ: WSGIEnvironment) -> bool:
-    """Tell whether a request is of one of the JSON protocols, which name their operation."""
+    """Return whether a request uses a JSON protocol, which names its operation."""
     return "HTTP_X_AMZ_TARGET" in environ
 
 
 def is_xml(environ: WSGIEnvironment, service: str) -> bool:
-    """Tell whether a client waits for XML."""
+    """Return whether a client expects XML."""
     return service == "s3" or environ.get("CONTENT_TYPE", "").startswith(_FORM)
 
 
 def _operation(
     environ: WSGIEnvironment,
 ) -> tuple[str, str, Callable[[], Mapping[str, Any]]]:
-    """Give a request's key in the table, its name, and its parameters for who needs them."""
+    """Return a request's key in the table, its name, and a function that reads its parameters."""
     target = environ.get("HTTP_X_AMZ_TARGET")
     if target is not None:
         return target, target.rpartition(".")[2], lambda: _json_object(_body(environ))
@@ -161,7 +161,7 @@ def _project(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
 
 def _queue(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     address, _, name = _text(parameters, "QueueUrl").rpartition("/")
-    # A name alone will do for SQS.
+    # SQS also accepts only the name.
     account_id = address.rpartition("/")[2] if address else home.account_id
     if not _ACCOUNT.fullmatch(account_id):
         raise ValueError("QueueUrl")
@@ -191,12 +191,12 @@ def _buses(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("Entries")
     names = [_text({"EventBusName": "default", **entry}, "EventBusName") for entry in entries]
-    # Ten events for one bus are one question.
+    # Ten events for one bus need one check.
     return list(dict.fromkeys(_named(name, "events", "event-bus", home) for name in names))
 
 
 def _topic(parameters: Mapping[str, Any], _: Home) -> Sequence[str]:
-    # No phone number: that is no resource, and nothing to write into a message.
+    # Not a phone number, which is no resource and must not be logged.
     return [_text(parameters, "TopicArn" if "TopicArn" in parameters else "TargetArn")]
 
 
@@ -231,4 +231,4 @@ _TABLE: Final[Mapping[str, _Row]] = {
     "AWSEvents.PutEvents": _Row("events:PutEvents", _buses),
     "Action=Publish": _Row("sns:Publish", _topic),
 }
-"""Each request by its operation: the action that IAM asks about, and on which resources."""
+"""For each operation: IAM's action and resources."""

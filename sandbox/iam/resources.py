@@ -40,12 +40,12 @@ class Role(Resource):
             max_session_duration=None,
         )
         with ExitStack() as undo:
-            undo.callback(self.remove)  # a role with a faulty policy is none
+            undo.callback(self.remove)  # a role with an invalid policy must not stay
             self.change({})
             undo.pop_all()
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Change all but its name and path."""
+        """Change everything except its name and path."""
         backend, own = self._backend, self.properties
         backend.update_role(
             self.name,
@@ -56,7 +56,7 @@ class Role(Resource):
         backend.put_role_permissions_boundary(self.name, own.get("PermissionsBoundary", ""))
         self._role.tags = []
         backend.tag_role(self.name, own.get("Tags", []))
-        # Only what the template says or said: there are other policies on it, too.
+        # Only policies of the template, because the role can have others.
         self._set_policies(own.get("Policies", []), before.get("Policies", []))
         attached, wanted = self._role.managed_policies, own.get("ManagedPolicyArns", [])
         for arn in before.get("ManagedPolicyArns", []):
@@ -80,7 +80,7 @@ class Role(Resource):
         return self.name
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN and id."""
+        """Return its ARN and id."""
         return {"Arn": self._role.arn, "RoleId": self._role.id}
 
     def _set_policies(self, wanted: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:

@@ -1,9 +1,8 @@
-"""The check of a role's permissions, in front of everything the sandbox answers.
+"""Check the permissions of roles in front of all services.
 
-It is there to find a mistake in a policy, and is no wall: who leaves the signature out,
-or signs with a key that no role has, is the account's administrator, and so is a role that
-may do everything. Policies of the
-resources themselves (a queue's, a bus's) are not read.
+The check finds mistakes in policies and is no protection: a request without a signature, or with a
+key of no role, counts as the administrator's, and so does a role that is allowed everything.
+Policies of resources (a queue's, a bus's) are not read.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Call(NamedTuple):
-    """What a role asked for, and whether it may."""
+    """A call of a role, and whether it is allowed."""
 
     role_arn: str
     action: str
@@ -50,13 +49,14 @@ class _Refusal(NamedTuple):
 
 
 class Permissions:
-    """Lets a role do what its policies allow, and remembers what it asked for.
+    """Allows a role what its policies allow, and records its calls.
 
     Examples
     --------
     >>> permissions = Permissions()
     >>> with Server(guard=permissions.guard) as server:
-    ...     with install(runtime, server.url, credentials=role_credentials):
+    ...     functions = LambdaService(runtime, server.url, credentials=role_credentials)
+    ...     with running(functions):
     ...         ...
     ...     {call.action for call in permissions.calls()}
     """
@@ -66,22 +66,22 @@ class Permissions:
         self._calls: Counter[Call] = Counter()
 
     def calls(self) -> Counter[Call]:
-        """Count the calls of roles that were judged, alike ones together."""
+        """Return the checked calls of roles, with their counts."""
         with self._lock:
             return self._calls.copy()
 
     def forget_calls(self) -> None:
-        """Begin to count anew."""
+        """Reset the counts."""
         with self._lock:
             self._calls.clear()
 
     def allow(self, role_arn: str, action: str, resource: str) -> bool:
-        """Tell whether a role may do what a service does in its name, and count it.
+        """Return whether a role is allowed what a service does for it, and count the call.
 
         Parameters
         ----------
         role_arn
-            The role; one that is gone may do nothing.
+            The role; one that does not exist is allowed nothing.
         action
             Such as ``sqs:ReceiveMessage``.
         resource
@@ -90,12 +90,12 @@ class Permissions:
         return self._refusal_reason(rights_of_role(role_arn), role_arn, action, resource) is None
 
     def caller_refusal_reason(self, caller: Caller, action: str, resource: str) -> str | None:
-        """Say why a caller whose signature was verified may not do this; count it if it is a role.
+        """Return why a verified caller is not allowed an action; count the calls of roles.
 
         Parameters
         ----------
         caller
-            Whose signature was verified.
+            The verified caller.
         action
             Such as ``execute-api:Invoke``.
         resource
@@ -104,7 +104,7 @@ class Permissions:
         Returns
         -------
         str or None
-            The reason in IAM's words; nothing if the caller may.
+            The reason in IAM's words; None if the caller is allowed.
         """
         return self._refusal_reason(caller.rights, caller.role_arn, action, resource)
 
@@ -117,11 +117,11 @@ class Permissions:
             if not credential or not session:
                 return application(environ, start_response)
             rights = rights_of(session)
-            if _are_an_administrators(rights):
+            if _allow_everything(rights):
                 return application(environ, start_response)
             home = Home(session.partition, credential.region, session.account_id)
             wanted = wanted_by(environ, credential.service, home)
-            reason = self._judge(session, rights, wanted)
+            reason = self._check(session, rights, wanted)
             if reason is None:
                 return application(environ, start_response)
             refusal = _refusal(environ, credential.service, reason)
@@ -133,15 +133,15 @@ class Permissions:
     def _refusal_reason(
         self, rights: Rights, role_arn: str, action: str, resource: str
     ) -> str | None:
-        if _are_an_administrators(rights):
+        if _allow_everything(rights):
             return None
         reason = _reason(rights, Wanted(action, (resource,), known=True), resource)
         if role_arn:
             self._remember(Call(role_arn, action, resource, reason is None))
         return reason
 
-    def _judge(self, session: AssumedRole, rights: Rights, wanted: Wanted) -> str | None:
-        """Say why a role may not have what it wants; nothing if it may."""
+    def _check(self, session: AssumedRole, rights: Rights, wanted: Wanted) -> str | None:
+        """Return why a role is not allowed a request, or None if it is."""
         first = None
         for resource in wanted.resources or (_NO_RESOURCE,):
             reason = _reason(rights, wanted, resource)
@@ -162,7 +162,7 @@ class Permissions:
             _logger.warning("over %d different calls of roles: one was not counted", _MOST_CALLS)
 
 
-def _are_an_administrators(rights: Rights) -> bool:
+def _allow_everything(rights: Rights) -> bool:
     return not rights.other_limit and allow_everything(rights.policies)
 
 
@@ -177,10 +177,10 @@ def _reason(rights: Rights, wanted: Wanted, resource: str) -> str | None:
 
 
 def _refusal(environ: WSGIEnvironment, service: str, message: str) -> _Refusal:
-    """Refuse in the form of the service, as public records of real answers show it.
+    """Make the refusal of a service, as public records of real responses show it.
 
-    Code and status differ from one to the next: SQS names the code of its older protocol in
-    a header, and SNS has a code of its own.
+    Code and status differ: SQS names the code of its older protocol in a header, and SNS has
+    its own code.
     """
     request_id = str(uuid.uuid4())
     headers = [("x-amzn-requestid", request_id)]

@@ -1,7 +1,6 @@
-"""Sessions of roles in moto's STS, and the policies of those roles in moto's IAM.
+"""Sessions of roles in moto's STS, and the policies of the roles in moto's IAM.
 
-Everything is moto's own state, read afresh whenever it is asked for: what a test or a
-deployment changes in a role counts from the next call on.
+moto's state is read again for each call. So a change of a role counts from the next call.
 """
 
 from __future__ import annotations
@@ -14,14 +13,6 @@ from moto.iam.models import Group, ManagedPolicy, Role, User, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 from moto.utilities.utils import PARTITION_NAMES
 
-from sandbox.functions.requests import refusal
-
-# Lambda names a session after its function; who asks for credentials knows only the role.
-SESSION_NAME: Final = "function"
-
-# The longest that STS gives, which is also what Lambda takes. Nothing here makes it end.
-_SESSION_SECONDS: Final = 12 * 60 * 60
-
 _ROLE_ARN: Final = re.compile(r"arn:([\w-]+):iam::(\d{12}):role/\S+", re.ASCII)
 
 
@@ -33,64 +24,23 @@ class NamedPolicy(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What allows and denies a session anything.
+    """The permissions of a session.
 
     Attributes
     ----------
     policies
-        Those of its role, inline and attached.
+        The policies of its role, inline and attached.
     other_limit
-        What bounds it besides: the check knows nothing of that but its name.
+        The name of a further limit, which the check does not understand.
     """
 
     policies: list[NamedPolicy]
     other_limit: str | None
 
 
-def role_credentials(role_arn: str) -> dict[str, str]:
-    """Assume a role as Lambda does for a new process, and give the process's variables.
-
-    Unlike Lambda, nobody asks the role's trust policy whether it lets Lambda in.
-
-    Parameters
-    ----------
-    role_arn
-        Of a role in moto's IAM.
-
-    Raises
-    ------
-    LambdaClientError
-        What Invoke answers if there is no such role (any more).
-
-    Examples
-    --------
-    >>> install(Path("runtime"), server.url, credentials=role_credentials)
-    """
-    role = _role(role_arn)
-    if role is None:
-        raise refusal(
-            403,
-            "AccessDeniedException",
-            "The role defined for the function cannot be assumed by Lambda.",
-        )
-    session = sts_backends[role.account_id][role.partition].assume_role(
-        region_name=role.partition,  # of which moto wants to know only the partition
-        role_session_name=SESSION_NAME,
-        role_arn=role_arn,
-        policy="",
-        duration=_SESSION_SECONDS,
-        external_id="",
-    )
-    return {
-        "AWS_ACCESS_KEY_ID": session.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
-        "AWS_SESSION_TOKEN": session.session_token,
-    }
-
-
 def session_of(access_key_id: str) -> AssumedRole | None:
-    """Find the session that a key belongs to, in any account and partition."""
-    # Copies, because other threads assume roles meanwhile.
+    """Find the session of a key, in any account and partition."""
+    # Copies, because other threads can assume roles.
     for partitions in list(sts_backends.values()):
         for backend in list(partitions.values()):
             session = backend.get_assumed_role_from_access_key(access_key_id)
@@ -100,14 +50,14 @@ def session_of(access_key_id: str) -> AssumedRole | None:
 
 
 def rights_of(session: AssumedRole) -> Rights:
-    """Give what a session may do; nothing if its role is gone."""
+    """Return the permissions of a session; empty if its role does not exist."""
     rights = rights_of_role(session.role_arn)
     return rights._replace(other_limit="a session policy") if session.policy else rights
 
 
 def rights_of_role(role_arn: str) -> Rights:
-    """Give what a role may do whoever has it; nothing if it is gone."""
-    role = _role(role_arn)
+    """Return the permissions of a role; empty if it does not exist."""
+    role = find_role(role_arn)
     if role is None:
         return Rights([], None)
     limit = "a permissions boundary" if role.permissions_boundary_arn else None
@@ -115,13 +65,14 @@ def rights_of_role(role_arn: str) -> Rights:
 
 
 def policies_of(owner: Role | User | Group) -> list[NamedPolicy]:
-    """Give the policies of one of IAM's own, inline and attached."""
+    """Return the policies of a role, user or group, inline and attached."""
     inline = [NamedPolicy(name, _text(text)) for name, text in list(owner.policies.items())]
     attached = [_default_version(policy) for policy in list(owner.managed_policies.values())]
     return inline + attached
 
 
-def _role(arn: str) -> Role | None:
+def find_role(arn: str) -> Role | None:
+    """Find a role by its ARN."""
     match = _ROLE_ARN.fullmatch(arn)
     if match is None or match[1] not in PARTITION_NAMES:
         return None
@@ -135,5 +86,5 @@ def _default_version(policy: ManagedPolicy) -> NamedPolicy:
 
 
 def _text(document: Any) -> str:
-    """Give a document as text; of a role's own in a template, moto keeps the object."""
+    """Return a document as text; moto keeps an object for inline policies of a template."""
     return document if isinstance(document, str) else json.dumps(document, default=str)

@@ -1,1 +1,1 @@
-"""The inbox: the page that shows each push as a phone would, and its JSON."""
+"""The inbox: a page that shows each push as a phone would, and its JSON."""

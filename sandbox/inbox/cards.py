@@ -1,10 +1,9 @@
-"""What the inbox draws of a push: the card that a phone would show.
+"""The card of a push: what a phone would show.
 
-Data alone, so that it needs no browser. What comes in is whatever a program sent: raw content
-may be any JSON or none, and nothing here fails for it. Of the forms of raw content those are
-understood that the providers document: APNs' payload, FCM v1 and the legacy FCM form, ADM's
-and Baidu's. Where a push is likely to surprise (an Android phone that shows nothing), a note
-on the card says so.
+A card is data, so that it needs no browser. Raw content can be any text, and none makes this
+module fail. It understands the forms that the providers document: APNs' payload, FCM v1 and the
+legacy FCM form, ADM's and Baidu's. If a push will probably surprise its sender (an Android phone
+that shows nothing), the card has a note.
 """
 
 from __future__ import annotations
@@ -23,36 +22,35 @@ _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 
 NOT_UNDERSTOOD: Final = "raw content, not understood"
 _LIBRARY_ONLY: Final = (
-    "Shown by apps with AWS's client library alone; as raw content in FCM v1's form, "
-    "any app with Firebase shows it."
+    "Only apps with AWS's client library show this. Set format: fcm_v1 for other apps."
 )
 _NO_TEXT: Final = "Neither a title nor a text: a phone shows nothing."
-_DATA_ONLY: Final = "Data alone: the app decides what becomes of it."
-_DATA_LOST: Final = "The API hands Data over with a silent push only."
+_DATA_ONLY: Final = "Only data: the app decides what it shows."
+_DATA_LOST: Final = "The API delivers Data with a silent push only."
 _NO_CONTENT_AVAILABLE: Final = (
     "AWS asks for an integer content-available in the aps of raw content."
 )
-_CALL: Final = "The app is woken for a call and shows it; the system shows nothing by itself."
+_CALL: Final = "The app is woken for a call and shows it. The system itself shows nothing."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A push as its phone would show it.
+    """A push as a phone would show it.
 
     Attributes
     ----------
     platform
-        What kind of phone, and ``provider`` who hands it over.
+        The kind of phone; ``provider`` delivers to it.
     form
-        In whose words the message is: the API's own fields, or which raw content.
+        The format of the message: the API's own fields, or a kind of raw content.
     interruption_level
-        Of APNs; ``channel`` and ``color`` of Android.
+        Only APNs; ``channel``, ``color`` and ``tag`` only Android.
     silent
-        Whether nothing is shown, because that is asked for.
+        Whether the push asks to show nothing.
     data
-        What the app gets besides, values that are no text as JSON.
+        Further data for the app; values that are no text are written as JSON.
     notes
-        What a sender may not expect.
+        What may surprise the sender.
     """
 
     platform: str
@@ -70,24 +68,25 @@ class Card:
     interruption_level: str | None = None
     channel: str | None = None
     color: str | None = None
+    tag: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def says(self, part: str) -> bool:
-        """Tell whether a text, in whatever case, is part of what the card shows."""
+    def contains(self, part: str) -> bool:
+        """Return whether the card shows a text, which must be case-folded."""
         shown = (self.title, self.subtitle, self.text, self.image, self.action, self.link)
         return any(part in text.casefold() for text in (*shown, *self.data.values()) if text)
 
 
 def card(service: str, message: Mapping[str, Any]) -> Card:
-    """Draw a message as a device of a service would show it.
+    """Make the card of a message for a device of a service.
 
     Parameters
     ----------
     service
         A ChannelType.
     message
-        The channel's message, with the address's overrides in place.
+        The channel's message, with the address's overrides applied.
 
     Examples
     --------
@@ -166,15 +165,15 @@ def _of_apns(blank: Card, payload: Mapping[str, Any]) -> Card:
     drawn = replace(
         blank,
         form="raw content, APNs",
-        # Of a text that the app has in its user's language, only the key travels.
+        # If the app has the text in the user's language, only its key is sent.
         title=_text(parts, "title", "title-loc-key"),
         subtitle=_text(parts, "subtitle", "subtitle-loc-key"),
         text=_text(parts, "body", "loc-key"),
-        image=_text(data, "media-url"),
+        image=_text(data, "media-url") or _text(payload, "image_url"),
         badge=_number(aps.get("badge")),
         sound=sound if isinstance(sound, str) else _text(_members(sound), "name"),
-        action=_text(aps, "category"),
-        link=_text(_members(data.get("pinpoint")), "deeplink", "url"),
+        action=_text(aps, "category") or _text(payload, "action"),
+        link=_text(_members(data.get("pinpoint")), "deeplink", "url") or _text(payload, "url"),
         interruption_level=_text(aps, "interruption-level"),
         data=_texts({key: value for key, value in payload.items() if key != "aps"}),
     )
@@ -187,10 +186,10 @@ def _of_apns(blank: Card, payload: Mapping[str, Any]) -> Card:
 
 
 def _of_notification(blank: Card, message: Mapping[str, Any]) -> Card:
-    """Draw FCM's two forms and ADM's, which differ in what lies around a notification."""
+    """Make the card of FCM's two forms and ADM's, which differ around the notification."""
     data = _members(message.get("data"))
     android = _members(_members(message.get("android")).get("notification"))
-    # What is said for Android alone wins on Android.
+    # On Android, its own settings win.
     notification = {**_members(message.get("notification")), **android}
     if not notification:
         return replace(blank, silent=True, data=_texts(data), notes=(_DATA_ONLY,))
@@ -206,6 +205,7 @@ def _of_notification(blank: Card, message: Mapping[str, Any]) -> Card:
         link=_text(data, "url") or _text(web, "link"),
         channel=_text(notification, "channel_id", "android_channel_id"),
         color=_text(notification, "color"),
+        tag=_text(notification, "tag"),
         data=_texts(data),
     )
 

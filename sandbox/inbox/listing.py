@@ -1,9 +1,8 @@
-"""The inboxes as one list: filtered, searched, and read on from where a reader was.
+"""List the pushes of all projects, with filters, a search, and a cursor.
 
-Without a cursor the list is what was sent and answered. With one (``since``), each push has
-its number, the card that a phone would show and the outcome besides, the calls that were
-refused whole are listed, too, and the list says what the inboxes hold: what the inbox's page
-needs to follow it.
+Without a cursor the list has requests and answers. With a cursor (``since``), each push also has
+its number, the card that a phone would show, and its outcome. Refused calls and the counts of the
+inboxes are added: the inbox's page needs them.
 """
 
 from __future__ import annotations
@@ -15,42 +14,42 @@ from dataclasses import asdict
 from itertools import chain, count, islice
 from typing import Any, Final
 
-from sandbox import entry_points as doors
+from sandbox import entry_points
 from sandbox.inbox import cards as drawing
 from sandbox.pinpoint.devices import CHANNELS
 from sandbox.pinpoint.outcomes import IN_REPORTS, outcome, outcome_in_report, outcome_of_refusal
 from sandbox.pinpoint.pushes import Push, Refusal, every_inbox, numbers
 
-NO_DOOR: Final = "none"
-"""As a filter: calls that no function made."""
+NO_ENTRY_POINT: Final = "none"
+"""The filter for calls that no function made."""
 
 _CLEARING: Final = ("service", "door", "outcome", "text")
 _FILTERS: Final = ("token", "application_id", *_CLEARING)
 
-# Tells those who follow the list that something in the middle of it is gone.
+# Shows readers with a cursor that pushes before it were removed.
 _clearings: Final = count(1)
 _cleared: list[int] = [0]
 
 
 class BadQueryError(ValueError):
-    """A request that is not understood; the text says what is taken."""
+    """The query is invalid; the message names what is accepted."""
 
 
 def listing(query: Mapping[str, str]) -> dict[str, Any]:
-    """List the pushes that a query chooses, the newest last, and count the calls.
+    """List the pushes that match a query, the newest last, and count the calls.
 
     Parameters
     ----------
     query
-        ``token``, ``service`` and ``application_id`` as they are; ``door``, or ``none`` for
-        calls that no function made; ``outcome``, as a report has it; ``text``, a part of the
-        token or of what is shown; ``since``, the number after which to begin; ``limit``, how
+        ``token``, ``service`` and ``application_id``, exactly; ``door``, the entry point, or
+        ``none`` for calls that no function made; ``outcome``, as in a report; ``text``, a part
+        of the token or of the card; ``since``, the number after which to begin; ``limit``, how
         many of the newest.
 
     Raises
     ------
     BadQueryError
-        If it is not such a query.
+        If the query is invalid.
     """
     limit, since = query.get("limit", "all"), query.get("since", "0")
     if (
@@ -59,7 +58,7 @@ def listing(query: Mapping[str, str]) -> dict[str, Any]:
         or not re.fullmatch(r"[0-9]{1,16}", since)
     ):
         raise BadQueryError(f"takes {', '.join(_FILTERS)}, and since and limit as whole numbers")
-    # Before the inboxes: what comes in between has a higher number and is left for next time.
+    # Read first: a push that arrives meanwhile has a higher number and is in the next list.
     cursor = numbers.last()
     contents = [inbox.contents(int(since)) for inbox in every_inbox()]
     newest_first = sorted(
@@ -67,12 +66,12 @@ def listing(query: Mapping[str, str]) -> dict[str, Any]:
         key=lambda numbered: numbered[0],
         reverse=True,
     )
-    # One by one, for a search that has found enough need not draw all the others.
+    # A generator: a search that has found enough does not draw the other cards.
     chosen = (
         (number, push) for number, push in newest_first if number <= cursor and _chosen(push, query)
     )
-    wanted = None if limit == "all" else int(limit)
-    pushes = list(islice(chosen, wanted))[::-1]
+    most = None if limit == "all" else int(limit)
+    pushes = list(islice(chosen, most))[::-1]
     calls: Counter[int] = sum((content.calls for content in contents), Counter())
     listed = {"calls": {str(status): calls[status] for status in sorted(calls)}}
     if "since" not in query:
@@ -86,8 +85,10 @@ def listing(query: Mapping[str, str]) -> dict[str, Any]:
         key=lambda numbered: numbered[0],
     )
     return {
-        "messages": [_drawn(number, push) for number, push in pushes],
-        "refused": [_told(number, refusal) for number, refusal in refusals[::-1][:wanted][::-1]],
+        "messages": [_push_entry(number, push) for number, push in pushes],
+        "refused": [
+            _refusal_entry(number, refusal) for number, refusal in refusals[::-1][:most][::-1]
+        ],
         **listed,
         "cursor": cursor,
         "oldest": min((each.oldest for each in contents if each.oldest), default=cursor + 1),
@@ -98,18 +99,18 @@ def listing(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def clearing(query: Mapping[str, str]) -> dict[str, Any]:
-    """Forget what a query chooses, or everything, and tell how many pushes that were.
+    """Remove the pushes that match a query, or all, and return how many there were.
 
     Parameters
     ----------
     query
-        The filters that the page has. With none, also the calls and which tokens were throttled
-        once are forgotten.
+        The filters of the page. Without a filter, the counts of calls and of attempts are
+        removed, too.
 
     Raises
     ------
     BadQueryError
-        If it is not such a query.
+        If the query is invalid.
     """
     if set(query) - set(_CLEARING):
         raise BadQueryError(f"takes {', '.join(_CLEARING)}")
@@ -127,32 +128,34 @@ def clearing(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def filters() -> dict[str, Any]:
-    """List the values that the filters take."""
+    """List the values of the filters."""
     return {
         "services": list(CHANNELS),
         "outcomes": list(IN_REPORTS),
-        "doors": [*doors.ALL, NO_DOOR],
+        "doors": [*entry_points.ALL, NO_ENTRY_POINT],
     }
 
 
 def _chosen(push: Push, query: Mapping[str, str]) -> bool:
     if not _are(query, token=push.token, service=push.service):
         return False
-    if not _are(query, application_id=push.application_id, door=push.door or NO_DOOR):
+    if not _are(query, application_id=push.application_id, door=push.entry_point or NO_ENTRY_POINT):
         return False
     if "outcome" in query and outcome_in_report(push.answer) != query["outcome"]:
         return False
     text = query.get("text", "").casefold()
-    if text in push.token.casefold():  # as no text at all is, too
+    if text in push.token.casefold():  # an empty text is in every token
         return True
-    return drawing.card(push.service, push.message).says(text)
+    return drawing.card(push.service, push.message).contains(text)
 
 
 def _chosen_refusal(refusal: Refusal, query: Mapping[str, str]) -> bool:
     text = query.get("text", "").casefold()
     addresses = refusal.addresses or (("", ""),)
     return (
-        _are(query, application_id=refusal.application_id, door=refusal.door or NO_DOOR)
+        _are(
+            query, application_id=refusal.application_id, door=refusal.entry_point or NO_ENTRY_POINT
+        )
         and _are(query, outcome=_outcome_of(refusal))
         and any(_are(query, token=token, service=service) for token, service in addresses)
         and any(
@@ -170,11 +173,11 @@ def _outcome_of(refusal: Refusal) -> str:
     return outcome_of_refusal(refusal.code, refusal.status, refusal.reason)
 
 
-def _drawn(number: int, push: Push) -> dict[str, Any]:
+def _push_entry(number: int, push: Push) -> dict[str, Any]:
     return {
         "number": number,
         **push.as_json(),
-        # That of the whole call: the request above has this address alone.
+        # Of the whole call: the request above has only this address.
         "addresses": len(push.request["Addresses"]),
         "card": asdict(drawing.card(push.service, push.message)),
         "outcome": outcome(push.answer),
@@ -182,11 +185,16 @@ def _drawn(number: int, push: Push) -> dict[str, Any]:
     }
 
 
-def _told(number: int, refusal: Refusal) -> dict[str, Any]:
-    addresses = [{"token": token, "service": service} for token, service in refusal.addresses]
+def _refusal_entry(number: int, refusal: Refusal) -> dict[str, Any]:
     return {
         "number": number,
-        **asdict(refusal),
-        "addresses": addresses,
+        "time": refusal.time,
+        "door": refusal.entry_point,
+        "application_id": refusal.application_id,
+        "request_id": refusal.request_id,
+        "status": refusal.status,
+        "code": refusal.code,
+        "reason": refusal.reason,
+        "addresses": [{"token": token, "service": service} for token, service in refusal.addresses],
         "outcome_in_report": _outcome_of(refusal),
     }

@@ -1,9 +1,8 @@
-"""The pages under ``/sandbox/``: the inbox to look at, and its JSON.
+"""The pages under ``/sandbox/``: the inbox, and its JSON.
 
-``application`` is a WSGI application that needs no signature, and is meant for a server on
-loopback alone, which keeps the pages of other sites away. What a push brings is hostile as
-far as the page is concerned: its policy lets a browser run and load nothing but the three
-files beside this module, whatever a title may hold.
+``application`` is a WSGI application without signatures. It is only for a server on loopback that
+refuses pages of other sites. The page treats the content of a push as hostile: its policy lets a
+browser run and load only the three files beside this module.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any, Final
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
+from push_sender import __version__
 from sandbox.inbox.listing import BadQueryError, clearing, filters, listing
 from sandbox.inbox.sending import send
 from sandbox.loopback import ADDRESS
@@ -36,7 +36,7 @@ _HEADERS: Final = {
             "script-src 'self'",
             "style-src 'self'",
             "connect-src 'self'",
-            "img-src data:",  # the empty icon, lest a browser ask for one
+            "img-src data:",  # the empty icon, so that a browser requests none
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
@@ -61,7 +61,7 @@ def _filters(request: Request) -> dict[str, Any]:
 
 
 def _send(request: Request) -> dict[str, Any]:
-    # Of its own making, not as the request says it: that may name any host.
+    # Not from the request, which can name any host.
     url = f"http://{ADDRESS}:{request.environ['SERVER_PORT']}"
     try:
         wanted = json.loads(request.get_data())
@@ -84,7 +84,7 @@ _JSON: Final[Mapping[str, Mapping[str, Callable[[Request], dict[str, Any]]]]] = 
 @Request.application
 def application(request: Request) -> Response:
     """Answer a path under ``/sandbox/``."""
-    # A server that mounts this under /sandbox has put that part into the root path.
+    # A server that mounts this under /sandbox puts that part into the root path.
     path = request.root_path + request.path
     if path == PAGE.rstrip("/"):
         return redirect(PAGE)
@@ -96,19 +96,20 @@ def application(request: Request) -> Response:
     page = methods.get(request.method)
     if page is None:
         return _only(", ".join(methods))
-    # No form of a foreign page can say this type of its body, whatever its Origin.
+    # A form on a page of another site cannot send this content type.
     if request.method == "POST" and request.mimetype != "application/json":
         return _json({"message": f"POST {path} takes application/json"}, 415)
     try:
         return _json(page(request), 200)
-    except BadQueryError as fault:
-        return _json({"message": f"{request.method} {path} {fault}"}, 400)
+    except BadQueryError as error:
+        return _json({"message": f"{request.method} {path} {error}"}, 400)
 
 
 def _file(method: str, name: str, media_type: str) -> Response:
     if method not in ("GET", "HEAD"):
         return _only("GET, HEAD")
-    return Response((PAGE_FOLDER / name).read_bytes(), 200, _HEADERS, content_type=media_type)
+    content = (PAGE_FOLDER / name).read_text().replace("{{version}}", __version__)
+    return Response(content, 200, _HEADERS, content_type=media_type)
 
 
 def _only(allowed: str) -> Response:

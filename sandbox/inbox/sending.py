@@ -1,4 +1,4 @@
-"""A push that is sent as any program sends one: for the page's buttons and its form."""
+"""Send a push as any program does, for the page's buttons and form."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from sandbox.pinpoint.service import options
 _REGION: Final = "us-east-1"
 _ANY_PROJECT: Final = "sandbox"
 _ONE_TRY: Final = Config(
-    retries={"total_max_attempts": 1},  # what the token answers, and no second try's answer
+    retries={"total_max_attempts": 1},  # show the first answer, without a retry
     read_timeout=LONGEST_SECONDS + 10,
 )
 
 
 def send(url: str, wanted: Any) -> dict[str, Any]:
-    """Make one SendMessages call, and tell how it was answered.
+    """Make one SendMessages call, and return its status and answer.
 
     Parameters
     ----------
     url
-        Of this sandbox.
+        This sandbox's.
     wanted
-        The ``token`` and the ``service``, as the page names them, and a ``text``, without
-        which the token must be a well-known one.
+        The ``token``, the ``service``, and a ``text``, which only a well-known token can do
+        without.
 
     Raises
     ------
     BadQueryError
-        If it is not such an object, or there is no project.
+        If the object is invalid, or there is no project.
     """
-    token, service, text = _understood(wanted)
+    token, service, text = _parsed(wanted)
     row = well_known(token)
     if text is None and row is not None:
         text = row.meaning
@@ -48,7 +48,7 @@ def send(url: str, wanted: Any) -> dict[str, Any]:
             f"takes a well-known token, or any token with a text, and a service of"
             f" {', '.join(CHANNELS)}"
         )
-    # A session of its own: the module's shared one is not for threads.
+    # A new session, because boto3's shared one is not thread-safe.
     client = Session().client(
         "pinpoint",
         endpoint_url=url,
@@ -68,7 +68,7 @@ def send(url: str, wanted: Any) -> dict[str, Any]:
     except ClientError as refused:
         status = refused.response["ResponseMetadata"]["HTTPStatusCode"]
         return {"status": status, "answer": refused.response["Error"]}
-    except BotoCoreError as failed:  # no answer in time, or none that can be read
+    except BotoCoreError as failed:  # no answer in time, or an unreadable one
         why = {"Code": type(failed).__name__, "Message": "The call got no answer."}
         return {"status": HTTPStatus.GATEWAY_TIMEOUT, "answer": why}
     finally:
@@ -76,7 +76,7 @@ def send(url: str, wanted: Any) -> dict[str, Any]:
     return {"status": 200, "answer": answer["MessageResponse"]}
 
 
-def _understood(wanted: Any) -> tuple[str, str, str | None]:
+def _parsed(wanted: Any) -> tuple[str, str, str | None]:
     match wanted:
         case {"token": str(token), "service": str(service), "text": str(text), **others}:
             if not others:
@@ -88,7 +88,7 @@ def _understood(wanted: Any) -> tuple[str, str, str | None]:
 
 
 def _project() -> str:
-    """Name the first project there is: in a deployed sandbox, the stack's."""
+    """Return the first project: in a deployed sandbox, the stack's."""
     projects = list(pinpoint_backends[DEFAULT_ACCOUNT_ID][_REGION].apps)
     if projects:
         return projects[0]

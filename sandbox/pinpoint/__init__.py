@@ -1,1 +1,1 @@
-"""The push service in the sandbox: SendMessages, channels, and device tokens that answer."""
+"""The push service in the sandbox: SendMessages, channels, and device tokens with known answers."""

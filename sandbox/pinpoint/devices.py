@@ -1,11 +1,11 @@
 """Well-known device tokens, and what each push provider answers for them.
 
-In the way of a payment provider's test cards: a token that begins with a name of
-``WELL_KNOWN`` behaves as its row says, on every channel; any other token is accepted.
-To add one, add a row here and in ``docs/sandbox-tokens.md``. This module only looks things
-up: who counts attempts, waits or records is ``service``.
+They work like a payment provider's test cards: a token that begins with a name of
+``WELL_KNOWN`` behaves as its row says, on every channel. Any other token is accepted.
+To add one, add a row here and in ``docs/sandbox-tokens.md``. This module only looks answers
+up; ``service`` counts attempts, waits and records.
 
-How sure the answers are. Recorded from the real service: the shape of ``StatusMessage``;
+How certain the answers are. Recorded from the real service: the shape of ``StatusMessage``;
 for APNs the codes, words and text of ``bad-token`` and the text of ``wrong-topic``; for FCM
 v1 ``bad-token``, and the provider's words of ``rejected``; the text of ``no-channel``.
 Documented by the providers: the error codes of all others. Inferred, because no record is
@@ -27,7 +27,7 @@ LONGEST_SECONDS: Final = 120
 
 
 class Channel(NamedTuple):
-    """What one ChannelType is: its message, its provider, and the bytes a device may get."""
+    """A ChannelType: the name of its message, its provider, and the largest payload in bytes."""
 
     message: str
     provider: str
@@ -46,7 +46,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
 
 
 class CallRefused(NamedTuple):
-    """An answer for the whole call in place of one for the address."""
+    """An error for the whole call instead of a result for the address."""
 
     code: str
 
@@ -61,7 +61,7 @@ class WellKnown:
         The token, or what it begins with: ``sandbox-slow`` also stands for
         ``sandbox-slow-…``.
     meaning
-        What the device is like, for a reader.
+        A description of the device.
     answers
         The answer to each attempt in turn; the last one stays. A name is a key of
         ``WORDS`` or one that ``result`` knows.
@@ -81,9 +81,9 @@ _THROTTLED_CALL: Final = CallRefused("TooManyRequestsException")
 _FAILED_CALL: Final = CallRefused("InternalServerErrorException")
 
 WELL_KNOWN: Final = (
-    WellKnown("sandbox-accepted", "The provider takes it", ("accepted",)),
-    WellKnown("sandbox-unregistered", "The app is gone from the device", ("unregistered",)),
-    WellKnown("sandbox-bad-token", "Not a token that this channel can use", ("bad-token",)),
+    WellKnown("sandbox-accepted", "The provider accepts it", ("accepted",)),
+    WellKnown("sandbox-unregistered", "The app was removed from the device", ("unregistered",)),
+    WellKnown("sandbox-bad-token", "This channel cannot use the token", ("bad-token",)),
     WellKnown("sandbox-wrong-topic", "Of another app, topic or sender", ("wrong-topic",)),
     WellKnown("sandbox-bad-credentials", "The provider refuses us", ("bad-credentials",)),
     WellKnown("sandbox-rejected", "The provider refuses the message", ("rejected",)),
@@ -126,7 +126,7 @@ _LONGEST_FIRST: Final = sorted(WELL_KNOWN, key=lambda row: -len(row.token))
 
 
 class Words(NamedTuple):
-    """A failure in one provider's own words."""
+    """A failure as one provider reports it."""
 
     status_code: int  # the API's own StatusCode, which need not be the provider's
     provider_status: int
@@ -150,7 +150,7 @@ def _baidu(status_code: int, provider_status: int, code: int, text: str) -> Word
     return Words(status_code, provider_status, text, {"error_code": code, "error_msg": text})
 
 
-# ADM and Baidu do not tell a token of another app from a malformed or an unbound one.
+# ADM and Baidu do not distinguish a token of another app from a malformed or an unbound one.
 WORDS: Final[Mapping[str, Mapping[str, Words]]] = {
     "unregistered": {
         "APNs": _apns(410, 410, "Unregistered"),
@@ -217,7 +217,7 @@ _ERROR_MESSAGE: Final = {
     500: "Service unavailable",
     503: "Service unavailable",
 }
-# Answers in the API's own words: (DeliveryStatus, StatusCode, StatusMessage).
+# Answers of the API itself: (DeliveryStatus, StatusCode, StatusMessage).
 _OWN_WORDS: Final = {
     "accepted": ("SUCCESSFUL", 200, ""),
     "replaced": ("SUCCESSFUL", 200, ""),
@@ -234,7 +234,7 @@ _OWN_WORDS: Final = {
 
 
 def well_known(token: str) -> WellKnown | None:
-    """Return the row that a token stands for, or None for a token that is simply accepted."""
+    """Return the row of a token, or None for a token that is accepted."""
     if not token.startswith(PREFIX):
         return None
     for row in _LONGEST_FIRST:
@@ -244,7 +244,7 @@ def well_known(token: str) -> WellKnown | None:
 
 
 def delay(token: str) -> int:
-    """Seconds that the call waits for this token's sake: ``sandbox-slow-7-b`` means 7."""
+    """Return how many seconds this token delays the call: 7 for ``sandbox-slow-7-b``."""
     slow = re.match(r"sandbox-slow(?:-([0-9]+))?(?:-|$)", token)
     if slow is None:
         return 0
@@ -262,8 +262,8 @@ def result(answer: str, channel: str, token: str, application_id: str) -> dict[s
     if answer == "missing":
         return None
     if answer == "broken":
-        whole = _failure("bad-token", channel)
-        return {**whole, "StatusMessage": whole["StatusMessage"][:-20]}
+        complete = _failure("bad-token", channel)
+        return {**complete, "StatusMessage": complete["StatusMessage"][:-20]}
     if answer in WORDS:
         return _failure(answer, channel)
     status, code, text = _OWN_WORDS[answer]

@@ -1,4 +1,4 @@
-"""The outcome of a push: in one line of the provider's words, and as a report names it."""
+"""The outcome of a push: as the provider reports it, and as a report of the function names it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from push_sender.outcomes.classification import judge, judge_refusal
+from push_sender.outcomes.classification import classify, classify_error
 from push_sender.outcomes.outcome import Outcome
 
 IN_REPORTS: Final = tuple(
@@ -16,12 +16,12 @@ IN_REPORTS: Final = tuple(
 
 
 def outcome(answer: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Name the status, the code and, if there is one, the reason.
+    """Return the status, the code and, if there is one, the reason.
 
     Parameters
     ----------
     answer
-        The address's ``MessageResult``, or None where it is missing from the answer.
+        The address's ``MessageResult``, or None if it is missing from the answer.
 
     Examples
     --------
@@ -34,23 +34,23 @@ def outcome(answer: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "status": answer["DeliveryStatus"],
         "code": answer["StatusCode"],
-        "reason": _providers_word(text) or text,
+        "reason": _provider_error(text) or text,
     }
 
 
 def outcome_in_report(answer: Mapping[str, Any] | None) -> str:
-    """Name the outcome that a report has for this answer, if it is the last one."""
-    return str(judge(answer).outcome)
+    """Return the outcome that a report has for an answer, if no retry follows."""
+    return str(classify(answer).outcome)
 
 
 def outcome_of_refusal(code: str, status: int, reason: str) -> str:
-    """Name the outcome that a report has for each address of a call that was refused whole."""
-    return str(judge_refusal(code, status, reason).outcome)
+    """Return the outcome that a report has for each address of a refused call."""
+    return str(classify_error(code, status, reason).outcome)
 
 
-def _providers_word(status_message: str) -> str | None:
+def _provider_error(status_message: str) -> str | None:
     try:
-        told = json.loads(status_message)
+        message = json.loads(status_message)
     except ValueError:
         return None  # plain text, or cut short
-    return told.get("pushProviderError") if isinstance(told, dict) else None
+    return message.get("pushProviderError") if isinstance(message, dict) else None

@@ -1,4 +1,4 @@
-"""Projects of the push service and their channels: all state hangs on moto's own objects."""
+"""Projects of the push service and their channels. All state is kept on moto's own objects."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CHANNELS_ATTRIBUTE: Final = "push_sandbox_channels"
 
 
 def add_project(backend: PinpointBackend, application_id: str) -> App:
-    """Add a project with an id that is known already, which no API can, and every channel.
+    """Add a project with a given id, which no API can do, and enable every channel.
 
-    Where two do so at the same time, both get the same project.
+    Two simultaneous calls get the same project.
     """
     app = App(backend.account_id, backend.region_name, application_id)
     app.application_id = application_id
@@ -52,9 +52,9 @@ def enable_channel(
 def update_channel(app: App, channel: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Create or change a channel as the API's Update…Channel does; return its state.
 
-    Of the credentials in ``request`` only their presence is kept: the real API does not give
-    them back either. Unlike AWS, nobody asks the provider whether they are right. A channel
-    is disabled until a request says ``Enabled``; what AWS takes for granted is not documented.
+    Of the credentials in ``request`` only their presence is kept: the real API does not return
+    them either. Unlike AWS, the sandbox does not ask the provider whether they are right. A
+    channel is disabled until a request has ``Enabled``; AWS does not document its default.
     """
     now = _now()
     old = channels_of(app).get(channel, {"CreationDate": now, "Version": 0, "Enabled": False})
@@ -80,7 +80,7 @@ def update_channel(app: App, channel: str, request: Mapping[str, Any]) -> dict[s
 
 
 def channels_of(app: App) -> dict[str, dict[str, Any]]:
-    """Return the channels of a project that were ever set up, by ChannelType."""
+    """Return the channels of a project that were set up, by ChannelType."""
     channels: dict[str, dict[str, Any]] = vars(app).setdefault(_CHANNELS_ATTRIBUTE, {})
     return channels
 

@@ -1,10 +1,9 @@
-"""What the sandbox's devices were sent.
+"""The pushes that the sandbox's devices got.
 
-Every inbox hangs on moto's own object for a Pinpoint project, so that accounts and regions
-stay apart and moto's reset, or deleting the project, forgets it. It holds the last
-``KEPT`` pushes of its project and counts those it dropped for them. Calls that were refused
-whole are kept beside them, those for a project that does not exist on moto's object for the
-region. Who reads it is told by ``listing`` and ``pages``.
+An inbox is kept on moto's own object for a Pinpoint project. So accounts and regions stay separate,
+and moto's reset or the deletion of the project removes the inbox. It has the last ``KEPT`` pushes
+of its project, the number of older ones that it dropped, and the refused calls. Calls for a project
+that does not exist are kept on moto's object for the region.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ class Push:
     """One address of one SendMessages call that the API accepted."""
 
     time: str
-    door: str | None  # by which the event came that it was sent for, see sandbox.entry_points
+    entry_point: str | None  # of the event that it was sent for, see sandbox.entry_points
     application_id: str
     request_id: str
     service: str
     token: str
-    message: Mapping[str, Any]  # what the device would get, overrides applied
-    request: Mapping[str, Any]  # the MessageRequest as the API understood it, shared by all of it
+    message: Mapping[str, Any]  # for the device, with overrides applied
+    request: Mapping[str, Any]  # the MessageRequest as the API read it, shared by all its pushes
     answer: Mapping[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
@@ -47,7 +46,7 @@ class Push:
         request["MessageConfiguration"] = self.request["MessageConfiguration"]
         return {
             "time": self.time,
-            "door": self.door,
+            "door": self.entry_point,
             "application_id": self.application_id,
             "request_id": self.request_id,
             "service": self.service,
@@ -60,7 +59,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One SendMessages call that the API refused as a whole: no device was sent anything.
+    """One SendMessages call that the API refused as a whole: no device got a push.
 
     Attributes
     ----------
@@ -71,7 +70,7 @@ class Refusal:
     """
 
     time: str
-    door: str | None
+    entry_point: str | None
     application_id: str
     request_id: str
     status: int
@@ -83,9 +82,8 @@ class Refusal:
 class Numbers:
     """Numbers of pushes in the order of arrival, over all projects.
 
-    They begin at the clock's microseconds: a reader that remembers the last number it saw
-    can go on where it was after the sandbox has started anew, for no sandbox takes a million
-    pushes a second.
+    They begin at the clock's microseconds. So a reader with the last number can continue after
+    the sandbox was restarted, because no sandbox gets a million pushes a second.
     """
 
     def __init__(self) -> None:
@@ -108,16 +106,16 @@ numbers: Final = Numbers()
 
 
 class Contents(NamedTuple):
-    """What an inbox holds at one moment.
+    """The content of an inbox at one moment.
 
     Attributes
     ----------
     pushes, refusals
         Copied, with their numbers.
     oldest
-        The lowest number of all that is kept, whether it was asked for or not.
+        The lowest number that is kept, also if it was not asked for.
     kept
-        How many pushes there are, and ``dropped`` how many had to make room for them.
+        The number of pushes; ``dropped`` is the number of older ones that were removed.
     """
 
     pushes: list[tuple[int, Push]]
@@ -140,31 +138,31 @@ class Inbox:
         self._attempts: Counter[tuple[str, str]] = Counter()
 
     def attempt(self, service: str, token: str) -> int:
-        """Count one more attempt to reach a device; the first is 0."""
+        """Count an attempt to reach a device, and return its number; the first is 0."""
         with self._lock:
             self._attempts[service, token] += 1
             return self._attempts[service, token] - 1
 
-    def called(self, status: int) -> None:
-        """Count a call that was answered with this HTTP status."""
+    def count_call(self, status: int) -> None:
+        """Count a call by its HTTP status."""
         with self._lock:
             self._calls[status] += 1
 
     def keep(self, pushes: list[Push]) -> None:
-        """Take in the pushes of one call, and forget the oldest beyond ``KEPT``."""
+        """Add the pushes of one call, and drop the oldest beyond ``KEPT``."""
         with self._lock:
-            # Numbered under this lock: who knows a number finds the push when it gets the lock.
+            # Numbered under this lock, so that a reader with a number finds the push.
             numbered = zip(numbers.take(len(pushes)), pushes, strict=True)
             self._dropped += max(0, len(self._pushes) + len(pushes) - KEPT)
             self._pushes.extend(numbered)
 
     def refuse(self, refusal: Refusal) -> None:
-        """Take in a call that was refused whole."""
+        """Add a refused call."""
         with self._lock:
             self._refusals.append((numbers.take(1)[0], refusal))
 
     def clear(self) -> int:
-        """Forget all there is; return how many pushes there were."""
+        """Remove everything, and return how many pushes there were."""
         with self._lock:
             count = len(self._pushes)
             self._pushes.clear()
@@ -175,7 +173,7 @@ class Inbox:
             return count
 
     def forget(self, is_push: Callable[[Push], bool], is_refusal: Callable[[Refusal], bool]) -> int:
-        """Forget some pushes and refusals, and no calls and attempts; return how many pushes."""
+        """Remove some pushes and refusals, but no counts; return how many pushes."""
         with self._lock:
             kept = [each for each in self._pushes if not is_push(each[1])]
             count = len(self._pushes) - len(kept)
@@ -185,7 +183,7 @@ class Inbox:
             return count
 
     def contents(self, since: int = 0) -> Contents:
-        """Return what there is, of pushes and refusals those with a number after ``since``."""
+        """Return the content, with pushes and refusals that have a number after ``since``."""
         with self._lock:
             oldest = min(
                 (kept[0][0] for kept in (self._pushes, self._refusals) if kept), default=None
@@ -206,18 +204,18 @@ def _after(since: int, numbered: deque[tuple[int, _Kept]]) -> list[tuple[int, _K
 
 
 def inbox_of(owner: App | PinpointBackend) -> Inbox:
-    """Return the inbox of a project, or of calls to no project; the first push makes it."""
-    inbox: Inbox = vars(owner).setdefault(_ATTRIBUTE, Inbox())  # atomic, so no two make two
+    """Return the inbox of a project, or of calls to unknown projects; the first call creates it."""
+    inbox: Inbox = vars(owner).setdefault(_ATTRIBUTE, Inbox())  # atomic
     return inbox
 
 
 def every_inbox() -> Iterator[Inbox]:
-    """Go through the inboxes of all projects, accounts and regions."""
+    """Yield the inboxes of all projects, accounts and regions."""
     with backend_lock:
         backends: list[Any] = [backend for _, _, backend in pinpoint_backends.iter_backends()]
     for backend in backends:
         if _ATTRIBUTE in vars(backend):
             yield inbox_of(backend)
-        # The vars of a backend that is being reset are empty for a moment.
+        # While moto resets a backend, its vars are empty for a moment.
         for app in list(vars(backend).get("apps", {}).values()):
             yield inbox_of(app)

@@ -1,16 +1,14 @@
-"""What the push API makes of a request: checked, refused, and merged into messages.
+"""Check a request of the push API, and merge its parts into messages.
 
-Requests are checked against botocore's model of the API. Where no record of the real
-service is public, the sandbox takes the stricter reading:
+Requests are checked against botocore's model of the API. If no record of the real service is
+public, the sandbox is strict:
 
 - A request may be 7,000,000 bytes ("7 MB" is documented; which megabyte is not).
 - An address without a ChannelType, or whose channel has no message of its own, no
   ``DefaultPushNotificationMessage``, no ``DefaultMessage`` and no RawContent, makes the
   whole call a BadRequestException. The two defaults are documented; the refusal is inferred.
-- ``Endpoints`` and ``TemplateConfiguration`` are refused: what they refer to went with the
+- ``Endpoints`` and ``TemplateConfiguration`` are refused: they refer to what ended with the
   rest of Pinpoint.
-
-This module keeps nothing and answers nobody.
 """
 
 from __future__ import annotations
@@ -30,10 +28,11 @@ from sandbox.pinpoint.devices import CHANNELS
 
 LARGEST_BODY: Final = 7_000_000
 MOST_ADDRESSES: Final = 100
-_LONGEST_FAULT: Final = 1_000
+_LONGEST_MESSAGE: Final = 1_000
 _DEFAULT_MESSAGES: Final = ("DefaultPushNotificationMessage", "DefaultMessage")
 _OVERRIDES: Final = {"TitleOverride": "Title", "BodyOverride": "Body", "RawContent": "RawContent"}
-# What of a message that is not silent reaches the device, and of raw content the provider counts.
+# The members that reach the device if a push is not silent, and those of raw content that the
+# provider counts.
 _SHOWN: Final = ("Title", "Body", "ImageUrl", "MediaUrl")
 _COUNTED: Final = {
     "FCM": ("data", "notification"),
@@ -60,7 +59,7 @@ def operation(name: str) -> OperationModel:
 
 
 def body_shape(shape: Any) -> Any:
-    """Return the shape of what travels as the body of a request or an answer."""
+    """Return the shape of the body of a request or a response."""
     return shape.members[shape.serialization["payload"]]
 
 
@@ -73,7 +72,7 @@ def _status_codes() -> dict[str, int]:
 
 
 def checked(body: bytes, model: OperationModel) -> dict[str, Any]:
-    """Return what the API understands of a request's body; refuse it as the API does."""
+    """Return a request's body as the API reads it, or refuse it as the API does."""
     if len(body) > LARGEST_BODY:
         raise RefusedError("PayloadTooLargeException", f"More than {LARGEST_BODY} bytes")
     try:
@@ -81,19 +80,19 @@ def checked(body: bytes, model: OperationModel) -> dict[str, Any]:
     except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
         raise RefusedError("BadRequestException", "The request is not JSON") from None
     shape = body_shape(model.input_shape)
-    faults: list[str] = []
-    understood = _understood(request, shape, shape.name, faults)
-    errors = ParamValidator().validate(understood, shape)
+    errors_found: list[str] = []
+    normalized = _normalized(request, shape, shape.name, errors_found)
+    errors = ParamValidator().validate(normalized, shape)
     if errors.has_errors():
-        faults.append(errors.generate_report())
-    if faults:
-        raise RefusedError("BadRequestException", "; ".join(faults)[:_LONGEST_FAULT])
-    result: dict[str, Any] = understood
+        errors_found.append(errors.generate_report())
+    if errors_found:
+        raise RefusedError("BadRequestException", "; ".join(errors_found)[:_LONGEST_MESSAGE])
+    result: dict[str, Any] = normalized
     return result
 
 
 def addresses_in(body: bytes) -> tuple[tuple[str, str], ...]:
-    """Give token and service of each address of a request that was refused, if it can be read."""
+    """Return token and service of each address of a refused request, if it can be read."""
     try:
         request = json.loads(body) if len(body) <= LARGEST_BODY else None
     except (ValueError, RecursionError):
@@ -107,38 +106,38 @@ def addresses_in(body: bytes) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _understood(value: Any, shape: Any, path: str, faults: list[str]) -> Any:
-    """Drop unknown and null members, as REST-JSON does, and find what botocore lets pass.
+def _normalized(value: Any, shape: Any, path: str, errors_found: list[str]) -> Any:
+    """Drop unknown and null members, as REST-JSON does, and find errors that botocore misses.
 
-    botocore's validator takes no interest in enumerations and the range of integers, and
-    takes true for 1.
+    botocore's validator does not check enumerations and the range of integers, and
+    accepts true as 1.
     """
     kind = shape.type_name
     if kind == "structure" and isinstance(value, dict):
         return {
-            name: _understood(inner, shape.members[name], f"{path}.{name}", faults)
+            name: _normalized(inner, shape.members[name], f"{path}.{name}", errors_found)
             for name, inner in value.items()
             if inner is not None and name in shape.members
         }
     if kind == "map" and isinstance(value, dict):
         return {
-            key: _understood(inner, shape.value, f"{path}.{key}", faults)
+            key: _normalized(inner, shape.value, f"{path}.{key}", errors_found)
             for key, inner in value.items()
             if inner is not None
         }
     if kind == "string" and isinstance(value, str) and shape.enum and value not in shape.enum:
-        faults.append(f"{path} must be one of {', '.join(shape.enum)}")
+        errors_found.append(f"{path} must be one of {', '.join(shape.enum)}")
     if kind == "integer" and (
         isinstance(value, bool) or (isinstance(value, int) and not -(2**31) <= value < 2**31)
     ):
-        faults.append(f"{path} must be an integer of 32 bits")
+        errors_found.append(f"{path} must be an integer of 32 bits")
     return value
 
 
 def channel_messages(
     request: Mapping[str, Any], addresses: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return the message of each channel that is addressed; refuse what has no meaning."""
+    """Return the message of each channel that has an address; refuse invalid combinations."""
     for member in ("Endpoints", "TemplateConfiguration"):
         if request.get(member):
             raise RefusedError("BadRequestException", f"{member} is not supported")
@@ -168,7 +167,7 @@ def channel_messages(
 def merged(
     address: Mapping[str, Any], message: Mapping[str, Any], request: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the message with an address's overrides, and with the Context that is added."""
+    """Return the message with an address's overrides, and with the Context added."""
     result = {**message, **{_OVERRIDES[key]: address[key] for key in _OVERRIDES if key in address}}
     if "Substitutions" in address:
         result["Substitutions"] = {**message.get("Substitutions", {}), **address["Substitutions"]}
@@ -178,10 +177,10 @@ def merged(
 
 
 def least_bytes(channel: str, message: Mapping[str, Any]) -> int:
-    """Return how many bytes of payload this message needs at the very least.
+    """Return the least number of bytes that this message needs as a payload.
 
-    Only what certainly reaches the device is counted, and of placeholders nothing, because
-    what they become may be shorter. APNs' raw content is the payload itself.
+    Only text that certainly reaches the device counts. Placeholders do not, because their
+    values may be shorter. APNs' raw content is the payload itself.
     """
     if "RawContent" not in message:
         shown = ("Data",) if message.get("SilentPush") else _SHOWN
@@ -195,7 +194,7 @@ def least_bytes(channel: str, message: Mapping[str, Any]) -> int:
         members = _COUNTED[CHANNELS[channel].provider]
         return _text_bytes([content[member] for member in members if member in content])
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return 0  # not what the provider documents: its size is unknown, too
+        return 0  # a form that the provider does not document: the size is unknown
 
 
 def _text_bytes(value: object) -> int:

@@ -1,7 +1,7 @@
 """Push projects and their seven channels, in the state of ``sandbox.pinpoint``.
 
-AWS asks the provider whether a channel's credentials are right. Nobody is asked here: what is
-checked is that a channel has the credentials that its way to authenticate needs.
+AWS asks the provider whether a channel's credentials are right. The sandbox only checks that a
+channel has the credentials that its authentication method needs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from moto.pinpoint.exceptions import ApplicationNotFound
 from moto.pinpoint.models import App, PinpointBackend, pinpoint_backends
 
 from sandbox.cloudformation.resource import Resource, ResourceFailedError, is_true
-from sandbox.pinpoint.service import channels_of, update_channel
+from sandbox.pinpoint.projects import channels_of, update_channel
 
 
 class Project(Resource):
@@ -32,7 +32,7 @@ class Project(Resource):
         self._app = self._backend().create_app(self.properties["Name"], self.tags)
 
     def change(self, before: Mapping[str, Any]) -> None:
-        """Change the tags, which are all that can be changed."""
+        """Change the tags; nothing else can change."""
         tagger = self._backend().tagger
         tagger.delete_all_tags_for_resource(self._app.arn)
         tagger.tag_resource(self._app.arn, tagger.convert_dict_to_tags_input(self.tags))
@@ -47,7 +47,7 @@ class Project(Resource):
         return self._app.application_id
 
     def attributes(self) -> Mapping[str, str]:
-        """Give its ARN and id."""
+        """Return its ARN and id."""
         return {"Arn": self._app.arn, "Id": self._app.application_id}
 
     def _backend(self) -> PinpointBackend:
@@ -55,7 +55,7 @@ class Project(Resource):
 
 
 class _Channel(Resource):
-    """A channel of a project, of the kind that its subclass says."""
+    """A channel of a project; a subclass defines its kind."""
 
     required = ("ApplicationId",)
     replaced_by = ("ApplicationId",)
@@ -71,8 +71,8 @@ class _Channel(Resource):
         request = {name: value for name, value in self.properties.items() if value != ""}
         del request["ApplicationId"]
         if "Enabled" in request:
-            # Left out, the channel stays disabled, as in the API: neither documents what it
-            # means, and a template that leaves it out should not seem to work here only.
+            # If it is left out, the channel stays disabled, as in the API. No default is
+            # documented, and a template without it must not work only here.
             request["Enabled"] = is_true(request["Enabled"])
         update_channel(self._app(), self.channel, request)
 
@@ -80,7 +80,7 @@ class _Channel(Resource):
         try:
             channels_of(self._app()).pop(self.channel, None)
         except ResourceFailedError:
-            return  # gone with its project
+            return  # removed with its project
 
     @property
     def physical_resource_id(self) -> str:
@@ -117,7 +117,7 @@ class _Channel(Resource):
 class _Kind(NamedTuple):
     channel: str
     credentials: Mapping[str, tuple[str, ...]]
-    """What each DefaultAuthenticationMethod needs; the first is meant where none is given."""
+    """What each DefaultAuthenticationMethod needs; the first is the default."""
 
 
 _TOKEN: Final = ("TokenKey", "TokenKeyId", "TeamId", "BundleId")

@@ -1,7 +1,7 @@
-"""The operations that Amazon Pinpoint took with it, and the answer that they get here.
+"""The operations that ended with Amazon Pinpoint, and the answer that they get here.
 
-Which there are is read from botocore's model: all but those that live on. An SDK still has them,
-so a program that has not left Pinpoint yet learns here what it calls.
+They are read from botocore's model: all operations except those that continue. SDKs still have
+them, so a program that has not left Pinpoint yet sees here which of its calls ended.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _KEPT: Final = re.compile(
     rf"|(Delete|Get|Update)({'|'.join(_PUSH_CHANNELS)})Channel"
 )
 _ELSEWHERE: Final = re.compile(r"\w+(Sms|Voice)Channel|(Send|Verify)OTPMessage|PhoneNumberValidate")
-"""What lives on as AWS End User Messaging for SMS and voice, and has nothing to do with push."""
+"""Operations that continue in AWS End User Messaging for SMS and voice, without push."""
 
 
 def other_operations() -> dict[str, str]:
-    """Give the pattern of the path of each operation that the sandbox does not have."""
+    """Return the path pattern of each operation that the sandbox does not have."""
     model = get_service_model("pinpoint")
     return {
         name: _PARAMETER.sub(_group, model.operation_model(name).http["requestUri"])
@@ -42,9 +42,9 @@ def _group(parameter: re.Match[str]) -> str:
 
 
 def why_not(operation: str) -> str | None:
-    """Say why the sandbox does not have an operation; nothing if it may have it."""
+    """Return why the sandbox does not have an operation, or None if it can have it."""
     if _KEPT.fullmatch(operation):
         return None
     if _ELSEWHERE.fullmatch(operation):
-        return f"{operation} is not in the sandbox, which has mobile push alone."
+        return f"{operation} is not in the sandbox, which has only mobile push."
     return f"{operation} ended with Amazon Pinpoint on {END}. {PAGE} says what replaces it."

@@ -1,9 +1,8 @@
 """AWS End User Messaging Push (Pinpoint's ``SendMessages``) and its channels, inside moto.
 
-moto's own server has Pinpoint's projects and lacks what sends. ``install`` adds the missing
-addresses to moto's table. Projects and their channels are in ``projects``, what a device
-answers in ``devices``, what it was sent in ``inbox``, and what the API makes of a request in
-``requests``.
+moto has Pinpoint's projects and lacks the operations that send. ``patches`` adds them. Projects
+and their channels are in ``projects``, the answers of devices in ``devices``, the pushes that
+devices got in ``pushes``, and the check of a request in ``requests``.
 """
 
 from __future__ import annotations
@@ -17,20 +16,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from moto.core.common_types import TYPE_RESPONSE
-from moto.pinpoint import urls
 from moto.pinpoint.exceptions import ApplicationNotFound
 from moto.pinpoint.models import App
 from moto.pinpoint.responses import PinpointResponse
 
-from sandbox.entry_points import door_of
+from sandbox.entry_points import entry_point_of
 from sandbox.pinpoint import devices, retired
 from sandbox.pinpoint.devices import CHANNELS, CallRefused
-
-# Channels are set up through this module, too: the names are part of what it offers.
-from sandbox.pinpoint.projects import add_project
-from sandbox.pinpoint.projects import channels_of as channels_of
-from sandbox.pinpoint.projects import enable_channel as enable_channel
-from sandbox.pinpoint.projects import update_channel as update_channel
+from sandbox.pinpoint.projects import add_project, channels_of, update_channel
 from sandbox.pinpoint.pushes import Inbox, Push, Refusal, inbox_of
 from sandbox.pinpoint.requests import (
     RefusedError,
@@ -46,16 +39,16 @@ from sandbox.pinpoint.requests import (
 
 @dataclass(slots=True)
 class Options:
-    """Settings of the sandbox, which moto's reset leaves alone.
+    """Settings of the sandbox, which moto's reset does not change.
 
     Attributes
     ----------
     latency
-        Seconds that every SendMessages call takes, on top of what its devices ask for.
+        Seconds that every SendMessages call takes, in addition to the delay of its devices.
     any_project
-        Whether a project that nobody has made is there all the same, from its first use on.
+        Whether the first use of an unknown project creates it.
     on_arrival
-        Called with each push, and with each call that was refused whole.
+        Called with each push and each refused call.
     """
 
     latency: float = 0.0
@@ -66,38 +59,23 @@ class Options:
 options: Final = Options()
 
 
-def install() -> None:
-    """Add what moto's Pinpoint lacks to its table of addresses; twice does no more than once.
-
-    Call it before moto's server application is made, which copies the table.
-    """
-    for path in ("messages", "channels", "channels/(?P<channel_type>[^/]+)"):
-        address = "{0}/v1/apps/(?P<app_id>[^/]+)/" + path + "$"
-        urls.url_paths[address] = PushResponse.dispatch
-    for path in retired.other_operations().values():
-        urls.url_paths["{0}" + path + "$"] = PushResponse.dispatch
-    # Its pattern is open at the end, and would take what is sent to /events.
-    urls.url_paths.pop("{0}/v1/apps/(?P<app_id>[^/]+)/eventstream", None)
-
-
 class PushResponse(PinpointResponse):
     """moto's Pinpoint with the operations of push.
 
-    moto calls the method that has the operation's name, and has checked the caller's
-    permission by then if it was told to.
+    moto calls the method with the operation's name.
     """
 
-    # moto reads a text body as a query string, too: a url with "&Action=" in it would be
-    # taken for another operation.
+    # moto also reads a text body as a query string: a url with "&Action=" in it would
+    # select another operation.
     use_raw_body = True
 
     def call_action(self) -> TYPE_RESPONSE:
-        """Answer a request, or refuse it in the shape of the real API."""
+        """Answer a request, or refuse it as the real API does."""
         request_id = self.request_id = str(uuid.uuid4())
         try:
-            gone = retired.why_not(self._get_action())
-            if gone is not None:
-                raise RefusedError("MethodNotAllowedException", gone)
+            reason = retired.why_not(self._get_action())
+            if reason is not None:
+                raise RefusedError("MethodNotAllowedException", reason)
             status, headers, body = super().call_action()
         except RefusedError as refused:
             status = refused.status
@@ -111,7 +89,7 @@ class PushResponse(PinpointResponse):
         return status, headers, body
 
     def send_messages(self) -> TYPE_RESPONSE:
-        """SendMessages: hand each address to its device, and answer once."""
+        """SendMessages: deliver to each address, and answer with all results."""
         try:
             app = self._app()
         except RefusedError as refused:
@@ -121,11 +99,11 @@ class PushResponse(PinpointResponse):
         try:
             answer, seconds = self._send(app, inbox)
         except RefusedError as refused:
-            inbox.called(refused.status)
+            inbox.count_call(refused.status)
             self._keep(refused, inbox)
             raise
-        inbox.called(200)
-        # After all is kept: who gives up on a slow call has had it delivered all the same.
+        inbox.count_call(200)
+        # After the pushes are kept: a caller that stops waiting may still have delivered them.
         if pause := seconds + options.latency:
             time.sleep(pause)
         return _json(answer)
@@ -133,7 +111,7 @@ class PushResponse(PinpointResponse):
     def _keep(self, refused: RefusedError, inbox: Inbox) -> None:
         refusal = Refusal(
             time=_now(),
-            door=door_of(self.get_access_key()),
+            entry_point=entry_point_of(self.get_access_key()),
             application_id=self.uri_match["application-id"],
             request_id=self.request_id,
             status=refused.status,
@@ -145,7 +123,7 @@ class PushResponse(PinpointResponse):
         options.on_arrival(refusal)
 
     def get_channels(self) -> TYPE_RESPONSE:
-        """GetChannels: every channel that was set up."""
+        """GetChannels: the channels that were set up."""
         shape = body_shape(operation("GetChannels").output_shape)
         members = shape.members["Channels"].value.members
         return _json(
@@ -172,7 +150,7 @@ class PushResponse(PinpointResponse):
             raise RefusedError("NotFoundException", f"No {self._type()} channel in this project")
         shape = body_shape(operation(self._get_action()).output_shape)
         answer = {key: state[key] for key in shape.members if key in state}
-        # Baidu's answer must name its API key; the sandbox has not kept it.
+        # Baidu's answer must have its API key, which the sandbox does not keep.
         answer |= dict.fromkeys(set(shape.required_members) - answer.keys(), "not kept")
         return _json(answer)
 
@@ -193,12 +171,12 @@ class PushResponse(PinpointResponse):
         addresses: dict[str, dict[str, Any]] = request.get("Addresses", {})
         messages = channel_messages(request, addresses)
         answers = _well_known_answers(addresses, inbox)
-        # A copy, because another thread may set up a channel meanwhile.
+        # A copy, because another thread can set up a channel at the same time.
         channels = channels_of(app).copy()
         enabled = {channel for channel, state in channels.items() if state["Enabled"]}
         sizes = {channel: least_bytes(channel, message) for channel, message in messages.items()}
         now = _now()
-        door = door_of(self.get_access_key())
+        entry_point = entry_point_of(self.get_access_key())
         pushes: list[Push] = []
         for token, address in addresses.items():
             channel = address["ChannelType"]
@@ -219,7 +197,7 @@ class PushResponse(PinpointResponse):
             pushes.append(
                 Push(
                     time=now,
-                    door=door,
+                    entry_point=entry_point,
                     application_id=app.application_id,
                     request_id=self.request_id,
                     service=channel,
@@ -240,7 +218,7 @@ class PushResponse(PinpointResponse):
 
 
 def _add_channel_operations() -> None:
-    """Give the response class a method for each channel's operations, as moto looks for them."""
+    """Add a method for each channel's operations, which moto finds by name."""
     for channel in CHANNELS:
         for verb in ("update", "get", "delete"):
             method = getattr(PushResponse, f"_{verb}_channel")
@@ -251,9 +229,9 @@ _add_channel_operations()
 
 
 def _well_known_answers(addresses: Mapping[str, Mapping[str, Any]], inbox: Inbox) -> dict[str, str]:
-    """Return what well-known devices answer this time; raise if one refuses the whole call."""
+    """Return the answers of well-known devices; raise if one refuses the whole call."""
     rows = [(token, row) for token in addresses if (row := devices.well_known(token))]
-    # Those first, so that the other devices of a refused call have not been tried.
+    # Those that refuse first, so that a refused call counts no attempt of other devices.
     rows.sort(key=lambda known: not isinstance(known[1].answers[0], CallRefused))
     answers = {}
     for token, row in rows:

@@ -1,6 +1,6 @@
-"""The account that the stack is deployed into: what it finds there, made up.
+"""Prepare the account that the stack is deployed into, with generated content.
 
-What ``cdk bootstrap`` leaves, the channels' secrets, and the projects that exist already.
+It gets the resources of ``cdk bootstrap``, the channels' secrets, and the existing projects.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _KEYS: Final[Mapping[CredentialKind, tuple[str, ...]]] = {
     "certificate": ("certificate", "private_key"),
     "keys": ("api_key", "secret_key", "client_id", "client_secret"),
 }
-"""What a secret holds; of keys those of all services, of which each reads its own."""
+"""The members of a secret; "keys" has those of all services, and each reads its own."""
 
 _EVERY_CHANNEL: Final = {
     f"{name}_secret": f"sandbox/{name}"
@@ -47,19 +47,19 @@ _EVERY_CHANNEL: Final = {
 
 
 def client(service: str, url: str, **credentials: str) -> Any:
-    """Make a stock client of a service of the sandbox: the account's administrator's.
+    """Make a client of a service of the sandbox, by default for the administrator.
 
     Parameters
     ----------
     service
-        By boto3's name.
+        boto3's name of it.
     url
-        Of the sandbox.
+        The sandbox's.
     credentials
-        Somebody else's, as boto3 takes them.
+        Another caller's, as boto3 takes them.
     """
     return boto3.client(
-        service,  # type: ignore[call-overload]  # by name, which stubs know only as literals
+        service,  # type: ignore[call-overload]  # stubs know names only as literals
         endpoint_url=url,
         region_name=REGION,
         **credentials or {"aws_access_key_id": "sandbox", "aws_secret_access_key": "sandbox"},
@@ -67,7 +67,7 @@ def client(service: str, url: str, **credentials: str) -> Any:
 
 
 def committed_context(file: Path = REPOSITORY / "cdk.json") -> dict[str, Any]:
-    """Read the settings of ``cdk.json``, which are what would be deployed to AWS.
+    """Read the settings of ``cdk.json``, which a deployment to AWS uses.
 
     Raises
     ------
@@ -92,10 +92,9 @@ def committed_context(file: Path = REPOSITORY / "cdk.json") -> dict[str, Any]:
 def sandbox_context(context: Mapping[str, Any]) -> dict[str, Any]:
     """Complete a context for the sandbox.
 
-    Where it configures no channel and names no existing project, as in a fresh clone, every
-    channel is set up, with made-up credentials. The CDK's flags are those of ``cdk.json``. A
-    secret's ARN is shortened to its name,
-    because nobody can choose the end of an ARN.
+    If it configures no channel and names no existing project, as in a fresh clone, every channel
+    is set up with generated credentials. The CDK's flags are those of ``cdk.json``. A secret's
+    ARN is shortened to its name, because the end of an ARN cannot be chosen.
     """
     flags = {key: value for key, value in committed_context().items() if key.startswith("@")}
     context = {**flags, **context}
@@ -108,31 +107,31 @@ def sandbox_context(context: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def furnish(url: str, settings: Settings) -> None:
-    """Make what the stack relies on, with stock clients where there are such.
+def prepare(url: str, settings: Settings) -> None:
+    """Make the resources that the stack needs, through boto3 if possible.
 
     Parameters
     ----------
     url
-        Of a running sandbox.
+        A running sandbox's.
     settings
-        Of the stack.
+        The stack's.
     """
     _bootstrap(url)
     secrets = client("secretsmanager", url)
     for credential in settings.credentials:
         secret = credential.secret
         version = {"ClientRequestToken": secret.version} if secret.version else {}
-        # Made up anew each time, so that a value that turns up anywhere is known to be out.
-        made_up = {key: f"made-up-{token_hex(8)}" for key in _KEYS[credential.kind]}
-        content = json.dumps(made_up)
+        # Generated each time, so that a value that appears in an output shows a leak.
+        generated = {key: f"made-up-{token_hex(8)}" for key in _KEYS[credential.kind]}
+        content = json.dumps(generated)
         secrets.create_secret(Name=secret.id, SecretString=content, **version)
     for application_id in {settings.application_id, *settings.extra_application_ids} - {None}:
         add_project(pinpoint_backends[ACCOUNT_ID][REGION], str(application_id))
 
 
 def _bootstrap(url: str) -> None:
-    """Leave what ``cdk bootstrap`` does, so that ``cdk deploy`` works against the sandbox."""
+    """Make the resources of ``cdk bootstrap``, so that ``cdk deploy`` works with the sandbox."""
     prefix, place = f"cdk-{_BOOTSTRAP_QUALIFIER}", f"{ACCOUNT_ID}-{REGION}"
     client("s3", url).create_bucket(Bucket=f"{prefix}-assets-{place}")
     client("ssm", url).put_parameter(

@@ -1,6 +1,6 @@
-"""Deploying a synthesized stack: its assets to S3, its template to CloudFormation.
+"""Deploy a synthesized stack: its assets to S3, its template to CloudFormation.
 
-With stock clients against the sandbox, as ``cdk deploy`` does it in an account.
+It uses boto3 against the sandbox, as ``cdk deploy`` works in an account.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from botocore.exceptions import ClientError
 
 from infra.bundle import Bundle
-from sandbox.stack.account import ACCOUNT_ID, REGION, client, furnish
+from sandbox.stack.account import ACCOUNT_ID, REGION, client, prepare
 from sandbox.stack.synthesis import Assembly
 
 _PSEUDO_PARAMETERS: Final = {
@@ -23,19 +23,19 @@ _PSEUDO_PARAMETERS: Final = {
 
 
 class DeploymentError(Exception):
-    """CloudFormation refused the stack; the message says what and why."""
+    """CloudFormation refused the stack; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where to push to.
+    """A deployed stack.
 
     Attributes
     ----------
     url
-        Of the sandbox: the endpoint of every service.
+        The sandbox's: the endpoint of every service.
     stack_name
-        The stack.
+        The name of the stack.
     outputs
         Its outputs.
     """
@@ -46,12 +46,12 @@ class Deployment:
 
     @property
     def function_name(self) -> str:
-        """What to invoke: the function's name with its alias."""
+        """The function's name with its alias, to invoke."""
         return self.outputs["FunctionName"]
 
     @property
     def application_id(self) -> str:
-        """The project that it sends through."""
+        """The stack's push project."""
         return self.outputs["ApplicationId"]
 
 
@@ -61,7 +61,7 @@ def deploy(url: str, assembly: Assembly) -> Deployment:
     Parameters
     ----------
     url
-        Of a running sandbox.
+        A running sandbox's.
     assembly
         The stack, synthesized for this machine.
 
@@ -70,7 +70,7 @@ def deploy(url: str, assembly: Assembly) -> Deployment:
     DeploymentError
         If CloudFormation refuses.
     """
-    furnish(url, assembly.settings)
+    prepare(url, assembly.settings)
     location = _publish(url, assembly)
     cloudformation = client("cloudformation", url)
     name = assembly.stack_name
@@ -89,31 +89,31 @@ def deploy(url: str, assembly: Assembly) -> Deployment:
 
 
 def replace_code(deployment: Deployment, bundle: Bundle) -> None:
-    """Let the function run another archive from its next invocation on.
+    """Replace the function's archive from the next invocation on.
 
-    By Lambda's own calls, as ``cdk deploy --hotswap`` does, because a synthesis takes
-    seconds: the template keeps the name of the archive that it was made with.
+    It calls Lambda directly, as ``cdk deploy --hotswap`` does, because a synthesis takes
+    seconds. The template keeps the name of the first archive.
     """
     name = deployment.function_name.partition(":")[0]
     client("lambda", deployment.url).update_function_code(
         FunctionName=name, ZipFile=bundle.path.read_bytes()
     )
-    _put_to_use(deployment)
+    _publish_version(deployment)
 
 
 def set_variables(deployment: Deployment, variables: Mapping[str, str]) -> None:
-    """Let the function run with more of an environment from its next invocation on."""
+    """Add variables to the function's environment from the next invocation on."""
     functions = client("lambda", deployment.url)
     name = deployment.function_name.partition(":")[0]
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     functions.update_function_configuration(
         FunctionName=name, Environment={"Variables": {**before, **variables}}
     )
-    _put_to_use(deployment)
+    _publish_version(deployment)
 
 
-def _put_to_use(deployment: Deployment) -> None:
-    """Make a version of the function as it now is, and have the alias name that."""
+def _publish_version(deployment: Deployment) -> None:
+    """Publish the function as a version, and move the alias to it."""
     functions = client("lambda", deployment.url)
     name, _, alias = deployment.function_name.partition(":")
     version = functions.publish_version(FunctionName=name)["Version"]
@@ -121,7 +121,7 @@ def _put_to_use(deployment: Deployment) -> None:
 
 
 def _publish(url: str, assembly: Assembly) -> str:
-    """Put the assets into S3, and give the template's address there."""
+    """Upload the assets to S3, and return the template's address."""
     s3 = client("s3", url)
     location = ""
     for asset in assembly.assets():

@@ -1,7 +1,7 @@
-"""What ``cdk deploy`` would send, made for this machine and kept until its input changes.
+"""Synthesize the stack as ``cdk deploy`` does, for this machine, and keep the result.
 
-The CDK needs seconds to start and brings a Node.js process along, so it runs in a process
-of its own, and only when the stack, its settings or the function have changed.
+The CDK needs seconds to start and starts a Node.js process. So it runs in another process, and
+only if the stack, its settings or the function changed.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from infra.wheels import UNFINISHED
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
-_CHILD: Final = Path(__file__).with_name("synthesize.py")
+_CHILD: Final = Path(__file__).with_name("cdk_process.py")
 _KEPT: Final = 4
-_IN_USE_SECONDS: Final = 600  # another process may still read what it asked for since then
+_IN_USE_SECONDS: Final = 600  # another process may still read a result that it used since then
 
-# By how each processor is called elsewhere.
+# By the other names of each processor.
 _ARCHITECTURES: Final = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64"}
 
 
 class SynthesisError(Exception):
-    """The stack cannot be made; the message says why, with all faults of the settings."""
+    """The stack cannot be synthesized; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Asset:
     source
         The file.
     bucket, key
-        Where it goes; the bucket's name has CloudFormation's ``${AWS::…}`` in it.
+        Its destination; the bucket's name contains CloudFormation's ``${AWS::…}``.
     """
 
     source: Path
@@ -67,9 +67,9 @@ class Assembly:
     folder
         The CDK's output.
     stack_name
-        Its name.
+        The name of the stack.
     settings
-        What it was made from.
+        The settings of the stack.
     """
 
     folder: Path
@@ -84,7 +84,7 @@ class Assembly:
         return template
 
     def assets(self) -> Iterator[Asset]:
-        """List what must lie in S3 before the template is sent."""
+        """List the files that must be in S3 before the template is deployed."""
         manifest = json.loads((self.folder / f"{self.stack_name}.assets.json").read_text())
         for file in manifest["files"].values():
             for destination in file["destinations"].values():
@@ -96,16 +96,16 @@ class Assembly:
 
 
 def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -> Assembly:
-    """Synthesize the stack for this machine's processor, or find it done before.
+    """Synthesize the stack for this machine's processor, or use an earlier result.
 
     Parameters
     ----------
     context
-        The settings, as the CDK reads them. The architecture is this machine's.
+        The settings, as the CDK reads them. The architecture is replaced by this machine's.
     bundle
         The function's archive for this machine.
     out
-        The folder of what is kept.
+        The folder of the results.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -
     settings = Settings.from_context(context)
     folder = out / f"stack-{_key(context, bundle)}"
     with suppress(FileNotFoundError):
-        os.utime(folder)  # asked for now, so that no other process tidies it away
+        os.utime(folder)  # used now, so that no other process removes it
     if not folder.is_dir():
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=UNFINISHED) as scratch:
@@ -129,7 +129,7 @@ def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -
             try:
                 made.rename(folder)
             except OSError:
-                # Another process was as fast; its result is the same.
+                # Another process made the same result at the same time.
                 if not folder.is_dir():
                     raise
         _tidy(out)
@@ -138,7 +138,7 @@ def synthesize(context: Mapping[str, Any], bundle: Bundle, *, out: Path = OUT) -
 
 def _run_cdk(order: Mapping[str, Any]) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "sandbox.stack.synthesize"],
+        [sys.executable, "-m", "sandbox.stack.cdk_process"],
         input=json.dumps(order),
         cwd=REPOSITORY,
         # The CDK's own validation takes 5 s; deploying and the tests do it.
@@ -148,12 +148,12 @@ def _run_cdk(order: Mapping[str, Any]) -> None:
         check=False,
     )
     if result.returncode:
-        said = result.stderr.strip().splitlines() or ["it gave no reason"]
-        raise SynthesisError("The stack cannot be synthesized: " + "\n".join(said[-5:]))
+        lines = result.stderr.strip().splitlines() or ["it gave no reason"]
+        raise SynthesisError("The stack cannot be synthesized: " + "\n".join(lines[-5:]))
 
 
 def _key(context: Mapping[str, Any], bundle: Bundle) -> str:
-    """Stand for everything that the result depends on."""
+    """Compute a digest of everything that the result depends on."""
     digest = hashlib.sha256()
     for source in (*sorted((REPOSITORY / "infra").rglob("*.py")), Path(__file__), _CHILD):
         digest.update(source.read_bytes())
@@ -163,16 +163,16 @@ def _key(context: Mapping[str, Any], bundle: Bundle) -> str:
 
 
 def _tidy(out: Path) -> None:
-    """Remove the results that were asked for longest ago, but none that may be in use."""
+    """Remove the results that were used longest ago, but none that may be in use."""
     folders = [path for path in out.iterdir() if re.fullmatch(r"stack-[0-9a-f]{16}", path.name)]
-    folders.sort(key=_asked_for)
+    folders.sort(key=_last_used)
     for folder in folders[:-_KEPT]:
-        if _asked_for(folder) < time.time() - _IN_USE_SECONDS:
+        if _last_used(folder) < time.time() - _IN_USE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _asked_for(folder: Path) -> float:
+def _last_used(folder: Path) -> float:
     try:
         return folder.stat().st_mtime
-    except FileNotFoundError:  # another process tidied first
+    except FileNotFoundError:  # another process removed it
         return time.time()

@@ -1,4 +1,4 @@
-"""Notices a change of the function's source, so that nobody restarts the sandbox for it."""
+"""Watch the function's source for changes, so that the sandbox needs no restart."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ _Snapshot = dict[Path, tuple[int, int]]
 def watched(folder: Path, changed: Callable[[], None]) -> Iterator[None]:
     """Call a function after each change of a file under a folder, inside a ``with`` block.
 
-    It is called in a thread of its own, once for changes that come together, and never
-    while an earlier call runs. Folders are looked at again and again: they are small, and
-    it works on every kind of disk.
+    It is called in another thread, once for changes at the same time, and never during an
+    earlier call. The folder is polled: it is small, and polling works on every kind of disk.
 
     Parameters
     ----------
     folder
-        What is watched, with all below it but hidden files and compiled ones.
+        The folder with all its subfolders, except hidden files and compiled ones.
     changed
-        What to do. An exception ends the watching.
+        The function to call. An exception ends the watching.
     """
     closing = Event()
     seen = _look(folder)
@@ -60,7 +59,7 @@ def _look(folder: Path) -> _Snapshot:
             continue
         try:
             state = path.stat()
-        except FileNotFoundError:  # removed while we looked
+        except FileNotFoundError:  # removed at the same time
             continue
         snapshot[path] = (state.st_mtime_ns, state.st_size)
     return snapshot

@@ -213,7 +213,7 @@ def test_the_search_covers_token_text_and_service_and_stays_live(page: Page) -> 
     page.shows("News")
     page.find("#text").send_keys("nobody")
     page.shows()
-    page.wait(lambda: page.text("#nothing") == "Nothing that is kept fits the search.")
+    page.wait(lambda: page.text("#nothing") == "No push matches the search.")
 
 
 def test_clearing_empties_page_and_sandbox_and_new_pushes_appear(page: Page) -> None:
@@ -300,7 +300,10 @@ def test_filters_select_by_outcome_and_entry_point_and_limit_clearing(page: Page
     page.shows("Not arrived")
     assert "outcome=dead_token" in page.find("#json").get_attribute("href")
     page.find("#clear").click()
-    assert page.text("#question") == "Clear what fits outcome “dead_token”? All else stays."
+    assert (
+        page.text("#question")
+        == "Clear the pushes that match outcome “dead_token”? The others stay."
+    )
     page.find("#yes").click()
     page.shows()
 

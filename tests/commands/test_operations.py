@@ -1,4 +1,4 @@
-"""The commands for who has deployed the stack, run as they run them, against the sandbox."""
+"""The operator's commands, run as processes, against the sandbox."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import contract, facts
-from operations import raw_answers as raw
-from operations import redaction as foreign
+from operations import redaction
 from operations.__main__ import main
-from operations.account import Account, Refusal
-from operations.check import Visit
+from operations.account import Account, FailedCall
 from operations.deployed import Channels, DeployedStack
-from operations.entry_points import DOORS
-from operations.evidence import Evidence, FactAnswer
-from operations.nonexistent_devices import SERVICES, devices
-from operations.raw_answers import RawAnswer
-from sandbox.pinpoint.service import enable_channel
+from operations.smoke import assumptions, contract
+from operations.smoke import raw_answers as raw
+from operations.smoke.checks import CHECKS
+from operations.smoke.context import CheckContext, Evidence, Finding
+from operations.smoke.nonexistent_devices import SERVICES, nonexistent_devices
+from operations.smoke.raw_answers import RawAnswer
+from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, client
 from sandbox.stack.deployment import Deployment
@@ -43,10 +42,10 @@ from tests.support.paths import REPOSITORY
 from tests.support.provider import Provider, refused
 
 PROJECT = "project"
-DEVICES = devices(sandbox=False)
+DEVICES = nonexistent_devices(in_sandbox=False)
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
-NOTHING_COMES = ("--wait", 0.5)
-"""For a function whose log will never have what is waited for."""
+SHORT_WAIT = ("--wait", 0.5)
+"""For a function that never writes the log line that is waited for."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def sandbox() -> Iterator[Deployment]:
 
 
 class Commands:
-    """Runs a command as a person does whose environment is this."""
+    """Runs a command as a process with its own environment."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -85,7 +84,7 @@ class Commands:
     def at(
         self, deployment: Deployment, *arguments: object, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as somebody whose AWS is this sandbox."""
+        """Run a command against a sandbox."""
         return self.run(
             *arguments,
             **{
@@ -102,7 +101,7 @@ def commands(tmp_path: Path) -> Commands:
     return Commands(tmp_path)
 
 
-# --- smoke: a stack as it should be
+# --- smoke: a correct stack
 
 
 def test_a_correct_stack_passes_and_everything_is_shown(
@@ -112,24 +111,22 @@ def test_a_correct_stack_passes_and_everything_is_shown(
 
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("Smoke test: pushes to made-up tokens only")
-    assert lines[-1] == "Every door answered as the contract says."
+    assert lines[0].startswith("Smoke test: pushes to invented tokens only")
+    assert lines[-1] == "Every entry point answered as the contract says."
     assert [line for line in lines if len(line) > 100] == []
     shown = " ".join(result.stdout.split())
     for service in SERVICES:
         assert f"{service} · set up" in shown
     assert "The registration token is not a valid FCM registration token" in shown
     assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 7
-    for fact in facts.FACTS:
+    for assumption in assumptions.ASSUMPTIONS:
         assert re.search(
-            rf"{re.escape(f'{fact.sure} {fact.claim}')} (as assumed|otherwise|not \w+) · \S", shown
+            rf"{re.escape(assumption.claim)} (as assumed|otherwise|not \w+) · \S", shown
         )
-    assert "nothing here tells about AWS" in shown
+    assert "this says nothing about AWS" in shown
 
 
-def test_the_smoke_test_pushes_only_to_invented_tokens(
-    sandbox: Deployment, commands: Commands
-) -> None:
+def test_only_invented_tokens_get_a_push(sandbox: Deployment, commands: Commands) -> None:
     address = f"{sandbox.url}/sandbox/messages"
     urllib.request.urlopen(urllib.request.Request(address, method="DELETE"))  # noqa: S310  loopback
 
@@ -142,7 +139,7 @@ def test_the_smoke_test_pushes_only_to_invented_tokens(
     }
 
 
-def test_the_record_is_complete_and_shows_no_account(
+def test_the_record_contains_everything_but_no_account_id(
     sandbox: Deployment, commands: Commands, tmp_path: Path
 ) -> None:
     file = tmp_path / "smoke.json"
@@ -164,7 +161,7 @@ def test_the_record_is_complete_and_shows_no_account(
         403,
     )
     assert http["body"] == record["doors"]["direct"]["answer"]
-    assert list(record["facts"]) == [fact.name for fact in facts.FACTS]
+    assert list(record["facts"]) == [assumption.name for assumption in assumptions.ASSUMPTIONS]
     assert ACCOUNT_ID not in text
 
 
@@ -177,7 +174,7 @@ def test_an_unwritable_record_gives_one_clear_line(
     assert result.stderr == f"{tmp_path} cannot be written: Is a directory\n"
 
 
-def test_an_unconfigured_channel_is_no_failure_and_answers_an_open_fact(
+def test_a_missing_channel_is_no_failure_and_settles_an_assumption(
     sandbox: Deployment, commands: Commands
 ) -> None:
     for channel in ("ADM", "APNS", "APNS_SANDBOX"):
@@ -204,12 +201,12 @@ def test_the_regions_variable_of_other_sdks_is_read(
     assert "in us-east-1." in result.stdout
 
 
-# --- smoke: a stack that is broken
+# --- smoke: a broken stack
 
 
 @contextmanager
 def another_function(sandbox: Deployment, handler: str) -> Iterator[None]:
-    """Let the alias point to a version with another handler, written for this."""
+    """Point the alias to a version with another handler."""
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     before = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
@@ -226,27 +223,27 @@ def another_function(sandbox: Deployment, handler: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("handler", "told"),
+    ("handler", "expected"),
     [
         (
             "def handler(event, context): raise RuntimeError(context.invoked_function_arn)",
             "the function failed: RuntimeError: arn:aws:lambda:us-east-1:(account):function:",
         ),
-        ("def handler(event, context): return 'fine'", "it answered no report: fine"),
+        ("def handler(event, context): return 'fine'", "it returned no report: fine"),
         ("def handler(event, context): return event", "application_id is null"),
     ],
 )
-def test_another_function_fails_with_a_clear_difference(
-    sandbox: Deployment, commands: Commands, tmp_path: Path, handler: str, told: str
+def test_another_function_fails_the_test_with_a_reason(
+    sandbox: Deployment, commands: Commands, tmp_path: Path, handler: str, expected: str
 ) -> None:
     record = tmp_path / "smoke.json"
     with another_function(sandbox, handler):
-        result = commands.smoke(sandbox, *NOTHING_COMES, "--json", record)
+        result = commands.smoke(sandbox, *SHORT_WAIT, "--json", record)
 
     assert (result.returncode, result.stderr) == (1, "")
-    assert told in " ".join(result.stdout.split())
-    assert "FAILED: 6 of 7 doors" in result.stdout
-    assert "M Event streams" in result.stdout, "the facts are asked all the same"
+    assert expected in " ".join(result.stdout.split())
+    assert "FAILED: 6 of 7 entry points" in result.stdout
+    assert "M Event streams" in result.stdout, "the assumptions are examined all the same"
     assert json.loads(record.read_text())["passed"] is False
     assert ACCOUNT_ID not in record.read_text()
 
@@ -262,7 +259,7 @@ def test_a_function_without_permission_differs_from_the_direct_calls(
     document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
     iam.delete_role_policy(RoleName=role, PolicyName=policy)
     try:
-        result = commands.smoke(sandbox, *NOTHING_COMES)
+        result = commands.smoke(sandbox, *SHORT_WAIT)
     finally:
         iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
@@ -272,28 +269,26 @@ def test_a_function_without_permission_differs_from_the_direct_calls(
         "misconfigured (AccessDeniedException)"
     ) in " ".join(result.stdout.split())
     assert "it answered 502: The push service refuses this service: " in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("FAILED: 4 of 7 doors")
+    assert result.stdout.splitlines()[-1].startswith("FAILED: 4 of 7 entry points")
 
 
-def test_a_deleted_function_fails_every_entry_point(
-    sandbox: Deployment, commands: Commands
-) -> None:
+def test_a_missing_function_fails_every_check(sandbox: Deployment, commands: Commands) -> None:
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     version = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
     functions.delete_alias(FunctionName=name, Name=alias)
     try:
-        result = commands.smoke(sandbox, *NOTHING_COMES)
+        result = commands.smoke(sandbox, *SHORT_WAIT)
     finally:
         functions.create_alias(FunctionName=name, Name=alias, FunctionVersion=version)
 
     assert result.returncode == 1
-    assert "it cannot be asked: ResourceNotFoundException" in " ".join(result.stdout.split())
+    assert "it cannot be called: ResourceNotFoundException" in " ".join(result.stdout.split())
     assert "API Gateway answered 500: Internal Server Error" in result.stdout
-    assert "FAILED: 7 of 7 doors" in result.stdout
+    assert "FAILED: 7 of 7 entry points" in result.stdout
 
 
-def test_a_caller_without_http_permission_sees_the_missing_action(
+def test_a_caller_without_permission_for_http_sees_which_one_is_missing(
     sandbox: Deployment, commands: Commands
 ) -> None:
     iam = client("iam", sandbox.url)
@@ -318,16 +313,16 @@ def test_a_caller_without_http_permission_sees_the_missing_action(
         "POST /messages"
     ) in " ".join(result.stdout.split())
     assert result.stdout.splitlines()[-1] == (
-        "FAILED: 1 of 7 doors are not as the contract says: HTTP."
+        "FAILED: 1 of 7 entry points do not follow the contract: HTTP."
     )
 
 
-def test_a_stack_without_http_passes_with_one_entry_point_fewer(
+def test_a_stack_without_http_skips_that_check(
     sandbox: Deployment, commands: Commands, tmp_path: Path
 ) -> None:
     file = tmp_path / "smoke.json"
-    told = {key: {"Value": value} for key, value in sandbox.outputs.items() if key != "ApiUrl"}
-    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}, "Outputs": told}
+    expected = {key: {"Value": value} for key, value in sandbox.outputs.items() if key != "ApiUrl"}
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}, "Outputs": expected}
     client("cloudformation", sandbox.url).create_stack(
         StackName="without-http", TemplateBody=json.dumps(template)
     )
@@ -335,17 +330,20 @@ def test_a_stack_without_http_passes_with_one_entry_point_fewer(
     result = commands.smoke(sandbox, "--stack", "without-http", "--json", file)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert "not there: the stack has no output ApiUrl, as when http_api is false" in result.stdout
+    assert (
+        "not deployed: there is no output ApiUrl, as with the setting http_api false"
+        in result.stdout
+    )
     marks = [line[0] for line in result.stdout.splitlines() if line[:2] in ("✓ ", "✗ ", "- ")]
     assert sorted(marks) == ["-", *["✓"] * 6]
     assert json.loads(file.read_text())["doors"]["HTTP"]["faults"] == []
 
 
-# --- smoke: nothing to ask
+# --- smoke: the stack cannot be tested
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "told"),
+    ("arguments", "variables", "expected"),
     [
         (["--stack", "nonesuch"], {}, "There is no stack nonesuch in us-east-1."),
         ([], {"AWS_DEFAULT_REGION": "eu-west-1"}, "There is no stack push-sender in eu-west-1."),
@@ -357,23 +355,23 @@ def test_a_stack_without_http_passes_with_one_entry_point_fewer(
         (["--stack", ""], {}, "The stack needs a name"),
     ],
 )
-def test_expected_failures_give_a_clear_line_and_no_traceback(
+def test_an_expected_error_is_a_clear_line_and_no_traceback(
     sandbox: Deployment,
     commands: Commands,
     arguments: list[str],
     variables: dict[str, str],
-    told: str,
+    expected: str,
 ) -> None:
     result = commands.smoke(sandbox, *arguments, **variables)
 
     assert result.returncode == 1
-    assert told in result.stderr
+    assert expected in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.splitlines()) <= 2
     assert len(result.stdout.splitlines()) <= 2, "only what it was about to do"
 
 
-def test_a_caller_without_permission_gets_a_message_without_their_name(
+def test_a_caller_without_permission_sees_an_error_without_their_name(
     sandbox: Deployment, commands: Commands
 ) -> None:
     iam, sts = client("iam", sandbox.url), client("sts", sandbox.url)
@@ -395,7 +393,7 @@ def test_a_caller_without_permission_gets_a_message_without_their_name(
 
 
 def create_stack(sandbox: Deployment, name: str, outputs: Mapping[str, str]) -> None:
-    """Create a stack of somebody's own with these outputs."""
+    """Create a user's own stack with these outputs."""
     template = {
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
         "Outputs": {key: {"Value": value} for key, value in outputs.items()},
@@ -406,12 +404,12 @@ def create_stack(sandbox: Deployment, name: str, outputs: Mapping[str, str]) -> 
 
 
 def keyed(outputs: Mapping[str, str], sender: str, digest: str = "0A1B2C3D") -> dict[str, str]:
-    """Give outputs the keys that the CDK gives those of a construct."""
+    """Rename outputs as the CDK names those of a construct."""
     return {f"{sender}{name}{digest}": value for name, value in outputs.items()}
 
 
 @pytest.mark.parametrize("command", ["smoke", "redrive"])
-def test_a_stack_without_outputs_gets_a_message_with_the_cure(
+def test_an_error_about_missing_outputs_says_how_to_add_them(
     sandbox: Deployment, commands: Commands, command: str
 ) -> None:
     missing = {
@@ -428,7 +426,7 @@ def test_a_stack_without_outputs_gets_a_message_with_the_cure(
     assert "add its outputs, sender.add_outputs()," in result.stderr
 
 
-def test_a_sender_in_another_stack_is_found_and_one_of_several_can_be_named(
+def test_a_sender_in_a_users_own_stack_is_found_and_several_must_be_named(
     sandbox: Deployment, commands: Commands
 ) -> None:
     gone = {**sandbox.outputs, "DeadLetterQueueArn": "arn:aws:sqs:us-east-1:123456789012:none"}
@@ -443,12 +441,14 @@ def test_a_sender_in_another_stack_is_found_and_one_of_several_can_be_named(
     unsaid = commands.at(sandbox, "redrive", "--stack", "several")
 
     assert [alone.returncode, one.returncode] == [0, 0], alone.stderr + one.stderr
-    assert "The dead letters cannot be moved" in other.stderr
+    assert "The dead-letter messages cannot be moved" in other.stderr
     assert "has no output DeadLetterQueueArn and no QueueArn" in none.stderr
     assert "Name one: --sender Orders or --sender Returns" in unsaid.stderr
 
 
-def test_a_web_page_in_place_of_aws_is_reported(sandbox: Deployment, commands: Commands) -> None:
+def test_a_web_page_in_place_of_aws_is_a_clear_error(
+    sandbox: Deployment, commands: Commands
+) -> None:
     result = commands.smoke(sandbox, AWS_ENDPOINT_URL=f"{sandbox.url}/sandbox/tokens")
 
     assert result.returncode == 1
@@ -489,19 +489,19 @@ def sound_report() -> dict[str, Any]:
     }
 
 
-def all_faults(report: Any, raw_answers: Mapping[str, RawAnswer] = RAW) -> list[str]:
+def all_errors(report: Any, raw_answers: Mapping[str, RawAnswer] = RAW) -> list[str]:
     return [
-        *contract.report_faults(report, DEVICES, PROJECT),
+        *contract.report_errors(report, DEVICES, PROJECT),
         *contract.differences(report, raw_answers),
     ]
 
 
-def test_a_correct_report_has_no_failure() -> None:
-    assert all_faults(sound_report()) == []
+def test_a_correct_report_has_no_error() -> None:
+    assert all_errors(sound_report()) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"application_id": "another"}, "application_id is another"),
         ({"replayed": True}, "replayed is true"),
@@ -512,24 +512,24 @@ def test_a_correct_report_has_no_failure() -> None:
         ({"summary": {"recipients": 7, "invalid_token": 6}}, "does not count its results"),
     ],
 )
-def test_an_inconsistent_report_is_a_failure(change: Any, told: str) -> None:
-    assert told in "\n".join(all_faults({**sound_report(), **change}))
+def test_an_error_within_a_report_is_found(change: Any, expected: str) -> None:
+    assert expected in "\n".join(all_errors({**sound_report(), **change}))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
-        ({"outcome": "vanished"}, "the contract does not know: vanished"),
+        ({"outcome": "vanished"}, "the contract does not have: vanished"),
         ({"status_code": 400}, "GCM: the service answered PERMANENT_FAILURE 410, the function "),
         ({"delivery_status": "THROTTLED"}, "reports THROTTLED 410"),
         ({"outcome": "accepted"}, "PERMANENT_FAILURE 410 is reported as accepted"),
     ],
 )
-def test_a_result_that_differs_from_the_direct_call_is_a_failure(change: Any, told: str) -> None:
+def test_a_result_that_differs_from_the_raw_answer_is_found(change: Any, expected: str) -> None:
     report = sound_report()
     report["results"][0] |= change
 
-    assert told in "\n".join(all_faults(report))
+    assert expected in "\n".join(all_errors(report))
 
 
 @pytest.mark.parametrize(
@@ -537,34 +537,34 @@ def test_a_result_that_differs_from_the_direct_call_is_a_failure(change: Any, to
     [
         answer_of(DEVICES[0], "THROTTLED", 429),
         answer_of(DEVICES[0], "TEMPORARY_FAILURE", 503),
-        RawAnswer(DEVICES[0], refusal=Refusal("AccessDeniedException", "you may not", 403)),
-        RawAnswer(DEVICES[0], refusal=Refusal("TooManyRequestsException", "later", 429)),
-        RawAnswer(DEVICES[0], refusal=Refusal("ReadTimeoutError", "nothing came")),
+        RawAnswer(DEVICES[0], error=FailedCall("AccessDeniedException", "you may not", 403)),
+        RawAnswer(DEVICES[0], error=FailedCall("TooManyRequestsException", "later", 429)),
+        RawAnswer(DEVICES[0], error=FailedCall("ReadTimeoutError", "nothing came")),
     ],
 )
-def test_results_that_cannot_be_compared_are_no_failure(answer: RawAnswer) -> None:
-    assert all_faults(sound_report(), {**RAW, "GCM": answer}) == []
+def test_an_answer_that_cannot_be_compared_is_no_error(answer: RawAnswer) -> None:
+    assert all_errors(sound_report(), {**RAW, "GCM": answer}) == []
 
 
 def test_a_refused_call_and_an_address_left_out_are_compared_too() -> None:
     report = sound_report()
     report["results"][0] |= {"delivery_status": None, "status_code": 400}
     report["results"][1] |= {"delivery_status": None, "status_code": None}
-    heard = {
+    received = {
         **RAW,
-        "GCM": RawAnswer(DEVICES[0], refusal=Refusal("BadRequestException", "no", 400)),
+        "GCM": RawAnswer(DEVICES[0], error=FailedCall("BadRequestException", "no", 400)),
         "APNS": RawAnswer(DEVICES[1], body={"Result": {}}),
     }
 
-    assert all_faults(report, heard) == []
-    assert len(all_faults(sound_report(), heard)) == 2
+    assert all_errors(report, received) == []
+    assert len(all_errors(sound_report(), received)) == 2
 
 
-# --- the doors
+# --- the checks
 
 
-class OddAccount(Account):
-    """An account that answers each operation as a test tells it to."""
+class FakeAccount(Account):
+    """An account with given answers."""
 
     def __init__(self, answers: Any, *, in_sandbox: bool = False) -> None:
         self._answers = answers
@@ -572,10 +572,10 @@ class OddAccount(Account):
         self.endpoint = "http://127.0.0.1" if in_sandbox else "https://pinpoint.eu-west-1"
 
     def client(self, service: str) -> Any:
-        return _OddClient(self._answers)
+        return _FakeClient(self._answers)
 
 
-class _OddClient:
+class _FakeClient:
     meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
 
     def __init__(self, answers: Any) -> None:
@@ -592,22 +592,22 @@ class _OddClient:
 
 
 def error(code: str, status: int) -> ClientError:
-    told: Any = {"Error": {"Code": code, "Message": "because"}}
-    told["ResponseMetadata"] = {"HTTPStatusCode": status}
-    return ClientError(told, "Anything")
+    expected: Any = {"Error": {"Code": code, "Message": "because"}}
+    expected["ResponseMetadata"] = {"HTTPStatusCode": status}
+    return ClientError(expected, "Anything")
 
 
-def ask_door(name: str, payload: Any, *, failed: bool = False, status: int = 200) -> str:
-    """Ask a door of a function that answers this; give all its faults."""
+def run_check(name: str, payload: Any, *, failed: bool = False, status: int = 200) -> str:
+    """Run a check against a function with this answer; return its failures."""
     answer: dict[str, Any] = {
         "StatusCode": status,
         "Payload": io.BytesIO(json.dumps(payload).encode()),
         **({"FunctionError": "Unhandled"} if failed else {}),
     }
     stack = DeployedStack("s", {"ApplicationId": PROJECT, "FunctionName": "f:live"})
-    (door,) = (door for door in DOORS if door.name == name)
-    visit = Visit(OddAccount(lambda _: answer), stack, DEVICES, RAW, 0)
-    return "\n".join(door.ask(visit).faults)
+    (check,) = (check for check in CHECKS if check.name == name)
+    context = CheckContext(FakeAccount(lambda _: answer), stack, DEVICES, RAW, 0)
+    return "\n".join(check.run(context).failures)
 
 
 def sound_dry_run() -> dict[str, Any]:
@@ -625,50 +625,48 @@ SOUND_REFUSAL = {
 }
 
 
-def test_a_correct_entry_point_has_no_failure() -> None:
-    assert ask_door("direct", sound_report()) == ""
-    assert ask_door("dry run", sound_dry_run()) == ""
-    assert ask_door("bad request", SOUND_REFUSAL, failed=True) == ""
-    assert ask_door("asynchronous", "", status=202) == ""
+def test_a_correct_answer_passes_the_check() -> None:
+    assert run_check("direct", sound_report()) == ""
+    assert run_check("dry run", sound_dry_run()) == ""
+    assert run_check("bad request", SOUND_REFUSAL, failed=True) == ""
+    assert run_check("asynchronous", "", status=202) == ""
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
-        ({"requests": []}, "the calls that it shows are not those that the request asks for"),
+        ({"requests": []}, "the calls that it shows are not those of the request"),
         ({"requests": [DEVICES[0].call(PROJECT)] * 7}, "the calls that it shows are not those"),
         ({"requests": None}, "the calls that it shows are not those"),
         ({"results": sound_report()["results"]}, "not every outcome is unsent"),
         ({"dry_run": False}, "dry_run is false"),
     ],
 )
-def test_a_dry_run_that_sends_is_a_failure(change: Any, told: str) -> None:
-    assert told in ask_door("dry run", {**sound_dry_run(), **change})
+def test_a_wrong_dry_run_fails_the_check(change: Any, expected: str) -> None:
+    assert expected in run_check("dry run", {**sound_dry_run(), **change})
 
 
 @pytest.mark.parametrize(
-    ("change", "failed", "told"),
+    ("change", "failed", "expected"),
     [
         ({}, False, "carries no function error"),
         ({"errorType": "RuntimeError"}, True, "the error is RuntimeError, not InvalidRequest"),
-        ({"errorMessage": "ttl: no"}, True, "the fault at recipients[0].service is not named"),
-        ({"errorMessage": "recipients[0].service: no"}, True, "the fault at ttl is not named"),
-        ({"errorMessage": "ttl: no\nrecipients[0].service: PIGEON"}, True, "repeats what the"),
-        ({"errorMessage": f"ttl: no {DEVICES[0].token}"}, True, "repeats what the"),
-        ({"errorMessage": None}, True, "the fault at ttl is not named"),
+        ({"errorMessage": "ttl: no"}, True, "the error at recipients[0].service is missing"),
+        ({"errorMessage": "recipients[0].service: no"}, True, "the error at ttl is missing"),
+        ({"errorMessage": "ttl: no\nrecipients[0].service: PIGEON"}, True, "repeats a value"),
+        ({"errorMessage": f"ttl: no {DEVICES[0].token}"}, True, "repeats a value"),
+        ({"errorMessage": None}, True, "the error at ttl is missing"),
     ],
 )
-def test_a_bad_request_that_is_not_refused_correctly_is_a_failure(
-    change: Any, failed: bool, told: str
-) -> None:
-    assert told in ask_door("bad request", {**SOUND_REFUSAL, **change}, failed=failed)
+def test_a_wrong_refusal_fails_the_check(change: Any, failed: bool, expected: str) -> None:
+    assert expected in run_check("bad request", {**SOUND_REFUSAL, **change}, failed=failed)
 
 
-def test_an_event_that_is_not_accepted_is_a_failure() -> None:
-    assert ask_door("asynchronous", "", status=200) == "Lambda answered 200"
+def test_an_event_that_is_not_accepted_fails_the_check() -> None:
+    assert run_check("asynchronous", "", status=200) == "Lambda answered 200"
 
 
-# --- the unsure facts
+# --- the assumptions
 
 
 def evidence(
@@ -679,7 +677,7 @@ def evidence(
     in_sandbox: bool = False,
 ) -> Evidence:
     return Evidence(
-        account=OddAccount(lambda _: answer, in_sandbox=in_sandbox),
+        account=FakeAccount(lambda _: answer, in_sandbox=in_sandbox),
         stack=DeployedStack("push-sender", {"ApplicationId": PROJECT, "FunctionName": "f:live"}),
         channels=Channels(dict.fromkeys(SERVICES, enabled)),
         raw=raw_answers,
@@ -687,19 +685,21 @@ def evidence(
     )
 
 
-def look(name: str, known: Evidence) -> FactAnswer:
-    (fact,) = (fact for fact in facts.FACTS if fact.name == name)
-    return fact.look(known)
+def examine(name: str, known: Evidence) -> Finding:
+    (assumption,) = (
+        assumption for assumption in assumptions.ASSUMPTIONS if assumption.name == name
+    )
+    return assumption.examine(known)
 
 
 REFUSED = {
-    device.service: RawAnswer(device, refusal=Refusal("BadRequestException", "No channel", 400))
+    device.service: RawAnswer(device, error=FailedCall("BadRequestException", "No channel", 400))
     for device in DEVICES
 }
 
 
 DENIED = {
-    device.service: RawAnswer(device, refusal=Refusal("AccessDeniedException", "no", 403))
+    device.service: RawAnswer(device, error=FailedCall("AccessDeniedException", "no", 403))
     for device in DEVICES
 }
 
@@ -740,21 +740,21 @@ DENIED = {
         ("event-streams", evidence(error("GoneException", 410)), "as assumed"),
     ],
 )
-def test_an_open_fact_is_settled_by_the_accounts_answers(
+def test_a_finding_follows_from_what_the_account_answers(
     name: str, known: Evidence, verdict: str
 ) -> None:
-    assert look(name, known).verdict == verdict
+    assert examine(name, known).verdict == verdict
 
 
-def test_unknown_provider_codes_are_pointed_out() -> None:
+def test_words_that_are_new_to_the_function_are_pointed_out() -> None:
     report = sound_report()
     report["results"][0]["outcome"] = "rejected"
     known = replace(evidence(), results=contract.results_by_service(report))
 
-    verdict, said = look("providers-words", known)
+    verdict, message = examine("providers-words", known)
 
     assert verdict == "otherwise"
-    assert "GCM: “no” IS NEW TO US, taken for rejected" in said
+    assert "GCM: “no” IS NEW TO US, taken for rejected" in message
 
 
 def test_a_differing_report_settles_no_fact_about_providers() -> None:
@@ -763,31 +763,33 @@ def test_a_differing_report_settles_no_fact_about_providers() -> None:
         result |= {"delivery_status": None, "status_code": 403}
     known = replace(evidence(), results=contract.results_by_service(report))
 
-    assert look("providers-words", known).verdict == "not settled"
+    assert examine("providers-words", known).verdict == "not settled"
 
 
-def test_an_updated_token_is_mentioned_and_never_shown() -> None:
+def test_an_updated_token_is_found_and_never_shown() -> None:
     result = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200, "UpdatedToken": "somebody's"}
     body = {"Result": {DEVICES[0].token: result}}
     known = evidence(raw_answers={**RAW, "GCM": RawAnswer(DEVICES[0], body=body)})
 
-    assert look("updated-token", known).verdict == "otherwise"
-    assert "somebody's" not in foreign.one_line(body)
-    assert foreign.discreet(body)["Result"][DEVICES[0].token]["UpdatedToken"] == (
+    assert examine("updated-token", known).verdict == "otherwise"
+    assert "somebody's" not in redaction.one_line(body)
+    assert redaction.redact(body)["Result"][DEVICES[0].token]["UpdatedToken"] == (
         "(a token of 10 characters)"
     )
 
 
-def test_a_fact_is_not_tested_if_the_channels_cannot_be_listed() -> None:
-    known = replace(evidence(), channels=Channels({}, Refusal("AccessDeniedException", "no", 403)))
+def test_an_assumption_about_channels_is_not_asked_while_they_are_unknown() -> None:
+    known = replace(
+        evidence(), channels=Channels({}, FailedCall("AccessDeniedException", "no", 403))
+    )
 
-    assert look("missing-channel", known) == (
+    assert examine("missing-channel", known) == (
         "not asked",
-        "nobody tells which there are: AccessDeniedException",
+        "the channels are unknown: AccessDeniedException",
     )
 
 
-# --- answers that nobody expected
+# --- answers of any shape
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -806,15 +808,17 @@ ANY_JSON = st.recursive(
 
 
 @given(body=ANY_JSON, report=ANY_JSON, asked=ANY_JSON)
-def test_no_shape_of_an_answer_breaks_anything(body: Any, report: Any, asked: Any) -> None:
-    heard = {device.service: RawAnswer(device, body=body) for device in DEVICES}
-    known = replace(evidence(asked, raw_answers=heard), results=contract.results_by_service(report))
+def test_an_answer_of_any_shape_is_handled(body: Any, report: Any, asked: Any) -> None:
+    received = {device.service: RawAnswer(device, body=body) for device in DEVICES}
+    known = replace(
+        evidence(asked, raw_answers=received), results=contract.results_by_service(report)
+    )
 
-    told = [*all_faults(report, heard), foreign.one_line(body)]
-    told += [fact.look(known).said for fact in facts.FACTS]
+    lines = [*all_errors(report, received), redaction.one_line(body)]
+    lines += [assumption.examine(known).message for assumption in assumptions.ASSUMPTIONS]
 
-    assert [line for line in told if "\n" in line] == []
-    json.dumps(foreign.discreet(body))
+    assert [line for line in lines if "\n" in line] == []
+    json.dumps(redaction.redact(body))
 
 
 @pytest.fixture
@@ -827,7 +831,7 @@ def account(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Account:
 
 
 @pytest.mark.parametrize("status", [200, 202, 301, 400, 500])
-def test_any_direct_answer_is_recorded_unchanged(
+def test_a_raw_answer_of_any_kind_is_kept(
     provider: Provider, account: Account, status: int
 ) -> None:
     replies = [
@@ -843,34 +847,34 @@ def test_any_direct_answer_is_recorded_unchanged(
     answers = []
     for body in replies:
         provider.answer = lambda _, body=body: Reply(status, body)  # type: ignore[misc]  # bound now
-        answers.append(raw.ask(account, DEVICES[0], PROJECT))
+        answers.append(raw.push(account, DEVICES[0], PROJECT))
 
     assert [answer.delivery_status for answer in answers] == [None] * len(replies)
-    assert {answer.refusal is None for answer in answers} == {status < 300}
+    assert {answer.error is None for answer in answers} == {status < 300}
     if status == 200:
         assert answers[1].shown() == []
 
 
-def test_a_member_missing_in_the_model_is_shown(provider: Provider, account: Account) -> None:
+def test_a_member_that_botocores_model_lacks_is_shown(provider: Provider, account: Account) -> None:
     provider.answer_each(lambda *_: {"DeliveryStatus": "NEW", "Later": [1]})
 
-    assert raw.ask(account, DEVICES[0], PROJECT).shown() == {"DeliveryStatus": "NEW", "Later": [1]}
+    assert raw.push(account, DEVICES[0], PROJECT).shown() == {"DeliveryStatus": "NEW", "Later": [1]}
 
 
-def test_a_refusal_keeps_the_service_s_code_and_words(provider: Provider, account: Account) -> None:
+def test_a_refusal_keeps_the_services_code_and_text(provider: Provider, account: Account) -> None:
     provider.answer = lambda _: refused(403, "ForbiddenException", "arn:aws:iam::1:user/ann no")
 
-    answer = raw.ask(account, DEVICES[0], PROJECT)
+    answer = raw.push(account, DEVICES[0], PROJECT)
 
-    assert answer.refusal == Refusal("ForbiddenException", "(the caller) no", 403)
+    assert answer.error == FailedCall("ForbiddenException", "(the caller) no", 403)
     assert not contract.is_comparable(answer)
 
 
-def test_an_invented_token_can_be_chosen_and_is_not_taken_for_an_account() -> None:
+def test_an_invented_token_is_valid_and_is_not_redacted() -> None:
     assert len({device.token for device in DEVICES}) == len(SERVICES)
     for device in DEVICES:
         assert re.fullmatch(r"[!-~]{1,2048}", device.token)
-        assert foreign.discreet(device.token) == device.token
+        assert redaction.redact(device.token) == device.token
 
 
 @pytest.mark.parametrize(
@@ -884,8 +888,8 @@ def test_an_invented_token_can_be_chosen_and_is_not_taken_for_an_account() -> No
         ("a\x1b[31mred\nline", "a?[31mred line"),
     ],
 )
-def test_personal_and_account_data_is_removed(text: str, shown: str) -> None:
-    assert foreign.one_line(text) == shown
+def test_what_identifies_a_person_or_an_account_is_removed(text: str, shown: str) -> None:
+    assert redaction.one_line(text) == shown
 
 
 # --- next steps
@@ -903,7 +907,7 @@ OUTPUTS = {
 
 
 class NextSteps:
-    """Shows the next steps after a deployment that has written this."""
+    """Prints the next steps for a file of outputs."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self._file = folder / "outputs.json"
@@ -930,7 +934,7 @@ def steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> NextSteps:
 
 
 def run_commands(text: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the commands of the first push that were printed, in a folder like the repository."""
+    """Run the printed commands of the first push in a folder like the repository."""
     (folder / ".build").mkdir(exist_ok=True)
     script = "\n".join(re.findall(r"^(?:cat|\.venv)(?:.*\n)+?(?=\n|\Z)", text, re.M))
     bash = shutil.which("bash")
@@ -976,14 +980,14 @@ def test_the_printed_first_push_works(
     assert ('"format": "fcm_v1"' in text) == ("GCM" in channels)
 
 
-def test_without_a_channel_the_next_steps_say_how_every_push_will_end(steps: NextSteps) -> None:
+def test_without_a_channel_it_says_that_every_push_is_misconfigured(steps: NextSteps) -> None:
     text = steps.after({"push-sender": {**OUTPUTS, "Channels": "none"}})
 
-    assert "No channel is set up: every push ends misconfigured until one is" in text
+    assert "No channel is set up. Until one is, every push is misconfigured" in text
     assert "docs/settings.md" in text
 
 
-def test_missing_outputs_omit_the_steps_that_need_them(steps: NextSteps) -> None:
+def test_missing_outputs_leave_out_what_needs_them(steps: NextSteps) -> None:
     text = steps.after({"push-sender": {"FunctionName": "push-sender:live"}})
 
     assert "aws lambda invoke --function-name push-sender:live" in text
@@ -995,10 +999,10 @@ def test_missing_outputs_omit_the_steps_that_need_them(steps: NextSteps) -> None
 
 
 @pytest.mark.parametrize("outputs", [{}, None, [], "text", {"Other": "value", "Number": 3}])
-def test_another_stack_is_only_listed(steps: NextSteps, outputs: Any) -> None:
+def test_a_stack_without_a_sender_is_only_listed(steps: NextSteps, outputs: Any) -> None:
     text = steps.after({"other": outputs, "push-sender": OUTPUTS})
 
-    assert "nothing to push with" in text
+    assert "this stack cannot push" in text
     assert "make smoke STACK=other" not in text
     assert "make smoke STACK=push-sender" in text
     assert not isinstance(outputs, dict) or all(key in text for key in outputs)
@@ -1024,11 +1028,11 @@ def test_malicious_outputs_are_shown_as_text(steps: NextSteps, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"no JSON", b"\xff", b"[" * 100_000])
-def test_a_file_with_other_content_gives_one_clear_line(steps: NextSteps, content: bytes) -> None:
+def test_a_file_of_another_kind_is_one_clear_line(steps: NextSteps, content: bytes) -> None:
     assert steps.refused(content) == "FILE is not what cdk deploy --outputs-file writes.\n"
 
 
-def test_a_missing_file_gives_one_clear_line(commands: Commands, tmp_path: Path) -> None:
+def test_a_missing_file_is_one_clear_line(commands: Commands, tmp_path: Path) -> None:
     result = commands.run("next-steps", tmp_path / "none.json")
 
     assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""The smoke test's HTTP door, asked of servers on loopback that are not what they should be."""
+"""The smoke test's check of the HTTP API, against servers on loopback that answer wrongly."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from operations.account import Account, HttpAnswer, Refusal
-from operations.check import DoorAnswer, Visit
+from operations.account import Account, FailedCall, HttpResponse
 from operations.deployed import DeployedStack
-from operations.http_entry_point import http
-from operations.nonexistent_devices import request
-from operations.raw_answers import RawAnswer, RawAnswers
-from operations.redaction import discreet
+from operations.redaction import redact
+from operations.smoke.context import CheckContext, CheckResult
+from operations.smoke.http_check import check_http
+from operations.smoke.nonexistent_devices import request
+from operations.smoke.raw_answers import RawAnswer, RawAnswers
 from tests.commands.test_operations import ANY_JSON, DEVICES, PROJECT, RAW, sound_report
 from tests.support.loopback import LoopbackHandler, Reply, serving
 
@@ -36,8 +36,8 @@ def reply(body: Any, status: int = 200, headers: Mapping[str, str] = JSON_TYPE) 
 FORBIDDEN = reply({"message": "Forbidden"}, 403)
 
 
-class Asked(NamedTuple):
-    """A request that came."""
+class Received(NamedTuple):
+    """A received request."""
 
     path: str
     headers: dict[str, str]
@@ -49,15 +49,15 @@ class Asked(NamedTuple):
 
 
 class Api:
-    """An HTTP API: what it was asked, and how it answers who signs and who does not."""
+    """An HTTP API that records requests, with answers for signed and unsigned ones."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.asked: list[Asked] = []
-        self.signed: Callable[[Asked], Reply] = lambda _: reply(sound_report())
-        self.unsigned: Callable[[Asked], Reply] = lambda _: FORBIDDEN
+        self.asked: list[Received] = []
+        self.signed: Callable[[Received], Reply] = lambda _: reply(sound_report())
+        self.unsigned: Callable[[Received], Reply] = lambda _: FORBIDDEN
 
-    def take(self, asked: Asked) -> Reply:
+    def take(self, asked: Received) -> Reply:
         self.asked.append(asked)
         return self.signed(asked) if asked.is_signed else self.unsigned(asked)
 
@@ -69,7 +69,7 @@ def api() -> Iterator[Api]:
     class Handler(LoopbackHandler):
         def reply(self, body: bytes) -> Reply:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            return api.take(Asked(self.path, headers, body))
+            return api.take(Received(self.path, headers, body))
 
     with serving(Handler) as url:
         api.url = f"{url}/api"
@@ -88,33 +88,33 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Account:
     return Account()
 
 
-class Visitor:
-    """Asks the door of a stack whose API this is."""
+class HttpCheck:
+    """Runs the check against an API."""
 
     def __init__(self, account: Account, api: Api) -> None:
         self._account = account
         self.api = api
 
-    def ask(self, raw: RawAnswers = RAW, **outputs: str) -> DoorAnswer:
-        told = {"ApplicationId": PROJECT, "FunctionName": "f:live", "ApiUrl": self.api.url}
-        stack = DeployedStack("s", {**told, **outputs})
-        return http(Visit(self._account, stack, DEVICES, raw, 0))
+    def ask(self, raw: RawAnswers = RAW, **outputs: str) -> CheckResult:
+        expected = {"ApplicationId": PROJECT, "FunctionName": "f:live", "ApiUrl": self.api.url}
+        stack = DeployedStack("s", {**expected, **outputs})
+        return check_http(CheckContext(self._account, stack, DEVICES, raw, 0))
 
-    def faults(self, answer: Reply, raw: RawAnswers = RAW) -> str:
+    def failures(self, answer: Reply, raw: RawAnswers = RAW) -> str:
         self.api.signed = lambda _: answer
-        return "\n".join(self.ask(raw).faults)
+        return "\n".join(self.ask(raw).failures)
 
 
 @pytest.fixture
-def visitor(account: Account, api: Api) -> Visitor:
-    return Visitor(account, api)
+def http_check(account: Account, api: Api) -> HttpCheck:
+    return HttpCheck(account, api)
 
 
-# --- as it should be
+# --- a correct API
 
 
-def test_a_correct_entry_point_has_no_failure(visitor: Visitor) -> None:
-    assert visitor.ask() == DoorAnswer(
+def test_a_correct_answer_passes_the_check(http_check: HttpCheck) -> None:
+    assert http_check.ask() == CheckResult(
         "a report: 7 invalid_token; unsigned, 403",
         (),
         {
@@ -126,10 +126,10 @@ def test_a_correct_entry_point_has_no_failure(visitor: Visitor) -> None:
     )
 
 
-def test_the_api_is_called_once_signed_with_all_recipients_and_once_unsigned_without(
-    visitor: Visitor, api: Api
+def test_it_sends_one_signed_request_and_one_unsigned_dry_run(
+    http_check: HttpCheck, api: Api
 ) -> None:
-    visitor.ask()
+    http_check.ask()
 
     signed, unsigned = api.asked
     assert (signed.path, unsigned.path) == ("/api/messages", "/api/messages")
@@ -139,8 +139,10 @@ def test_the_api_is_called_once_signed_with_all_recipients_and_once_unsigned_wit
     assert [name for name in unsigned.headers if name.startswith(("x-amz", "auth"))] == []
 
 
-def test_the_signature_is_the_callers_for_execute_api(visitor: Visitor, api: Api) -> None:
-    visitor.ask()
+def test_the_request_is_signed_by_the_caller_for_execute_api(
+    http_check: HttpCheck, api: Api
+) -> None:
+    http_check.ask()
 
     headers = api.asked[0].headers
     again = AWSRequest("POST", f"{api.url}/messages", JSON_TYPE, api.asked[0].body)
@@ -156,21 +158,21 @@ def test_the_signature_is_the_callers_for_execute_api(visitor: Visitor, api: Api
 
 
 @pytest.mark.parametrize("written", ["application/json; charset=utf-8", "Application/JSON"])
-def test_a_media_type_may_have_parameters_and_other_case(visitor: Visitor, written: str) -> None:
-    assert visitor.faults(reply(sound_report(), headers={"Content-Type": written})) == ""
+def test_a_media_type_may_have_parameters_or_capitals(http_check: HttpCheck, written: str) -> None:
+    assert http_check.failures(reply(sound_report(), headers={"Content-Type": written})) == ""
 
 
-def test_a_stack_without_the_output_has_no_http_entry_point(visitor: Visitor, api: Api) -> None:
-    answer = visitor.ask(ApiUrl="")
+def test_a_stack_without_the_output_has_no_http_api(http_check: HttpCheck, api: Api) -> None:
+    answer = http_check.ask(ApiUrl="")
 
-    assert (answer.faults, answer.is_there, api.asked) == ((), False, [])
+    assert (answer.failures, answer.is_deployed, api.asked) == ((), False, [])
 
 
-# --- answers that are no good report
+# --- answers without a correct report
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "expected"),
     [
         (reply({**sound_report(), "replayed": True}), "replayed is true"),
         (reply({**sound_report(), "results": []}), "not one for each recipient"),
@@ -179,10 +181,10 @@ def test_a_stack_without_the_output_has_no_http_entry_point(visitor: Visitor, ap
         (reply(sound_report(), headers={"Content-Type": "text/html"}), "its answer is text/html"),
         (reply(sound_report(), headers=PROBLEM_TYPE), "is application/problem+json and not"),
         (Reply(body=b"<html>", headers=JSON_TYPE), "no report: a web page in place of an answer"),
-        (Reply(body=b"", headers=JSON_TYPE), "it answered no report: nothing"),
-        (Reply(body=b'{"results": [', headers=JSON_TYPE), 'it answered no report: {"results": ['),
-        (reply([]), "it answered no report: []"),
-        (reply(None), "it answered no report: null"),
+        (Reply(body=b"", headers=JSON_TYPE), "it returned no report: nothing"),
+        (Reply(body=b'{"results": [', headers=JSON_TYPE), 'it returned no report: {"results": ['),
+        (reply([]), "it returned no report: []"),
+        (reply(None), "it returned no report: null"),
         (Reply(301, b"", {"Location": "/elsewhere"}), "it answered 301, of no media type: nothing"),
         (Reply(502, b"<html>", {"Content-Type": "text/html"}), "502, text/html: a web page in"),
         (reply({"message": "Internal Server Error"}, 500), "API Gateway answered 500: Internal Se"),
@@ -196,25 +198,27 @@ def test_a_stack_without_the_output_has_no_http_entry_point(visitor: Visitor, ap
         (reply([], 500, PROBLEM_TYPE), "it answered 500, application/problem+json: []"),
     ],
 )
-def test_an_invalid_report_gives_one_clear_line(visitor: Visitor, answer: Reply, told: str) -> None:
-    faults = visitor.faults(answer)
+def test_an_answer_without_a_correct_report_is_one_clear_line(
+    http_check: HttpCheck, answer: Reply, expected: str
+) -> None:
+    failures = http_check.failures(answer)
 
-    assert told in faults
-    assert len(faults.splitlines()) == 1
+    assert expected in failures
+    assert len(failures.splitlines()) == 1
 
 
-def test_a_missing_permission_is_named_only_if_api_gateway_refuses(visitor: Visitor) -> None:
+def test_a_missing_permission_is_named_only_if_api_gateway_forbids(http_check: HttpCheck) -> None:
     problem = {"title": "The project is not one of this service", "detail": "Nothing was sent"}
 
-    assert "execute-api" not in visitor.faults(reply(problem, 403, PROBLEM_TYPE))
-    assert "execute-api" not in visitor.faults(reply({"message": "Not Found"}, 404))
+    assert "execute-api" not in http_check.failures(reply(problem, 403, PROBLEM_TYPE))
+    assert "execute-api" not in http_check.failures(reply({"message": "Not Found"}, 404))
 
 
-def test_a_report_that_differs_from_the_direct_calls_is_a_failure(visitor: Visitor) -> None:
+def test_a_report_that_differs_from_the_raw_answers_fails_the_check(http_check: HttpCheck) -> None:
     report = sound_report()
     report["results"][0]["status_code"] = 400
 
-    assert visitor.faults(reply(report)).startswith(
+    assert http_check.failures(reply(report)).startswith(
         "GCM: the service answered PERMANENT_FAILURE 410, "
         "the function reports PERMANENT_FAILURE 400"
     )
@@ -228,17 +232,17 @@ REFUSED = {
 
 
 def refused_by(code: str, status: int | None) -> dict[str, RawAnswer]:
-    refusal = Refusal(code, "because", status)
-    return {device.service: RawAnswer(device, refusal=refusal) for device in DEVICES}
+    error = FailedCall(code, "because", status)
+    return {device.service: RawAnswer(device, error=error) for device in DEVICES}
 
 
-def test_a_refusal_is_correct_if_every_direct_call_is_refused_too(visitor: Visitor) -> None:
-    visitor.api.signed = lambda _: reply(REFUSED, 502, PROBLEM_TYPE)
+def test_a_refusal_is_correct_if_every_raw_call_is_refused_too(http_check: HttpCheck) -> None:
+    http_check.api.signed = lambda _: reply(REFUSED, 502, PROBLEM_TYPE)
 
-    answer = visitor.ask(refused_by("NotFoundException", 404))
+    answer = http_check.ask(refused_by("NotFoundException", 404))
 
-    assert answer.faults == ()
-    assert answer.said.startswith("502: the service refuses every call")
+    assert answer.failures == ()
+    assert answer.message.startswith("502: the push service refuses every call")
 
 
 @pytest.mark.parametrize(
@@ -251,46 +255,48 @@ def test_a_refusal_is_correct_if_every_direct_call_is_refused_too(visitor: Visit
         refused_by("ReadTimeoutError", None),
     ],
 )
-def test_a_refusal_is_a_failure_if_some_direct_call_succeeds(
-    visitor: Visitor, raw: RawAnswers
+def test_a_refusal_fails_the_check_unless_every_raw_call_is_refused(
+    http_check: HttpCheck, raw: RawAnswers
 ) -> None:
-    told = "it answered 502: The push service refuses this service: No push was tried"
+    expected = "it answered 502: The push service refuses this service: No push was tried"
 
-    assert visitor.faults(reply(REFUSED, 502, PROBLEM_TYPE), raw) == told
+    assert http_check.failures(reply(REFUSED, 502, PROBLEM_TYPE), raw) == expected
 
 
-def test_another_problem_type_is_a_failure(visitor: Visitor) -> None:
+def test_another_problem_type_is_a_failure(http_check: HttpCheck) -> None:
     raw = refused_by("NotFoundException", 404)
     other = {**REFUSED, "type": "urn:push-sender:problem:throttled"}
 
-    assert visitor.faults(reply(other, 502, PROBLEM_TYPE), raw) != ""
-    assert visitor.faults(reply(REFUSED, 503, PROBLEM_TYPE), raw) != ""
-    assert visitor.faults(reply(REFUSED, 502), raw) != ""
+    assert http_check.failures(reply(other, 502, PROBLEM_TYPE), raw) != ""
+    assert http_check.failures(reply(REFUSED, 503, PROBLEM_TYPE), raw) != ""
+    assert http_check.failures(reply(REFUSED, 502), raw) != ""
 
 
-# --- who is nobody
+# --- unsigned requests
 
 
 @pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 404, 500])
-def test_an_unsigned_request_without_a_403_is_a_failure(
-    visitor: Visitor, api: Api, status: int
+def test_an_unsigned_request_must_be_answered_403(
+    http_check: HttpCheck, api: Api, status: int
 ) -> None:
     api.unsigned = lambda _: reply(sound_report(), status)
 
-    answer = visitor.ask()
+    answer = http_check.ask()
 
-    assert answer.faults == (
+    assert answer.failures == (
         f"an unsigned request is answered {status}, not 403: no route may be open",
     )
-    assert answer.said.endswith(f"; unsigned, {status}")
+    assert answer.message.endswith(f"; unsigned, {status}")
 
 
-def test_an_unsigned_request_without_an_answer_is_a_failure(visitor: Visitor, api: Api) -> None:
+def test_an_unsigned_request_without_an_answer_fails_the_check(
+    http_check: HttpCheck, api: Api
+) -> None:
     api.unsigned = lambda _: Reply(cut_off=True)
 
-    (fault,) = visitor.ask().faults
+    (failure,) = http_check.ask().failures
 
-    assert fault.startswith("it cannot be asked unsigned: ConnectionClosedError: ")
+    assert failure.startswith("it cannot be called unsigned: ConnectionClosedError: ")
 
 
 # --- no answer at all
@@ -307,20 +313,20 @@ def test_an_unsigned_request_without_an_answer_is_a_failure(visitor: Visitor, ap
         ("ftp://127.0.0.1", "HTTPClientError"),
     ],
 )
-def test_a_url_without_a_server_is_a_failure(visitor: Visitor, url: str, code: str) -> None:
-    answer = visitor.ask(ApiUrl=url)
+def test_an_unreachable_url_is_named(http_check: HttpCheck, url: str, code: str) -> None:
+    answer = http_check.ask(ApiUrl=url)
 
-    assert answer.said == "no answer"
-    assert [fault.split(": ")[1] for fault in answer.faults] == [code]
+    assert answer.message == "no answer"
+    assert [failure.split(": ")[1] for failure in answer.failures] == [code]
 
 
-def test_a_broken_connection_is_a_failure(visitor: Visitor) -> None:
-    assert visitor.faults(Reply(cut_off=True)).startswith(
-        "it cannot be asked: ConnectionClosedError: "
+def test_a_connection_that_breaks_fails_the_check(http_check: HttpCheck) -> None:
+    assert http_check.failures(Reply(cut_off=True)).startswith(
+        "it cannot be called: ConnectionClosedError: "
     )
 
 
-def test_without_credentials_the_api_is_not_called(
+def test_without_credentials_nothing_is_sent(
     account: Account, api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
@@ -329,58 +335,58 @@ def test_without_credentials_the_api_is_not_called(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    refusal = Account().post(api.url, {})
+    error = Account().post(api.url, {})
 
-    assert isinstance(refusal, Refusal)
-    assert refusal.code == "NoCredentialsError"
+    assert isinstance(error, FailedCall)
+    assert error.code == "NoCredentialsError"
     assert api.asked == []
 
 
-def test_the_http_check_uses_the_proxy_of_boto3(
-    visitor: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch
+def test_it_uses_the_proxy_that_boto3_uses(
+    http_check: HttpCheck, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", api.url)
 
-    assert visitor.ask(ApiUrl="http://api.test").faults == ()
+    assert http_check.ask(ApiUrl="http://api.test").failures == ()
     assert [asked.path for asked in api.asked] == ["http://api.test/messages"] * 2
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-def test_the_http_check_trusts_the_certificates_of_boto3(
-    visitor: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch, variable: str
+def test_it_trusts_the_authorities_that_boto3_trusts(
+    http_check: HttpCheck, api: Api, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "/none.pem")
 
-    (fault,) = visitor.ask(ApiUrl=api.url.replace("http:", "https:")).faults
+    (failure,) = http_check.ask(ApiUrl=api.url.replace("http:", "https:")).failures
 
-    assert "No such file" in fault
+    assert "No such file" in failure
 
 
-# --- what must not be told
+# --- secrets
 
 
 @pytest.mark.parametrize("status", [200, 403, 500])
-def test_the_signatures_credentials_are_not_repeated(
-    visitor: Visitor, api: Api, status: int
+def test_the_signature_of_a_request_is_not_repeated(
+    http_check: HttpCheck, api: Api, status: int
 ) -> None:
-    def echo(asked: Asked) -> Reply:
+    def echo(asked: Received) -> Reply:
         canonical = "\n".join(f"{name}:{value}" for name, value in asked.headers.items())
         caller = {"userId": "AROAABCDEFGHIJKLMNOPQ:ann@example.com", "accessKey": CALLER.access_key}
         return reply({"message": canonical, "headers": asked.headers, "caller": caller}, status)
 
     api.signed = echo
 
-    answer = visitor.ask()
+    answer = http_check.ask()
 
-    told = json.dumps([answer.said, answer.faults, discreet(answer.answer)])
-    assert "(signature)" in told
+    expected = json.dumps([answer.message, answer.failures, redact(answer.answer)])
+    assert "(signature)" in expected
     signature = api.asked[0].headers["authorization"].rpartition("=")[2]
     for secret in (CALLER.access_key, CALLER.secret_key, SESSION_TOKEN, signature, "ann@"):
-        assert secret not in told
+        assert secret not in expected
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
@@ -389,19 +395,19 @@ def test_the_signatures_credentials_are_not_repeated(
     status=st.sampled_from([200, 202, 400, 403, 502]),
     media_type=st.sampled_from(["application/json", "application/problem+json", "", ";", "a"]),
 )
-def test_no_shape_of_an_answer_breaks_anything(
-    visitor: Visitor, body: bytes, status: int, media_type: str
+def test_an_answer_of_any_shape_is_handled(
+    http_check: HttpCheck, body: bytes, status: int, media_type: str
 ) -> None:
-    visitor.api.signed = lambda _: Reply(status, body, {"Content-Type": media_type})
+    http_check.api.signed = lambda _: Reply(status, body, {"Content-Type": media_type})
 
-    answer = visitor.ask()
+    answer = http_check.ask()
 
-    assert answer.faults != ()
-    assert [line for line in (answer.said, *answer.faults) if "\n" in line] == []
-    json.dumps(discreet(answer.answer))
+    assert answer.failures != ()
+    assert [line for line in (answer.message, *answer.failures) if "\n" in line] == []
+    json.dumps(redact(answer.answer))
 
 
-def test_an_answer_is_recorded_unchanged(account: Account, api: Api) -> None:
+def test_an_answer_is_returned_unchanged(account: Account, api: Api) -> None:
     api.signed = lambda _: Reply(418, b"\xff", {"Content-Type": "a/b; c=d"})
 
-    assert account.post(f"{api.url}/messages", {}) == HttpAnswer(418, "a/b; c=d", b"\xff")
+    assert account.post(f"{api.url}/messages", {}) == HttpResponse(418, "a/b; c=d", b"\xff")

@@ -55,7 +55,7 @@ def test_a_changed_source_is_deployed_while_the_sandbox_runs(tmp_path: Path) -> 
     report = source / "push_sender" / "report.py"
     said: list[str] = []
 
-    with running_sandbox(source=source, watch=True, tell=said.append) as sandbox:
+    with running_sandbox(source=source, watch=True, on_progress=said.append) as sandbox:
         assert push(sandbox.deployment)["outcome"] == "accepted"
 
         report.write_text(f"{report.read_text()}\nraise RuntimeError('a change')\n")

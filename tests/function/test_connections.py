@@ -152,7 +152,7 @@ def asking(server: Server | str, body: bytes = b"{}") -> AWSPreparedRequest:
 
 def connections(**settings: Any) -> Connections:
     """Make what is tested, patient enough for a busy machine unless told otherwise."""
-    return Connections(**{"connect_seconds": 5, "read_seconds": 5, "most_kept": 4, **settings})
+    return Connections(**{"connect_seconds": 5, "read_seconds": 5, "max_idle": 4, **settings})
 
 
 # --- kept
@@ -195,7 +195,7 @@ def test_concurrent_calls_have_separate_connections_and_a_limited_number_is_kept
             connection.sendall(ANSWER)
 
     with serving(talk) as server, ThreadPoolExecutor(6) as threads:
-        http = connections(most_kept=4)
+        http = connections(max_idle=4)
 
         for accepted in (6, 8):  # the second time, four were there already
             list(threads.map(http.send, [asking(server)] * 6))
@@ -710,8 +710,8 @@ def test_an_untrusted_certificate_is_a_configuration_error(
         with pytest.raises(CallError) as error:
             perform(lambda: http.send(asking(server)))
 
-    assert error.value.verdict.outcome == "misconfigured"
-    assert not error.value.may_pass
+    assert error.value.result.outcome == "misconfigured"
+    assert not error.value.is_retryable
     assert not error.value.is_lost
 
 
@@ -860,7 +860,7 @@ def test_timeouts_and_pool_size_come_from_the_configuration(
     sdk.make_client("dynamodb", "eu-west-1", config)
 
     assert [settings.pop("ca_bundle")[-4:] for settings in made] == [".pem"]
-    assert made == [{"connect_seconds": 1, "read_seconds": 2, "most_kept": 3}]
+    assert made == [{"connect_seconds": 1, "read_seconds": 2, "max_idle": 3}]
 
 
 def test_a_push_uses_our_own_connections(

@@ -16,10 +16,10 @@ from tests.support.function_process import CONTEXT, run_program
 from tests.support.invocation import Push, log_lines, metric_lines
 from tests.support.provider import Provider
 
-MODULES = 425
+MODULES = 432
 """Modules of a cold direct invocation, the standard library's included (bare boto3: 362)."""
 
-HTTP_MODULES = 535
+HTTP_MODULES = 540
 """Those of a cold invocation over HTTP: Powertools' event handler brings along what it has for
 other services, too."""
 

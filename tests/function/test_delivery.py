@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from push_sender.send_messages.provider import SendMessages
 from push_sender.settings import Settings
 from tests.support.invocation import Push
 from tests.support.loopback import Reply
@@ -124,7 +125,7 @@ def test_a_recipient_too_large_for_a_call_is_refused_before_anything_is_sent(
     larger = {"token": "x", "service": "APNS", "substitutions": large}
     with pytest.raises(InvalidRequest) as refused:
         push({"recipients": [*recipients, larger], "message": "m"})
-    assert [fault.path for fault in refused.value.faults] == ["recipients[1]", "recipients[2]"]
+    assert [error.path for error in refused.value.errors] == ["recipients[1]", "recipients[2]"]
     with pytest.raises(InvalidRequest, match=r"^recipient: larger than the 7 MB"):
         push({"recipient": recipients[1], "message": "m"})
     assert provider.calls == []
@@ -323,11 +324,11 @@ def test_an_answer_that_arrived_counts_although_the_deadline_passed(
 ) -> None:
     from push_sender.delivery.batches import Batch
     from push_sender.delivery.run import Delivery, Order
-    from push_sender.messages.writer import MessageWriter
+    from push_sender.send_messages.writer import MessageWriter
     from push_sender.validation.check import check
 
     request, audience, contents = check(to("a", "b", ttl=60), ["project"])
-    batches = [Batch(service, [p]) for service, both in audience.positions.items() for p in both]
+    batches = [Batch(group, [p]) for group, both in audience.positions.items() for p in both]
     answered = threading.Barrier(3)
     late = threading.Event()
 
@@ -337,7 +338,9 @@ def test_an_answer_that_arrived_counts_although_the_deadline_passed(
             addresses = call["MessageRequest"]["Addresses"]
             return {"MessageResponse": {"Result": {t: accepted(t) for t in addresses}}}
 
-    delivery = Delivery(Client(), concurrency=2, clock=lambda: 99.0 if late.is_set() else 0.0)
+    delivery = Delivery(
+        SendMessages(Client()), concurrency=2, clock=lambda: 99.0 if late.is_set() else 0.0
+    )
     writer = MessageWriter(request, contents, "project")
     deliveries = delivery.deliver(
         Order(batches, audience.recipients, writer, deadline=10.0, accepted_at=0.0)
@@ -347,7 +350,7 @@ def test_an_answer_that_arrived_counts_although_the_deadline_passed(
     time.sleep(1)  # the other answer arrives while we are busy, past the deadline
     late.set()
 
-    outcomes = [v.outcome for d in (first, *deliveries) for v in d.verdicts.values()]
+    outcomes = [v.outcome for d in (first, *deliveries) for v in d.results.values()]
     assert outcomes == ["accepted", "accepted"]
 
 

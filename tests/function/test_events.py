@@ -182,11 +182,11 @@ def test_small_events_are_sent_ten_per_call(push: Push, monkeypatch: pytest.Monk
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
         events = [Event("Push Report", {"number": number}) for number in range(25)]
 
-        unput = EventBus(client("events", "us-east-1"), "bus").put(
+        failures = EventBus(client("events", "us-east-1"), "bus").put(
             events, last_start=time.monotonic() + 5
         )
 
-    assert unput == []
+    assert failures == []
     assert [len(call["Entries"]) for call in bus.calls] == [10, 10, 5]
     assert {entry["EventBusName"] for call in bus.calls for entry in call["Entries"]} == {"bus"}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from push_sender.request.errors import InvalidRequest
+from push_sender.request.model import FORMAT_FIELDS
+from push_sender.request.services import GCM_MESSAGE
 from tests.support.invocation import Push
 from tests.support.provider import Json, Provider
 
@@ -26,11 +29,60 @@ class Notification(_Exact):
     image: str | None = None
 
 
-class AndroidNotification(_Exact):
-    """``#AndroidNotification``, as far as it is used."""
+class Color(_Exact):
+    """``#Color``."""
 
+    red: float = Field(ge=0, le=1)
+    green: float = Field(ge=0, le=1)
+    blue: float = Field(ge=0, le=1)
+    alpha: float = Field(ge=0, le=1)
+
+
+DURATION = r"^\d+(\.\d{1,9})?s$"
+
+
+class LightSettings(_Exact):
+    """``#LightSettings``."""
+
+    color: Color
+    light_on_duration: str = Field(pattern=DURATION)
+    light_off_duration: str = Field(pattern=DURATION)
+
+
+class AndroidNotification(_Exact):
+    """``#AndroidNotification``."""
+
+    title: str | None = None
+    body: str | None = None
     icon: str | None = None
+    color: str | None = Field(None, pattern="^#[0-9a-fA-F]{6}$")
     sound: str | None = None
+    tag: str | None = None
+    click_action: str | None = None
+    body_loc_key: str | None = None
+    body_loc_args: list[str] | None = None
+    title_loc_key: str | None = None
+    title_loc_args: list[str] | None = None
+    channel_id: str | None = None
+    ticker: str | None = None
+    sticky: bool | None = None
+    event_time: str | None = None
+    local_only: bool | None = None
+    notification_priority: str | None = Field(None, pattern="^PRIORITY_(MIN|LOW|DEFAULT|HIGH|MAX)$")
+    default_sound: bool | None = None
+    default_vibrate_timings: bool | None = None
+    default_light_settings: bool | None = None
+    vibrate_timings: list[Annotated[str, Field(pattern=DURATION)]] | None = None
+    visibility: Literal["PRIVATE", "PUBLIC", "SECRET"] | None = None
+    notification_count: int | None = None
+    light_settings: LightSettings | None = None
+    image: str | None = None
+
+
+class FcmOptions(_Exact):
+    """``#FcmOptions``."""
+
+    analytics_label: str
 
 
 class AndroidConfig(_Exact):
@@ -62,6 +114,7 @@ class Message(_Exact):
     notification: Notification | None = None
     android: AndroidConfig | None = None
     webpush: WebpushConfig | None = None
+    fcm_options: FcmOptions | None = None
 
 
 def message_in(raw_content: str) -> Json:
@@ -77,6 +130,87 @@ def shared_message(provider: Provider) -> Json:
     """Give the message that everyone of the only call gets."""
     (call,) = provider.calls
     return message_in(call["MessageConfiguration"]["GCMMessage"]["RawContent"])
+
+
+EVERY_ANDROID_FIELD: Json = {
+    "channel_id": "news",
+    "icon": "ic_news",
+    "color": "#00ff7F",
+    "tag": "news-7",
+    "click_action": "OPEN_NEWS",
+    "title_loc_key": "title",
+    "title_loc_args": ["a"],
+    "body_loc_key": "body",
+    "body_loc_args": ["b", "c"],
+    "ticker": "spoken",
+    "sticky": True,
+    "event_time": "2026-12-24T18:00:00.5+01:00",
+    "local_only": False,
+    "notification_priority": "PRIORITY_MAX",
+    "default_sound": True,
+    "default_vibrate_timings": False,
+    "default_light_settings": False,
+    "vibrate_timings": ["0.5s", "1s"],
+    "light_settings": {
+        "color": {"red": 1.0, "green": 0.5, "blue": 0.0, "alpha": 1.0},
+        "light_on_duration": "1s",
+        "light_off_duration": "0.25s",
+    },
+    "visibility": "SECRET",
+    "notification_count": 3,
+}
+
+
+def test_the_fields_of_android_keep_the_names_that_fcm_gives_them(
+    push: Push, provider: Provider
+) -> None:
+    own = {**FCM, **EVERY_ANDROID_FIELD, "analytics_label": "a_b-c.d~e%f"}
+    push({"recipient": {"token": "t", "service": "GCM"}, "gcm": own})
+
+    message = shared_message(provider)
+    assert message["android"]["notification"] == EVERY_ANDROID_FIELD
+    assert message["fcm_options"] == {"analytics_label": "a_b-c.d~e%f"}
+    assert FORMAT_FIELDS[GCM_MESSAGE][1] == {*EVERY_ANDROID_FIELD, "analytics_label"}
+
+
+def test_a_badge_of_a_recipient_is_fcms_notification_count(push: Push, provider: Provider) -> None:
+    push({"recipients": [{"token": "t", "service": "GCM", "badge": 5}], "message": "m", "gcm": FCM})
+
+    (call,) = provider.calls
+    message = message_in(call["Addresses"]["t"]["RawContent"])
+    assert message["android"]["notification"] == {"notification_count": 5}
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"channel_id": "c"}, "gcm.channel_id: needs gcm.format fcm_v1"),
+        ({**FCM, "color": "red"}, "gcm.color: must be a color as #rrggbb"),
+        ({**FCM, "notification_count": -1}, "gcm.notification_count: must be at least 0"),
+        ({**FCM, "body_loc_args": ["a"]}, "gcm.body_loc_args: needs body_loc_key"),
+        ({**FCM, "event_time": "now"}, "gcm.event_time: must be a time as 2026-12-24T18:00:00Z"),
+        (
+            {**FCM, "vibrate_timings": ["1"]},
+            "gcm.vibrate_timings[0]: must be seconds as text, such as 0.5s",
+        ),
+        (
+            {**FCM, "light_settings": {"color": {"red": 2}, "light_on_duration": "1s"}},
+            "gcm.light_settings.color.red: must be at most 1.0\n"
+            "gcm.light_settings.light_off_duration: is missing",
+        ),
+        (
+            {**FCM, "icon": "a", "icon_reference": "b"},
+            "gcm.icon: give icon or icon_reference, not both",
+        ),
+    ],
+)
+def test_what_fcm_does_not_take_is_refused_with_the_cure(
+    push: Push, fields: Json, error: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        push({"recipient": {"token": "t", "service": "GCM"}, "message": "m", "gcm": fields})
+
+    assert str(refused.value) == error
 
 
 def test_every_field_is_written_to_its_place(push: Push, provider: Provider) -> None:

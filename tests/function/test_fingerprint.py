@@ -9,7 +9,7 @@ import pytest
 
 from push_sender.idempotency.fingerprint import fingerprint, record_id
 from push_sender.idempotency.records import UnknownFormatError, pack, unpack
-from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Verdict
+from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome
 from push_sender.validation.check import check
 from tests.support.function_process import run_program
 from tests.support.paths import LAMBDA_SOURCE, REPOSITORY
@@ -79,36 +79,36 @@ def test_keys_of_different_projects_never_collide() -> None:
     assert record_id("ab", "c") != record_id("a", "bc")
 
 
-VERDICTS = {
-    3: Verdict(Outcome.ACCEPTED, "SUCCESSFUL", 200, None, "sent", "id-1", "new-token"),
-    7: Verdict(Outcome.ACCEPTED, "SUCCESSFUL", 200, None, "sent", "id-2"),
-    8: Verdict(Outcome.DEAD_TOKEN, "PERMANENT_FAILURE", 410, "Unregistered", "gone", "id-3"),
+RESULTS = {
+    3: AddressResult(Outcome.ACCEPTED, "SUCCESSFUL", 200, None, "sent", "id-1", "new-token"),
+    7: AddressResult(Outcome.ACCEPTED, "SUCCESSFUL", 200, None, "sent", "id-2"),
+    8: AddressResult(Outcome.DEAD_TOKEN, "PERMANENT_FAILURE", 410, "Unregistered", "gone", "id-3"),
     4_999: NO_ANSWER,
-    40: Verdict(Outcome.UNSENT, reason="deadline"),
+    40: AddressResult(Outcome.UNSENT, reason="deadline"),
 }
 
 
 def test_outcomes_are_stored_by_position_without_texts_of_providers() -> None:
-    remembered = unpack(pack(VERDICTS, {3: 1, 7: 2, 8: 1, 4_999: 4, 40: 0}))
+    remembered = unpack(pack(RESULTS, {3: 1, 7: 2, 8: 1, 4_999: 4, 40: 0}))
 
-    assert {position: one.verdict for position, one in remembered.items()} == {
-        position: verdict._replace(status_message=None, replacement_token=None)
-        for position, verdict in VERDICTS.items()
+    assert {position: one.result for position, one in remembered.items()} == {
+        position: result._replace(status_message=None, replacement_token=None)
+        for position, result in RESULTS.items()
     }
     assert [remembered[at].attempts for at in (3, 7, 8, 4_999, 40)] == [1, 2, 1, 4, 0]
     assert [at for at, one in remembered.items() if one.replaced] == [3]
 
 
 def test_invalid_statuses_and_ids_are_not_stored() -> None:
-    verdict = Verdict(Outcome.UNKNOWN, "KaNaRy", 200, None, None, "KaNaRy" * 40)
+    result = AddressResult(Outcome.UNKNOWN, "KaNaRy", 200, None, None, "KaNaRy" * 40)
 
-    (remembered,) = unpack(pack({0: verdict}, {0: 1})).values()
+    (remembered,) = unpack(pack({0: result}, {0: 1})).values()
 
-    assert remembered.verdict == Verdict(Outcome.UNKNOWN, None, 200)
+    assert remembered.result == AddressResult(Outcome.UNKNOWN, None, 200)
 
 
 def test_a_hundred_outcomes_take_a_few_hundred_bytes_and_their_ids() -> None:
-    sent = Verdict(Outcome.ACCEPTED, "SUCCESSFUL", 200)
+    sent = AddressResult(Outcome.ACCEPTED, "SUCCESSFUL", 200)
     plain = dict.fromkeys(range(4_900, 5_000), sent)
     random = {at: sent._replace(message_id=uuid.uuid4().hex) for at in plain}
 
@@ -118,4 +118,4 @@ def test_a_hundred_outcomes_take_a_few_hundred_bytes_and_their_ids() -> None:
 
 def test_records_of_an_unknown_version_are_refused() -> None:
     with pytest.raises(UnknownFormatError):
-        unpack(b"2" + pack(VERDICTS, dict.fromkeys(VERDICTS, 1))[1:])
+        unpack(b"2" + pack(RESULTS, dict.fromkeys(RESULTS, 1))[1:])

@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 
-from push_sender.clients.pinpoint import pinpoint_client
 from push_sender.delivery.run import Delivered, Delivery
-from push_sender.outcomes.classification import judge_refusal
+from push_sender.outcomes.classification import classify_error
 from push_sender.outcomes.outcome import Outcome
 from push_sender.request.errors import IdempotencyStoreUnavailable
 from push_sender.request.model import Recipient
+from push_sender.send_messages.client import pinpoint_client
+from push_sender.send_messages.provider import SendMessages
 from push_sender.sender import Sender
 from tests.function.test_connections import answering, read_request, serving
 from tests.support.account import Account
@@ -172,7 +173,9 @@ def test_nothing_is_sent_after_an_exception(push: Push, provider: Provider) -> N
         return usual(call)
 
     provider.answer = answer
-    delivery = Delivery(pinpoint_client("us-east-1", 2), concurrency=2, clock=time.monotonic)
+    delivery = Delivery(
+        SendMessages(pinpoint_client("us-east-1", 2)), concurrency=2, clock=time.monotonic
+    )
     sender = Sender(delivery, application_ids=[PROJECT], clock=time.monotonic, observer=Failing())
 
     with pytest.raises(OSError, match="no space left"):
@@ -259,7 +262,7 @@ def test_botocores_own_lists_of_throttling_and_transient_codes_are_transient() -
         *lists.TransientRetryableChecker._TRANSIENT_ERROR_CODES,
     }
 
-    assert {judge_refusal(code, 400, None).outcome for code in codes} == {Outcome.TRANSIENT}
+    assert {classify_error(code, 400, None).outcome for code in codes} == {Outcome.TRANSIENT}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +283,7 @@ def test_botocores_own_lists_of_throttling_and_transient_codes_are_transient() -
     ],
 )
 def test_only_errors_about_the_message_are_rejected(status: int, code: str, outcome: str) -> None:
-    assert judge_refusal(code, status, None).outcome == outcome
+    assert classify_error(code, status, None).outcome == outcome
 
 
 # --- credentials

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.outcomes.classification import judge, judge_refusal
+from push_sender.outcomes.classification import classify, classify_error
 from push_sender.outcomes.outcome import Outcome
 from push_sender.outcomes.signals import CALL_CODES, REASONS, SIGNALS
 from tests.support.invocation import Push
@@ -151,10 +151,10 @@ def told(error: Any = None, response: Any = None, text: str = "Invalid notificat
 def test_the_answer_nearest_to_the_device_decides_the_outcome(
     message: Any, code: int, outcome: str, reason: str | None
 ) -> None:
-    verdict = judge(permanent(message, code))
+    result = classify(permanent(message, code))
 
-    assert (verdict.outcome, verdict.reason) == (outcome, reason)
-    assert verdict.status_code == code
+    assert (result.outcome, result.reason) == (outcome, reason)
+    assert result.status_code == code
 
 
 def by_status(status: str, error: str = "", response: Any = "", text: str = "x") -> str:
@@ -237,9 +237,9 @@ def v1(violation: Json) -> Json:
 def test_every_part_of_an_addresss_answer_counts(
     message: str, code: int, outcome: str, reason: str | None
 ) -> None:
-    verdict = judge(permanent(message, code))
+    result = classify(permanent(message, code))
 
-    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+    assert (result.outcome, result.reason) == (outcome, reason)
 
 
 @pytest.mark.parametrize(
@@ -264,14 +264,14 @@ def test_a_clear_status_decides_the_outcome(
 ) -> None:
     answer = {"DeliveryStatus": status, "StatusCode": 200, "StatusMessage": message}
 
-    assert judge(answer).outcome == outcome
+    assert classify(answer).outcome == outcome
 
 
 @pytest.mark.parametrize("answer", [None, [], "text", 7, {}, {"DeliveryStatus": []}])
 def test_any_json_answer_is_classified_without_an_error(answer: Any) -> None:
-    verdict = judge(answer)
+    result = classify(answer)
 
-    assert verdict.outcome == "unknown"
+    assert result.outcome == "unknown"
 
 
 def test_every_signal_has_a_reason_and_is_listed_once() -> None:
@@ -290,11 +290,11 @@ def test_only_these_codes_make_a_token_dead() -> None:
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.text)
 def test_a_signal_alone_decides_the_outcome(signal: Any) -> None:
-    verdict = judge(permanent(told(signal.text)))
-    of_a_call = judge_refusal(signal.text, 400, None)
+    result = classify(permanent(told(signal.text)))
+    of_a_call = classify_error(signal.text, 400, None)
 
-    assert signal.outcome in (verdict.outcome, of_a_call.outcome)
-    assert verdict.reason in REASONS | {None}
+    assert signal.outcome in (result.outcome, of_a_call.outcome)
+    assert result.reason in REASONS | {None}
 
 
 @pytest.mark.parametrize(

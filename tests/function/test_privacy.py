@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from push_sender import __version__
 from push_sender.idempotency.fingerprint import record_id
 from push_sender.telemetry.log import token_digest
 from tests.support.api_gateway import event
@@ -273,3 +274,4 @@ def test_a_log_record_has_outcome_code_and_reason_by_token_digest(
     ]
     assert (line["push_service"], line["calls"], line["level"]) == ("APNS", 1, "INFO")
     assert line["function_request_id"] == "6f1f2d3c-0000-4000-8000-000000000001"
+    assert line["version"] == __version__

@@ -12,8 +12,9 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from push_sender.delivery.run import Delivery, Patience
+from push_sender.delivery.run import Delivery, RetryPolicy
 from push_sender.request.errors import InvalidRequest
+from push_sender.send_messages.provider import SendMessages
 from push_sender.sender import Sender
 from tests.support.invocation import PROJECT, Invocation
 from tests.support.provider import Json, accepted
@@ -133,7 +134,12 @@ class _Nobody:
 def send(event: Any) -> tuple[Any, PickyClient]:
     client = PickyClient()
     clock = lambda: 0.0  # noqa: E731  time stands still
-    delivery = Delivery(client, concurrency=2, clock=clock, patience=Patience(backoff_seconds=0))
+    delivery = Delivery(
+        SendMessages(client),
+        concurrency=2,
+        clock=clock,
+        retry_policy=RetryPolicy(backoff_seconds=0),
+    )
     sender = Sender(delivery, application_ids=[PROJECT], clock=clock, observer=_Nobody())
     return sender.send(event, deadline=Invocation(29).seconds), client
 

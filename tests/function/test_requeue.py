@@ -14,13 +14,8 @@ from typing import Any
 
 import pytest
 
-from push_sender.follow_up.requeue import (
-    ATTEMPTS,
-    DELAY_SECONDS,
-    Submission,
-    derived_key,
-    messages_of,
-)
+from push_sender.follow_up.requeue import ATTEMPTS, DELAY_SECONDS, derived_key, messages_of
+from push_sender.follow_up.submission import Submission
 from tests.support.account import Account, running_service
 from tests.support.function_process import CONTEXT
 from tests.support.invocation import Push, WorkOff, log_lines, metric_lines

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from push_sender.follow_up.requeue import ATTEMPTS, Submission, derived_key, messages_of
+from push_sender.follow_up.requeue import ATTEMPTS, derived_key, messages_of
 from push_sender.follow_up.steering import Steering, proven
+from push_sender.follow_up.submission import Submission
 from push_sender.settings import Settings
 from tests.support.account import Account
 from tests.support.invocation import Push, WorkOff

@@ -25,8 +25,8 @@ def nested(depth: int) -> dict[str, Any]:
     return value
 
 
-def faults_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
-    """Push what must be refused, and give its faults by path."""
+def errors_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
+    """Push what must be refused, and give its errors by path."""
     with pytest.raises(InvalidRequest) as refused:
         push(event)
     assert provider.calls == []
@@ -34,9 +34,9 @@ def faults_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
     assert refused.value.__context__ is None
     lines = str(refused.value).split("\n")
     assert all(": " in line for line in lines)
-    faults = dict(line.split(": ", 1) for line in lines)
+    errors = dict(line.split(": ", 1) for line in lines)
     assert len(set(lines)) == len(lines), "a fault is told twice"
-    return faults
+    return errors
 
 
 @pytest.mark.parametrize(
@@ -331,13 +331,13 @@ def faults_of(push: Push, provider: Provider, event: Any) -> dict[str, str]:
 def test_bad_input_is_refused_with_its_path_and_the_cure(
     push: Push, provider: Provider, event: Any, path: str, words: str
 ) -> None:
-    assert words in faults_of(push, provider, event)[path]
+    assert words in errors_of(push, provider, event)[path]
 
 
-def test_all_errors_of_form_and_meaning_are_reported_at_once(
+def test_all_errors_come_at_once_the_malformed_and_the_impossible(
     push: Push, provider: Provider
 ) -> None:
-    faults = faults_of(
+    errors = errors_of(
         push,
         provider,
         {
@@ -358,7 +358,7 @@ def test_all_errors_of_form_and_meaning_are_reported_at_once(
         },
     )
 
-    assert set(faults) == {
+    assert set(errors) == {
         "recipients[0].token",
         "recipients[1].service",
         "recipients[2].titel",
@@ -380,19 +380,19 @@ def test_no_error_causes_a_false_second_error(push: Push, provider: Provider) ->
     wrong_recipient = {"recipient": {"token": "t", "service": "X"}, "ttl": 2_500_000}
     wrong_list = {"recipients": {}, "collapse_id": "c" * 65}
 
-    assert set(faults_of(push, provider, wrong_title)) == {"title"}
-    assert set(faults_of(push, provider, wrong_url)) == {"url"}
-    assert set(faults_of(push, provider, wrong_recipient)) == {"recipient.service"}
-    assert set(faults_of(push, provider, wrong_list)) == {"recipients"}
+    assert set(errors_of(push, provider, wrong_title)) == {"title"}
+    assert set(errors_of(push, provider, wrong_url)) == {"url"}
+    assert set(errors_of(push, provider, wrong_recipient)) == {"recipient.service"}
+    assert set(errors_of(push, provider, wrong_list)) == {"recipients"}
 
 
 def test_each_of_5000_invalid_recipients_is_reported(push: Push, provider: Provider) -> None:
     wrong = [{"token": "", "service": "GCM"}] * 5_000
 
-    assert len(faults_of(push, provider, {"recipients": wrong, "message": "m"})) == 5_000
+    assert len(errors_of(push, provider, {"recipients": wrong, "message": "m"})) == 5_000
 
 
-def test_errors_that_do_not_fit_into_the_answer_are_counted(push: Push, provider: Provider) -> None:
+def test_more_errors_than_an_answer_holds_are_counted(push: Push, provider: Provider) -> None:
     unknown = {f"field_{n}": 1 for n in range(50_000)}
 
     for event in (
@@ -420,14 +420,13 @@ def test_a_probable_mistake_is_sent_with_a_warning(push: Push, provider: Provide
             "url": "https://example.com",
             "idempotency_key": "key",
             "requeue": True,
-            "apns": {"ttl": 3_000_000, "push_type": "liveactivity"},
+            "apns": {"ttl": 3_000_000},
         }
     )
 
     assert report["summary"] == {"recipients": 3, "accepted": 3}
     assert report["idempotency_key"] == "key"
     assert sorted(warning["path"] for warning in report["warnings"]) == [
-        "apns.push_type",
         "apns.ttl",
         "data",
         "idempotency_key",
@@ -456,7 +455,7 @@ def test_raw_content_is_measured_exactly(push: Push, provider: Provider, size: i
     if size <= 4_096:
         assert push(event)["summary"]["accepted"] == 1
     else:
-        assert "4,097 bytes" in faults_of(push, provider, event)["apns.raw_content"]
+        assert "4,097 bytes" in errors_of(push, provider, event)["apns.raw_content"]
 
 
 def test_a_voip_push_may_be_larger(push: Push, provider: Provider) -> None:
@@ -470,6 +469,6 @@ def test_a_function_without_a_project_raises_a_clear_error(
 ) -> None:
     monkeypatch.setenv("APPLICATION_IDS", "")
 
-    faults = faults_of(push, provider, {"recipient": GCM, "message": "m"})
+    errors = errors_of(push, provider, {"recipient": GCM, "message": "m"})
 
-    assert "set APPLICATION_IDS" in faults["application_id"]
+    assert "set APPLICATION_IDS" in errors["application_id"]

@@ -1,4 +1,4 @@
-"""The proof of nothing lost and nothing doubled: a short run, and what its judge finds."""
+"""The soak: a short run, and the verdict on breaches that are made on purpose."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from infra.bundle import SOURCE
 from push_sender.clients.retries import client
 from push_sender.follow_up.queue_messages import Queue, QueueMessage
 from push_sender.idempotency.store import RequestRecord, Store, dynamodb_client
-from soak.answers import OF_CALL, OF_SERVICE, Answer
+from soak.answers import CALL_ANSWERS, SERVICE_ANSWERS, Answer
 from soak.breaks import BREAKS
 from soak.faults import (
     REFUSED,
     SERVICE_REFUSED,
     SERVICE_UNREADABLE,
     UNREADABLE,
+    Behaviour,
     CallFault,
-    Fate,
     Faults,
     ServiceFault,
 )
 from soak.ledger import Acceptance, Ledger
-from soak.loopback import strangers
-from soak.plan import ATTENDED, Asked, Door, plan
-from soak.provider import Wire, listening
+from soak.plan import CALLER_WAITS, EntryPoint, PlannedRequest, plan
+from soak.processes import outside_connections
 from soak.run import run
-from soak.seeded_random import Chance
+from soak.seeded_random import SeededRandom
+from soak.server import Connection, serving
 from soak.services import Services
 from soak.summary import shortest
 from soak.verdict import Place, Verdict, judge
@@ -49,49 +49,49 @@ from tests.support.invocation import Push
 TOKEN = "device-0000000"
 
 
-def test_after_a_short_run_with_faults_every_recipient_is_in_one_place() -> None:
-    chance = Chance(25)
-    requests = list(plan(400, chance))
+def test_a_short_run_with_faults_finds_each_recipient_in_one_place() -> None:
+    random = SeededRandom(25)
+    requests = list(plan(400, random))
 
-    # Killed processes take half a minute each until their claims have lapsed.
-    outcome = run(requests, Faults(chance, killed=False), minutes=5)
+    # A killed process takes half a minute, until its claim lapses.
+    outcome = run(requests, Faults(random, killed=False), minutes=5)
 
     assert outcome.verdict.breaches == []
     assert outcome.verdict.recipients == 400
-    assert {asked.door for asked in requests} == set(Door)
+    assert {planned.entry_point for planned in requests} == set(EntryPoint)
     assert outcome.verdict.places[Place.ACCEPTED].total() > 250
-    assert sum(outcome.ledger.troubles.values()) > 20, "too little went wrong to prove anything"
+    assert sum(outcome.ledger.fault_counts.values()) > 20, "too few faults for a test"
 
 
-def test_an_answer_after_its_client_left_is_recorded_as_unread() -> None:
-    heard: SimpleQueue[bool] = SimpleQueue()
-    gone = Event()
+def test_an_answer_to_a_client_that_has_gone_counts_as_not_received() -> None:
+    received: SimpleQueue[bool] = SimpleQueue()
+    has_gone = Event()
 
-    def answer(handler: BaseHTTPRequestHandler, body: bytes, wire: Wire) -> None:
+    def answer(handler: BaseHTTPRequestHandler, body: bytes, connection: Connection) -> None:
         if body == b"impatient":
-            gone.wait(timeout=10)
-        heard.put(wire.give(Answer(200, b"{}")) and wire.is_there())
+            has_gone.wait(timeout=10)
+        received.put(connection.write(Answer(200, b"{}")) and connection.client_waits())
 
-    with listening(answer) as url:
+    with serving(answer) as url:
         address = urlsplit(url).netloc
         patient, impatient = HTTPConnection(address), HTTPConnection(address)
         patient.request("POST", "/", b"patient")
         assert patient.getresponse().read() == b"{}"
-        assert heard.get(timeout=10) is True
+        assert received.get(timeout=10) is True
         impatient.request("POST", "/", b"impatient")
         impatient.close()
-        gone.set()
-        assert heard.get(timeout=10) is False
+        has_gone.set()
+        assert received.get(timeout=10) is False
         patient.close()
 
 
-def test_a_connection_to_another_machine_is_detected(tmp_path: Path) -> None:
+def test_a_connection_beyond_this_machine_is_detected(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()),
     ):
-        assert strangers([os.getpid()]) == []
-    # As Linux writes it: one's own to loopback, one's own beyond, and somebody else's beyond.
+        assert outside_connections([os.getpid()]) == []
+    # As Linux writes it: own connections to loopback and beyond, and one of another process.
     own, net = tmp_path / "7" / "fd", tmp_path / "7" / "net"
     own.mkdir(parents=True)
     net.mkdir()
@@ -104,187 +104,187 @@ def test_a_connection_to_another_machine_is_detected(tmp_path: Path) -> None:
     (net / "tcp").write_text("\n".join([head, *v4]))
     (net / "tcp6").write_text("\n".join([head, *v6]))
 
-    assert strangers([7, 8], tmp_path) == ["192.0.2.1", "2001:db8::1"]
+    assert outside_connections([7, 8], tmp_path) == ["192.0.2.1", "2001:db8::1"]
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
-    one, other, third = (list(plan(1_000, Chance(seed))) for seed in (3, 3, 4))
+    one, other, third = (list(plan(1_000, SeededRandom(seed))) for seed in (3, 3, 4))
 
     assert one == other != third
-    assert sum(len(asked.recipients) for asked in one) == 1_000
-    tokens = [recipient["token"] for asked in one for recipient in asked.recipients]
+    assert sum(len(planned.recipients) for planned in one) == 1_000
+    tokens = [recipient["token"] for planned in one for recipient in planned.recipients]
     assert len(set(tokens)) == 1_000
 
 
-def test_every_kind_of_fault_is_injected_only_if_enabled() -> None:
+def test_every_kind_of_fault_happens_and_only_if_it_is_enabled() -> None:
     def calls(faults: Faults) -> set[CallFault | None]:
         return {
-            faults.of_call(f"t{n}", number, n, 600 if n % 9 == 0 else 1, 0)
+            faults.call_fault(f"t{n}", number, n, 600 if n % 9 == 0 else 1, 0)
             for n in range(20_000)
             for number in (0, 1)
         }
 
     cut_off = {CallFault.CUT_OFF, CallFault.LATE, CallFault.FORBIDDEN}
     killed = {CallFault.KILLED_BEFORE, CallFault.KILLED_AFTER}
-    chance = Chance(1)
+    random = SeededRandom(1)
     planned = {None, *CallFault} - {CallFault.OVERDUE}
-    assert calls(Faults(chance)) == planned
-    assert calls(Faults(chance, cut_off=False)) == planned - cut_off
-    assert calls(Faults(chance, killed=False)) == planned - killed
-    assert calls(Faults(chance, any_=False)) == {None}
-    faults = Faults(chance)
-    fates = {faults.fate_of(f"t{n}", "GCM") for n in range(20_000)}
-    assert fates | {faults.fate_of("t", "ADM")} == set(Fate)
-    struck = {faults.of_service("events", f"e{n}", 0) for n in range(20_000)}
+    assert calls(Faults(random)) == planned
+    assert calls(Faults(random, cut_off=False)) == planned - cut_off
+    assert calls(Faults(random, killed=False)) == planned - killed
+    assert calls(Faults(random, enabled=False)) == {None}
+    faults = Faults(random)
+    behaviours = {faults.behaviour_of(f"t{n}", "GCM") for n in range(20_000)}
+    assert behaviours | {faults.behaviour_of("t", "ADM")} == set(Behaviour)
+    struck = {faults.service_fault("events", f"e{n}", 0) for n in range(20_000)}
     assert struck == {None, *ServiceFault}
 
 
-def asked(door: Door = Door.QUEUE) -> Asked:
+def planned(entry_point: EntryPoint = EntryPoint.QUEUE) -> PlannedRequest:
     request: dict[str, Any] = {"recipients": [{"token": TOKEN, "service": "GCM"}], "message": "m"}
-    return Asked(0, door, request, twice=False)
+    return PlannedRequest(0, entry_point, request, delivered_twice=False)
 
 
 def reported(outcome: str, reason: str | None = None) -> dict[str, Any]:
     return {"results": [{"token": TOKEN, "outcome": outcome, "reason": reason}]}
 
 
-def found(ledger: Ledger, door: Door = Door.QUEUE, letters: tuple[str, ...] = ()) -> Verdict:
-    bodies = [json.dumps({"recipients": [{"token": token}]}) for token in letters]
-    return judge([asked(door)], ledger, bodies)
+def judged(
+    ledger: Ledger, entry_point: EntryPoint = EntryPoint.QUEUE, dead_letters: tuple[str, ...] = ()
+) -> Verdict:
+    message_bodies = [json.dumps({"recipients": [{"token": token}]}) for token in dead_letters]
+    return judge([planned(entry_point)], ledger, message_bodies)
 
 
-def broken(verdict: Verdict) -> list[str]:
+def breaches_of(verdict: Verdict) -> list[str]:
     return [breach.what for breach in verdict.breaches]
 
 
-def took(ledger: Ledger, fault: CallFault | None = None, run: str = "run") -> None:
+def record_accepted(ledger: Ledger, fault: CallFault | None = None, run: str = "run") -> None:
     ledger.accept(TOKEN, Acceptance(0, fault, run))
 
 
-def test_a_push_whose_answer_was_delayed_by_a_busy_cpu_may_be_repeated() -> None:
+def test_a_push_whose_answer_was_late_for_lack_of_cpu_may_be_sent_again() -> None:
     ledger = Ledger()
     for call in (0, 1):
         ledger.accept(TOKEN, Acceptance(call, None, f"run {call}"))
-    assert broken(found(ledger)) == ["doubled"]
+    assert breaches_of(judged(ledger)) == ["sent twice"]
 
-    ledger.unhear([TOKEN], 0, CallFault.OVERDUE)
+    ledger.mark_unheard([TOKEN], 0, CallFault.OVERDUE)
 
-    assert broken(found(ledger)) == []
-    assert found(ledger).twice == Counter({f"answer lost: {CallFault.OVERDUE}": 1})
-
-
-def test_a_recipient_in_no_place_is_lost() -> None:
-    for door in Door:
-        assert broken(found(Ledger(), door)) == ["lost"]
+    assert breaches_of(judged(ledger)) == []
+    assert judged(ledger).sent_twice == Counter({f"answer lost: {CallFault.OVERDUE}": 1})
 
 
-def test_a_recipient_accepted_once_is_fine() -> None:
+def test_a_recipient_without_a_place_is_lost() -> None:
+    for entry_point in EntryPoint:
+        assert breaches_of(judged(Ledger(), entry_point)) == ["lost"]
+
+
+def test_a_recipient_that_was_accepted_once_is_no_breach() -> None:
     ledger = Ledger()
-    took(ledger)
+    record_accepted(ledger)
 
-    verdict = found(ledger)
+    verdict = judged(ledger)
 
-    assert broken(verdict) == []
+    assert breaches_of(verdict) == []
     assert verdict.places == {Place.ACCEPTED: Counter({"queue": 1})}
 
 
-def test_a_recipient_accepted_twice_is_doubled_unless_an_answer_was_lost_or_a_process_killed() -> (
-    None
-):
-    heard, cut_off, killed = Ledger(), Ledger(), Ledger()
-    for ledger, fault in ((heard, None), (cut_off, CallFault.CUT_OFF), (killed, None)):
-        took(ledger, fault)
-        took(ledger, run="another")
+def test_a_second_push_is_a_breach_unless_an_answer_was_lost_or_a_process_killed() -> None:
+    received, cut_off, killed = Ledger(), Ledger(), Ledger()
+    for ledger, fault in ((received, None), (cut_off, CallFault.CUT_OFF), (killed, None)):
+        record_accepted(ledger, fault)
+        record_accepted(ledger, run="another")
     killed.kill("run")
 
-    assert broken(found(heard)) == ["doubled"]
-    assert broken(found(cut_off)) == broken(found(killed)) == []
-    assert list(found(cut_off).twice) == ["answer lost: cut off before the answer"]
-    assert list(found(killed).twice) == ["process killed"]
+    assert breaches_of(judged(received)) == ["sent twice"]
+    assert breaches_of(judged(cut_off)) == breaches_of(judged(killed)) == []
+    assert list(judged(cut_off).sent_twice) == ["answer lost: cut off before the answer"]
+    assert list(judged(killed).sent_twice) == ["process killed"]
 
 
-def test_a_lambda_timeout_is_named_and_excuses_no_repetition() -> None:
+def test_a_process_that_lambda_ended_after_its_timeout_is_named_and_no_excuse() -> None:
     ledger = Ledger()
-    took(ledger)
-    took(ledger, run="another")
+    record_accepted(ledger)
+    record_accepted(ledger, run="another")
     line = {"message": "batch delivered", "results": [], "function_request_id": "id"}
     ledger.log(json.dumps({**line, "xray_trace_id": "run"}))
     ledger.log("2026-11-26T12:00:00Z id Task timed out after 29.00 seconds")
 
-    (breach,) = found(ledger).breaches
+    (breach,) = judged(ledger).breaches
 
-    assert (breach.what, "Lambda's timeout" in breach.why) == ("doubled", True)
+    assert (breach.what, "Lambda's timeout" in breach.why) == ("sent twice", True)
 
 
-def test_only_the_first_of_two_accepted_pushes_needs_an_excuse() -> None:
+def test_the_first_of_two_pushes_needs_an_excuse_and_the_last_does_not() -> None:
     ledger = Ledger()
-    took(ledger)
-    took(ledger, CallFault.CUT_OFF, run="another")
+    record_accepted(ledger)
+    record_accepted(ledger, CallFault.CUT_OFF, run="another")
 
-    assert broken(found(ledger)) == ["doubled"]
+    assert breaches_of(judged(ledger)) == ["sent twice"]
 
 
-def test_a_recipient_reported_dead_and_accepted_is_in_two_places() -> None:
+def test_a_dead_token_that_was_accepted_is_in_two_places() -> None:
     ledger = Ledger()
-    took(ledger)
-    ledger.tell(TOKEN, "dead_token")
+    record_accepted(ledger)
+    ledger.record_event(TOKEN, "dead_token")
 
-    assert broken(found(ledger)) == ["in several places"]
+    assert breaches_of(judged(ledger)) == ["in several places"]
 
 
-def test_a_recipient_with_two_final_reports_is_in_two_places() -> None:
+def test_a_recipient_with_two_outcomes_is_in_two_places() -> None:
     ledger = Ledger()
-    ledger.tell(TOKEN, "dead_token")
-    ledger.tell(TOKEN, "rejected")
+    ledger.record_event(TOKEN, "dead_token")
+    ledger.record_event(TOKEN, "rejected")
 
-    assert broken(found(ledger)) == ["in several places"]
+    assert breaches_of(judged(ledger)) == ["in several places"]
 
 
-def test_a_repetition_after_an_unreadable_answer_is_doubled() -> None:
+def test_a_second_push_after_an_unreadable_answer_is_a_breach() -> None:
     for fault in UNREADABLE:
         ledger = Ledger()
-        took(ledger, fault)
-        took(ledger, run="another")
+        record_accepted(ledger, fault)
+        record_accepted(ledger, run="another")
 
-        assert broken(found(ledger)) == ["doubled"], fault
+        assert breaches_of(judged(ledger)) == ["sent twice"], fault
 
 
-def test_a_recipient_reported_refused_was_not_accepted_in_a_lost_call() -> None:
+def test_a_refused_push_must_not_be_accepted_in_a_call_whose_answer_was_lost() -> None:
     for word in ("misconfigured", "transient", "rejected", "dead_token"):
         ledger = Ledger()
         ledger.answer(0, reported(word))
-        took(ledger, CallFault.CUT_OFF)
-        assert broken(found(ledger, Door.HTTP)) == ["in several places"], word
+        record_accepted(ledger, CallFault.CUT_OFF)
+        assert breaches_of(judged(ledger, EntryPoint.HTTP)) == ["in several places"], word
 
-        ledger.kill("run")  # what took its memory along
-        assert broken(found(ledger, Door.HTTP)) == []
+        ledger.kill("run")  # what record_accepted its memory along
+        assert breaches_of(judged(ledger, EntryPoint.HTTP)) == []
 
 
-def test_a_recipient_reported_accepted_has_a_readable_accepting_answer() -> None:
+def test_an_accepted_push_needs_a_readable_answer() -> None:
     ledger = Ledger()
     ledger.answer(0, reported("accepted"))
-    took(ledger, CallFault.NULL)
+    record_accepted(ledger, CallFault.NULL)
 
-    assert broken(found(ledger, Door.HTTP)) == ["claimed"]
+    assert breaches_of(judged(ledger, EntryPoint.HTTP)) == ["not confirmed"]
 
 
-def test_an_undocumented_answer_to_a_caller_is_a_breach() -> None:
+def test_an_answer_to_a_caller_that_no_document_describes_is_a_breach() -> None:
     ledger = Ledger()
-    took(ledger)
+    record_accepted(ledger)
     ledger.break_contract(0, "TypeError")
 
-    assert broken(found(ledger, Door.HTTP)) == ["outside the contract"]
+    assert breaches_of(judged(ledger, EntryPoint.HTTP)) == ["outside the contract"]
 
 
-@pytest.mark.parametrize("fault", OF_CALL)
-def test_the_function_classifies_an_odd_call_answer_by_its_kind(
+@pytest.mark.parametrize("fault", CALL_ANSWERS)
+def test_the_function_handles_each_unusual_answer_to_a_call(
     fault: CallFault, push: Push, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200}
-    told = json.dumps({"ApplicationId": "a", "Result": {TOKEN: result}}).encode()
-    with answering(OF_CALL[fault](told), Answer(200, told)) as (url, calls):
+    shown = json.dumps({"ApplicationId": "a", "Result": {TOKEN: result}}).encode()
+    with answering(CALL_ANSWERS[fault](shown), Answer(200, shown)) as (url, calls):
         monkeypatch.setenv("AWS_ENDPOINT_URL_PINPOINT", url)
-        (outcome,) = (each["outcome"] for each in push(asked().request)["results"])
+        (outcome,) = (each["outcome"] for each in push(planned().request)["results"])
 
     if fault is CallFault.FORBIDDEN:
         expected = ("misconfigured", 1)
@@ -296,11 +296,11 @@ def test_the_function_classifies_an_odd_call_answer_by_its_kind(
 
 
 @pytest.mark.usefixtures("push")
-@pytest.mark.parametrize("fault", OF_SERVICE)
-def test_the_function_classifies_an_odd_service_answer_by_its_kind(
+@pytest.mark.parametrize("fault", SERVICE_ANSWERS)
+def test_the_function_handles_each_unusual_answer_of_a_service(
     fault: ServiceFault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = OF_SERVICE[fault], Answer(200, b"{}")
+    answers = SERVICE_ANSWERS[fault], Answer(200, b"{}")
     with answering(*answers) as (url, posts), answering(*answers) as (table_url, puts):
         monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table_url)
@@ -314,80 +314,80 @@ def test_the_function_classifies_an_odd_service_answer_by_its_kind(
     assert (len(posts), len(puts)) == (calls, calls)
 
 
-class _DoneNull(Faults):
-    def of_service(self, service: str, thing: str, number: int) -> ServiceFault | None:
+class _AlwaysNull(Faults):
+    def service_fault(self, service: str, thing: str, number: int) -> ServiceFault | None:
         return ServiceFault.DONE_NULL
 
 
 def test_an_unreadable_success_replaces_only_a_success() -> None:
-    taken, refused = Answer(200, b'{"MessageId": "1"}'), Answer(400, b'{"__type": "No"}')
-    with answering(taken, refused) as (url, _):
-        services = Services(url, _DoneNull(Chance(1)), Ledger(), lambda _: None)
-        with listening(services.answer) as around:
+    take_all, refused = Answer(200, b'{"MessageId": "1"}'), Answer(400, b'{"__type": "No"}')
+    with answering(take_all, refused) as (url, _):
+        services = Services(url, _AlwaysNull(SeededRandom(1)), Ledger(), lambda _: None)
+        with serving(services.answer) as around:
             connection = HTTPConnection(urlsplit(around).netloc)
-            told = []
+            shown = []
             for _ in range(2):
                 connection.request("POST", "/", b"{}", {"X-Amz-Target": "AmazonSQS.SendMessage"})
                 answer = connection.getresponse()
-                told.append((answer.status, answer.read()))
+                shown.append((answer.status, answer.read()))
             connection.close()
 
-    assert told == [(200, b"null"), (400, refused.body)]
+    assert shown == [(200, b"null"), (400, refused.body)]
 
 
 @contextmanager
 def answering(*answers: Answer) -> Iterator[tuple[str, list[bytes]]]:
-    """Give these answers, one after the other; give the URL, and the bodies that come."""
+    """Send these answers in order; return the URL and the received bodies."""
     calls: list[bytes] = []
 
-    def answer(handler: BaseHTTPRequestHandler, body: bytes, wire: Wire) -> None:
-        wire.give(answers[len(calls)])
+    def answer(handler: BaseHTTPRequestHandler, body: bytes, connection: Connection) -> None:
+        connection.write(answers[len(calls)])
         calls.append(body)
 
-    with listening(answer) as url:
+    with serving(answer) as url:
         yield url, calls
 
 
-def test_unknown_is_correct_only_if_an_answer_was_not_read() -> None:
+def test_unknown_is_correct_only_if_an_answer_was_not_received() -> None:
     ledger = Ledger()
-    ledger.tell(TOKEN, "unknown")
-    assert broken(found(ledger)) == ["in several places"]
+    ledger.record_event(TOKEN, "unknown")
+    assert breaches_of(judged(ledger)) == ["in several places"]
 
-    ledger.doubt([TOKEN], "cut off")
-    took(ledger, CallFault.CUT_OFF)
-    assert broken(found(ledger)) == []
+    ledger.mark_uncertain([TOKEN], "cut off")
+    record_accepted(ledger, CallFault.CUT_OFF)
+    assert breaches_of(judged(ledger)) == []
 
 
-def test_a_reported_acceptance_must_have_happened() -> None:
+def test_a_push_reported_as_accepted_must_be_accepted() -> None:
     ledger = Ledger()
     ledger.answer(0, reported("accepted"))
 
-    assert broken(found(ledger, Door.HTTP)) == ["lost"]
+    assert breaches_of(judged(ledger, EntryPoint.HTTP)) == ["lost"]
 
 
-def test_the_last_report_counts_and_requeued_is_no_final_place() -> None:
+def test_the_last_report_counts_and_requeued_is_no_place() -> None:
     ledger = Ledger()
     ledger.answer(0, reported("requeued"))
-    assert broken(found(ledger, Door.REQUEUEING)) == ["lost"]
+    assert breaches_of(judged(ledger, EntryPoint.REQUEUEING)) == ["lost"]
 
-    ledger.tell(TOKEN, "expired")
-    assert found(ledger, Door.REQUEUEING).places.keys() == {Place.EXPIRED}
+    ledger.record_event(TOKEN, "expired")
+    assert judged(ledger, EntryPoint.REQUEUEING).places.keys() == {Place.EXPIRED}
 
 
-def test_a_dead_letter_message_that_remains_after_all_fixes_is_lost() -> None:
-    verdict = found(Ledger(), letters=(TOKEN,))
+def test_a_dead_letter_message_after_the_redrive_is_lost() -> None:
+    verdict = judged(Ledger(), dead_letters=(TOKEN,))
 
     assert verdict.places.keys() == {Place.DEAD_LETTER}
-    assert broken(verdict) == ["lost"]
+    assert breaches_of(verdict) == ["lost"]
 
 
-def test_the_log_is_a_place_only_for_asynchronous_requests() -> None:
+def test_the_log_is_a_place_only_for_asynchronous_invocations() -> None:
     ledger = Ledger()
     ledger.log(json.dumps({"message": "batch delivered", "results": [{"token": digest()}]}))
 
-    for door in Door:
-        expected = [] if door is Door.ASYNCHRONOUS else ["lost"]
-        assert broken(found(ledger, door)) == expected
+    for entry_point in EntryPoint:
+        expected = [] if entry_point is EntryPoint.ASYNCHRONOUS else ["lost"]
+        assert breaches_of(judged(ledger, entry_point)) == expected
 
 
 def digest() -> str:
@@ -396,22 +396,22 @@ def digest() -> str:
     return token_digest(TOKEN)
 
 
-def test_a_caller_without_a_report_is_a_place() -> None:
+def test_a_recipient_whose_caller_got_no_report_is_unknown_to_its_caller() -> None:
     ledger = Ledger()
     ledger.fail(0, "its process was killed")
 
-    for door in ATTENDED:
-        assert found(ledger, door).places.keys() == {Place.CALLER}
+    for entry_point in CALLER_WAITS:
+        assert judged(ledger, entry_point).places.keys() == {Place.CALLER}
 
 
-def test_the_shortest_history_of_a_breach_is_shown_first() -> None:
+def test_the_breach_with_the_shortest_history_comes_first() -> None:
     ledger = Ledger()
     requests = [
-        Asked(
+        PlannedRequest(
             number,
-            Door.QUEUE,
+            EntryPoint.QUEUE,
             {"recipients": [{"token": f"t{number}", "service": "GCM"}]},
-            twice=False,
+            delivered_twice=False,
         )
         for number in range(3)
     ]
@@ -419,13 +419,13 @@ def test_the_shortest_history_of_a_breach_is_shown_first() -> None:
         for _ in range(lines):
             ledger.note([f"t{number}"], "something")
 
-    told = shortest(judge(requests, ledger, []), ledger)
+    shown = shortest(judge(requests, ledger, []), ledger)
 
-    assert [breach.token for breach in told] == ["t1", "t2", "t0"]
+    assert [breach.token for breach in shown] == ["t1", "t2", "t0"]
 
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)
-def test_each_deliberate_break_still_applies_to_the_function(each: Any) -> None:
+def test_each_break_still_applies_to_the_function(each: Any) -> None:
     for change in each.changes:
         assert (SOURCE / "push_sender" / change.file).read_text().count(change.old) == 1
         assert change.old != change.new

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from moto.cloudformation import models, parsing
-from moto.cloudformation.models import CloudFormationBackend
-from moto.sqs.models import Queue
+from moto.cloudformation import parsing
 
-from sandbox import cloudformation
+from sandbox.services import RESOURCE_TYPES
 from tests.support.service_sandbox import ServiceSandbox, refusal
 from tests.support.templates import (
     ACCOUNT,
@@ -635,20 +633,10 @@ def test_change_sets_deploy_and_fail_as_stacks_do(sandbox: ServiceSandbox) -> No
     assert sandbox.display_name() == "changed"
 
 
-def test_installing_twice_has_no_further_effect() -> None:
-    def installed() -> list[Any]:
-        names = ("delete_stack", "execute_change_set")
-        methods = [vars(CloudFormationBackend)[name] for name in names]
-        replaced = [vars(models)["Stack"], vars(parsing)["get_model_list"]]
-        return [*methods, *replaced, list(Queue.BASE_ATTRIBUTES)]
-
-    cloudformation.install()
-    once = installed()
-    cloudformation.install()
-
-    assert installed() == once
+def test_of_two_models_for_a_type_only_the_sandboxs_is_used(sandbox: ServiceSandbox) -> None:
     types = [model.cloudformation_type() for model in parsing.get_model_list()]
-    assert {types.count(name) for name in cloudformation.RESOURCE_TYPES} == {1}
+
+    assert {types.count(model.type_name) for model in RESOURCE_TYPES} == {1}
 
 
 def test_deleting_a_change_set_works_also_if_it_does_not_exist(

@@ -11,7 +11,8 @@ import pytest
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
 
-from sandbox.dynamodb import patches as tables
+from sandbox.dynamodb.patches import PATCHES
+from sandbox.patches import applied
 
 WRITERS = 4
 KEYS = 200
@@ -28,7 +29,6 @@ def impatient_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("impatient_threads")
 def test_of_concurrent_conditional_writers_exactly_one_succeeds() -> None:
-    tables.install()
     backend = DynamoDBBackend("eu-west-1", "123456789012")
     backend.create_table(
         name="keys",
@@ -56,7 +56,7 @@ def test_of_concurrent_conditional_writers_exactly_one_succeeds() -> None:
             return False
         return True
 
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with applied(PATCHES), ThreadPoolExecutor(WRITERS) as pool:
         for number in range(KEYS):
             taken = list(pool.map(take, [f"key-{number}"] * WRITERS))
             assert taken.count(True) == 1, f"{taken.count(True)} writers took one key"

@@ -23,9 +23,11 @@ from botocore.exceptions import ClientError
 from moto.awslambda import urls
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 
+from sandbox.functions.invocations import FailedEvent
 from sandbox.functions.output import FunctionOutput
-from sandbox.functions.service import FailedEvent, LambdaService, install
+from sandbox.functions.service import LambdaService
 from sandbox.server import Server
+from sandbox.services import running as running_functions
 from tests.support.paths import REPOSITORY
 from tests.support.service_sandbox import client, eventually, zipped
 
@@ -161,7 +163,9 @@ def start(runtime_packages: Path) -> Iterator[Callable[..., FunctionSandbox]]:
 
         def start(**settings: Any) -> FunctionSandbox:
             server = stack.enter_context(Server())
-            functions = stack.enter_context(install(runtime_packages, server.url, **settings))
+            functions = stack.enter_context(
+                running_functions(LambdaService(runtime_packages, server.url, **settings))
+            )
             return FunctionSandbox(server.url, functions)
 
         yield start
@@ -442,7 +446,7 @@ def test_a_dry_run_runs_nothing(sandbox: FunctionSandbox) -> None:
 
 def test_a_folder_without_the_runtime_is_refused_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="pip install --target"):
-        install(tmp_path, "http://127.0.0.1:1")
+        LambdaService(tmp_path, "http://127.0.0.1:1")
 
 
 # What the process sees.
@@ -893,7 +897,10 @@ def test_closing_leaves_no_process_thread_or_file(
     pids = tmp_path / "pids"
 
     with ThreadPoolExecutor() as callers:
-        with Server() as server, install(runtime_packages, server.url) as functions:
+        with (
+            Server() as server,
+            running_functions(LambdaService(runtime_packages, server.url)) as functions,
+        ):
             sandbox = FunctionSandbox(server.url, functions)
             sandbox.create()
             warm = sandbox.returned("identify")["pid"]
@@ -917,7 +924,10 @@ def test_a_batch_in_progress_at_the_end_stays_in_its_queue(
     before = set(threading.enumerate())
     pids = tmp_path / "pids"
 
-    with Server() as server, install(runtime_packages, server.url) as functions:
+    with (
+        Server() as server,
+        running_functions(LambdaService(runtime_packages, server.url)) as functions,
+    ):
         sandbox = FunctionSandbox(server.url, functions)
         sandbox.create(code=FUNCTION + FROM_A_QUEUE, Handler="app.from_a_queue")
         queues = sandbox.client("sqs")
@@ -945,7 +955,7 @@ def test_the_changes_to_moto_are_undone_at_the_end(runtime_packages: Path) -> No
 
     before = motos_own()
 
-    with install(runtime_packages, "http://127.0.0.1:9"):
+    with running_functions(LambdaService(runtime_packages, "http://127.0.0.1:9")):
         assert all(new != old for new, old in zip(motos_own(), before, strict=True))
 
     assert motos_own() == before
@@ -958,10 +968,15 @@ from moto.awslambda import urls
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 
 from sandbox.functions.output import FunctionOutput
-from sandbox.functions.service import install
+from sandbox.functions.service import LambdaService
 from sandbox.server import Server, ended_by_signals
+from sandbox.services import running
 
-with ended_by_signals(), Server() as server, install(Path(sys.argv[1]), server.url):
+with (
+    ended_by_signals(),
+    Server() as server,
+    running(LambdaService(Path(sys.argv[1]), server.url)),
+):
     print(server.url, flush=True)
     signal.pause()
 """

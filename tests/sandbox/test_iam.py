@@ -22,12 +22,13 @@ from moto.sts.models import sts_backends
 
 from infra.bundle import build
 from infra.wheels import this_machine
-from sandbox.functions import service as functions
+from sandbox.functions.credentials import role_credentials
+from sandbox.functions.service import LambdaService
 from sandbox.iam.policy import refusal_reason
 from sandbox.iam.service import Call, Permissions
-from sandbox.iam.sessions import role_credentials
-from sandbox.pinpoint import service as push
+from sandbox.pinpoint.projects import enable_channel
 from sandbox.server import Server
+from sandbox.services import patched_moto, running
 from tests.support.service_sandbox import ADMINISTRATOR, assumed, client
 from tests.support.templates import ACCOUNT, REGION
 
@@ -208,17 +209,17 @@ def passes_the_check(account: AccountWithRole, operation: str, **changed: Any) -
 
 @pytest.fixture(scope="module")
 def _running_account(runtime_packages: Path) -> Iterator[AccountWithRole]:
-    push.install()
     permissions = Permissions()
     with (
+        patched_moto(),
         Server(mounts={"/sandbox": echo}, guard=permissions.guard) as server,
-        functions.install(runtime_packages, server.url, credentials=role_credentials),
+        running(LambdaService(runtime_packages, server.url, credentials=role_credentials)),
     ):
         account = AccountWithRole(server.url, permissions)
         pinpoint = client("pinpoint", server.url)
         created = pinpoint.create_app(CreateApplicationRequest={"Name": "app"})
         account.application_id = created["ApplicationResponse"]["Id"]
-        push.enable_channel(account.application_id, "GCM")
+        enable_channel(account.application_id, "GCM")
         queues = client("sqs", server.url)
         account.queue_url = queues.create_queue(QueueName="requests")["QueueUrl"]
         client("dynamodb", server.url).create_table(

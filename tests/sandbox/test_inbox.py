@@ -17,9 +17,11 @@ import pytest
 from sandbox.inbox import cards as drawing
 from sandbox.inbox import pages
 from sandbox.inbox.cards import Card
+from sandbox.patches import applied
 from sandbox.pinpoint import pushes as inbox
 from sandbox.pinpoint import service as push_service
 from sandbox.pinpoint.devices import CHANNELS
+from sandbox.pinpoint.patches import PATCHES
 from sandbox.server import Server
 
 if TYPE_CHECKING:
@@ -244,10 +246,9 @@ class Followed:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    push_service.install()
     push_service.options.any_project = True
     try:
-        with Server(mounts={"/sandbox": pages.application}) as server:
+        with applied(PATCHES), Server(mounts={"/sandbox": pages.application}) as server:
             yield server.url
     finally:
         push_service.options.any_project = False

@@ -22,9 +22,12 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from sandbox.inbox import pages
+from sandbox.patches import applied
 from sandbox.pinpoint import devices
 from sandbox.pinpoint import pushes as inbox
 from sandbox.pinpoint import service as push_service
+from sandbox.pinpoint.patches import PATCHES
+from sandbox.pinpoint.projects import enable_channel
 from sandbox.server import Server
 from tests.support.paths import REPOSITORY
 
@@ -43,8 +46,7 @@ EVERY_CHANNEL = tuple(devices.CHANNELS)
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    push_service.install()
-    with Server(mounts={"/sandbox": pages.application}) as server:
+    with applied(PATCHES), Server(mounts={"/sandbox": pages.application}) as server:
         yield server.url
 
 
@@ -73,7 +75,7 @@ def project(pinpoint: PinpointClient) -> str:
     """Make a project with every channel enabled."""
     application_id = new_project(pinpoint)
     for channel in EVERY_CHANNEL:
-        push_service.enable_channel(application_id, channel)
+        enable_channel(application_id, channel)
     return application_id
 
 
@@ -161,7 +163,7 @@ def test_a_url_that_looks_like_a_query_selects_no_other_operation(
 def test_a_disabled_channel_refuses_only_its_addresses(
     pinpoint: PinpointClient, project: str
 ) -> None:
-    push_service.enable_channel(project, "GCM", enabled=False)
+    enable_channel(project, "GCM", enabled=False)
     results = send(pinpoint, project, {"android": "GCM", "iphone": "APNS", "sms": "SMS"})
     assert results["android"] == {
         "DeliveryStatus": "PERMANENT_FAILURE",
@@ -554,7 +556,7 @@ def test_throttled_once_counts_each_token_channel_and_project_separately(
     assert status(project, f"{token}-2") == "THROTTLED"
     assert status(project, token, "APNS") == "THROTTLED"
     other = new_project(pinpoint)
-    push_service.enable_channel(other, "GCM")
+    enable_channel(other, "GCM")
     assert status(other, token) == "THROTTLED"
 
 

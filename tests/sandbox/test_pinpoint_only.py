@@ -18,8 +18,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.pinpoint import service as push_service
+from sandbox.patches import applied
 from sandbox.pinpoint.devices import CHANNELS
+from sandbox.pinpoint.patches import PATCHES
 from sandbox.pinpoint_only import running_pinpoint
 from sandbox.server import Server
 from tests.support.paths import REPOSITORY
@@ -169,8 +170,11 @@ def test_a_project_created_with_the_api_keeps_its_channels() -> None:
 def test_with_the_full_sandbox_an_unknown_application_id_is_not_found() -> None:
     with running_pinpoint():
         pass
-    push_service.install()
-    with Server() as server, pytest.raises(ClientError, match="NotFoundException"):
+    with (
+        applied(PATCHES),
+        Server() as server,
+        pytest.raises(ClientError, match="NotFoundException"),
+    ):
         client(server.url).send_messages(ApplicationId="a", MessageRequest=request("t", "GCM"))
 
 

@@ -19,7 +19,7 @@ from moto.sqs.models import Message, sqs_backends
 
 from sandbox.functions import queue_batches
 from sandbox.iam.service import Call
-from sandbox.sqs.patches import queue_of
+from sandbox.sqs.queues import queue_of
 from tests.support.service_sandbox import NEEDED, ServiceSandbox, eventually, refusal
 from tests.support.templates import ACCOUNT, REGION, output, outputs, resource, template
 
@@ -162,10 +162,10 @@ def test_an_answer_is_read_as_lambda_reads_it(answer: Any, dealt_with: str) -> N
     batch = [message(each) for each in "abc"]
     text = json.dumps(answer).encode()
 
-    done = queue_batches.done(batch, text, reports=True)
+    done = queue_batches.succeeded(batch, text, reports=True)
 
     assert "".join(each.id for each in done) == dealt_with
-    assert queue_batches.done(batch, text, reports=False) == batch
+    assert queue_batches.succeeded(batch, text, reports=False) == batch
 
 
 def test_a_malformed_answer_loses_nothing(sandbox: ServiceSandbox) -> None:

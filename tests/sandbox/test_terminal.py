@@ -31,7 +31,7 @@ GONE = {
 def push(**settings: Any) -> Push:
     usual: dict[str, Any] = {
         "time": "2026-11-27T12:00:00.000Z",
-        "door": None,
+        "entry_point": None,
         "application_id": "p",
         "request_id": "r",
         "service": "APNS",
@@ -47,7 +47,7 @@ def push(**settings: Any) -> Push:
     ("settings", "shown"),
     [
         ({}, "none APNS accepted phone Your parcel"),
-        ({"door": "queue", "answer": GONE}, "queue APNS dead_token phone Your parcel"),
+        ({"entry_point": "queue", "answer": GONE}, "queue APNS dead_token phone Your parcel"),
         ({"answer": None}, "none APNS unknown phone Your parcel"),
         ({"message": {"SilentPush": True}}, "none APNS accepted phone silent"),
         ({"message": {"Body": "text alone"}}, "none APNS accepted phone text alone"),
@@ -66,7 +66,7 @@ def test_a_push_is_one_short_line(settings: dict[str, Any], shown: str) -> None:
 def test_a_refused_call_is_a_line_too() -> None:
     refusal = Refusal(
         time="2026-11-27T12:00:00.000Z",
-        door="http",
+        entry_point="http",
         application_id="p",
         request_id="r",
         status=429,

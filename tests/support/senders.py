@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from push_sender.clients.pinpoint import pinpoint_client
 from push_sender.delivery.run import Delivered, Delivery
 from push_sender.idempotency.claims import Idempotency
 from push_sender.idempotency.store import Store, dynamodb_client
 from push_sender.request.model import Recipient
+from push_sender.send_messages.client import pinpoint_client
+from push_sender.send_messages.provider import SendMessages
 from push_sender.sender import Observer, Sender
 from tests.support.dynamodb import Table
 from tests.support.invocation import PROJECT
@@ -57,7 +58,9 @@ def sender(
 ) -> Sender:
     """Make a sender that goes by a clock."""
     return Sender(
-        Delivery(pinpoint_client(REGION, concurrency), concurrency=concurrency, clock=clock),
+        Delivery(
+            SendMessages(pinpoint_client(REGION, concurrency)), concurrency=concurrency, clock=clock
+        ),
         application_ids=[PROJECT],
         clock=clock,
         observer=observer or Nobody(),

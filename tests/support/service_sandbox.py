@@ -22,16 +22,14 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from sandbox import cloudformation
-from sandbox import sqs as queues
-from sandbox.functions import service as functions
+from sandbox import services
+from sandbox.functions.credentials import role_credentials
 from sandbox.functions.service import LambdaService
-from sandbox.http_apis.front_door import FrontDoor
+from sandbox.http_apis.gateway import Gateway
 from sandbox.http_apis.requests import PREFIX
 from sandbox.iam.service import Permissions
-from sandbox.iam.sessions import role_credentials
 from sandbox.inbox import pages
-from sandbox.pinpoint import service as push_service
+from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import runtime_packages
 from sandbox.server import Server
 from tests.support.templates import ACCOUNT, REGION, Template, template
@@ -321,7 +319,7 @@ class ServiceSandbox:
         """Create a push project with a channel."""
         answer = self.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})
         project = str(answer["ApplicationResponse"]["Id"])
-        push_service.enable_channel(project, "ADM")
+        enable_channel(project, "ADM")
         return project
 
     def entry_points(self) -> dict[str, Any]:
@@ -345,24 +343,24 @@ Kind = TypeVar("Kind", bound=ServiceSandbox)
 @contextmanager
 def running_services(kind: type[Kind], place: Path) -> Iterator[Kind]:
     """Run a sandbox with every service and no stack on a free port of loopback."""
-    push_service.install()
-    queues.install()
-    cloudformation.install()
     permissions, clock = Permissions(), Clock()
-    http_apis = FrontDoor(permissions.caller_refusal_reason, clock=clock)
+    gateway = Gateway(permissions.caller_refusal_reason, clock=clock)
     with (
+        services.patched_moto(),
         Server(
             mounts={"/sandbox": pages.application},
             guard=permissions.guard,
-            unguarded={PREFIX: http_apis.application},
+            unguarded={PREFIX: gateway.application},
         ) as server,
-        functions.install(
-            runtime_packages(),
-            server.url,
-            credentials=role_credentials,
-            may=permissions.allow,
+        services.running(
+            LambdaService(
+                runtime_packages(),
+                server.url,
+                credentials=role_credentials,
+                is_allowed=permissions.allow,
+            )
         ) as lambdas,
-        http_apis.opened(server.url, lambdas.invoke),
+        gateway.serving(server.url, lambdas.invoke),
     ):
         yield kind(server.url, lambdas, permissions, clock, place)
 

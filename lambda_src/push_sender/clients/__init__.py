@@ -1,1 +1,1 @@
-"""The SDK's clients: their HTTP, their calls and their errors."""
+"""The SDK's clients: their HTTP connections, calls and errors."""

@@ -1,8 +1,8 @@
-"""One call of the SDK: whether it may still go out, and what any answer comes to.
+"""Make one call of the SDK, within its time, and turn any failure into a ``CallError``.
 
-Every call of every client is made here. Whatever it raises, in the transport, in botocore's
-parsers or in our own reading of the answer, becomes one ``CallError`` of that call, judged
-by the service's code or else by the HTTP status.
+Every call of every client is made here. An exception of the transport, of botocore's parsers
+or of our own code that reads the answer becomes one ``CallError``. Its outcome follows from
+the service's code, or else from the HTTP status.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from push_sender.outcomes.classification import judge_refusal
+from push_sender.outcomes.classification import classify_error
 from push_sender.outcomes.outcome import Outcome
 
 _CODE_CHARACTERS: Final = 100
-"""Where a service's code is cut: it goes into logs, and an odd answer may hold anything."""
+"""Limit of a service's code: it is logged, and an odd answer may hold anything."""
 
 _UNREADABLE: Final = "ResponseParserError"
 
@@ -27,31 +27,31 @@ T = TypeVar("T")
 
 
 class TooLateError(Exception):
-    """The invocation has no time left for the call. Nothing of it was sent."""
+    """The invocation has no time left for the call. Nothing was sent."""
 
 
 class Permit(Protocol):
-    """What the transport must know of the invocation that a call belongs to."""
+    """What the transport needs to know of the invocation that makes a call."""
 
     @property
     def deadline(self) -> float:
-        """When the call must have ended, on ``time.monotonic``."""
+        """When the call must end, on ``time.monotonic``."""
 
     def connecting(self) -> None:
-        """Take note that the call waits for a connection: nothing of it was sent yet."""
+        """Record that the call waits for a connection: nothing was sent yet."""
 
     def sending(self) -> None:
-        """Take note that the call's first byte goes out now.
+        """Record that the call's first byte is sent now.
 
         Raises
         ------
         TooLateError
-            If it may not go out any more.
+            If it is too late to send it.
         """
 
 
-class _Always:
-    """The permit of a call that only its own timeouts end."""
+class _Unlimited:
+    """The permit of a call that only its own timeouts limit."""
 
     deadline = math.inf
 
@@ -61,9 +61,9 @@ class _Always:
 
 
 class _ThisThread(threading.local):
-    """What is known of the call that this thread is making."""
+    """State of the call that this thread is making."""
 
-    permit: Permit = _Always()
+    permit: Permit = _Unlimited()
     status: int | None = None
 
 
@@ -72,7 +72,7 @@ _this_thread: Final = _ThisThread()
 
 @contextmanager
 def permitted(permit: Permit) -> Iterator[None]:
-    """Make this thread's calls within a permit."""
+    """Apply a permit to this thread's calls."""
     usual = _this_thread.permit
     _this_thread.permit = permit
     try:
@@ -82,31 +82,31 @@ def permitted(permit: Permit) -> Iterator[None]:
 
 
 def permit_of_this_thread() -> Permit:
-    """Give the permit of the call that this thread is making."""
+    """Return the permit of the call that this thread is making."""
     return _this_thread.permit
 
 
-def answered(status: int | None) -> None:
-    """Note the HTTP status of the call that this thread is making; None where none came yet."""
+def record_status(status: int | None) -> None:
+    """Record the HTTP status of the call that this thread is making; None if it has none yet."""
     _this_thread.status = status
 
 
 class CallError(Exception):
-    """A call that was refused, failed, or whose answer is of no use. It holds no text of it.
+    """A call that was refused or failed, or whose answer is unusable. It holds no text of it.
 
     Attributes
     ----------
     code
         The service's code, or the exception's name.
     status
-        The HTTP status; None where none was read.
-    verdict
-        What it means for everything that the call was about.
+        The HTTP status; None if none was read.
+    result
+        What the error means for each address of the call.
     is_lost
-        Whether the call may have had its effect and no status was read.
+        Whether the call may have had its effect, and no status was read.
     may_have_arrived
-        Whether the call may have had its effect: it is lost, its answer is of no use, or the
-        service failed.
+        Whether the call may have had its effect: no status was read, the answer is unusable,
+        or the service failed.
     """
 
     def __init__(
@@ -114,22 +114,22 @@ class CallError(Exception):
     ) -> None:
         self.code = code[:_CODE_CHARACTERS]
         self.status = status
-        self.verdict = judge_refusal(code, status, message)
-        is_unknown = self.verdict.outcome is Outcome.UNKNOWN
+        self.result = classify_error(code, status, message)
+        is_unknown = self.result.outcome is Outcome.UNKNOWN
         self.is_lost = is_lost and is_unknown
         self.may_have_arrived = is_unknown or (status is not None and status >= 500)
         super().__init__(self.code)
 
     @property
-    def was_taken(self) -> bool:
-        """Whether the service said that it did what was asked, in an answer that is unreadable."""
+    def has_success_status(self) -> bool:
+        """Whether the service reported success, in an answer that cannot be read."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
-    def may_pass(self) -> bool:
-        """Whether the same call may have another result soon."""
-        passing = self.verdict.outcome in (Outcome.TRANSIENT, Outcome.UNKNOWN)
-        return passing and not self.was_taken
+    def is_retryable(self) -> bool:
+        """Whether a retry of the call may succeed."""
+        is_temporary = self.result.outcome in (Outcome.TRANSIENT, Outcome.UNKNOWN)
+        return is_temporary and not self.has_success_status
 
 
 def perform(call: Callable[[], T]) -> T:
@@ -138,12 +138,12 @@ def perform(call: Callable[[], T]) -> T:
     Parameters
     ----------
     call
-        Makes one call of a client, and may read the answer too.
+        Makes one call of a client; may also read the answer.
 
     Raises
     ------
     CallError
-        Whatever the call raised.
+        If the call raised anything else.
     TooLateError
         If the invocation had no time left. Nothing was sent.
     """
@@ -156,17 +156,17 @@ def perform(call: Callable[[], T]) -> T:
         raise _refused(error.response) from None
     except BotoCoreError as error:
         status = _this_thread.status
-        failed = isinstance(error, HTTPClientError) and status is None
-        raise CallError(type(error).__name__, status, str(error), is_lost=failed) from None
-    except Exception as error:  # noqa: BLE001  botocore's parsers raise anything on an odd answer
+        is_lost = isinstance(error, HTTPClientError) and status is None
+        raise CallError(type(error).__name__, status, str(error), is_lost=is_lost) from None
+    except Exception as error:  # noqa: BLE001  an odd answer makes botocore's parsers raise anything
         status = _this_thread.status
-        name = type(error).__name__  # its text may hold a part of the answer
+        name = type(error).__name__  # the error's text may hold a part of the answer
         code = name if status is None else _UNREADABLE
         raise CallError(code, status, name) from None
 
 
 def _refused(response: Any) -> CallError:
-    """Read what botocore made of a refusal, any part of which may be missing or odd."""
+    """Read botocore's response to a refused call; any part of it may be missing or odd."""
     error = response.get("Error") or {}
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", _this_thread.status)
     return CallError(str(error.get("Code")), status, error.get("Message"))

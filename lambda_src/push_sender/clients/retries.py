@@ -1,7 +1,7 @@
-"""Clients for what happens after a send: SQS and EventBridge, bounded in time.
+"""Clients for SQS and EventBridge, with retries that end in time.
 
-As with Pinpoint's, retries are ours alone: only we know when the invocation ends. A call
-that timed out may have had its effect, so what is sent must bear coming twice.
+The SDK's retries are off, as for Pinpoint: only this code knows when the invocation ends. A
+call that timed out may have had its effect, so whatever is sent must be harmless twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONNECT_TIMEOUT_SECONDS: Final = 1
 READ_TIMEOUT_SECONDS: Final = 2
 
 CALL_SECONDS: Final = 3.0
-"""How long one call takes at the longest: both timeouts, whatever hangs."""
+"""The longest time of one call: both timeouts, whatever hangs."""
 
 TRIES: Final = 4
 _BACKOFF_SECONDS: Final = 0.1
@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 
 
 def client(service: str, region: str | None) -> Any:
-    """Make a client that tries each call once."""
+    """Create a client that does not retry by itself."""
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=READ_TIMEOUT_SECONDS,
@@ -38,20 +38,20 @@ def client(service: str, region: str | None) -> Any:
     return make_client(service, region, config)
 
 
-def insist(call: Callable[[], Answer], *, last_start: float) -> Answer:
-    """Make a call, and again where it failed for the moment.
+def call_with_retries(call: Callable[[], Answer], *, last_start: float) -> Answer:
+    """Make a call, and retry it after a temporary failure.
 
     Parameters
     ----------
     call
-        Makes it.
+        Makes the call.
     last_start
-        On ``time.monotonic``: no try begins after that, except the first.
+        On ``time.monotonic``: no retry begins after that.
 
     Raises
     ------
     CallError
-        Of the last try. Its ``may_have_arrived`` speaks of all of them.
+        The error of the last try. Its ``may_have_arrived`` counts all tries.
     """
     may_have_arrived = False
     number = 0
@@ -61,13 +61,13 @@ def insist(call: Callable[[], Answer], *, last_start: float) -> Answer:
             return perform(call)
         except CallError as error:
             may_have_arrived |= error.may_have_arrived
-            if number == TRIES or not (error.may_pass and pause(number, last_start)):
+            if number == TRIES or not (error.is_retryable and pause(number, last_start)):
                 error.may_have_arrived = may_have_arrived
                 raise
 
 
 def pause(number: int, last_start: float) -> bool:
-    """Wait before the next try, unless that came too late. Tell whether it may begin."""
+    """Wait before a retry, unless it would begin too late. Return whether it may begin."""
     wait = random.uniform(0, _BACKOFF_SECONDS * 2.0**number)  # noqa: S311  jitter, not a secret
     if time.monotonic() + wait > last_start:
         return False

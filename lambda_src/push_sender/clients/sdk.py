@@ -1,9 +1,8 @@
-"""The SDK's clients, made the same way for every service.
+"""Create the SDK's clients, in the same way for every service.
 
-From botocore, because boto3 adds nothing to a client but its own import, a good part of a
-cold start. They send over connections of our own, they read an answer of any form, and they
-take up new credentials when the service says that theirs have expired. All of it stands on
-botocore's public events.
+They are botocore's, because boto3 would add only its import, a good part of a cold start. They
+send over our own connections, read an answer of any form, and load new credentials when the
+service reports that theirs have expired. All of this uses botocore's public events.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from botocore.config import Config
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
-from push_sender.clients.calls import answered
+from push_sender.clients.calls import record_status
 from push_sender.clients.connections import Connections
 
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
-"""What services say of credentials whose time has run out ("Common errors" of each API)."""
+"""Codes for expired credentials ("Common errors" of each API)."""
 
-_TEXTS: Final = ("__type", "code", "Code", "message", "Message")
-"""What botocore reads of the body of an error, each of which it expects to be text."""
+_TEXT_MEMBERS: Final = ("__type", "code", "Code", "message", "Message")
+"""The members of an error's body that botocore reads and expects to be text."""
 
 _MESSAGE_CHARACTERS: Final = 2_000
 
@@ -35,39 +34,39 @@ _SIGNED_WITH: Final = "push_sender.signed_with"
 
 
 def make_client(service: str, region: str | None, config: Config) -> Any:
-    """Make a client. Credentials and endpoint come from the SDK's own variables.
+    """Create a client. Credentials and endpoint come from the SDK's own variables.
 
     Parameters
     ----------
     service
-        Its name in botocore.
+        The service's name in botocore.
     region
-        Where it is.
+        The service's region.
     config
-        Its timeouts, connections and retries.
+        The client's timeouts, connections and retries.
 
     Raises
     ------
     BotoCoreError
-        If there is no region.
+        If the region is missing.
     ValueError
-        If the endpoint is no address, or the certificates to trust cannot be read.
+        If the endpoint is not a URL, or the trusted certificates cannot be read.
     """
     common = Config(
-        parameter_validation=False,  # whatever comes from outside is checked before it gets here
+        parameter_validation=False,  # all input is checked before
         tcp_keepalive=True,
-        user_agent=f"push-sender Botocore/{botocore.__version__}",  # else composed at each call
+        user_agent=f"push-sender Botocore/{botocore.__version__}",  # else built at each call
     )
     session = botocore.session.Session()
     client: Any = session.create_client(service, region_name=region, config=common.merge(config))
     events, endpoint = client.meta.events, client.meta.endpoint_url
     scheme = urlsplit(endpoint).scheme
-    if scheme not in get_environ_proxies(endpoint):  # botocore knows its way through a proxy
+    if scheme not in get_environ_proxies(endpoint):  # botocore itself supports a proxy
         settings = client.meta.config
         connections = Connections(
             connect_seconds=settings.connect_timeout,
             read_seconds=settings.read_timeout,
-            most_kept=settings.max_pool_connections,
+            max_idle=settings.max_pool_connections,
             ca_bundle=_ca_bundle(session) if scheme == "https" else None,
         )
         events.register("before-send", lambda request, **_: connections.send(request))
@@ -80,21 +79,21 @@ def make_client(service: str, region: str | None, config: Config) -> Any:
 
 
 def _ca_bundle(session: Any) -> str:
-    """Find the file of authorities that the SDK trusts: the one that was named, or its own."""
-    where: Any = get_cert_path  # its stubs know of no file
-    named = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    path: str = where(named or True)
+    """Find the file of authorities that the SDK trusts: the configured one, or its own."""
+    find_file: Any = get_cert_path  # its stubs accept no path
+    configured = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    path: str = find_file(configured or True)
     return path
 
 
 def _make_readable(response_dict: dict[str, Any], **_: object) -> None:
-    """Give an error a body that botocore's parsers can read, whatever came.
+    """Replace the body of an error by one that botocore's parsers can read.
 
-    They take it for granted that it is a JSON object in UTF-8 whose code and message are
-    text, and raise anything where it is not. The code then is the HTTP status.
+    They expect a JSON object in UTF-8 whose code and message are text, and raise anything if
+    it is not. Without a code, botocore takes the HTTP status as the code.
     """
     status = response_dict["status_code"]
-    answered(status)
+    record_status(status)
     if status < 300:
         return
     body = response_dict["body"] or b""
@@ -104,23 +103,23 @@ def _make_readable(response_dict: dict[str, Any], **_: object) -> None:
         error = {"message": body.decode(errors="replace")[:_MESSAGE_CHARACTERS]}
     if not isinstance(error, dict):
         error = {}
-    for name in _TEXTS:
+    for name in _TEXT_MEMBERS:
         if not isinstance(error.get(name, ""), str):
             del error[name]
     response_dict["body"] = json.dumps(error).encode()
 
 
 class _Renewal:
-    """Takes up new credentials where the service says that the ones in use have expired.
+    """Loads new credentials when the service reports that the current ones have expired.
 
-    botocore renews credentials by its own clock, and those of the environment never.
+    botocore renews credentials only by its own clock, and never those of the environment.
     """
 
     def __init__(self, credentials: Any) -> None:
-        self._credentials = credentials  # the very ones that the client signs with
+        self._credentials = credentials  # the object that the client signs with
 
     def note(self, request: Any, **_: object) -> None:
-        """Keep with a call what it is signed with: another thread may renew them meanwhile."""
+        """Record a call's credentials: another thread may renew them before it ends."""
         request.context[_SIGNED_WITH] = self._credentials.get_frozen_credentials()
 
     def renew(
@@ -130,13 +129,13 @@ class _Renewal:
         attempts: int,
         **_: object,
     ) -> int | None:
-        """Tell botocore whether to sign and send a call once more.
+        """Tell botocore whether to sign and send a call again.
 
         Returns
         -------
         int or None
-            0, the seconds to wait, where there are other credentials: the call was refused
-            before it had any effect. None where there are none.
+            0 (seconds to wait) if there are new credentials: the service refused the call
+            before it had any effect. None if there are none.
         """
         code = response[1].get("Error", {}).get("Code") if response else None
         if code not in EXPIRED or attempts > 1:

@@ -1,7 +1,7 @@
-"""Sockets with one time limit and a bound, names that are looked up in time, and TLS.
+"""Sockets with limits of time and size, name resolution with a time limit, and TLS.
 
-What ``connections`` sends over. Nothing here knows of calls or of botocore's errors: whatever
-fails raises ``OSError``, of which ``TimeoutError`` and ``ssl.SSLError`` are kinds.
+``connections`` sends over these sockets. This module does not know calls or botocore's errors:
+every failure is an ``OSError``, such as ``TimeoutError`` or ``ssl.SSLError``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import SplitResult
 from botocore.httpsession import create_urllib3_context
 
 AddressInfo = tuple[Any, ...]
-"""One address as ``socket.getaddrinfo`` gives it."""
+"""One address as ``socket.getaddrinfo`` returns it."""
 
 if TYPE_CHECKING:
     _Socket = socket.socket
@@ -29,25 +29,25 @@ else:
 
 
 class _AnswerTooLargeError(OSError):
-    """More came than an answer may have."""
+    """The answer is larger than allowed."""
 
 
 class _Bounded(_Socket):
-    """A socket with one time limit for all that is done with it, and a bound for what comes."""
+    """A socket with one time limit for everything, and a limit of received bytes."""
 
     _until: float
-    _room: int
+    _bytes_left: int
 
-    def allow(self, until: float, room: int) -> None:
-        """Set when all must have ended, on ``time.monotonic``, and how many bytes may come."""
+    def limit(self, until: float, max_bytes: int) -> None:
+        """Set when everything must end, on ``time.monotonic``, and how many bytes to accept."""
         self._until = until
-        self._room = room
+        self._bytes_left = max_bytes
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
         self.settimeout(seconds_left(self._until))
         count = super().recv_into(*arguments, **options)
-        self._room -= count
-        if self._room < 0:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
             raise _AnswerTooLargeError
         return count
 
@@ -61,62 +61,62 @@ class _Bounded(_Socket):
 
 
 class _BoundedSocket(_Bounded, socket.socket):
-    """Without TLS."""
+    """A bounded socket without TLS."""
 
 
 class _BoundedTlsSocket(_Bounded, ssl.SSLSocket):
-    """With TLS: its ``sendall`` is made of ``send``."""
+    """A bounded socket with TLS, whose ``sendall`` calls ``send``."""
 
 
 class _Response(HTTPResponse):
-    """An answer, read past the interim ones before it (RFC 9110, 15.2)."""
+    """An answer that skips the interim ones before it (RFC 9110, 15.2)."""
 
     def begin(self) -> None:
         """Read the head of the final answer."""
         super().begin()
         while 100 <= self.status < 200:
-            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first head
+            self.headers = self.msg = None  # type: ignore[assignment]  # the initial values
             super().begin()
 
 
 class Connection(HTTPConnection):
-    """A connection to one host, with TLS where its address says https."""
+    """A connection to one host, with TLS if its URL begins with https."""
 
-    auto_open = 0  # never again by itself: what was sent must not be sent once more
+    auto_open = 0  # never reconnect: a request must not be sent twice
     response_class = _Response
-    sock: Any  # one of the two above, once it is open
+    sock: Any  # one of the two bounded sockets, once it is open
 
     def __init__(self, url: SplitResult, tls: ssl.SSLContext | None) -> None:
         ports = {"http": 80, "https": 443}
         if url.scheme not in ports:
             raise ValueError(url.scheme)
-        self.default_port = ports[url.scheme]  # the class says 80
+        self.default_port = ports[url.scheme]  # the base class has 80
         super().__init__(url.hostname or "", url.port)
         self._tls = tls if url.scheme == "https" else None
         self._unsent: list[bytes] = []
 
     def send(self, data: Any) -> None:
-        """Keep what http.client hands over in parts: head and body go out together."""
+        """Keep a part of the request: ``flush`` sends head and body together."""
         self._unsent.append(data)
 
     def flush(self) -> None:
-        """Send all of it, in one call of the system and one record of TLS."""
+        """Send all parts, in one system call and one TLS record."""
         data = b"".join(self._unsent)
         self._unsent.clear()
         self.sock.sendall(data)
 
     def open(self, addresses: Sequence[AddressInfo], until: float) -> None:
-        """Connect to the first of some addresses that answers.
+        """Connect to the first address that answers.
 
         Raises
         ------
         OSError
-            As the last of them did; ``TimeoutError`` and ``ssl.SSLError`` are such.
+            The error of the last address, such as ``TimeoutError`` or ``ssl.SSLError``.
         """
         for number, address in enumerate(addresses, 1):
             share = seconds_left(until) / (len(addresses) - number + 1)
             try:
-                self.sock = self._opened(address, share, until)
+                self.sock = self._connected(address, share, until)
             except ssl.SSLError:
                 raise
             except OSError:
@@ -125,7 +125,7 @@ class Connection(HTTPConnection):
             else:
                 return
 
-    def _opened(self, address: AddressInfo, seconds: float, until: float) -> _Bounded:
+    def _connected(self, address: AddressInfo, seconds: float, until: float) -> _Bounded:
         family, kind, protocol, _, place = address
         plain = _BoundedSocket(family, kind, protocol)
         try:
@@ -135,19 +135,19 @@ class Connection(HTTPConnection):
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls is None:
                 return plain
-            plain.settimeout(seconds_left(until))  # for the handshake as a whole
+            plain.settimeout(seconds_left(until))  # for the whole handshake
             wrapped = self._tls.wrap_socket(plain, server_hostname=self.host)
-            return cast("_Bounded", wrapped)  # of the context's class
+            return cast("_Bounded", wrapped)  # tls_context set this class
         except BaseException:
             plain.close()
             raise
 
 
-class Names:
-    """Looks up the addresses of hosts, which nothing can interrupt.
+class Resolver:
+    """Looks up the addresses of hosts with a time limit.
 
-    Each look-up has a thread of its own, and there is one at a time for a host: calls that
-    find one under way wait for that one, so that threads do not accumulate while it hangs.
+    Nothing can interrupt a look-up, so each has its own thread. Each host has at most one at a
+    time: other calls wait for it, so that threads do not accumulate while it hangs.
     """
 
     def __init__(self, resolve: Callable[..., Iterable[AddressInfo]]) -> None:
@@ -156,35 +156,35 @@ class Names:
         self._lock = threading.Lock()
 
     def look_up(self, host: str, port: int, until: float) -> Sequence[AddressInfo]:
-        """Give the addresses of a host.
+        """Return the addresses of a host.
 
         Raises
         ------
         OSError
-            If there is none; ``TimeoutError`` if it is not known in time.
+            If the host has no address; ``TimeoutError`` if the look-up takes too long.
         UnicodeError
-            If that is no host's name.
+            If the host name is not valid.
         """
-        with suppress(OSError, UnicodeError):  # an address needs no look-up
+        with suppress(OSError, UnicodeError):  # a numeric address needs no look-up
             return self._addresses(host, port, socket.AI_NUMERICHOST)
         with self._lock:
-            found = self._under_way.get((host, port))
-            if found is None:
-                found = self._under_way[host, port] = Future()
+            future = self._under_way.get((host, port))
+            if future is None:
+                future = self._under_way[host, port] = Future()
                 threading.Thread(
-                    target=self._find, args=(host, port, found), name="names", daemon=True
+                    target=self._find, args=(host, port, future), name="names", daemon=True
                 ).start()
-        return found.result(seconds_left(until))
+        return future.result(seconds_left(until))
 
-    def _find(self, host: str, port: int, found: Future[list[AddressInfo]]) -> None:
+    def _find(self, host: str, port: int, future: Future[list[AddressInfo]]) -> None:
         try:
             addresses = self._addresses(host, port, 0)
-        except Exception as error:  # noqa: BLE001  it is raised where it is waited for
+        except Exception as error:  # noqa: BLE001  the waiting calls raise it
             self._forget(host, port)
-            found.set_exception(error)
+            future.set_exception(error)
         else:
             self._forget(host, port)
-            found.set_result(addresses)
+            future.set_result(addresses)
 
     def _forget(self, host: str, port: int) -> None:
         with self._lock:
@@ -195,12 +195,12 @@ class Names:
 
 
 def seconds_left(until: float) -> float:
-    """Give the seconds until a moment.
+    """Return the seconds until a moment.
 
     Raises
     ------
     TimeoutError
-        If it has passed.
+        If the moment has passed.
     """
     left = until - time.monotonic()
     if left <= 0:
@@ -209,13 +209,13 @@ def seconds_left(until: float) -> float:
 
 
 def tls_context(ca_bundle: str) -> ssl.SSLContext:
-    """Set up TLS as the SDK does."""
+    """Create the TLS context that the SDK would use."""
     context: ssl.SSLContext = create_urllib3_context()
     context.sslsocket_class = _BoundedTlsSocket
-    context.check_hostname = True  # botocore leaves that to urllib3
+    context.check_hostname = True  # in botocore, urllib3 does this
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_verify_locations(ca_bundle)
-    except OSError as error:  # ssl.SSLError is one, too
+    except OSError as error:  # ssl.SSLError is one too
         raise ValueError(f"no certificates can be read from {ca_bundle}: {error}") from error
     return context

@@ -1,1 +1,1 @@
-"""Batches of recipients out, outcomes in, under one deadline."""
+"""Split recipients into batches and send them before one deadline."""

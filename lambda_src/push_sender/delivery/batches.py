@@ -1,7 +1,6 @@
-"""Recipients into batches: at most 100 addresses of one service, within the API's size.
+"""Split recipients into batches: at most 100 addresses of one service, within the API's size.
 
-The same token under two services goes into two batches, because an address is a key of
-the call.
+The same token with two services is in two batches, because a call uses tokens as keys.
 """
 
 from __future__ import annotations
@@ -11,40 +10,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from push_sender.messages.writer import MessageWriter
-from push_sender.recipients.audience import Audience
-from push_sender.request.errors import Fault, InvalidRequest
+from push_sender.delivery.provider import Writer
+from push_sender.recipients.audience import Audience, Group
+from push_sender.request.errors import Finding, InvalidRequest
 from push_sender.request.model import PushRequest
 from push_sender.request.services import Service
 
 ADDRESSES: Final = 100
-"""Addresses that one SendMessages takes (Pinpoint quotas)."""
+"""Maximum number of addresses in one SendMessages call (Pinpoint quotas)."""
 
 CALL_BYTES: Final = 6_500_000
-"""Room for what the caller wrote: SendMessages takes 7 MB, less 100 of the longest tokens."""
+"""Room for the caller's content: SendMessages takes 7 MB, less 100 of the longest tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Recipients of one service, by position, that go out in one call."""
+    """Recipients of one group, by position, that one call sends to."""
 
-    service: Service
+    group: Group
     positions: Sequence[int]
 
+    @property
+    def service(self) -> Service:
+        """The service of all of them."""
+        return self.group.service
 
-def plan(request: PushRequest, audience: Audience, writer: MessageWriter) -> list[Batch]:
-    """Split an audience into batches, in the order asked within each service.
+
+def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch]:
+    """Split an audience into batches, in the order of the request within each service.
 
     Raises
     ------
     InvalidRequest
-        If what is the same for everyone, or a recipient's own part beside it, is too
-        large for a call.
+        If the shared content, alone or together with a recipient's own fields, is too large
+        for a call.
     """
     batches: list[Batch] = []
     too_large: dict[str, None] = {}
-    for service, positions in audience.positions.items():
-        shared = _wire_bytes(writer.call(service, ()))
+    for group, positions in audience.positions.items():
+        shared = _wire_bytes(writer.call(group, ()))
         if shared > CALL_BYTES:
             too_large["request"] = None
             continue
@@ -53,22 +57,22 @@ def plan(request: PushRequest, audience: Audience, writer: MessageWriter) -> lis
         for position in positions:
             own = 0
             if position in audience.individual:
-                own = _wire_bytes(writer.address(service, audience.recipients[position]))
+                own = _wire_bytes(writer.address(group, audience.recipients[position]))
                 if shared + own > CALL_BYTES:
                     too_large[request.place_of(position)] = None
             if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
-                batches.append(Batch(service, chunk))
+                batches.append(Batch(group, chunk))
                 chunk, used = [], shared
             chunk.append(position)
             used += own
-        batches.append(Batch(service, chunk))
+        batches.append(Batch(group, chunk))
     if too_large:
-        raise InvalidRequest([Fault(place, _TOO_LARGE) for place in too_large])
+        raise InvalidRequest([Finding(place, _TOO_LARGE) for place in too_large])
     return batches
 
 
 def _wire_bytes(value: object) -> int:
-    """Count the bytes of a value as botocore writes it, in ASCII."""
+    """Count the bytes of a value as JSON in ASCII, as botocore writes it."""
     return len(json.dumps(value))
 
 

@@ -1,14 +1,13 @@
-"""Batches out, verdicts in, under one deadline.
+"""Send batches with many concurrent calls, retry them, and stop at the deadline.
 
-The caller's thread keeps all the state. Workers make the calls and judge the answers, so that
-a call or an answer of any form concerns its own addresses alone. Retries are ours alone and
-per address: the delivery retries throttled and temporarily failed addresses after a
-full-jitter backoff, and whole calls that met a 429, a 5xx, a broken connection or a timeout.
-A call that timed out may have been delivered, so its retry may notify twice: a lost push is
-worse than a second one.
+The caller's thread keeps all the state. Worker threads make the calls and classify the answers,
+so that an odd call or answer affects only its own addresses. The SDK's retries are off. The
+delivery retries throttled and temporarily failed addresses after a full-jitter backoff, and
+whole calls after a 429, a 5xx, a broken connection or a timeout. A call that timed out may have
+been delivered, so its retry may notify twice: a lost push is worse than a second one.
 
-When the deadline comes, or the caller takes no more, what was not sent stays unsent and what
-was sent ends unknown. No first byte goes out after that.
+At the deadline, or when the caller stops the iteration, pushes that were not sent get the
+outcome ``unsent``, and pushes without an answer ``unknown``. No call starts after that.
 """
 
 from __future__ import annotations
@@ -23,29 +22,22 @@ from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Unpack
+from typing import Final, NamedTuple
 
 from push_sender.clients.calls import CallError, TooLateError, perform, permitted
 from push_sender.delivery.batches import Batch
-from push_sender.messages.writer import MessageWriter
-from push_sender.outcomes.classification import judge
-from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Verdict
+from push_sender.delivery.provider import Provider, Writer
+from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome
 from push_sender.request.model import Recipient
 
-if TYPE_CHECKING:
-    from mypy_boto3_pinpoint.type_defs import (
-        SendMessagesRequestTypeDef,
-        SendMessagesResponseTypeDef,
-    )
-
-DEADLINE: Final = Verdict(Outcome.UNSENT, reason="deadline")
-EXPIRED: Final = Verdict(Outcome.UNSENT, reason="expired")
+DEADLINE: Final = AddressResult(Outcome.UNSENT, reason="deadline")
+EXPIRED: Final = AddressResult(Outcome.UNSENT, reason="expired")
 
 _GRACE_SECONDS: Final = 0.1
-"""How much later than the delivery the transport ends a call, so that what the deadline means
-for the call is decided in one place."""
+"""How long after the delivery's deadline the transport ends a call, so that only the delivery
+decides what the deadline means for it."""
 
-_KNOWN: Final = frozenset(
+_CONCLUSIVE: Final = frozenset(
     {
         Outcome.ACCEPTED,
         Outcome.DEAD_TOKEN,
@@ -54,32 +46,23 @@ _KNOWN: Final = frozenset(
         Outcome.OPTED_OUT,
     }
 )
-"""What a retry's answer settles after a try that may have arrived. A refusal of the retry says
-nothing about the first try, and sending the push again would double it."""
-
-
-class PushClient(Protocol):
-    """What is needed of a Pinpoint client. Its own retries must be off."""
-
-    def send_messages(
-        self, **call: Unpack[SendMessagesRequestTypeDef]
-    ) -> SendMessagesResponseTypeDef:
-        """Make one SendMessages call."""
+"""Outcomes of a retry that replace ``unknown``. Any other, such as a refusal of the retry, says
+nothing about the first try, and to send the push again later would double it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How often and how long to try.
+class RetryPolicy:
+    """How often and how long to retry.
 
     Attributes
     ----------
     attempts
-        Calls that may name one address.
+        Maximum number of calls for one address.
     backoff_seconds
-        Upper bound of the first wait. It doubles with each try, and each wait is drawn
-        evenly from nothing to the bound (full jitter).
+        Upper bound of the first wait. It doubles with each try. Each wait is a random time
+        between zero and the bound (full jitter).
     least_call_seconds
-        With less than this left no call is started: its answer would come too late.
+        No call starts with less than this left: its answer would be too late.
     """
 
     attempts: int = 4
@@ -87,64 +70,64 @@ class Patience:
     least_call_seconds: float = 0.25
 
     def wait_after(self, attempt: int) -> float:
-        """Draw the seconds to wait after a try, counted from 1."""
+        """Choose a random wait in seconds after a try, counted from 1."""
         bound = self.backoff_seconds * 2.0 ** (attempt - 1)
         return random.uniform(0, bound)  # noqa: S311  jitter, not a secret
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Everything that a delivery needs to know of one request.
+    """Everything that a delivery needs to know about one request.
 
     Attributes
     ----------
     batches
         What to send.
     recipients
-        Everyone, by position.
+        All recipients, by position.
     writer
         Writes the calls.
     deadline
-        On the delivery's clock: when the last verdict is in at the latest.
+        On the delivery's clock: when the delivery must end.
     accepted_at
         On the same clock: when the time to live began to run.
     """
 
     batches: Sequence[Batch]
     recipients: Sequence[Recipient]
-    writer: MessageWriter
+    writer: Writer
     deadline: float
     accepted_at: float
 
 
 @dataclass(slots=True)
 class Delivered:
-    """What became of a batch.
+    """A batch that is done.
 
     Attributes
     ----------
     batch
         The batch.
-    verdicts
-        The last word on each of its positions.
+    results
+        The final result for each position.
     attempts
-        Calls that named each of its positions.
+        The number of calls for each position.
     calls
-        Calls made, the retries among them.
+        The number of calls, including retries.
     call_seconds
-        How long each call took that came to an end.
+        The duration of each call that ended.
     """
 
     batch: Batch
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    results: dict[int, AddressResult] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     calls: int = 0
     call_seconds: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
-class _Try:
-    """One call to make: some positions of a batch, for the nth time."""
+class _Attempt:
+    """One call for some positions of a batch, for the nth time."""
 
     delivered: Delivered
     positions: Sequence[int]
@@ -153,55 +136,55 @@ class _Try:
 
 
 class _Answer(NamedTuple):
-    """What a call came to, by position."""
+    """The result of a call, by position."""
 
     seconds: float
-    verdicts: Mapping[int, Verdict]
+    results: Mapping[int, AddressResult]
     is_lost: bool = False
 
 
 class Delivery:
-    """Delivers orders, one after the other, each with many calls at once.
+    """Delivers orders one after another, each with many concurrent calls.
 
     Parameters
     ----------
-    client
-        Makes the calls; used by many threads at once.
+    provider
+        Makes the calls and classifies their answers, in many threads at once.
     concurrency
-        Calls under way at once, at most.
+        Maximum number of concurrent calls.
     clock
-        Seconds that only go forward.
-    patience
-        How often and how long to try.
+        A monotonic clock, in seconds.
+    retry_policy
+        How often and how long to retry.
     """
 
     def __init__(
         self,
-        client: PushClient,
+        provider: Provider,
         *,
         concurrency: int,
         clock: Callable[[], float],
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
-        self._client = client
+        self.provider = provider
         self._concurrency = concurrency
         self._clock = clock
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._workers = ThreadPoolExecutor(concurrency)
 
     def deliver(self, order: Order) -> Generator[Delivered, None, None]:
-        """Send an order's batches, and yield each when nothing more is to be done for it.
+        """Send an order's batches, and yield each when it is done.
 
-        Whatever a call raises becomes a verdict on its addresses. Closing the iterator ends
-        the delivery as its deadline does.
+        An exception of a call becomes a result for its addresses. Closing the iterator ends
+        the delivery like its deadline.
         """
-        run = _Run(order, self._client, self._workers, self._clock, self._patience)
+        run = _Run(order, self.provider, self._workers, self._clock, self._retry_policy)
         try:
             with closing(run.deliver()) as deliveries:
                 yield from deliveries
         finally:
-            if run.left_behind:
-                # Their threads hold calls that hang. The next order gets workers of its own.
+            if run.has_hanging_calls:
+                # Their calls may hang in the threads, so the next order gets new ones.
                 self._workers.shutdown(wait=False, cancel_futures=True)
                 self._workers = ThreadPoolExecutor(self._concurrency)
 
@@ -212,21 +195,21 @@ class _Run:
     def __init__(
         self,
         order: Order,
-        client: PushClient,
+        provider: Provider,
         workers: ThreadPoolExecutor,
         clock: Callable[[], float],
-        patience: Patience,
+        retry_policy: RetryPolicy,
     ) -> None:
-        self.left_behind = False
+        self.has_hanging_calls = False
         self._order = order
-        self._client = client
+        self._provider = provider
         self._workers = workers
         self._clock = clock
-        self._patience = patience
-        self._last_start = order.deadline - patience.least_call_seconds
-        self._under_way: dict[Future[_Answer | Verdict], _Try] = {}
-        self._ended: SimpleQueue[Future[_Answer | Verdict]] = SimpleQueue()
-        self._waiting: list[tuple[float, int, _Try]] = []
+        self._retry_policy = retry_policy
+        self._last_start = order.deadline - retry_policy.least_call_seconds
+        self._under_way: dict[Future[_Answer | AddressResult], _Attempt] = {}
+        self._ended: SimpleQueue[Future[_Answer | AddressResult]] = SimpleQueue()
+        self._waiting: list[tuple[float, int, _Attempt]] = []
         self._numbers = count()
         self._start = Lock()
         self._closed = False
@@ -234,21 +217,21 @@ class _Run:
     def deliver(self) -> Generator[Delivered, None, None]:
         try:
             for batch in self._order.batches:
-                self._submit(_Try(Delivered(batch), batch.positions))
+                self._submit(_Attempt(Delivered(batch), batch.positions))
             while self._under_way or self._waiting:
                 future = self._next_ended()
                 if future is not None:
                     attempt = self._under_way.pop(future)
-                    if self._settle(attempt, future.result()):
+                    if self._record(attempt, future.result()):
                         yield attempt.delivered
                 elif self._clock() >= self._order.deadline:
-                    break  # and what has ended by now was taken in, however late we are
+                    break  # all calls that have ended were recorded, however late it is
         finally:
             self._close()
-        yield from self._give_up()
+        yield from self._unfinished()
 
-    def _next_ended(self) -> Future[_Answer | Verdict] | None:
-        """Send what has waited long enough, then wait for a call to end or for the next."""
+    def _next_ended(self) -> Future[_Answer | AddressResult] | None:
+        """Start the retries that are due, then wait until a call ends or a retry is due."""
         now = self._clock()
         while self._waiting and self._waiting[0][0] <= now:
             self._submit(heapq.heappop(self._waiting)[2])
@@ -258,13 +241,13 @@ class _Run:
         except Empty:
             return None
 
-    def _submit(self, attempt: _Try) -> None:
+    def _submit(self, attempt: _Attempt) -> None:
         future = self._workers.submit(self._call, attempt)
         self._under_way[future] = attempt
         future.add_done_callback(self._ended.put)
 
-    def _call(self, attempt: _Try) -> _Answer | Verdict:
-        """Make a call. A verdict in place of an answer says why it was not made."""
+    def _call(self, attempt: _Attempt) -> _Answer | AddressResult:
+        """Make a call and return its answer, or a result that says why it was not made."""
         service = attempt.delivered.batch.service
         started_at = self._clock()
         age = started_at - self._order.accepted_at
@@ -273,96 +256,98 @@ class _Run:
             return EXPIRED
         permit = _Permit(self, attempt, self._order.deadline - started_at)
         try:
-            permit.sending()  # also for a client that knows no permits
+            permit.sending()  # also for a client that does not know permits
             with permitted(permit):
-                verdicts = perform(lambda: self._send(attempt, int(age)))
+                results = perform(lambda: self._send(attempt, int(age)))
         except TooLateError:
             return DEADLINE
         except CallError as error:
             return _Answer(
                 self._clock() - started_at,
-                dict.fromkeys(attempt.positions, error.verdict),
+                dict.fromkeys(attempt.positions, error.result),
                 is_lost=error.is_lost,
             )
-        return _Answer(self._clock() - started_at, verdicts)
+        return _Answer(self._clock() - started_at, results)
 
-    def _send(self, attempt: _Try, age: int) -> Mapping[int, Verdict]:
-        """Make a call and judge its answer."""
-        tokens = {at: self._order.recipients[at].token for at in attempt.positions}
-        recipients = map(self._order.recipients.__getitem__, attempt.positions)
-        call = self._order.writer.call(attempt.delivered.batch.service, recipients, age)
-        results = _results(self._client.send_messages(**call))
-        return {at: judge(results.get(token)) for at, token in tokens.items()}
+    def _send(self, attempt: _Attempt, age: int) -> Mapping[int, AddressResult]:
+        """Make a call, and return the result for each position."""
+        recipients = [self._order.recipients[at] for at in attempt.positions]
+        call = self._order.writer.call(attempt.delivered.batch.group, recipients, age)
+        results = self._provider.send(call)
+        return {
+            at: results[recipient.token]
+            for at, recipient in zip(attempt.positions, recipients, strict=True)
+        }
 
-    def may_send(self, attempt: _Try) -> bool:
-        """Tell whether a call's first byte may go out; from then on it may have arrived."""
+    def begin_sending(self, attempt: _Attempt) -> bool:
+        """Return whether a call may be sent now. If so, mark that it may have arrived."""
         with self._start:
             if self._closed or self._clock() >= self._last_start:
                 return False
             attempt.may_have_arrived = True
             return True
 
-    def _settle(self, attempt: _Try, answer: _Answer | Verdict) -> bool:
-        """Take in what a try came to, and tell whether its batch is done."""
+    def _record(self, attempt: _Attempt, answer: _Answer | AddressResult) -> bool:
+        """Record the result of a try, and return whether its batch is done."""
         delivered = attempt.delivered
-        if isinstance(answer, Verdict):
-            self._keep_last_word(attempt, answer)
+        if isinstance(answer, AddressResult):
+            self._fill_missing(attempt, answer)
             return True
         delivered.calls += 1
         delivered.call_seconds.append(answer.seconds)
-        again = []
-        for position, verdict in answer.verdicts.items():
-            if answer.is_lost or verdict.outcome is Outcome.TRANSIENT:
-                again.append(position)
-            earlier = delivered.verdicts.get(position)
-            if earlier and earlier.outcome is Outcome.UNKNOWN and verdict.outcome not in _KNOWN:
-                verdict = verdict._replace(outcome=Outcome.UNKNOWN)
-            delivered.verdicts[position] = verdict
+        retryable = []
+        for position, result in answer.results.items():
+            if answer.is_lost or result.outcome is Outcome.TRANSIENT:
+                retryable.append(position)
+            earlier = delivered.results.get(position)
+            if earlier and earlier.outcome is Outcome.UNKNOWN and result.outcome not in _CONCLUSIVE:
+                result = result._replace(outcome=Outcome.UNKNOWN)
+            delivered.results[position] = result
             delivered.attempts[position] = attempt.number
-        return not (again and self._try_again(attempt, again))
+        return not (retryable and self._schedule_retry(attempt, retryable))
 
-    def _try_again(self, attempt: _Try, positions: Sequence[int]) -> bool:
-        if attempt.number >= self._patience.attempts:
+    def _schedule_retry(self, attempt: _Attempt, positions: Sequence[int]) -> bool:
+        if attempt.number >= self._retry_policy.attempts:
             return False
-        at = self._clock() + self._patience.wait_after(attempt.number)
+        at = self._clock() + self._retry_policy.wait_after(attempt.number)
         if at >= self._last_start:
             return False
-        following = _Try(attempt.delivered, positions, attempt.number + 1)
-        heapq.heappush(self._waiting, (at, next(self._numbers), following))
+        retry = _Attempt(attempt.delivered, positions, attempt.number + 1)
+        heapq.heappush(self._waiting, (at, next(self._numbers), retry))
         return True
 
     def _close(self) -> None:
-        """End the run. No first byte goes out from here on."""
+        """End the run. No call starts after this."""
         with self._start:
             self._closed = True
         for future in self._under_way:
-            self.left_behind |= not (future.cancel() or future.done())
+            self.has_hanging_calls |= not (future.cancel() or future.done())
 
-    def _give_up(self) -> Iterator[Delivered]:
-        """Give what the deadline found unfinished."""
+    def _unfinished(self) -> Iterator[Delivered]:
+        """Yield the batches that are not done at the deadline."""
         for attempt in self._under_way.values():
             if attempt.may_have_arrived:
                 attempt.delivered.calls += 1
                 for position in attempt.positions:
-                    attempt.delivered.verdicts[position] = NO_ANSWER
+                    attempt.delivered.results[position] = NO_ANSWER
                     attempt.delivered.attempts[position] = attempt.number
             else:
-                self._keep_last_word(attempt, DEADLINE)
+                self._fill_missing(attempt, DEADLINE)
             yield attempt.delivered
         for _, _, attempt in self._waiting:
             yield attempt.delivered
 
-    def _keep_last_word(self, attempt: _Try, verdict: Verdict) -> None:
-        """Let stand what an earlier try came to; where there was none, this verdict."""
+    def _fill_missing(self, attempt: _Attempt, result: AddressResult) -> None:
+        """Record this result for the positions that have none of an earlier try."""
         for position in attempt.positions:
-            attempt.delivered.verdicts.setdefault(position, verdict)
+            attempt.delivered.results.setdefault(position, result)
             attempt.delivered.attempts.setdefault(position, 0)
 
 
 class _Permit:
-    """What one call may do, as the transport asks for it."""
+    """The permit of one call, which the transport asks."""
 
-    def __init__(self, run: _Run, attempt: _Try, seconds: float) -> None:
+    def __init__(self, run: _Run, attempt: _Attempt, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds + _GRACE_SECONDS
         self._run = run
         self._attempt = attempt
@@ -371,13 +356,5 @@ class _Permit:
         self._attempt.may_have_arrived = False
 
     def sending(self) -> None:
-        if not self._run.may_send(self._attempt):
+        if not self._run.begin_sending(self._attempt):
             raise TooLateError
-
-
-def _results(response: SendMessagesResponseTypeDef) -> Mapping[str, object]:
-    """Find the results in a response that may lack any part of its shape."""
-    match response:
-        case {"MessageResponse": {"Result": Mapping() as results}}:
-            return results
-    return {}

@@ -1,1 +1,1 @@
-"""Entry points: what callers hand in becomes a request, and what becomes of it an answer."""
+"""Entry points: read requests from events, and turn reports into responses."""

@@ -1,7 +1,7 @@
-"""The direct entry point for ``requeue``: what cannot be sent now is sent later.
+"""The direct entry point for ``requeue``: recipients that cannot be sent now are sent later.
 
-The report says ``requeued`` of it. What becomes of it then is told as of anything that went
-through the queue, by events.
+The report gives them the outcome ``requeued``. Later, events report their final outcomes, as
+for every request from the queue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.endings import FollowUp
-from push_sender.follow_up.requeue import Submission
+from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
 from push_sender.sender import Sender
 
@@ -22,7 +22,7 @@ from push_sender.sender import Sender
 def push(
     event: Mapping[str, Any], context: LambdaContext, sender: Sender, follow_up: FollowUp
 ) -> Report:
-    """Send a request, and hand to the queue what could not be sent.
+    """Send a request, and put the recipients that could not be sent on the queue.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """The EventBridge entry point: a request in the detail of an event.
 
-The stack's rule puts events on the queue, whose entry point reads them. A rule of the account's
-may target the function itself; nobody waits for that answer either, so it ends as at the
-queue, with one difference: what cannot be put away safely fails the invocation, and Lambda
-puts the event into the dead-letter queue.
+The stack's rule puts events on the queue, and the queue entry point reads them. Another rule in
+the account may target the function directly. No caller waits for that report either, so the
+follow-up is the same as for the queue, except that a failure to store something fails the
+invocation, and Lambda puts the event into the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.endings import FollowUp
 from push_sender.follow_up.events import SOURCE, is_own_detail
 from push_sender.follow_up.queue_messages import message_body
-from push_sender.follow_up.requeue import Submission
 from push_sender.follow_up.steering import usable_id
+from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
-from push_sender.request.errors import Fault, IdempotencyConflict, InvalidRequest
+from push_sender.request.errors import IdempotencyConflict, InvalidRequest, as_invalid
 from push_sender.request.model import PushRequest
 from push_sender.sender import Sender
 
-_FIELDS: Final = PushRequest.model_fields.keys() - {"data"}  # as CloudEvents call the content
+_FIELDS: Final = PushRequest.model_fields.keys() - {
+    "data"
+}  # CloudEvents use this name for their content
 
 
 def is_event(value: object) -> TypeGuard[Mapping[str, Any]]:
-    """Tell an event from a request, which has no such fields."""
+    """Return whether a value is an event and not a request, which has no such fields."""
     return isinstance(value, dict) and "detail-type" in value and "detail" in value
 
 
-def is_our_own(value: object, depth: int = 5) -> bool:
-    """Tell whether an event of this function came back, by a rule that is too wide.
+def is_own_event(value: object, depth: int = 5) -> bool:
+    """Return whether a value is an event of this function, brought back by a rule too wide.
 
-    An answer to it would be a further event, and so on without end. It may have come
-    without its envelope, in another one, or as text in one, as SNS passes it on. What has a
-    field of a request is not opened: it is a request.
+    To handle it would send another event, and so on without end. The event may be without its
+    envelope, in another envelope, or text in an envelope, as SNS forwards it. A value with a
+    field of a request is a request, and is not searched.
 
     Parameters
     ----------
     value
-        What came: parsed JSON of any kind.
+        Parsed JSON of any kind.
     depth
         How many envelopes are opened.
     """
@@ -59,19 +61,22 @@ def is_our_own(value: object, depth: int = 5) -> bool:
     if isinstance(value, dict) and not value.keys() & _FIELDS:
         value = list(value.values())
     return (
-        isinstance(value, list) and depth > 0 and any(is_our_own(each, depth - 1) for each in value)
+        isinstance(value, list)
+        and depth > 0
+        and any(is_own_event(each, depth - 1) for each in value)
     )
 
 
 def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -> Submission:
-    """Open an event. What it says of itself comes before what its carrier says.
+    """Read the request in an event. The event's own id and time come first.
 
     Parameters
     ----------
     event
         The event.
     request_id, accepted_at
-        Its carrier's id, and when that was sent, in milliseconds of the epoch.
+        Used if the event has no usable id or time: the id of the message or invocation that
+        carries it, and when it was sent, in milliseconds of the epoch.
     """
     return Submission(
         event["detail"],
@@ -83,22 +88,22 @@ def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -
 def push(
     event: Mapping[str, Any], context: LambdaContext, sender: Sender, follow_up: FollowUp
 ) -> Report | None:
-    """Send the request in an event. There is no report of what was put away or passed over.
+    """Send the request in an event. Return None if it was refused or ignored.
 
     Raises
     ------
     InvalidRequest
-        With every fault, where there is no dead-letter queue to keep the event.
+        With every validation error, if there is no dead-letter queue to keep the event.
     IdempotencyInProgress, IdempotencyStoreUnavailable
         As ``Sender.send``. Nothing was sent.
     QueueUnavailable, BusUnavailable
-        If what could not be sent did not reach its queue, or there was no time to tell.
+        If recipients could not be put on their queue, or there was no time for the events.
     """
     timing = Timing.of(context)
     now = round(time.time() * 1_000)
     submission = submission_in(event, context.aws_request_id, now)
-    if is_our_own(event):
-        follow_up.pass_over(submission.request_id)
+    if is_own_event(event):
+        follow_up.ignore_own_event(submission.request_id)
         return None
     try:
         report = sender.send(
@@ -109,19 +114,11 @@ def push(
         )
     except (InvalidRequest, IdempotencyConflict) as error:
         follow_up.refuse(
-            submission, message_body(event), as_refusal(error), last_start=timing.last_start
+            submission, message_body(event), as_invalid(error), last_start=timing.last_start
         )
         return None
-    follow_up.settle(submission, report, last_start=timing.last_start)
+    follow_up.handle(submission, report, last_start=timing.last_start)
     return report
-
-
-def as_refusal(error: InvalidRequest | IdempotencyConflict) -> InvalidRequest:
-    """Tell as faults why a request can never be sent."""
-    if isinstance(error, InvalidRequest):
-        return error
-    path, _, message = str(error).partition(": ")
-    return InvalidRequest([Fault(path, message)])
 
 
 def _milliseconds(value: object) -> int | None:

@@ -1,8 +1,8 @@
 """The HTTP entry point: ``POST /messages`` and ``GET /openapi.json`` behind API Gateway.
 
-A report is answered with 200, whatever became of the pushes. What cannot be sent as it stands,
-or was thrown back whole by the service, is a problem. Who may call at all is API Gateway's
-business: nothing here looks at credentials. Payload format 2.0.
+A report has the status 200, whatever its outcomes. A request that is not valid, or that the
+push service refused as a whole, gets a problem document. API Gateway checks the caller's
+permissions; this module reads no credentials. Payload format 2.0.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from aws_lambda_powertools.event_handler.api_gateway import APIGatewayHttpResolv
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.entry_points import problems
-from push_sender.entry_points.direct import RESERVE_SECONDS, end_of
 from push_sender.entry_points.json_body import json_body
 from push_sender.entry_points.problems import HttpProblem
+from push_sender.entry_points.remaining_time import RESERVE_SECONDS, end_of
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.queue_messages import (
     MESSAGE_BYTES,
@@ -31,12 +31,12 @@ from push_sender.follow_up.queue_messages import (
     QueueUnavailable,
     message_body,
 )
-from push_sender.follow_up.requeue import Submission
+from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.classification import refusal_of
 from push_sender.outcomes.outcome import Outcome, Refusal
 from push_sender.report import Report
 from push_sender.request.errors import (
-    Fault,
+    Finding,
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
@@ -50,10 +50,10 @@ if TYPE_CHECKING:
     from push_sender.follow_up.endings import FollowUp
 
 INTEGRATION_SECONDS: Final = 30.0
-"""How long API Gateway waits for an answer, from when the request reached it."""
+"""How long API Gateway waits for a response after it received the request."""
 
 RETRY_AFTER_SECONDS: Final = 5
-"""When to come back where nobody knows better: our own tries have been some seconds."""
+"""When to retry if the error gives no time: the function itself has tried for seconds."""
 
 KEY_HEADER: Final = "Idempotency-Key"
 PREFER_HEADER: Final = "Prefer"
@@ -62,24 +62,24 @@ RESPOND_ASYNC: Final = "respond-async"
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 
 _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-"""Also a text that never ends: each character of a header is read once, whatever stands there."""
+"""A quoted text, even without its end, so that each character of a header is read only once."""
 
 _JSON: Final = "application/json"
 
 
 class HttpEntryPoint:
-    """Answers what API Gateway hands to the function.
+    """Answers the HTTP requests that API Gateway passes to the function.
 
     Parameters
     ----------
     sender
-        Sends.
+        Sends the requests.
     follow_up
-        Gives what hands to the queue what could not be sent; asked only for a ``requeue``.
+        Returns the follow-up; called only for a request with ``requeue``.
     queue
-        Gives the queue; asked only for ``respond-async``. None where there is no queue.
+        Returns the queue; called only for ``respond-async``. None if there is no queue.
     telemetry
-        Is told what was refused and what was queued.
+        Logs which requests were refused and which were queued.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class HttpEntryPoint:
         self._follow_up = follow_up
         self._queue = queue
         self._telemetry = telemetry
-        # Never debug, whatever Powertools' variables say: it answers with stack traces.
+        # Never debug, whatever Powertools' variables say: it would respond with stack traces.
         self._app = APIGatewayHttpResolver(debug=False)
         self._app.post("/messages")(self._messages)
         self._app.get(r"/openapi\.json")(self._openapi)
@@ -102,7 +102,7 @@ class HttpEntryPoint:
         self._app.exception_handler(HttpProblem)(self._problem)
 
     def answer(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Answer one request, as API Gateway wants an answer."""
+        """Answer one request, in the form that API Gateway expects."""
         return self._app.resolve(event, context)
 
     def _messages(self) -> Response[str]:
@@ -110,11 +110,11 @@ class HttpEntryPoint:
         headers = event.get("headers", {})
         request = _with_key(json_body(event), headers.get(KEY_HEADER.lower()), self._sender)
         timing = Timing.until(_end(event, self._app.lambda_context))
-        wants_no_answer = _prefers_async(headers.get(PREFER_HEADER.lower(), ""))
+        prefers_async = _prefers_async(headers.get(PREFER_HEADER.lower(), ""))
         dry_run = isinstance(request, dict) and request.get("dry_run") is True
         try:
-            if wants_no_answer and self._queue is not None and not dry_run:
-                return self._put_on(self._queue(), request, timing)
+            if prefers_async and self._queue is not None and not dry_run:
+                return self._enqueue(self._queue(), request, timing)
             report = self._send(request, timing)
         except InvalidRequest as refusal:
             raise _invalid(refusal, key_in_header=KEY_HEADER.lower() in headers) from None
@@ -132,9 +132,9 @@ class HttpEntryPoint:
                 _without_path(unavailable),
                 headers=_retry_after(RETRY_AFTER_SECONDS),
             ) from None
-        if wants_no_answer and not dry_run:
+        if prefers_async and not dry_run:
             report["warnings"].append({"path": PREFER_HEADER, "message": _NO_QUEUE})
-        _refuse_where_nothing_was_tried(report)
+        _raise_if_nothing_was_tried(report)
         return Response(HTTPStatus.OK, _JSON, json.dumps(report))
 
     def _send(self, request: Any, timing: Timing) -> Report:
@@ -151,8 +151,8 @@ class HttpEntryPoint:
         submission = self._submission(request)
         return self._follow_up().requeue(submission, report, last_start=timing.last_start)
 
-    def _put_on(self, queue: Queue, request: Any, timing: Timing) -> Response[str]:
-        """Put a request on the queue, and answer with the id that it has there."""
+    def _enqueue(self, queue: Queue, request: Any, timing: Timing) -> Response[str]:
+        """Put a request on the queue, and respond with its id and key."""
         self._sender.check(request)
         submission = self._submission(request)
         message = QueueMessage(message_body(request), steering=submission.steering())
@@ -171,7 +171,7 @@ class HttpEntryPoint:
                 "that it is sent once",
                 headers=_retry_after(RETRY_AFTER_SECONDS),
             ) from None
-        self._telemetry.tell("request queued", request_id=submission.request_id)
+        self._telemetry.info("request queued", request_id=submission.request_id)
         accepted = {"id": submission.request_id, "idempotency_key": submission.key}
         return Response(
             HTTPStatus.ACCEPTED,
@@ -185,7 +185,9 @@ class HttpEntryPoint:
         return Submission(request, id_, round(time.time() * 1_000))
 
     def _openapi(self) -> Response[str]:
-        from push_sender.entry_points.openapi import document  # once, by whoever writes a client
+        from push_sender.entry_points.openapi import (
+            document,
+        )  # rarely requested
 
         return Response(HTTPStatus.OK, _JSON, json.dumps(document()))
 
@@ -195,11 +197,11 @@ class HttpEntryPoint:
         )
 
     def _problem(self, problem: HttpProblem) -> Response[str]:
-        self._telemetry.tell(
+        self._telemetry.info(
             "request refused over HTTP",
             problem=problem.kind.type,
             status=problem.kind.status.value,
-            faults=len(problem.faults),
+            faults=len(problem.errors),
         )
         return Response(
             problem.kind.status,
@@ -213,32 +215,32 @@ _NO_QUEUE: Final = f"{RESPOND_ASYNC} has no effect: this function has no queue (
 
 
 def _end(event: Mapping[str, Any], context: LambdaContext) -> float:
-    """Tell, on ``time.monotonic``, when the answer must be ready.
+    """Return when the response must be ready, on ``time.monotonic``.
 
-    API Gateway's patience began before the function did, by a cold start maybe.
+    API Gateway began to wait before the function started, maybe by a whole cold start.
     """
     end = end_of(context)
     reached_at = event["requestContext"].get("timeEpoch")
     age = time.time() - reached_at / 1_000 if isinstance(reached_at, int) else -1.0
-    if not 0 <= age < INTEGRATION_SECONDS:  # an event of another day, by hand
+    if not 0 <= age < INTEGRATION_SECONDS:  # an old event that someone sent by hand
         return end
     return min(end, time.monotonic() + INTEGRATION_SECONDS - age - RESERVE_SECONDS)
 
 
 def _with_key(request: Any, header: str | None, sender: Sender) -> Any:
-    """Take the key out of its header, where it stands as text or as a quoted string."""
+    """Add the key from its header, which holds it as text or as a quoted string."""
     if header is None or not isinstance(request, dict):
         return request
     quoted = _QUOTED.fullmatch(header)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header
     own = request.get("idempotency_key")
     if own is not None and own != key:
-        faults = [Fault("idempotency_key", f"differs from the header {KEY_HEADER}; give one")]
+        errors = [Finding("idempotency_key", f"differs from the header {KEY_HEADER}; give one")]
         try:
             sender.check(request)
         except InvalidRequest as refusal:
-            faults.extend(refusal.faults)
-        raise _invalid(InvalidRequest(faults), key_in_header=False)
+            errors.extend(refusal.errors)
+        raise _invalid(InvalidRequest(errors), key_in_header=False)
     return {**request, "idempotency_key": key}
 
 
@@ -250,23 +252,23 @@ def _prefers_async(header: str) -> bool:
 
 
 def _invalid(refusal: InvalidRequest, *, key_in_header: bool) -> HttpProblem:
-    if refusal.faults == (PROJECT_NOT_ALLOWED,):
-        return HttpProblem(problems.PROJECT_NOT_ALLOWED, "Nothing was sent", faults=refusal.faults)
-    faults = [
-        fault._replace(path=KEY_HEADER)
-        if key_in_header and fault.path == "idempotency_key"
-        else fault
-        for fault in refusal.faults
+    if refusal.errors == (PROJECT_NOT_ALLOWED,):
+        return HttpProblem(problems.PROJECT_NOT_ALLOWED, "Nothing was sent", errors=refusal.errors)
+    errors = [
+        error._replace(path=KEY_HEADER)
+        if key_in_header and error.path == "idempotency_key"
+        else error
+        for error in refusal.errors
     ]
     return HttpProblem(
-        problems.INVALID_REQUEST, "Nothing was sent; faults has what to mend", faults=faults
+        problems.INVALID_REQUEST, "Nothing was sent; faults has what to mend", errors=errors
     )
 
 
-def _refuse_where_nothing_was_tried(report: Report) -> None:
-    """Answer with a problem where the service threw every call back, all for one reason.
+def _raise_if_nothing_was_tried(report: Report) -> None:
+    """Raise a problem if the push service refused every call for the same reason.
 
-    A report from memory stays one: coming back with its key would not change it.
+    A replayed report stays a report: a retry with its key would not change it.
     """
     refusals = {
         refusal_of(
@@ -295,7 +297,7 @@ def _refuse_where_nothing_was_tried(report: Report) -> None:
 
 
 def _without_path(error: Exception) -> str:
-    """Give an error's text without the field that it begins with."""
+    """Return an error's text without the path of the field before it."""
     return str(error).partition(": ")[2]
 
 

@@ -1,7 +1,7 @@
-"""From the body of an HTTP request to JSON, or to why it is none.
+"""Parse the body of an HTTP request as JSON, or explain why it is not valid.
 
-Stricter than Python's reader: UTF-8 alone, no NaN, and no name twice in one object, because
-whoever checks the request on its way may have read the other one.
+It is stricter than Python's parser: only UTF-8, no NaN, and no name twice in one object, because
+a program that checks the request on its way may read the other one of the two.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any, Final, NoReturn
 
 from push_sender.entry_points import problems
 from push_sender.entry_points.problems import HttpProblem
-from push_sender.request.errors import Fault
-from push_sender.request.model import field_names
+from push_sender.request.errors import Finding
+from push_sender.request.model import known_fields
 
 MEDIA_TYPE: Final = "application/json"
 
 CONTAINERS: Final = 250_000
-"""Objects and lists in a body. Each takes up to a hundred times the memory of its text, and
-5,000 recipients with maps of their own come to a tenth of it."""
+"""Maximum number of objects and lists in a body. Each takes up to a hundred times the memory of
+its text. 5,000 recipients with their own maps need a tenth of this number."""
 
 _STRING: Final = re.compile(r'"[^"]*"?')
 
 
-class _TwiceError(ValueError):
-    """A name stands twice in one object."""
+class _DuplicateNameError(ValueError):
+    """An object has the same name twice."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ def json_body(event: Mapping[str, Any]) -> Any:
     Parameters
     ----------
     event
-        API Gateway's, payload format 2.0.
+        API Gateway's event, payload format 2.0.
 
     Raises
     ------
     HttpProblem
-        If it is not declared as JSON, or is none.
+        If the body is not declared as JSON, or is not valid.
     """
     headers = event.get("headers", {})
     _check_media_type(headers.get("content-type"), headers.get("content-encoding"))
@@ -57,20 +57,20 @@ def json_body(event: Mapping[str, Any]) -> Any:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body
         text = raw.decode() if isinstance(raw, bytes) else raw
         if _has_too_many_containers(text):
-            raise _no_json(f"must hold at most {CONTAINERS:,} objects and lists")
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
-    except _TwiceError as twice:
-        # A name that is no field's may be content, and is not repeated.
-        name = twice.name if twice.name in field_names() else "a name"
-        raise _no_json(f"{name} stands twice in one object; keep one of the two") from None
+            raise _invalid_json(f"must hold at most {CONTAINERS:,} objects and lists")
+        return json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_object)
+    except _DuplicateNameError as duplicate:
+        # An unknown name may be content, so the error does not repeat it.
+        name = duplicate.name if duplicate.name in known_fields() else "a name"
+        raise _invalid_json(f"{name} stands twice in one object; keep one of the two") from None
     except (binascii.Error, ValueError, RecursionError):
-        raise _no_json(
+        raise _invalid_json(
             "must be JSON in UTF-8, not nested too deeply" if body else "the body is missing"
         ) from None
 
 
 def _has_too_many_containers(text: str) -> bool:
-    """Count objects and lists before they are made. What stands in a string is none."""
+    """Count objects and lists, but not braces in strings, before the parser creates them."""
     if text.count("{") + text.count("[") <= CONTAINERS:
         return False
     bare = _STRING.sub("", text.replace(r"\\", "").replace(r"\"", ""))
@@ -78,34 +78,34 @@ def _has_too_many_containers(text: str) -> bool:
 
 
 def _check_media_type(content_type: str | None, content_encoding: str | None) -> None:
-    declared = Message()  # the standard library's reader of such headers
+    declared = Message()  # the standard library's parser of such headers
     declared["Content-Type"] = content_type or ""
     if content_type is None or declared.get_content_type() != MEDIA_TYPE:
-        wrong = f"Say Content-Type: {MEDIA_TYPE}"
+        detail = f"Say Content-Type: {MEDIA_TYPE}"
     elif str(declared.get_param("charset", "utf-8")).lower() not in ("utf-8", "utf8", "us-ascii"):
-        wrong = "JSON is in UTF-8; leave the charset out"
+        detail = "JSON is in UTF-8; leave the charset out"
     elif (content_encoding or "identity").strip().lower() != "identity":
-        wrong = "Send the body as it is, without a Content-Encoding"
+        detail = "Send the body as it is, without a Content-Encoding"
     else:
         return
-    raise HttpProblem(problems.UNSUPPORTED_MEDIA_TYPE, wrong, headers={"Accept": MEDIA_TYPE})
+    raise HttpProblem(problems.UNSUPPORTED_MEDIA_TYPE, detail, headers={"Accept": MEDIA_TYPE})
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         counts = Counter(name for name, _ in pairs)
-        raise _TwiceError(next(name for name, count in counts.items() if count > 1))
-    return made
+        raise _DuplicateNameError(next(name for name, count in counts.items() if count > 1))
+    return members
 
 
-def _refuse(_: str) -> NoReturn:
+def _reject_constant(_: str) -> NoReturn:
     raise ValueError
 
 
-def _no_json(message: str) -> HttpProblem:
+def _invalid_json(message: str) -> HttpProblem:
     return HttpProblem(
         problems.INVALID_REQUEST,
         "Nothing was sent; faults has what to mend",
-        faults=[Fault("request", message)],
+        errors=[Finding("request", message)],
     )

@@ -1,11 +1,11 @@
-"""The OpenAPI document of the HTTP entry point, made of the models that do the work.
+"""Generate the OpenAPI document of the HTTP entry point from the function's own models.
 
-The request's schema is the one that checks it, the report's the type that it is built as, and
-the problems are those of ``problems``. What is written here is only what no model says: what
-each field means, the headers, and API Gateway's own answers.
+The request's schema is that of the model that checks requests, the report's that of its type,
+and the problems are those of ``problems``. This module adds only what no model contains: the
+meaning of fields, the headers, and API Gateway's own responses.
 
-Not made by Powertools' own generator: that describes routes whose bodies it checks itself, and
-would answer a fault its own way, one at a time.
+Powertools' generator is not used: it describes routes whose bodies it validates itself, and
+would report validation errors in its own form, one at a time.
 """
 
 from __future__ import annotations
@@ -22,86 +22,42 @@ from pydantic.json_schema import models_json_schema
 from push_sender.entry_points import problems
 from push_sender.entry_points.problems import Problem
 from push_sender.report import Report
-from push_sender.request.model import PushRequest
+from push_sender.request.model import PushRequest, Recipient
 
 Json = dict[str, Any]
 
 OPENAPI: Final = "3.1.0"
 
 CONTRACT: Final = "1.0"
-"""The version of what the document describes, not of the software."""
+"""The version of the API, not of the software."""
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _JSON: Final = "application/json"
 
-_FIELDS: Final = {
-    "recipient": "One device. Give this or `recipients`.",
-    "recipients": "1 to 5,000 devices of any mix of services. Give this or `recipient`.",
-    "token": "The device's token: 1 to 2,048 printable ASCII characters without spaces.",
-    "service": "The push service that the token is of. `FCM` is another spelling of `GCM`.",
-    "title": "The title. `title` or `message` must be there, unless the push is silent or raw.",
-    "message": "The text.",
-    "action": "What a tap does; left out, it opens the app.",
-    "url": "What the actions `URL` (http or https) and `DEEP_LINK` open.",
-    "priority": "How urgent it is.",
-    "ttl": "For how many seconds the service may try to deliver it.",
-    "silent": "Nothing is displayed.",
-    "image_url": "An image to show.",
-    "sound": "The sound to play.",
-    "data": "What the app gets beside the text; on its own only with `silent`.",
-    "collapse_id": "A later push of the same id takes the place of an earlier one.",
-    "substitutions": "Gives the message's variables a text or a list of texts.",
-    "gcm": "What FCM alone gets; a shared field given here wins.",
-    "apns": "What APNs alone gets; a shared field given here wins.",
-    "baidu": "What Baidu alone gets; a shared field given here wins.",
-    "adm": "What ADM alone gets; a shared field given here wins.",
-    "application_id": "The push project; left out, the service's own.",
-    "idempotency_key": "Within a day the same request under the same key is sent once. The "
-    "header `Idempotency-Key` says the same.",
-    "requeue": "What cannot be sent now goes to the queue and is sent later.",
-    "dry_run": "Check the request and show the exact calls; send nothing.",
-    "context": "Added to what the app receives.",
-    "trace_id": "Passed on as the call's TraceId.",
-    "raw_content": "The service's own payload, an object or its JSON text; replaces all else.",
-    "format": "`fcm_v1` builds a notification that any Firebase app shows; `pinpoint` is the "
-    "API's own format, which an app shows with AWS's client library.",
-    "restricted_package_name": "Only an app of this name gets it.",
-    "preferred_authentication_method": "Which of the channel's credentials is used.",
-    "icon_reference": "The name of an icon in the app.",
-    "image_icon_url": "An icon to show.",
-    "small_image_icon_url": "A small icon to show.",
-    "badge": "The number on the app's icon.",
-    "category": "The notification's category, which names its buttons.",
-    "thread_id": "Groups notifications.",
-    "push_type": "The APNs push type.",
-    "md5": "The checksum by which ADM sees that the data is whole.",
-}
-"""What each field of a request means."""
-
 _RESULTS: Final = {
     "replayed": "This is the report of an earlier request with the same key; nothing was sent.",
     "summary": "How many recipients there are, and how many of each outcome that occurred.",
-    "results": "What became of each recipient, in the order asked.",
-    "warnings": "What is legal but probably a mistake, or what the report lacks.",
-    "requests": "Of a dry run: the SendMessages calls as they would go out.",
-    "outcome": "What became of the push; branch on this.",
-    "delivery_status": "What SendMessages said of the address.",
-    "status_code": "The status that came with it.",
-    "reason": "The provider's code, from a closed list; of `unsent`, why.",
-    "status_message": "The provider's own words, maybe cut.",
+    "results": "The result of each recipient, in the order of the request.",
+    "warnings": "Legal fields that are probably a mistake, and gaps of the report.",
+    "requests": "Only for a dry run: the SendMessages calls that would be made.",
+    "outcome": "The class of the result; branch on this.",
+    "delivery_status": "The status of the address in the SendMessages response.",
+    "status_code": "The numeric status that belongs to it.",
+    "reason": "The provider's code, from a closed list; for `unsent`, why.",
+    "status_message": "The provider's message, which may be cut.",
     "message_id": "The provider's id of the push.",
-    "replacement_token": "The token to use from now on in place of this one.",
-    "attempts": "How many calls named the address.",
+    "replacement_token": "The token to use from now on instead of this one.",
+    "attempts": "The number of calls that included the address.",
 }
 """What each field of a report means."""
 
 _ACCEPTED: Final[Json] = {
     "title": "Accepted",
     "type": "object",
-    "description": "The request is on the queue. What becomes of it, events tell.",
+    "description": "The request is on the queue. Events report its outcomes.",
     "properties": {
         "id": {"type": "string", "description": "The request's id in logs and events."},
-        "idempotency_key": {"type": "string", "description": "The key that it is sent under."},
+        "idempotency_key": {"type": "string", "description": "The idempotency key of the request."},
     },
     "required": ["id", "idempotency_key"],
 }
@@ -109,12 +65,12 @@ _ACCEPTED: Final[Json] = {
 _GATEWAY_ERROR: Final[Json] = {
     "title": "GatewayError",
     "type": "object",
-    "description": "API Gateway's own answer, where the request did not come to this service.",
+    "description": "API Gateway's own response, for a request that did not reach this service.",
     "properties": {"message": {"type": "string"}},
     "required": ["message"],
 }
 
-_OF_THE_GATEWAY: Final = {
+_GATEWAY_RESPONSES: Final = {
     HTTPStatus.FORBIDDEN: "unsigned, a wrong signature, or no permission to call this",
     HTTPStatus.NOT_FOUND: "no such route",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "over 10 MB, or over what Lambda takes",
@@ -122,15 +78,15 @@ _OF_THE_GATEWAY: Final = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "this service failed",
     HTTPStatus.SERVICE_UNAVAILABLE: "no answer within 30 s, or no copy of this service is free",
 }
-"""What API Gateway refuses itself, with a body that nobody can change."""
+"""Responses of API Gateway itself, whose body cannot be changed."""
 
 _RETRY_AFTER: Final = {
     "Retry-After": {
-        "description": "After so many seconds the request may be repeated.",
+        "description": "Seconds after which to retry the request.",
         "schema": {"type": "integer", "minimum": 0},
     }
 }
-_COMING_BACK: Final = frozenset(
+_RETRYABLE: Final = frozenset(
     {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 )
 
@@ -148,7 +104,7 @@ _EXAMPLE: Final[Json] = {
 
 @cache
 def document() -> Json:
-    """Make the document: OpenAPI 3.1, as a JSON object."""
+    """Generate the document: OpenAPI 3.1, as a JSON object."""
     return {
         "openapi": OPENAPI,
         "info": {
@@ -187,22 +143,22 @@ def _send() -> Json:
     return {
         "operationId": "sendMessages",
         "summary": "Send a push to devices",
-        "description": "Answers with a report whenever pushes were tried, whatever became of "
-        "them: look at each result's `outcome`.",
+        "description": "Responds with a report whenever pushes were tried, whatever their "
+        "outcomes: read each result's `outcome`.",
         "parameters": [
             {
                 "name": "Idempotency-Key",
                 "in": "header",
                 "required": False,
                 "description": "The request's `idempotency_key`, as text or as a quoted string.",
-                # As on the wire; what the key itself may be, the field's schema says.
+                # The header's own form; the field's schema describes the key.
                 "schema": {"type": "string", "minLength": 1},
             },
             {
                 "name": "Prefer",
                 "in": "header",
                 "required": False,
-                "description": "`respond-async`: put the request on the queue and answer at once.",
+                "description": "`respond-async`: put the request on the queue and respond at once.",
                 "schema": {"type": "string"},
             },
         ],
@@ -211,7 +167,7 @@ def _send() -> Json:
             "content": {_JSON: {"schema": _reference("PushRequest"), "example": _EXAMPLE}},
         },
         "responses": {
-            "200": _answer("What became of every recipient.", {_JSON: _reference("Report")}),
+            "200": _answer("The result of every recipient.", {_JSON: _reference("Report")}),
             "202": {
                 **_answer("The request is on the queue.", {_JSON: _reference("Accepted")}),
                 "headers": {
@@ -231,7 +187,7 @@ def _describe() -> Json:
         str(status.value): _answer(
             f"API Gateway's own: {why}.", {_JSON: _reference("GatewayError")}
         )
-        for status, why in _OF_THE_GATEWAY.items()
+        for status, why in _GATEWAY_RESPONSES.items()
         if status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     }
     return {
@@ -245,23 +201,23 @@ def _describe() -> Json:
 
 
 def _problems() -> Json:
-    """Describe every status that is not a report, ours and API Gateway's."""
-    told: defaultdict[HTTPStatus, list[str]] = defaultdict(list)
+    """Describe every error status, those of this function and those of API Gateway."""
+    descriptions: defaultdict[HTTPStatus, list[str]] = defaultdict(list)
     contents: defaultdict[HTTPStatus, Json] = defaultdict(dict)
     for kind in problems.KINDS:
-        told[kind.status].append(f"{kind.title} (`{kind.type}`).")
+        descriptions[kind.status].append(f"{kind.title} (`{kind.type}`).")
         contents[kind.status][problems.MEDIA_TYPE] = _reference("Problem")
-    for status, why in _OF_THE_GATEWAY.items():
-        told[status].append(f"API Gateway's own: {why}.")
+    for status, why in _GATEWAY_RESPONSES.items():
+        descriptions[status].append(f"API Gateway's own: {why}.")
         if status in contents:
-            # A generated client mostly reads a status by one schema, whatever the media type.
+            # Most generated clients use one schema for a status, whatever the media type.
             either = {"anyOf": [_reference("Problem"), _reference("GatewayError")]}
             contents[status][problems.MEDIA_TYPE] = either
         contents[status][_JSON] = _reference("GatewayError")
     answers = {}
-    for status in sorted(told):
-        answer = _answer(" ".join(told[status]), contents[status])
-        if status in _COMING_BACK:
+    for status in sorted(descriptions):
+        answer = _answer(" ".join(descriptions[status]), contents[status])
+        if status in _RETRYABLE:
             answer["headers"] = _RETRY_AFTER
         answers[str(status.value)] = answer
     return answers
@@ -281,21 +237,22 @@ def _schemas() -> Json:
         "Accepted": _ACCEPTED,
         "GatewayError": _GATEWAY_ERROR,
     }
-    meanings = {**_FIELDS, **_RESULTS}
+    shared = {**PushRequest.model_fields, **Recipient.model_fields}
+    meanings = {**{name: field.description for name, field in shared.items()}, **_RESULTS}
     for schema in schemas.values():
         for name, field in schema.get("properties", {}).items():
-            if name in meanings:
-                field.setdefault("description", meanings[name])
+            if meaning := field.pop("description", None) or meanings.get(name):
+                field["description"] = meaning
             for alternative in field.get("anyOf", ()):
-                # Few generators of clients know a rule for names. Ours keeps only null
-                # characters out.
+                # Few client generators support patterns of names. This one only forbids null
+                # characters.
                 if pattern := alternative.pop("patternProperties", None):
                     (alternative["additionalProperties"],) = pattern.values()
     return schemas
 
 
 def _schema_of(type_: Any, name: str) -> Json:
-    """Give a type's schema and those that it refers to, by name."""
+    """Return the schemas of a type and of the types that it refers to, by name."""
     schema = TypeAdapter(type_).json_schema(ref_template=_REFERENCE, mode="serialization")
     return {**schema.pop("$defs", {}), name: schema}
 

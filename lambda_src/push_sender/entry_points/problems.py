@@ -1,7 +1,7 @@
-"""Problems: how a request is refused over HTTP, as RFC 9457 has it.
+"""Problem documents: the responses to refused HTTP requests, after RFC 9457.
 
-A problem says what kind it is (``type``, to branch on), and in ``faults`` what is wrong with
-the request, by path and without any value. It never holds a stack trace or an error's text.
+A problem has a kind (``type``, for programs) and lists the validation errors in ``faults``, by
+path and without any value. It never holds a stack trace or the text of an exception.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
-from push_sender.request.errors import Fault, Remark, that_fit
+from push_sender.request.errors import Finding, Remark, that_fit
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-_FAULT_BYTES: Final = 1_000_000
-"""Room for the faults of one problem: an answer of Lambda has 6 MB at most."""
+_ERROR_BYTES: Final = 1_000_000
+"""Room for the validation errors of one problem: Lambda's limit for a response is 6 MB."""
 
 
 class Problem(TypedDict):
@@ -37,11 +37,11 @@ class Kind(NamedTuple):
     Attributes
     ----------
     type
-        What names it: a URN, since it is no address of a page.
+        The name of the kind: a URN, because it is not the address of a page.
     status
-        The HTTP status that it comes with.
+        The HTTP status.
     title
-        The same for every problem of the kind.
+        The title, the same for every problem of the kind.
     """
 
     type: str
@@ -94,20 +94,20 @@ KINDS: Final = (
     KEYS_UNAVAILABLE,
     QUEUE_UNAVAILABLE,
 )
-"""All there are."""
+"""All kinds."""
 
 
 class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
-    """What is answered in place of a report.
+    """A response in place of a report.
 
     Attributes
     ----------
     kind, detail
-        What it is, and what that means in this case.
-    faults
-        What is wrong with the request.
+        The kind of problem, and a sentence about this case.
+    errors
+        The validation errors of the request.
     headers
-        What comes along.
+        Further headers of the response.
     """
 
     def __init__(
@@ -115,28 +115,28 @@ class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it
         kind: Kind,
         detail: str,
         *,
-        faults: Iterable[Fault] = (),
+        errors: Iterable[Finding] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(kind.type)
         self.kind = kind
         self.detail = detail
-        self.faults = tuple(faults)
+        self.errors = tuple(errors)
         self.headers = dict(headers or {})
 
     def document(self) -> Problem:
-        """Write the problem. Of faults beyond a million bytes only the number is told."""
+        """Write the problem document. Errors beyond a million bytes are only counted."""
         problem: Problem = {
             "type": self.kind.type,
             "title": self.kind.title,
             "status": self.kind.status.value,
             "detail": self.detail,
         }
-        if self.faults:
-            told, more = that_fit(
-                self.faults, _FAULT_BYTES, lambda fault: len(json.dumps(fault._asdict()))
+        if self.errors:
+            listed, more = that_fit(
+                self.errors, _ERROR_BYTES, lambda error: len(json.dumps(error._asdict()))
             )
-            problem["faults"] = [{"path": fault.path, "message": fault.message} for fault in told]
+            problem["faults"] = [error.as_json() for error in listed]
             if more:
                 problem["detail"] += f" … and {more:,} more faults"
         return problem

@@ -1,9 +1,10 @@
-"""The queue entry point: messages in, each a request or an event that holds one; failures out.
+"""The queue entry point: handle SQS messages, each a request or an event that holds a request.
 
-Lambda deletes what is not named as failed, and SQS shows the rest again when its visibility
-timeout is over. A message fails only for a fault of ours: the store of keys or a queue is
-out of reach, a twin is sending, time was short. What can never be sent does not fail, and
-what could not be sent now goes back as a new message.
+Lambda deletes the messages that did not fail. A failed message becomes visible again after its
+visibility timeout. A message fails only for a reason on our side: the store of keys or a queue
+is out of reach, another invocation is sending the request, or the time is too short. A request
+that can never be sent does not fail. Recipients that could not be sent now are requeued in a
+new message.
 """
 
 from __future__ import annotations
@@ -18,25 +19,22 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.entry_points.direct import end_of
-from push_sender.entry_points.event_bridge import (
-    as_refusal,
-    is_event,
-    is_our_own,
-    submission_in,
-)
+from push_sender.entry_points.event_bridge import is_event, is_own_event, submission_in
+from push_sender.entry_points.remaining_time import end_of
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.endings import FollowUp
 from push_sender.follow_up.events import BusUnavailable
 from push_sender.follow_up.queue_messages import QueueUnavailable
-from push_sender.follow_up.requeue import Submission, has_derived_key
+from push_sender.follow_up.requeue import has_derived_key
 from push_sender.follow_up.steering import proven, unproven
+from push_sender.follow_up.submission import Submission
 from push_sender.request.errors import (
-    Fault,
+    Finding,
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
     InvalidRequest,
+    as_invalid,
 )
 from push_sender.sender import Sender
 from push_sender.telemetry.log import Telemetry
@@ -47,15 +45,15 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 SHARE_SECONDS: Final = 13.0
-"""The least time that a message gets. A call may take 10 s to be answered: begun with less,
-it would be cut off by us and end ``unknown``, which is never tried again. So two messages
-for which the service hangs fit into one invocation, and any number of those that go well."""
+"""The least time for a message. A call may take 10 s: with less time the function would stop
+waiting, and its pushes would end ``unknown``, which is never retried. So one invocation has time
+for two messages for which the service hangs, or for any number of normal ones."""
 
-_NO_JSON: Final = object()
+_NOT_JSON: Final = object()
 
 
-class _NotBegunError(Exception):
-    """A message was not begun: it would have been cut off."""
+class _NotStartedError(Exception):
+    """A message was not started, because its time would be too short."""
 
 
 def push(
@@ -66,10 +64,10 @@ def push(
     telemetry: Telemetry,
     key: bytes,
 ) -> PartialItemFailureResponse:
-    """Handle the messages of an invocation in order, and name those that failed.
+    """Handle the messages of an invocation in order, and return those that failed.
 
-    A message that fails takes no other with it, and nothing is raised for one. Attributes
-    count only on messages that the function signed under its key.
+    A failed message does not affect the others, and raises nothing. The message attributes
+    count only if the function signed them with its key.
     """
     records = event["Records"]
     share = _shares(end_of(context), len(records))
@@ -84,25 +82,27 @@ def push(
 
 
 class _Messages(BatchProcessor):
-    """Powertools' processor, which says of each message that fails why it did."""
+    """Powertools' batch processor, with a log record for each failed message."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         super().__init__(EventType.SQS, raise_on_entire_batch_failure=False)
         self._telemetry = telemetry
 
     def failure_handler(self, record: SQSRecord, exception: ExceptionInfo) -> FailureResponse:
-        """Log a failure and take note of the message."""
+        """Log the failure of a message and add it to the failed ones."""
         self._telemetry.count("MessagesReturned", 1)
         self._telemetry.warn(
-            "message returned to the queue", message_id=record.message_id, **_why(exception[1])
+            "message returned to the queue",
+            message_id=record.message_id,
+            **_error_fields(exception[1]),
         )
         return super().failure_handler(record, exception)
 
 
 def _shares(end: float, messages: int) -> Callable[[], Timing]:
-    """Share out the time to an end evenly, what one message leaves going to the next.
+    """Divide the time until ``end`` evenly; the later messages get what one does not use.
 
-    A message that has too little left is not begun, except the first.
+    A message with too little time is not started, except the first.
     """
     waiting = messages
 
@@ -110,7 +110,7 @@ def _shares(end: float, messages: int) -> Callable[[], Timing]:
         nonlocal waiting
         left = end - time.monotonic()
         if left < SHARE_SECONDS and waiting < messages:
-            raise _NotBegunError
+            raise _NotStartedError
         even = left / waiting
         waiting -= 1
         return Timing.until(time.monotonic() + min(max(even, SHARE_SECONDS), left))
@@ -129,14 +129,14 @@ def _handle(
     try:
         request = json.loads(record.body)
     except (ValueError, RecursionError):
-        request = _NO_JSON
+        request = _NOT_JSON
     submission = _submission(record, request, key, context)
-    if is_our_own(request):
-        follow_up.pass_over(submission.request_id)
+    if is_own_event(request):
+        follow_up.ignore_own_event(submission.request_id)
         return
     try:
-        if request is _NO_JSON:
-            raise InvalidRequest([Fault("request", "must be an object in JSON")])
+        if request is _NOT_JSON:
+            raise InvalidRequest([Finding("request", "must be an object in JSON")])
         report = sender.send(
             submission.request,
             deadline=timing.deadline,
@@ -144,31 +144,31 @@ def _handle(
             age=max(time.time() - submission.accepted_at / 1_000, 0),
         )
     except (InvalidRequest, IdempotencyConflict) as error:
-        follow_up.refuse(submission, record.body, as_refusal(error), last_start=timing.last_start)
+        follow_up.refuse(submission, record.body, as_invalid(error), last_start=timing.last_start)
         return
-    follow_up.settle(submission, report, last_start=timing.last_start)
+    follow_up.handle(submission, report, last_start=timing.last_start)
 
 
 def _submission(record: SQSRecord, request: Any, key: bytes, context: LambdaContext) -> Submission:
-    """Read what a message is, and what this function wrote beside it."""
-    opened = Submission(request, record.message_id, int(record.attributes.sent_timestamp))
+    """Read the request in a message, and the attributes that this function wrote."""
+    submission = Submission(request, record.message_id, int(record.attributes.sent_timestamp))
     if is_event(request):
-        opened = submission_in(request, opened.request_id, opened.accepted_at)
+        submission = submission_in(request, submission.request_id, submission.accepted_at)
     attributes = record.raw_event.get("messageAttributes") or {}
     steering = proven(record.body, attributes, key)
     if steering is None and _is_of_the_version_before(record, attributes, request, context):
-        steering = unproven(attributes, opened.steering())
-    return opened if steering is None else Submission(opened.request, *steering)
+        steering = unproven(attributes, submission.steering())
+    return submission if steering is None else Submission(submission.request, *steering)
 
 
 def _is_of_the_version_before(
     record: SQSRecord, attributes: Mapping[str, Any], request: Any, context: LambdaContext
 ) -> bool:
-    """Tell whether this function sent a message before it signed them (see ``unproven``).
+    """Return whether a version of this function without signatures sent a message.
 
-    It wrote the two attributes on each, and on what it requeued a key that it derived. Any
-    other it sent in its role's session, which Lambda calls like the function, and SenderId
-    ends with the session's name (API reference, ReceiveMessage).
+    That version wrote the two attributes on each message, and a derived key on each requeued
+    one. It sent the others in its role's session, which Lambda gives the function's name, and
+    SenderId ends with the session's name (API reference, ReceiveMessage). See ``unproven``.
     """
     return {"request_id", "accepted_at"} <= attributes.keys() and (
         has_derived_key(request)
@@ -176,14 +176,14 @@ def _is_of_the_version_before(
     )
 
 
-_FAULTS_OF_OURS: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)
+_UNAVAILABLE: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)
 
 
-def _why(error: BaseException | None) -> dict[str, Any]:
-    """Tell why a message failed, in names and places: an error's text may hold a value."""
-    if isinstance(error, _FAULTS_OF_OURS):
+def _error_fields(error: BaseException | None) -> dict[str, Any]:
+    """Describe an error for the log by names and places: its text may hold a value."""
+    if isinstance(error, _UNAVAILABLE):
         return {"error": type(error).__name__, "reason": error.reason}
-    if isinstance(error, (_NotBegunError, IdempotencyInProgress, InvalidRequest)):
+    if isinstance(error, (_NotStartedError, IdempotencyInProgress, InvalidRequest)):
         return {"error": type(error).__name__}
     places = [
         f"{frame.filename}:{frame.lineno} {frame.name}"

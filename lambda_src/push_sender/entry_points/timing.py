@@ -1,4 +1,4 @@
-"""How an invocation without a waiting caller divides the time that it has left."""
+"""Divide the remaining time of an invocation between the send and its follow-up."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final, NamedTuple, Self
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.clients.retries import CALL_SECONDS
-from push_sender.entry_points.direct import end_of
+from push_sender.entry_points.remaining_time import end_of
 
 FOLLOW_UP_SECONDS: Final = 1.0 + CALL_SECONDS
-"""Kept back after a send for what follows it: a second in which calls to the queues and the
-bus may begin, and time for the last of them to end."""
+"""Time kept for the follow-up: one second in which calls to the queues and the bus may begin,
+and the time that the last of them needs to end."""
 
 FOLLOW_UP_SHARE: Final = 0.4
-"""At most this share of a short time is kept back."""
+"""The follow-up gets at most this share of a short time."""
 
 
 class Timing(NamedTuple):
@@ -24,11 +24,11 @@ class Timing(NamedTuple):
     Attributes
     ----------
     deadline
-        The send has ended.
+        When the send must end.
     last_start
-        No call that follows it begins after that.
+        When the last call of the follow-up may begin.
     end
-        All is done.
+        When everything must be done.
     """
 
     deadline: float
@@ -37,12 +37,12 @@ class Timing(NamedTuple):
 
     @classmethod
     def until(cls, end: float) -> Self:
-        """Share out the time from now to an end."""
+        """Divide the time from now until ``end``."""
         left = max(end - time.monotonic(), 0.0)
         kept = min(FOLLOW_UP_SECONDS, left * FOLLOW_UP_SHARE)
         return cls(end - kept, end - kept * CALL_SECONDS / FOLLOW_UP_SECONDS, end)
 
     @classmethod
     def of(cls, context: LambdaContext) -> Self:
-        """Share out what an invocation has left."""
+        """Divide the remaining time of an invocation."""
         return cls.until(end_of(context))

@@ -1,1 +1,1 @@
-"""What follows a send that no caller waits for: requeue, dead-letter messages, events."""
+"""Follow up a send that no caller waits for: requeue, dead-letter messages, events."""

@@ -1,10 +1,10 @@
-"""What follows a send that nobody waits for: every outcome ends where somebody can act on it.
+"""Follow up a send that no caller waits for: every outcome ends where someone can act on it.
 
-The order loses nothing wherever the process dies. The report comes first, and a repetition
-of the request gets it from memory. Then what goes to a queue, under keys that a repetition
-derives again, so that a message that lies there twice is sent once. Then the events, which
-may come twice; only replaced tokens are told before, because no memory keeps them. The
-message itself is done with last, by whoever called.
+The order of the steps loses nothing if the process is killed. The report is stored first, and a
+repeated request gets it again. Then come the messages for the queues. Their keys are derived, the
+same at each repetition, so that a message that is queued twice is sent once. Then come the
+events, which may be sent twice; only those for replaced tokens come before, because no record
+holds these tokens. The entry point acknowledges the message last.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from push_sender.follow_up.queue_messages import (
     QueueMessage,
     QueueUnavailable,
 )
-from push_sender.follow_up.requeue import ATTEMPTS, Submission, delay, messages_of, ttl_of
+from push_sender.follow_up.requeue import ATTEMPTS, delay, messages_of, ttl_of
+from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.outcome import Outcome
 from push_sender.report import Report, Result
 from push_sender.request.errors import InvalidRequest
 from push_sender.telemetry.log import Telemetry
 
-FAULT_CHARACTERS: Final = 1_000
-"""Where the fault beside a dead-letter message is cut. The event that goes with it has them all."""
+ERROR_CHARACTERS: Final = 1_000
+"""Limit of the error text in a dead-letter message. The event with it has all errors."""
 
 
 class _Ending(Enum):
-    """Where a push ends that nobody waits for."""
+    """Where a result ends if no caller waits for the report."""
 
     LOG = auto()
     TOKEN_UPDATE = auto()
@@ -71,7 +72,7 @@ _ENDINGS_OF_UNSENT: Final[Mapping[str | None, _Ending]] = {
 
 @dataclass(slots=True)
 class _Endings:
-    """Positions of recipients, by where they end and why."""
+    """The positions of recipients, by where they end and why."""
 
     requeued: list[int] = field(default_factory=list)
     dead: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -80,15 +81,15 @@ class _Endings:
 
 
 class FollowUp:
-    """Does what remains after a send for which no caller waits.
+    """Handles the outcomes after a send.
 
     Parameters
     ----------
     queue, dead_letters, bus
-        Where things go. None where the function was deployed without it: what should go to
-        the queue then goes to the dead-letter messages, and what should go there is told as failed.
+        The destinations; None if the function was deployed without it. Without a queue,
+        recipients go to the dead-letter queue; without that, they are reported as failed.
     telemetry
-        Is told of everything, and of no token.
+        Logs and counts everything, without tokens.
     """
 
     def __init__(
@@ -104,74 +105,76 @@ class FollowUp:
         self._bus = bus
         self._telemetry = telemetry
 
-    def settle(self, submission: Submission, report: Report, *, last_start: float) -> None:
-        """Bring every outcome of a report to its end.
+    def handle(self, submission: Submission, report: Report, *, last_start: float) -> None:
+        """Handle every outcome of a report.
 
         Parameters
         ----------
         submission
-            The request that the report is about.
+            The request of the report.
         report
-            What became of it, from a send or from memory.
+            The report, new or replayed.
         last_start
             On ``time.monotonic``: no call begins after that.
 
         Raises
         ------
         QueueUnavailable, BusUnavailable
-            If something did not reach its queue, or there was no time to tell the bus. The
-            request must be repeated whole: with a key nothing is sent again, and what has
-            reached a queue or the bus is harmless there twice.
+            If a message could not be queued, or there was no time for the events. The whole
+            request must be repeated: with a key no push is sent again, and messages and
+            events are harmless twice.
         """
         endings = self._endings(submission, report)
         if replaced := endings.changed.pop("replacement_token", []):
-            # First, because nothing remembers a token: a repetition would not know these.
+            # First, because these tokens are not stored: a replayed report would lack them.
             results = [report["results"][at] for at in replaced]
             updates = token_updates(submission, report, "replacement_token", results)
             self._put(updates, last_start)
         requeued = self._requeue(submission, endings, last_start)
         self._dead_letter(submission, endings, last_start)
         summary = _summary(report, requeued)
-        self._telemetry.tell(
+        self._telemetry.info(
             "request handled",
             request_id=submission.request_id,
             attempt=submission.attempt,
             replayed=report["replayed"],
             summary=summary,
         )
-        self._put(_events(submission, report, endings, summary), last_start, comes_back=True)
+        self._put(_events(submission, report, endings, summary), last_start, retry_if_late=True)
 
     def requeue(self, submission: Submission, report: Report, *, last_start: float) -> bool:
-        """Hand to the queue what could not be sent now, and say so in the report.
+        """Put recipients that could not be sent now on the queue, and change the report.
 
-        What stays behind keeps its outcome, and a warning says why. Nothing is raised: the
-        caller waits for the report.
+        Recipients that cannot be requeued keep their outcome, and a warning says why. Nothing
+        is raised, because the caller waits for the report.
 
         Parameters
         ----------
         submission, last_start
-            As for ``settle``.
+            As for ``handle``.
         report
-            Is changed.
+            The report, which is changed.
 
         Returns
         -------
         bool
-            Whether any of it may lie in the queue, to be sent from there.
+            Whether the queue may hold any of the recipients.
         """
-        again = [
+        retryable = [
             at for at, result in enumerate(report["results"]) if _ending(result) is _Ending.QUEUE
         ]
-        lasting = [at for at in again if not _is_momentary(submission, report["results"][at])]
+        requeueable = [
+            at for at in retryable if not _has_zero_ttl(submission, report["results"][at])
+        ]
         reasons = []
-        if len(lasting) < len(again):
+        if len(requeueable) < len(retryable):
             reasons.append("what has a ttl of 0 is sent at once or never")
         requeued: list[int] = []
         may_be_queued = False
         if self._queue is None:
             reasons.append("this function has no queue: what cannot be sent now is only reported")
-        elif lasting:
-            split = messages_of(submission, lasting, delay_seconds=delay(1), attempt=1)
+        elif requeueable:
+            split = messages_of(submission, requeueable, delay_seconds=delay(1), attempt=1)
             if split.too_large:
                 reasons.append("a recipient with what all share is larger than a message of 1 MiB")
             try:
@@ -195,33 +198,33 @@ class FollowUp:
     def refuse(
         self, submission: Submission, body: str, refusal: InvalidRequest, *, last_start: float
     ) -> None:
-        """Put away what can never be sent, as it came, and tell its faults.
+        """Put a request that can never be sent into the dead-letter queue, and send an event.
 
         Parameters
         ----------
         submission, last_start
-            As for ``settle``.
+            As for ``handle``.
         body
-            What came, as text.
+            The request as text, as it was received.
         refusal
-            What is wrong with it.
+            Its validation errors.
 
         Raises
         ------
         InvalidRequest
-            The refusal itself, where there is no dead-letter queue to keep the request.
+            The refusal itself, if there is no dead-letter queue to keep the request.
         QueueUnavailable
-            If the request did not reach it.
+            If the request could not be put on that queue.
         """
         if self._dead_letter_queue is None:
             raise refusal
-        reason, told = {"reason": "invalid"}, str(refusal)[:FAULT_CHARACTERS]
+        reason, error_text = {"reason": "invalid"}, str(refusal)[:ERROR_CHARACTERS]
         steering = submission.steering()
-        # The request itself matters more than what is said of it.
+        # If the message is too large, drop attributes: the request matters more.
         message = next(
             message
             for message in (
-                QueueMessage(body, {**reason, "fault": told}, steering=steering),
+                QueueMessage(body, {**reason, "fault": error_text}, steering=steering),
                 QueueMessage(body, reason, steering=steering),
                 QueueMessage(body, reason),
                 QueueMessage(body),
@@ -231,17 +234,17 @@ class FollowUp:
         self._dead_letter_queue.post(message, last_start=last_start)
         self._telemetry.count("RequestsRefused", 1)
         self._telemetry.warn(
-            "request refused", request_id=submission.request_id, faults=len(refusal.faults)
+            "request refused", request_id=submission.request_id, faults=len(refusal.errors)
         )
-        self._put([request_refused(submission, refusal.faults)], last_start)
+        self._put([request_refused(submission, refusal.errors)], last_start)
 
-    def pass_over(self, request_id: str) -> None:
-        """Leave alone an event of our own, which a rule that is too wide brought here."""
+    def ignore_own_event(self, request_id: str) -> None:
+        """Ignore an event of this function, which a rule that is too wide brought back."""
         self._telemetry.count("OwnEventsPassedOver", 1)
         self._telemetry.warn("own event passed over", request_id=request_id)
 
     def _endings(self, submission: Submission, report: Report) -> _Endings:
-        """Sort a report's recipients by where they end."""
+        """Group a report's recipients by where they end."""
         endings = _Endings()
         for at, result in enumerate(report["results"]):
             ending = _ending(result)
@@ -250,7 +253,7 @@ class FollowUp:
             elif ending is _Ending.FAILED:
                 endings.failed[_failure(result)].append(at)
             elif ending is _Ending.QUEUE:
-                if _is_momentary(submission, result):
+                if _has_zero_ttl(submission, result):
                     endings.failed[_failure(result)].append(at)
                 elif self._queue is None or submission.attempt >= ATTEMPTS:
                     endings.dead["transient"].append(at)
@@ -296,21 +299,23 @@ class FollowUp:
                 pushes=pushes,
             )
 
-    def _put(self, events: Iterable[Event], last_start: float, *, comes_back: bool = False) -> None:
-        """Put events on the bus. What it refuses is told to the log and lost.
+    def _put(
+        self, events: Iterable[Event], last_start: float, *, retry_if_late: bool = False
+    ) -> None:
+        """Put events on the bus. Log and drop those that it refuses.
 
-        For lack of time nothing is lost that can come back: the next time there is nothing
-        to send, and so there is time.
+        With ``retry_if_late``, raise if the time was too short: the repeated request sends no
+        push, and so has time for its events.
         """
         if self._bus is None:
             return
-        unputs = self._bus.put(events, last_start=last_start)
-        for unput in unputs:
-            if comes_back and unput.in_haste:
-                raise BusUnavailable(unput.code)
-        for unput in unputs:
-            self._telemetry.count("EventsNotSent", unput.events)
-            self._telemetry.warn("events not sent", events=unput.events, code=unput.code)
+        failures = self._bus.put(events, last_start=last_start)
+        for failure in failures:
+            if retry_if_late and failure.out_of_time:
+                raise BusUnavailable(failure.code)
+        for failure in failures:
+            self._telemetry.count("EventsNotSent", failure.events)
+            self._telemetry.warn("events not sent", events=failure.events, code=failure.code)
 
 
 def _ending(result: Result) -> _Ending:
@@ -320,18 +325,18 @@ def _ending(result: Result) -> _Ending:
 
 
 def _failure(result: Result) -> str:
-    """Name a failure: the outcome, or why nothing was sent."""
+    """Name a failure: the outcome, or ``expired``."""
     expired = _ending(result) is _Ending.FAILED and result["outcome"] == Outcome.UNSENT
     return "expired" if expired else str(result["outcome"])
 
 
-def _is_momentary(submission: Submission, result: Result) -> bool:
-    """Tell whether a push is for now or never."""
+def _has_zero_ttl(submission: Submission, result: Result) -> bool:
+    """Return whether a push must be sent at once or never."""
     return ttl_of(submission.request, result["service"]) == 0
 
 
 def _summary(report: Report, requeued: Sequence[int]) -> dict[str, int]:
-    """Count the outcomes anew, some of the recipients as requeued."""
+    """Count the outcomes again, with some positions as requeued."""
     counts = Counter(result["outcome"] for result in report["results"])
     counts.subtract(report["results"][at]["outcome"] for at in requeued)
     counts[Outcome.REQUEUED] += len(requeued)

@@ -1,8 +1,8 @@
-"""Events out: what those learn who wait for no answer, and how it is put on the bus.
+"""Events about outcomes, for programs that do not wait for a report, and how they are sent.
 
-Their details are described by the JSON Schemas in ``docs/events``. They hold tokens, because
-whoever cleans up a database needs them; they hold no text. Nothing here raises because the
-bus refuses: that is told, and whoever called decides.
+The JSON Schemas in ``docs/events`` describe their details. Events hold tokens, because programs
+need them to clean up their databases; they hold no texts. If the bus refuses events, nothing is
+raised: the failures are returned, and the caller decides.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Final, NamedTuple
 
 from push_sender.clients.calls import CallError, perform
 from push_sender.clients.retries import TRIES, pause
-from push_sender.follow_up.requeue import Submission
+from push_sender.follow_up.submission import Submission
 from push_sender.report import Report, Result
-from push_sender.request.errors import Fault
-from push_sender.request.model import compact_json
+from push_sender.request.errors import Finding
+from push_sender.request.json_text import compact_json
 
 SOURCE: Final = "push-sender"
-"""The stack's rule passes over what comes from here, or events would come back as requests."""
+"""The source of our events. The stack's rule ignores it, so that they do not become requests."""
 
 VERSION: Final = 1
 
@@ -27,26 +27,26 @@ TOKEN_UPDATE: Final = "Push Token Update"  # noqa: S105  an event's name, no sec
 DELIVERY_FAILED: Final = "Push Delivery Failed"
 REPORT: Final = "Push Report"
 
-_ABOUT: Final = frozenset({"version", "request_id", "idempotency_key", "application_id"})
+_COMMON: Final = frozenset({"version", "request_id", "idempotency_key", "application_id"})
 _DETAILS: Final = (
-    _ABOUT | {"change", "tokens"},
-    _ABOUT | {"failure", "recipients"},
-    _ABOUT | {"failure", "faults"},
-    _ABOUT | {"attempt", "dry_run", "summary"},
+    _COMMON | {"change", "tokens"},
+    _COMMON | {"failure", "recipients"},
+    _COMMON | {"failure", "faults"},
+    _COMMON | {"attempt", "dry_run", "summary"},
 )
-"""The fields of each detail. No request has them: ``version`` and ``request_id`` are none of
-its fields."""
+"""The fields of each detail. A request cannot have them: ``version`` and ``request_id`` are not
+fields of a request."""
 
 DETAIL_BYTES: Final = 200_000
-"""Room for an event's list. Far below what the bus takes, because an event goes on to
-targets that take less."""
+"""Room for an event's list. Far below the limit of the bus, because some targets of events accept
+less."""
 
 CALL_ENTRIES: Final = 10
 CALL_BYTES: Final = 900_000
-"""What one PutEvents may hold: under 1 MB in all."""
+"""Limits of one PutEvents call: its entries must be under 1 MB in total."""
 
 _ENTRY_BYTES: Final = 200
-"""What an entry counts beside its detail: source, type and time."""
+"""The counted size of an entry without its detail: source, type and time."""
 
 
 class Event(NamedTuple):
@@ -56,31 +56,31 @@ class Event(NamedTuple):
     detail: Mapping[str, Any]
 
 
-class Unput(NamedTuple):
+class FailedPut(NamedTuple):
     """Events that the bus did not take.
 
     Attributes
     ----------
     events
-        How many.
+        The number of events.
     code
-        Of the last error.
-    in_haste
-        Whether it was given up for lack of time, and not after all tries.
+        The code of the last error.
+    out_of_time
+        Whether the time ended before all tries were made.
     """
 
     events: int
     code: str
-    in_haste: bool
+    out_of_time: bool
 
 
-class BusUnavailable(Exception):  # noqa: N818  said as QueueUnavailable is
-    """There was no time left in which to put events on the bus.
+class BusUnavailable(Exception):  # noqa: N818  named like QueueUnavailable
+    """There was too little time to put events on the bus.
 
     Attributes
     ----------
     reason
-        The bus's code or the exception's name, for logs.
+        The error code of EventBridge or the exception's name, for logs.
     """
 
     def __init__(self, reason: str) -> None:
@@ -91,53 +91,53 @@ class BusUnavailable(Exception):  # noqa: N818  said as QueueUnavailable is
 def token_updates(
     submission: Submission, report: Report, change: str, results: Iterable[Result]
 ) -> Iterator[Event]:
-    """Tell what is to be done about tokens.
+    """Write the events that tell programs to delete or replace tokens.
 
     Parameters
     ----------
     submission, report
-        The request and what became of it.
+        The request and its report.
     change
         ``dead_token``, ``invalid_token`` or ``replacement_token``.
     results
-        Of the tokens that it happened to.
+        The results of the tokens with this change.
     """
     tokens = []
     for result in results:
-        told = {name: result[name] for name in ("token", "service", "status_code", "reason")}
+        token = {name: result[name] for name in ("token", "service", "status_code", "reason")}
         if change == "replacement_token":
-            told["replacement_token"] = result["replacement_token"]
-        tokens.append(told)
+            token["replacement_token"] = result["replacement_token"]
+        tokens.append(token)
     yield from _listing(
-        TOKEN_UPDATE, {**_about(submission, report), "change": change}, "tokens", tokens
+        TOKEN_UPDATE, {**_common_members(submission, report), "change": change}, "tokens", tokens
     )
 
 
 def delivery_failed(
     submission: Submission, report: Report, failure: str, results: Iterable[Result]
 ) -> Iterator[Event]:
-    """Tell which pushes failed for good, all of them with one outcome."""
+    """Write the events for pushes that failed permanently, all with one outcome."""
     recipients = [
         {name: result[name] for name in ("token", "service", "status_code", "reason")}
         for result in results
     ]
     yield from _listing(
         DELIVERY_FAILED,
-        {**_about(submission, report), "failure": failure},
+        {**_common_members(submission, report), "failure": failure},
         "recipients",
         recipients,
     )
 
 
-def request_refused(submission: Submission, faults: Iterable[Fault]) -> Event:
-    """Tell that a request can never be sent, and why: paths, and nothing that it held."""
-    told: list[Mapping[str, str]] = []
+def request_refused(submission: Submission, errors: Iterable[Finding]) -> Event:
+    """Write the event for a request that can never be sent: its errors, and none of its values."""
+    listed: list[Mapping[str, str]] = []
     room = DETAIL_BYTES
-    for fault in faults:
-        room -= _size(fault._asdict())
+    for error in errors:
+        room -= _size(error._asdict())
         if room < 0:
             break
-        told.append(fault._asdict())
+        listed.append(error._asdict())
     return Event(
         DELIVERY_FAILED,
         {
@@ -146,17 +146,17 @@ def request_refused(submission: Submission, faults: Iterable[Fault]) -> Event:
             "idempotency_key": None,
             "application_id": None,
             "failure": "invalid_request",
-            "faults": told,
+            "faults": listed,
         },
     )
 
 
 def push_report(submission: Submission, report: Report, summary: Mapping[str, int]) -> Event:
-    """Tell that a queued request, or what was requeued of one, is done."""
+    """Write the event for a queued request, or a requeued part of one, that is done."""
     return Event(
         REPORT,
         {
-            **_about(submission, report),
+            **_common_members(submission, report),
             "attempt": submission.attempt,
             "dry_run": report["dry_run"],
             "summary": dict(summary),
@@ -165,39 +165,39 @@ def push_report(submission: Submission, report: Report, summary: Mapping[str, in
 
 
 def is_own_detail(value: object) -> bool:
-    """Tell whether something is the detail of an event from here, whatever carried it."""
+    """Return whether a value is the detail of an event of this function."""
     return isinstance(value, dict) and value.keys() in _DETAILS
 
 
 class EventBus:
-    """A bus to put events on.
+    """An EventBridge bus.
 
     Parameters
     ----------
     client
         An EventBridge client.
     name
-        The bus, by name or ARN.
+        The name or ARN of the bus.
     """
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
 
-    def put(self, events: Iterable[Event], *, last_start: float) -> list[Unput]:
-        """Put events on the bus. What it refuses is tried again, while there is time.
+    def put(self, events: Iterable[Event], *, last_start: float) -> list[FailedPut]:
+        """Put events on the bus. Retry refused events while there is time.
 
         Parameters
         ----------
         events
-            What to tell.
+            The events.
         last_start
             On ``time.monotonic``: no call begins after that.
 
         Returns
         -------
         list
-            What was not taken in the end; empty if all is well.
+            The events that were not accepted after all tries; empty if all were.
         """
         entries = [
             {
@@ -209,12 +209,14 @@ class EventBus:
             for event in events
         ]
         return [
-            unput for call in _calls(entries) if (unput := self._put(call, last_start)) is not None
+            failure
+            for call in _calls(entries)
+            if (failure := self._put(call, last_start)) is not None
         ]
 
-    def _put(self, entries: Sequence[Mapping[str, str]], last_start: float) -> Unput | None:
+    def _put(self, entries: Sequence[Mapping[str, str]], last_start: float) -> FailedPut | None:
         if time.monotonic() > last_start:
-            return Unput(len(entries), "deadline", in_haste=True)
+            return FailedPut(len(entries), "deadline", out_of_time=True)
         for number in range(1, TRIES + 1):
             try:
                 refused = perform(lambda: self._refused(entries))  # noqa: B023  called at once
@@ -226,11 +228,11 @@ class EventBus:
                 entries = [entry for entry, _ in refused]
                 code = refused[-1][1]
             if number < TRIES and not pause(number, last_start):
-                return Unput(len(entries), code, in_haste=True)
-        return Unput(len(entries), code, in_haste=False)
+                return FailedPut(len(entries), code, out_of_time=True)
+        return FailedPut(len(entries), code, out_of_time=False)
 
     def _refused(self, entries: Sequence[Mapping[str, str]]) -> list[tuple[Mapping[str, str], str]]:
-        """Put entries on the bus. Give those that it did not take, each with its code."""
+        """Put entries on the bus. Return those that it refused, each with its error code."""
         answers = self._client.put_events(Entries=entries)["Entries"]
         return [
             (entry, str(answer["ErrorCode"]))
@@ -239,7 +241,7 @@ class EventBus:
         ]
 
 
-def _about(submission: Submission, report: Report) -> dict[str, Any]:
+def _common_members(submission: Submission, report: Report) -> dict[str, Any]:
     return {
         "version": VERSION,
         "request_id": submission.request_id,
@@ -251,7 +253,7 @@ def _about(submission: Submission, report: Report) -> dict[str, Any]:
 def _listing(
     detail_type: str, head: Mapping[str, Any], name: str, entries: Iterable[Mapping[str, Any]]
 ) -> Iterator[Event]:
-    """Spread a list over as many events as it takes."""
+    """Split a list over as many events as necessary."""
     part: list[Mapping[str, Any]] = []
     used = 0
     for entry in entries:

@@ -1,8 +1,8 @@
-"""Messages to a queue: what one holds, how large it may be, and how it is posted.
+"""Messages for a queue: their content, their size, and how they are sent.
 
-A request rests in a queue as itself: the body is the request, and what else must be known
-of it lies in the message's attributes, where an operator reads it without opening the body.
-Those that steer delivery are signed when a message is posted.
+The body of a message is the request itself. Everything else is in the message's attributes, which
+an operator can read without the body. The attributes that steer delivery are signed when the
+message is sent.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from push_sender.clients.calls import CallError
-from push_sender.clients.retries import insist
+from push_sender.clients.retries import call_with_retries
 from push_sender.follow_up.steering import Steering
-from push_sender.request.model import compact_json
+from push_sender.request.json_text import compact_json
 
 MESSAGE_BYTES: Final = 1_048_576
-"""What SQS takes in one message, attributes included: 1 MiB."""
+"""SQS's limit for a message with its attributes: 1 MiB."""
 
 MAX_DELAY_SECONDS: Final = 900
 
 _REFUSED_BY_SQS: Final = {
     character: f"\\u{character:04x}" for character in (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
 }
-"""Legal in JSON and not in a message, which holds what XML may hold. Escaped they are."""
+"""Characters that JSON allows and SQS does not, because XML does not. They are escaped."""
 
 
-class QueueUnavailable(Exception):  # noqa: N818  said as IdempotencyStoreUnavailable is
+class QueueUnavailable(Exception):  # noqa: N818  named like IdempotencyStoreUnavailable
     """A message could not be put on its queue, or not in time.
 
     Attributes
@@ -36,7 +36,7 @@ class QueueUnavailable(Exception):  # noqa: N818  said as IdempotencyStoreUnavai
     reason
         The service's code or the exception's name, for logs.
     may_be_queued
-        Whether the message may lie there all the same: a try had no answer, or a 5xx.
+        Whether the message may be on the queue nevertheless: a try had no answer, or a 5xx.
     """
 
     def __init__(self, reason: str, *, may_be_queued: bool = False) -> None:
@@ -52,13 +52,13 @@ class QueueMessage:
     Attributes
     ----------
     body
-        A request as JSON, or whatever came in its place.
+        A request as JSON, or the text that was received instead.
     attributes
-        What an operator reads of it. Text is sent as String, a whole number as Number.
+        Attributes for operators. Text is sent as String, a whole number as Number.
     delay_seconds
-        How long it stays hidden.
+        How long the message stays hidden.
     steering
-        What this function reads of it when it comes back.
+        Attributes for this function, when it receives the message.
     """
 
     body: str
@@ -67,7 +67,7 @@ class QueueMessage:
     steering: Steering | None = None
 
     def all_attributes(self, key: bytes) -> dict[str, str | int]:
-        """Give the message's attributes, signed under a key."""
+        """Return all attributes of the message, signed with a key."""
         steering = self.steering.attributes(self.body, key) if self.steering else {}
         return {**self.attributes, **steering}
 
@@ -78,7 +78,7 @@ class QueueMessage:
 
 
 class Queue:
-    """A queue to post to.
+    """An SQS queue to send messages to.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Queue:
     url
         The queue's URL.
     key
-        What steers delivery is signed under this.
+        The key that signs the attributes that steer delivery.
     """
 
     def __init__(self, client: Any, url: str, key: bytes) -> None:
@@ -96,7 +96,7 @@ class Queue:
         self._key = key
 
     def post(self, message: QueueMessage, *, last_start: float) -> None:
-        """Put a message on the queue, maybe twice where an answer was lost.
+        """Put a message on the queue, maybe twice if an answer was lost.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Queue:
         Raises
         ------
         QueueUnavailable
-            If it is not known to lie there.
+            If it is not certain that the message is on the queue.
         """
         if time.monotonic() > last_start:
             raise QueueUnavailable("deadline")
@@ -122,20 +122,20 @@ class Queue:
             },
         }
         try:
-            insist(lambda: self._client.send_message(**call), last_start=last_start)
+            call_with_retries(lambda: self._client.send_message(**call), last_start=last_start)
         except CallError as error:
-            if not error.was_taken:
+            if not error.has_success_status:
                 raise QueueUnavailable(error.code, may_be_queued=error.may_have_arrived) from None
 
 
 def message_body(request: Mapping[str, Any]) -> str:
-    """Write a request as a message's body."""
+    """Write a request as the body of a message."""
     return compact_json(request).translate(_REFUSED_BY_SQS)
 
 
 def attribute_bytes(attributes: Mapping[str, str | int], steering: Steering | None) -> int:
-    """Count what attributes take of a message: their names, types and values."""
-    signed = steering.attributes("", b"") if steering else {}  # of any body as many bytes
+    """Count the bytes of attributes in a message: their names, types and values."""
+    signed = steering.attributes("", b"") if steering else {}  # the same size for every body
     return sum(
         len(name.encode()) + len(_data_type(value)) + len(str(value).encode())
         for name, value in {**attributes, **signed}.items()

@@ -1,10 +1,10 @@
-"""What is left of a request, as requests of their own: smaller, later, under new keys.
+"""Split the remaining recipients of a request into smaller requests, with new keys.
 
-A request that comes from here differs from its parent in three ways only: it holds the
-recipients that have no final outcome, it has an ``idempotency_key`` derived from its
-parent's, and it fits into one message. The ttl stays as it was: when it began to run
-travels beside it. So the same parent with the same outcomes always gives the same children,
-and whoever repeats a step repeats the same messages, which are sent once.
+Such a request differs from its parent in only three ways: it holds recipients without a final
+outcome, its ``idempotency_key`` is derived from the parent's, and it fits into one message. The
+ttl stays the same; a message attribute says when it began to run. So the same parent with the
+same outcomes always gives the same requests, and a repeated step queues the same messages again,
+which are sent once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -26,57 +25,24 @@ from push_sender.follow_up.queue_messages import (
     attribute_bytes,
     message_body,
 )
-from push_sender.follow_up.steering import Steering
+from push_sender.follow_up.submission import Submission
 from push_sender.request.services import SERVICES
 
 DELAY_SECONDS: Final = (15, 45, 135, 405, 900, 900)
-"""The upper bound of the wait before each further attempt: some 25 to 40 minutes in all.
-A wait is drawn from the upper half of its bound, so that what failed together does not
-come back together."""
+"""The upper bound of the wait before each further attempt: some 25 to 40 minutes in total.
+Each wait is random, from half its bound to the bound, so that messages that failed together are
+not retried together."""
 
 ATTEMPTS: Final = len(DELAY_SECONDS)
-"""How often a request is put back before it is a dead-letter message."""
+"""How often a request is requeued before it becomes a dead-letter message."""
 
 _KEY_CHARACTERS: Final = 256
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _DERIVED_KEY: Final = re.compile(r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\.[0-9]+", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A request, and what its entry point knows of it.
-
-    Attributes
-    ----------
-    request
-        Parsed JSON. It has passed all checks before anything here looks into it.
-    request_id
-        By what whoever handed it in knows it: the id of the EventBridge event, of the SQS
-        message or of the invocation. Stays the same however often it is requeued.
-    accepted_at
-        When it was first handed in, in milliseconds of the epoch.
-    attempt
-        How often it was requeued so far.
-    """
-
-    request: Any
-    request_id: str
-    accepted_at: int
-    attempt: int = 0
-
-    @property
-    def key(self) -> str:
-        """The key that it is sent under."""
-        own = self.request.get("idempotency_key") if isinstance(self.request, dict) else None
-        return own if isinstance(own, str) else self.request_id
-
-    def steering(self, attempt: int = 0) -> Steering:
-        """Give what must travel beside the request, or a part of it, to its next attempt."""
-        return Steering(self.request_id, self.accepted_at, attempt)
-
-
 class Split(NamedTuple):
-    """Recipients, by position, in messages; and those that fit into none."""
+    """Messages with the positions of their recipients, and the positions that fit into none."""
 
     messages: Sequence[tuple[QueueMessage, Sequence[int]]]
     too_large: Sequence[int]
@@ -90,9 +56,9 @@ def messages_of(
     attempt: int = 0,
     **attributes: str | int,
 ) -> Split:
-    """Write the messages that hold some recipients of a request.
+    """Write the messages for some recipients of a request.
 
-    Each holds whole batches where it can: up to 100 recipients of one service stay together.
+    If possible, a message holds whole batches: up to 100 recipients of one service.
 
     Parameters
     ----------
@@ -103,25 +69,25 @@ def messages_of(
     delay_seconds
         How long the messages stay hidden.
     attempt
-        Which attempt they are for; 0 starts anew.
+        The number of the attempt; 0 starts again.
     attributes
-        Of each message, for operators.
+        Attributes of each message, for operators.
     """
-    everyone = recipients_of(submission.request)
+    all_recipients = recipients_of(submission.request)
     shared = {
         name: value
         for name, value in submission.request.items()
         if name not in ("recipient", "recipients")
     }
     steering = submission.steering(attempt)
-    longest_key = "\\" * _KEY_CHARACTERS  # whose JSON is the longest, too
+    longest_key = "\\" * _KEY_CHARACTERS  # the longest as JSON too
     empty = {**shared, "recipients": [], "idempotency_key": longest_key}
     room = MESSAGE_BYTES - len(message_body(empty).encode()) - attribute_bytes(attributes, steering)
-    sizes = {at: len(message_body(everyone[at]).encode()) + len(",") for at in positions}
+    sizes = {at: len(message_body(all_recipients[at]).encode()) + len(",") for at in positions}
 
     messages = []
-    for group in _pack(_batches(everyone, positions), sizes, room):
-        recipients = [everyone[at] for at in group]
+    for group in _pack(_batches(all_recipients, positions), sizes, room):
+        recipients = [all_recipients[at] for at in group]
         key = derived_key(submission.key, recipients)
         request = {**shared, "recipients": recipients, "idempotency_key": key}
         message = QueueMessage(message_body(request), attributes, delay_seconds, steering)
@@ -130,20 +96,20 @@ def messages_of(
 
 
 def delay(attempt: int) -> int:
-    """Draw the seconds to wait before an attempt, counted from 1."""
+    """Choose a random wait in seconds before an attempt, counted from 1."""
     bound = DELAY_SECONDS[attempt - 1]
     seconds = random.uniform(bound / 2, bound)  # noqa: S311  jitter, not a secret
     return min(round(seconds), MAX_DELAY_SECONDS)
 
 
 def recipients_of(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Give the recipients of a checked request as they were written, by position."""
+    """Return the recipients of a checked request in their original form, by position."""
     several = request.get("recipients")
     return several if several is not None else [request["recipient"]]
 
 
 def ttl_of(request: Mapping[str, Any], service: str) -> int | None:
-    """Give the ttl of one service's pushes as a checked request has it."""
+    """Return the ttl of one service's pushes in a checked request."""
     own = request.get(SERVICES[service].shape.options) or {}
     ttl: int | None = own.get("ttl")
     return request.get("ttl") if ttl is None else ttl
@@ -152,10 +118,10 @@ def ttl_of(request: Mapping[str, Any], service: str) -> int | None:
 def derived_key(key: str, recipients: Iterable[Mapping[str, Any]]) -> str:
     """Derive the key of a part of a request: ``{root}#{generation}.{part}``.
 
-    The generation counts derivations, so no ancestor has this key. The part stands for the
-    parent's key and the recipients, so no other part has it, and a parent that comes to
-    other outcomes when it is repeated (no store remembered them) cannot give the key to
-    another request, which would be refused.
+    The generation counts derivations, so no ancestor has this key. The part is a digest of the
+    parent's key and the recipients, so no other part has it. If a repeated parent has other
+    outcomes, because none were stored, its parts get other keys: the same key for another
+    request would be refused.
 
     Examples
     --------
@@ -164,7 +130,7 @@ def derived_key(key: str, recipients: Iterable[Mapping[str, Any]]) -> str:
     """
     found = _DERIVED_KEY.fullmatch(key)
     root, generation = (found["root"], int(found["generation"])) if found else (key, 0)
-    named = [key, *((one["token"], SERVICES[one["service"]].name) for one in recipients)]
+    named = [key, *((each["token"], SERVICES[each["service"]].name) for each in recipients)]
     part = int.from_bytes(sha256(json.dumps(named).encode()).digest()[:6])
     tail = f"#{generation + 1}.{part}"
     if len(root) + len(tail) > _KEY_CHARACTERS:
@@ -173,10 +139,10 @@ def derived_key(key: str, recipients: Iterable[Mapping[str, Any]]) -> str:
 
 
 def has_derived_key(request: object) -> bool:
-    """Tell whether a request is a part of another, by its key: ``derived_key`` wrote it.
+    """Return whether ``derived_key`` made a request's key, so that it is a part of another.
 
-    Of the first generation the parent's key is known, unless it was too long, and so the
-    part can be derived again. Of a later one the form must do.
+    In the first generation the key holds the parent's key, unless that was too long, so the part
+    can be derived again and compared. In later generations only the form is checked.
     """
     match request:
         case {"idempotency_key": str(key), "recipients": [*recipients]}:
@@ -192,26 +158,27 @@ def has_derived_key(request: object) -> bool:
 
 
 def _batches(
-    everyone: Sequence[Mapping[str, Any]], positions: Iterable[int]
+    all_recipients: Sequence[Mapping[str, Any]], positions: Iterable[int]
 ) -> Iterable[Sequence[int]]:
-    """Group recipients as they will go out: up to 100 of one service."""
-    by_service: defaultdict[str, list[int]] = defaultdict(list)
+    """Group recipients as they will be sent: up to 100 of one service and language."""
+    groups: defaultdict[tuple[str, str | None], list[int]] = defaultdict(list)
     for at in positions:
-        by_service[SERVICES[everyone[at]["service"]].name].append(at)
-    for of_service in by_service.values():
-        for first in range(0, len(of_service), ADDRESSES):
-            yield of_service[first : first + ADDRESSES]
+        recipient = all_recipients[at]
+        groups[SERVICES[recipient["service"]].name, recipient.get("language")].append(at)
+    for group in groups.values():
+        for first in range(0, len(group), ADDRESSES):
+            yield group[first : first + ADDRESSES]
 
 
 def _pack(
     batches: Iterable[Sequence[int]], sizes: Mapping[int, int], room: int
 ) -> Sequence[Sequence[int]]:
-    """Fill messages with batches. One that is larger than a message is broken up."""
+    """Fill messages with batches. Split a batch that is larger than a message."""
     groups: list[list[int]] = []
     used = room
     for batch in batches:
-        whole = sum(sizes[at] for at in batch)
-        for part in [batch] if whole <= room else [[at] for at in batch if sizes[at] <= room]:
+        batch_size = sum(sizes[at] for at in batch)
+        for part in [batch] if batch_size <= room else [[at] for at in batch if sizes[at] <= room]:
             size = sum(sizes[at] for at in part)
             if not groups or used + size > room:
                 groups.append([])

@@ -1,9 +1,9 @@
 """The message attributes that steer delivery, and the proof that this function wrote them.
 
-A producer may give its messages any attributes. Ours count only beside a proof: an HMAC over
-them and the message's body, under a key that a producer does not have. Whoever can read a
-message can put a copy of it on the queue, which changes nothing; on another body the same
-attributes mean nothing.
+A producer may give its messages any attributes. Ours count only with a proof: an HMAC over them
+and the message's body, with a key that producers do not have. A program that can read a message
+can put a copy of it on the queue, which changes nothing. With another body, the same attributes
+do not count.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 PREFIX: Final = "push_sender."
-"""What the names begin with, beside which a producer's own attributes stay its own."""
+"""Prefix of the names, so that they differ from a producer's own attributes."""
 
 _REQUEST_ID: Final = f"{PREFIX}request_id"
 _ACCEPTED_AT: Final = f"{PREFIX}accepted_at"
@@ -25,7 +25,7 @@ _ID_CHARACTERS: Final = 200
 
 
 class Steering(NamedTuple):
-    """What travels beside a request from one message to the next.
+    """What a request's messages carry from one attempt to the next.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Steering(NamedTuple):
     attempt: int = 0
 
     def attributes(self, body: str, key: bytes) -> dict[str, str | int]:
-        """Write it as attributes of a message with this body; their size depends on neither.
+        """Write the attributes of a message. Their size depends neither on body nor on key.
 
         Parameters
         ----------
@@ -59,20 +59,20 @@ class Steering(NamedTuple):
         }
 
     def _proof(self, body: str, key: bytes) -> str:
-        # No id has a space or a line break, so no two messages give the same text.
+        # An id has no space or line break, so two different messages never give the same text.
         text = f"{self.attempt} {self.accepted_at} {self.request_id}\n{body}"
         return hmac.digest(key, text.encode(errors="surrogatepass"), "sha256").hex()[:_PROOF_DIGITS]
 
 
 def proven(body: str, attributes: Mapping[str, Any], key: bytes) -> Steering | None:
-    """Read what the function wrote beside a message, or nothing where it did not.
+    """Read the attributes that the function wrote; None if the proof is missing or wrong.
 
     Parameters
     ----------
     body, attributes
-        Of a message, as Lambda hands it over (``messageAttributes``).
+        The message's, as Lambda passes them (``messageAttributes``).
     key
-        The function's key; without one nothing is believed.
+        The function's key; if it is empty, no proof is accepted.
     """
     request_id = usable_id(_text(attributes, _REQUEST_ID))
     accepted_at = _whole_number(attributes, _ACCEPTED_AT)
@@ -83,29 +83,29 @@ def proven(body: str, attributes: Mapping[str, Any], key: bytes) -> Steering | N
     return steering if hmac.compare_digest(proof, steering._proof(body, key)) else None
 
 
-def unproven(attributes: Mapping[str, Any], otherwise: Steering) -> Steering:
-    """Read what the version before wrote, which had no proof and other names.
+def unproven(attributes: Mapping[str, Any], default: Steering) -> Steering:
+    """Read the attributes of the previous version, which had no proof and other names.
 
-    Only for a message that this function is known to have sent. Can be removed one release
-    after the first with proofs, when the last such message is over 14 days old, the longest
-    that SQS keeps one.
+    Only for a message that this function is known to have sent. Can be removed one release after
+    the first with proofs, when the last such message is older than 14 days, the longest time
+    that SQS keeps a message.
     """
     return Steering(
-        usable_id(_text(attributes, "request_id")) or otherwise.request_id,
-        _whole_number(attributes, "accepted_at") or otherwise.accepted_at,
-        _whole_number(attributes, "attempt") or otherwise.attempt,
+        usable_id(_text(attributes, "request_id")) or default.request_id,
+        _whole_number(attributes, "accepted_at") or default.accepted_at,
+        _whole_number(attributes, "attempt") or default.attempt,
     )
 
 
 def usable_id(value: object) -> str | None:
-    """Take an id that can be a key and stand in a log, or nothing."""
+    """Return an id if it can be used as a key and in a log, else None."""
     if isinstance(value, str) and 0 < len(value) <= _ID_CHARACTERS:
         return value if value.isascii() and value.isprintable() and " " not in value else None
     return None
 
 
 def _whole_number(attributes: Mapping[str, Any], name: str) -> int | None:
-    """Read an attribute that is a whole number from 0 up, or nothing."""
+    """Read an attribute that is a whole number from 0 up, else None."""
     text = _text(attributes, name) or ""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 

@@ -1,1 +1,1 @@
-"""Same key, same effect: claims, the records of what was sent, and their table."""
+"""Idempotency: claims of keys, records of what was sent, and the table that holds them."""

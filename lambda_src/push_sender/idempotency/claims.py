@@ -1,17 +1,16 @@
-"""Same key, same effect: a request is sent once within a day, whatever happens to a run.
+"""Claim idempotency keys: a request with a key is sent once in a day, even if a run is killed.
 
-A key is claimed before the first call, by one conditional write, and with it a time by which
-the invocation that took it must have ended. Each batch that is done leaves its outcomes, so
-that a run which goes on where another was ended sends only what that one was about to
-send. What no batch record holds when all is done - a single batch, the last one, those
-that could not be written - goes into the request's own record along with the word that it
-is done: two writes for up to 100 recipients.
+One conditional write claims the key before the first call, with the time by which this
+invocation must have ended. Each batch that is done gets a record of its outcomes, so that a
+later run that continues a killed one sends only the rest. Outcomes without a batch record when
+the send ends (of a single batch, the last one, or one that could not be written) go into the
+request's own record, which is then marked as done: two writes for up to 100 recipients.
 
-Batch records are written beside the delivery, in threads of their own, so that a slow
-table delays neither calls nor retries. Before a send everything fails safe: no claim, no
-send. After it nothing fails: a report whose outcomes could not be kept says so.
+Other threads write the batch records during the delivery, so that a slow table delays neither
+calls nor retries. Before the send every error is safe: without a claim nothing is sent. After
+it no error is raised: a report whose outcomes could not be stored has a warning.
 
-Loaded only by a request with a key.
+Only a request with a key imports this module.
 """
 
 from __future__ import annotations
@@ -30,41 +29,41 @@ from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.idempotency.records import Remembered, UnknownFormatError, pack, unpack
 from push_sender.idempotency.store import CONNECTIONS, RequestRecord, Store, StoreError
 from push_sender.outcomes.classification import refusal_of
-from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Refusal, Verdict
+from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome, Refusal
 from push_sender.request.errors import (
+    Finding,
     IdempotencyConflict,
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
-from push_sender.validation.rules import Warned
 
 MEMORY_SECONDS: Final = 24 * 3_600
 
 MARGIN_SECONDS: Final = 2.0
-"""From a delivery's deadline to when its invocation is surely gone: the reserve that an entry
-point keeps back, and what the clocks of two machines may differ."""
+"""The time from a delivery's deadline until its invocation has surely ended: the reserve of the
+entry point, plus the difference between the clocks of two machines."""
 
 _FINISH_SECONDS: Final = 0.5
 _FINISH_SHARE: Final = 0.1
-"""Kept back from the delivery to write down that all is done; at most a share of its time."""
+"""Time kept after the delivery to mark the record as done; at most a share of its time."""
 
 _LAST_SECONDS: Final = 0.1
 
 _CLAIM_SHARE: Final = 0.5
-"""The claim may take this share of the time: a send that begins too late sends little."""
+"""The claim may take at most this share of the time, so that enough is left for the send."""
 
 _T = TypeVar("_T")
 
 
 class Idempotency:
-    """Claims keys.
+    """Claims idempotency keys.
 
     Parameters
     ----------
     store
-        Remembers them.
+        Stores the records.
     clock
-        The delivery's.
+        The delivery's clock.
     wall_clock
         Unix time, the same on all machines.
     """
@@ -82,21 +81,21 @@ class Idempotency:
         self._threads = _Threads()
 
     def claim(self, record_id: str, fingerprint: str, order: Order) -> Claim:
-        """Claim a key for a request, and find out what of it was sent already.
+        """Claim a key for a request, and read what was already sent.
 
         Raises
         ------
         IdempotencyConflict
-            If the key stands for another request.
+            If the key was used for another request.
         IdempotencyInProgress
-            If another invocation holds it.
+            If another invocation holds the key.
         IdempotencyStoreUnavailable
-            If the store fails. Should the claim have reached it all the same, it lapses.
+            If the store fails. If the claim was written nevertheless, it times out.
         """
         now, wall = self._clock(), self._wall_clock()
         left = max(order.deadline - now, 0)
         name = os.urandom(8).hex()
-        mine = RequestRecord(
+        new = RequestRecord(
             id=record_id,
             fingerprint=fingerprint,
             run=name,
@@ -106,7 +105,7 @@ class Idempotency:
         )
         try:
             record, parts = self._threads.call(
-                lambda: self._take(mine, wall, order.batches), left * _CLAIM_SHARE
+                lambda: self._take(new, wall, order.batches), left * _CLAIM_SHARE
             )
             return Claim(self._store, self._threads, self._clock, order, record, parts)
         except StoreError as error:
@@ -115,24 +114,24 @@ class Idempotency:
             raise IdempotencyStoreUnavailable("UnknownFormat") from error
 
     def _take(
-        self, mine: RequestRecord, wall: float, planned: Sequence[Batch]
+        self, new: RequestRecord, wall: float, planned: Sequence[Batch]
     ) -> tuple[RequestRecord, dict[int, bytes]]:
-        """Write a record, or find what is there: the record that holds, and its batches'."""
-        there = self._store.put_new(mine, wall)
-        # A put whose answer was lost, and that was tried again, finds its own record.
-        if there is None or there.holder == mine.holder:
-            return mine, {}
-        if there.fingerprint != mine.fingerprint:
+        """Write a new record or take an existing one; return it with its batches' outcomes."""
+        existing = self._store.put_new(new, wall)
+        # If the answer to the first try was lost, its retry finds the own record.
+        if existing is None or existing.holder == new.holder:
+            return new, {}
+        if existing.fingerprint != new.fingerprint:
             raise IdempotencyConflict
-        if there.done:
-            return there, self._store.parts(there, there.parts)
-        if there.lapses_at > wall * 1_000:
-            raise IdempotencyInProgress(there.lapses_at / 1_000 - wall)
-        # Read before it is taken: should the reading fail, nobody has to wait for us.
-        parts = self._store.parts(there, (batch.positions[0] for batch in planned))
-        taken = replace(there, holder=mine.holder, lapses_at=mine.lapses_at)
-        if not self._store.put_over(taken, there.holder):  # a twin was quicker
-            raise IdempotencyInProgress(mine.lapses_at / 1_000 - wall)
+        if existing.done:
+            return existing, self._store.parts(existing, existing.parts)
+        if existing.lapses_at > wall * 1_000:
+            raise IdempotencyInProgress(existing.lapses_at / 1_000 - wall)
+        # Read before taking the key: if reading fails, no other invocation has to wait.
+        parts = self._store.parts(existing, (batch.positions[0] for batch in planned))
+        taken = replace(existing, holder=new.holder, lapses_at=new.lapses_at)
+        if not self._store.put_over(taken, existing.holder):  # another invocation was faster
+            raise IdempotencyInProgress(new.lapses_at / 1_000 - wall)
         return taken, parts
 
 
@@ -141,12 +140,12 @@ class Claim:
 
     Attributes
     ----------
-    verdicts, attempts
-        What is remembered of an earlier run, by position.
+    results, attempts
+        The stored results and attempts of an earlier run, by position.
     untried
-        Once all is delivered: whether the service threw every call back, all for one reason.
-    lost
-        Once all is delivered: why that could not be written down, or None.
+        After the delivery: whether the service refused every call for the same reason.
+    write_error
+        After the delivery: why its outcomes could not be stored, or None.
     """
 
     def __init__(
@@ -161,14 +160,14 @@ class Claim:
         remembered: dict[int, Remembered] = {}
         for packed in (*parts.values(), *([record.outcomes] if record.outcomes else [])):
             remembered |= unpack(packed)
-        if record.done:  # what of it DynamoDB has deleted in this very moment, nobody knows
+        if record.done:  # a record may have expired just now: its outcomes are unknown
             for position in (position for batch in order.batches for position in batch.positions):
                 remembered.setdefault(position, Remembered(NO_ANSWER, 1))
-        self.verdicts = {position: one.verdict for position, one in remembered.items()}
-        self.attempts = {position: one.attempts for position, one in remembered.items()}
+        self.results = {position: each.result for position, each in remembered.items()}
+        self.attempts = {position: each.attempts for position, each in remembered.items()}
         self.untried = False
-        self.lost: str | None = None
-        self._replaced = sum(one.replaced for one in remembered.values())
+        self.write_error: str | None = None
+        self._replaced = sum(each.replaced for each in remembered.values())
         self._store = store
         self._threads = threads
         self._clock = clock
@@ -179,161 +178,161 @@ class Claim:
         kept = max(order.deadline - clock(), 0) * _FINISH_SHARE
         self._order = replace(
             order,
-            batches=_without(order.batches, remembered),
+            batches=_remaining(order.batches, remembered),
             deadline=order.deadline - min(_FINISH_SECONDS, kept),
         )
 
     @property
     def replays(self) -> bool:
-        """Whether all was sent before, and nothing is sent now."""
+        """Whether an earlier run sent everything, so that this one sends nothing."""
         return not self._order.batches
 
     def deliver(
         self, delivery: Delivery, *, forget_untried: bool = False
     ) -> Generator[Delivered, None, None]:
-        """Send what remains to be sent, and write down what becomes of it.
+        """Send the remaining batches, and store their outcomes.
 
-        If not all is taken from here, the claim stays as it is, and lapses.
+        If the caller stops the iteration early, the claim is not finished and times out.
 
         Parameters
         ----------
         delivery
-            Sends it.
+            Sends the batches.
         forget_untried
-            Whether the key is free again where nothing was tried.
+            Whether to free the key if nothing was tried.
         """
         if self._record.done:
             return
-        carried: list[Delivered] = []
-        left = len(self._order.batches)
-        refusals: set[Refusal | None] = {None} if self.verdicts else set()
+        unwritten: list[Delivered] = []
+        batches_left = len(self._order.batches)
+        refusals: set[Refusal | None] = {None} if self.results else set()
         with closing(delivery.deliver(self._order)) as deliveries:
             for delivered in deliveries:
-                left -= 1
+                batches_left -= 1
                 if None not in refusals:
-                    verdicts = delivered.verdicts.values()
-                    refusals.update(refusal_of(*verdict[:4]) for verdict in verdicts)
-                if left and delivered.calls and self._clock() < self._order.deadline:
+                    results = delivered.results.values()
+                    refusals.update(refusal_of(*result[:4]) for result in results)
+                if batches_left and delivered.calls and self._clock() < self._order.deadline:
                     self._write(delivered)
                 else:
-                    carried.append(delivered)
+                    unwritten.append(delivered)
                 yield delivered
         self.untried = None not in refusals and len(refusals) == 1
         if self.untried and forget_untried:
             self.forget()
         else:
-            self._finish(carried)
+            self._finish(unwritten)
 
     def forget(self) -> None:
-        """Free the key: its record has expired since it was written, and counts for none."""
+        """Free the key: write its record as already expired, so that it no longer counts."""
         written_at = self._record.expiration - MEMORY_SECONDS
         self._write_last(replace(self._record, expiration=written_at))
 
-    def warnings(self) -> Iterator[Warned]:
-        """Tell what the report lacks, and what will not be remembered."""
-        failed = any(verdict.outcome is not Outcome.ACCEPTED for verdict in self.verdicts.values())
+    def warnings(self) -> Iterator[Finding]:
+        """Warn about fields that the report lacks, and about outcomes that are not stored."""
+        failed = any(result.outcome is not Outcome.ACCEPTED for result in self.results.values())
         if failed or self._replaced:
             tokens = f"; {self._replaced:,} had a replacement_token" if self._replaced else ""
-            yield Warned(
+            yield Finding(
                 "idempotency_key",
                 "results of an earlier invocation are without status_message and "
                 f"replacement_token, which are not kept{tokens}",
             )
-        if self.lost is not None:
-            yield Warned(
+        if self.write_error is not None:
+            yield Finding(
                 "idempotency_key",
-                f"this report stands but could not be kept ({self.lost}): the same request is "
-                "refused for half a minute, and after that sent again, in part or whole",
+                f"this report stands but could not be kept ({self.write_error}): the same request "
+                "is refused for half a minute, and after that sent again, in part or whole",
             )
 
     def _write(self, delivered: Delivered) -> None:
         part = delivered.batch.positions[0]
-        outcomes = pack(delivered.verdicts, delivered.attempts)
+        outcomes = pack(delivered.results, delivered.attempts)
         write = self._threads.submit(lambda: self._store.put_part(self._record, part, outcomes))
         self._writes.append((write, delivered))
 
-    def _finish(self, carried: list[Delivered]) -> None:
-        """Write that all is done, with every outcome that has no record of its own yet."""
+    def _finish(self, unwritten: list[Delivered]) -> None:
+        """Mark the record as done, with all outcomes that have no batch record."""
         for write, delivered in self._writes:
             if write.done() and _succeeded(write):
                 self._parts.append(delivered.batch.positions[0])
             else:
                 write.cancel()
-                carried.append(delivered)
-        verdicts: dict[int, Verdict] = {}
+                unwritten.append(delivered)
+        results: dict[int, AddressResult] = {}
         attempts: dict[int, int] = {}
-        for delivered in carried:
-            verdicts |= delivered.verdicts
+        for delivered in unwritten:
+            results |= delivered.results
             attempts |= delivered.attempts
         self._write_last(
             replace(
                 self._record,
                 done=True,
                 parts=tuple(sorted(self._parts)),
-                outcomes=pack(verdicts, attempts) if verdicts else None,
+                outcomes=pack(results, attempts) if results else None,
             )
         )
 
     def _write_last(self, record: RequestRecord) -> None:
-        """Write the record for the last time, and wait for what is being written beside it."""
+        """Write the record for the last time, and wait for the batch records under way."""
         try:
             finished = self._threads.call(
                 lambda: self._store.put_over(record, record.holder), self._left
             )
-            self.lost = None if finished else "TakenOver"
+            self.write_error = None if finished else "TakenOver"
         except StoreError as error:
-            self.lost = error.reason
-        self._threads.settle([write for write, _ in self._writes], self._left)
+            self.write_error = error.reason
+        self._threads.wait_for_batches([write for write, _ in self._writes], self._left)
 
     @property
     def _left(self) -> float:
-        """The seconds for a last word: of a delivery that ended late, the entry point's reserve."""
+        """The seconds for the last write; after a late delivery they come from the reserve."""
         return max(self._deadline - self._clock(), _LAST_SECONDS)
 
 
 class _Threads:
-    """The threads that talk to the store, and the patience with them.
+    """The threads that call the store, with time limits.
 
-    Claims and last words have one of their own, and never queue behind records.
+    Request records have their own thread, so that they never wait for batch records.
     """
 
     def __init__(self) -> None:
-        self._for_words = ThreadPoolExecutor(1)
-        self._for_records = ThreadPoolExecutor(CONNECTIONS - 1)
+        self._for_requests = ThreadPoolExecutor(1)
+        self._for_batches = ThreadPoolExecutor(CONNECTIONS - 1)
 
     def call(self, work: Callable[[], _T], seconds: float) -> _T:
-        """Do something and wait for it, but not longer than so many seconds.
+        """Run a function in a thread and wait for its result, with a time limit.
 
         Raises
         ------
         StoreError
-            If it takes longer. Its thread is left behind.
+            If it takes longer than ``seconds``. Its thread is abandoned.
         """
-        future = self._for_words.submit(work)
+        future = self._for_requests.submit(work)
         if wait([future], timeout=seconds).not_done:
-            self._for_words.shutdown(wait=False)
-            self._for_words = ThreadPoolExecutor(1)
+            self._for_requests.shutdown(wait=False)
+            self._for_requests = ThreadPoolExecutor(1)
             raise StoreError("Timeout")
         return future.result()
 
     def submit(self, work: Callable[[], _T]) -> Future[_T]:
-        """Do something meanwhile."""
-        return self._for_records.submit(work)
+        """Run a function in a thread without waiting for it."""
+        return self._for_batches.submit(work)
 
-    def settle(self, futures: Sequence[Future[_T]], seconds: float) -> None:
-        """Wait for what is under way; leave behind what takes longer, and its threads."""
+    def wait_for_batches(self, futures: Sequence[Future[_T]], seconds: float) -> None:
+        """Wait for running writes; abandon those that take longer, with their threads."""
         under_way = [future for future in futures if not future.cancelled()]
         if wait(under_way, timeout=seconds).not_done:
-            self._for_records.shutdown(wait=False)
-            self._for_records = ThreadPoolExecutor(CONNECTIONS - 1)
+            self._for_batches.shutdown(wait=False)
+            self._for_batches = ThreadPoolExecutor(CONNECTIONS - 1)
 
 
-def _without(planned: Sequence[Batch], known: Mapping[int, Remembered]) -> list[Batch]:
-    """Take out of the batches whoever is known already."""
+def _remaining(planned: Sequence[Batch], known: Mapping[int, Remembered]) -> list[Batch]:
+    """Return the batches without the recipients whose results are known."""
     if not known:
         return list(planned)
     rest = (
-        Batch(batch.service, [position for position in batch.positions if position not in known])
+        Batch(batch.group, [position for position in batch.positions if position not in known])
         for batch in planned
     )
     return [batch for batch in rest if batch.positions]

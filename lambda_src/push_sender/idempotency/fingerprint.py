@@ -1,12 +1,12 @@
-"""The fingerprint of a request: the same for whatever asks for the same, and for nothing else.
+"""The fingerprint of a request: equal for requests with the same meaning, and only for them.
 
-It is taken of the checked request, not of the JSON text it came as: spaces, the order of an
-object's members, ``null`` for what is left out, FCM for GCM and one recipient alone or in a
-list make no difference. Everything else does, the order of the recipients too. The key is
-not in it, nor is the project, which is part of what a key means (``record_id``).
+It is calculated from the checked request and not from its JSON text. So spaces, the order of an
+object's members, ``null`` for a missing field, FCM for GCM, and ``recipient`` for a list of one
+make no difference. Everything else does, also the order of the recipients. The key and the
+project are not part of it; the project is part of the record's id (``record_id``).
 
-A fingerprint outlives a deployment: what a later release adds to the request must be
-absent from it where a request leaves it out.
+A fingerprint must stay the same after a deployment: a field that a later release adds must not
+change it for requests without that field.
 """
 
 from __future__ import annotations
@@ -16,36 +16,35 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from push_sender.request.model import PushRequest, Recipient
+from push_sender.request.model import OPTIONS, PushRequest, Recipient
 from push_sender.request.services import SERVICES
 
-_APART: Final = frozenset(
+_EXCLUDED: Final = frozenset(
     {"recipient", "recipients", "application_id", "idempotency_key", "dry_run"}
 )
-"""Told by the recipients' own part, by the record's id, or by not being here at all."""
+"""Fields that are not shared content: recipients have their own part, the id has the project."""
 
-_OPTIONS: Final = ("gcm", "apns", "baidu", "adm")
-_OF_EVERYONE: Final = {"token", "service"}
+_REQUIRED: Final = {"token", "service"}
 
 
 def record_id(application_id: str, key: str) -> str:
-    """Give the id of a key's record: a digest, since a key may tell more than it should."""
+    """Return the id of a key's record: a digest, because a key may hold private data."""
     return sha256(f"{application_id}\x00{key}".encode()).hexdigest()
 
 
 def fingerprint(request: PushRequest, recipients: Sequence[Recipient]) -> str:
-    """Take the fingerprint of a checked request, 64 hex digits."""
-    shared = request.model_dump(exclude=set(_APART), exclude_none=True)
+    """Calculate the fingerprint of a checked request, 64 hex digits."""
+    shared = request.model_dump(exclude=set(_EXCLUDED), exclude_none=True)
     if not shared.get("requeue"):
         shared.pop("requeue", None)
-    for option in _OPTIONS:
-        if (own := shared.pop(option, None)) and (said := _without_defaults(own)):
-            shared[option] = said
-    everyone = [
+    for option in OPTIONS:
+        if (own := shared.pop(option, None)) and (fields := _without_defaults(own)):
+            shared[option] = fields
+    all_recipients = [
         [SERVICES[recipient.service].name, recipient.token, *_own(recipient)]
         for recipient in recipients
     ]
-    text = json.dumps([shared, everyone], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([shared, all_recipients], sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()
 
 
@@ -62,8 +61,8 @@ def _sorted(raw_content: str) -> str:
 
 
 def _own(recipient: Recipient) -> Sequence[dict[str, Any]]:
-    """Give what a recipient has for itself alone; nothing for nearly all of 5,000."""
-    if recipient.model_fields_set == _OF_EVERYONE:
+    """Return the personal fields of a recipient, if any; most recipients have none."""
+    if recipient.model_fields_set == _REQUIRED:
         return ()
-    own = recipient.model_dump(exclude=_OF_EVERYONE, exclude_none=True)
+    own = recipient.model_dump(exclude=_REQUIRED, exclude_none=True)
     return (_without_defaults(own),) if own else ()

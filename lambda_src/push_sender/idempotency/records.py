@@ -1,9 +1,9 @@
-"""Outcomes as a record keeps them: by position, in a few bytes, without tokens and texts.
+"""The format of stored outcomes: by position, in few bytes, without tokens and texts.
 
-A hundred addresses that a provider took are some 150 bytes and their message ids; where
-ids are random, they are nearly all of a record. Left out is what may repeat a text or a
-token: ``status_message``, ``replacement_token``, and whatever stands in place of a delivery
-status or of a message id without being one.
+The outcomes of a hundred accepted addresses take some 150 bytes and their message ids, which are
+most of a record if they are random. Not stored is what may repeat a text or a token:
+``status_message``, ``replacement_token``, and delivery statuses and message ids of an unexpected
+form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from push_sender.outcomes.outcome import Outcome, Verdict
+from push_sender.outcomes.outcome import AddressResult, Outcome
 
 _FORMAT: Final = b"1"
 
@@ -34,66 +34,66 @@ _MESSAGE_ID_CHARACTERS: Final = 100
 
 
 class UnknownFormatError(Exception):
-    """Another release wrote this, and this one cannot read it."""
+    """Another release wrote this format, and this one cannot read it."""
 
 
 class Remembered(NamedTuple):
-    """What became of one recipient, as far as it is remembered.
+    """The stored result of one recipient.
 
     Attributes
     ----------
-    verdict
-        Without status message and replacement token.
+    result
+        The result without status message and replacement token.
     attempts
-        Calls that named the address.
+        The number of calls for the address.
     replaced
         Whether there was a replacement token.
     """
 
-    verdict: Verdict
+    result: AddressResult
     attempts: int
     replaced: bool = False
 
 
-def pack(verdicts: Mapping[int, Verdict], attempts: Mapping[int, int]) -> bytes:
-    """Write what became of some positions.
+def pack(results: Mapping[int, AddressResult], attempts: Mapping[int, int]) -> bytes:
+    """Write the results of some positions.
 
-    Verdicts are few, so each stands once, and every position names its own by number.
-    Positions are told as steps from one to the next.
+    Most positions share a result, so each result is written once, and every position has the
+    number of its result. Positions are written as differences.
     """
     rows: dict[tuple[object, ...], int] = {}
     steps, numbers, ids = [], [], []
-    before = 0
-    for position, verdict in sorted(verdicts.items()):
-        row = _row(verdict, attempts[position])
+    previous = 0
+    for position, result in sorted(results.items()):
+        row = _row(result, attempts[position])
         numbers.append(rows.setdefault(row, len(rows)))
-        steps.append(position - before)
-        before = position
-        ids.append(_message_id(verdict.message_id))
-    whole = [list(rows), steps, numbers, ids if any(ids) else []]
-    return _FORMAT + zlib.compress(json.dumps(whole, separators=(",", ":")).encode())
+        steps.append(position - previous)
+        previous = position
+        ids.append(_message_id(result.message_id))
+    document = [list(rows), steps, numbers, ids if any(ids) else []]
+    return _FORMAT + zlib.compress(json.dumps(document, separators=(",", ":")).encode())
 
 
 def unpack(packed: bytes) -> dict[int, Remembered]:
-    """Read what ``pack`` wrote, by position.
+    """Read the results that ``pack`` wrote, by position.
 
     Raises
     ------
     UnknownFormatError
-        If another release wrote it.
+        If another release wrote another format.
     """
     if packed[:1] != _FORMAT:
         raise UnknownFormatError
     try:
         return _unpacked(packed[1:])
-    except (ValueError, TypeError, zlib.error):  # such as an outcome that this release lacks
+    except (ValueError, TypeError, zlib.error):  # e.g. an outcome that this release lacks
         raise UnknownFormatError from None
 
 
 def _unpacked(compressed: bytes) -> dict[int, Remembered]:
     rows, steps, numbers, ids = json.loads(zlib.decompress(compressed))
     remembered = [
-        Remembered(Verdict(Outcome(outcome), status, code, reason), attempts, replaced)
+        Remembered(AddressResult(Outcome(outcome), status, code, reason), attempts, replaced)
         for outcome, status, code, reason, attempts, replaced in rows
     ]
     return {
@@ -104,15 +104,15 @@ def _unpacked(compressed: bytes) -> dict[int, Remembered]:
     }
 
 
-def _row(verdict: Verdict, attempts: int) -> tuple[object, ...]:
-    status = verdict.delivery_status
+def _row(result: AddressResult, attempts: int) -> tuple[object, ...]:
+    status = result.delivery_status
     return (
-        verdict.outcome,
+        result.outcome,
         status if status in _DELIVERY_STATUSES else None,
-        verdict.status_code,
-        verdict.reason,
+        result.status_code,
+        result.reason,
         attempts,
-        verdict.replacement_token is not None,
+        result.replacement_token is not None,
     )
 
 
@@ -125,4 +125,4 @@ def _message_id(message_id: str | None) -> str | None:
 def _with_message_id(remembered: Remembered, message_id: str | None) -> Remembered:
     if message_id is None:
         return remembered
-    return remembered._replace(verdict=remembered.verdict._replace(message_id=message_id))
+    return remembered._replace(result=remembered.result._replace(message_id=message_id))

@@ -1,13 +1,12 @@
-"""The table of keys, as DynamoDB holds it: one item a request, one for most of its batches.
+"""The DynamoDB table of keys: one item for each request, and one for most of its batches.
 
-Items are written whole, by PutItem, and read consistently, by BatchGetItem; nothing else is
-asked of DynamoDB. It does not know what a request or an outcome is.
+PutItem writes whole items and BatchGetItem reads them consistently; no other operation is used.
+This module does not know requests or outcomes.
 
-Not Powertools' persistence layer, which is there for this. It takes a record that
-was left in progress for anybody's once it has lapsed: another request under the same key
-overwrites it unseen, and nothing tells a run that goes on where another was ended from a
-first one, so batches already sent would go out again. It also imports boto3, which nothing
-else here does: 25 ms, beside the client itself.
+Powertools' persistence layer is not used, although it is made for this. When a record in
+progress times out, it lets any other request with the same key overwrite it, and it does not
+distinguish a run that continues a killed one from a first run, so batches that were already
+sent would be sent again. It also imports boto3, which takes 25 ms and nothing else needs.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _CONNECT_TIMEOUT_SECONDS: Final = 1
 _READ_TIMEOUT_SECONDS: Final = 2
 _TRIES: Final = 3
 _KEYS_A_READ: Final = 100
-"""What one BatchGetItem takes."""
+"""Maximum number of keys in one BatchGetItem."""
 
 
 class StoreError(Exception):
-    """The table did not do what was asked, as far as is known.
+    """An operation of the table failed, as far as is known.
 
     Attributes
     ----------
@@ -48,10 +47,10 @@ class StoreError(Exception):
 
 
 class TableClient(Protocol):
-    """What is needed of a DynamoDB client."""
+    """The methods of a DynamoDB client that are used."""
 
     def put_item(self, **call: Any) -> Mapping[str, Any]:
-        """Write an item whole."""
+        """Write a whole item."""
 
     def batch_get_item(self, **call: Any) -> Mapping[str, Any]:
         """Read items by their keys."""
@@ -59,28 +58,29 @@ class TableClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """What is remembered of a request.
+    """The stored record of a request.
 
     Attributes
     ----------
     id
-        Of the record: a digest of project and key.
+        The id of the record: a digest of project and key.
     fingerprint
-        Of the request.
+        The fingerprint of the request.
     run
-        Names the first run and all that went on with it: batches of any other are not its.
+        The id of the first run, which the runs that continue it keep. Batch records of other
+        runs do not count.
     holder
-        Names the invocation that writes the record.
+        The id of the invocation that writes the record.
     lapses_at
-        Milliseconds of Unix time: if it is not done by then, its holder was ended.
+        Milliseconds of Unix time: if it is not done by then, its holder was killed.
     expiration
-        Seconds of Unix time: from then on there is no such record.
+        Seconds of Unix time: from then on the record does not count.
     done
-        Whether everything that there was to send has its outcome.
+        Whether every recipient has its outcome.
     outcomes
-        Those that no batch record holds, packed.
+        The outcomes that no batch record holds, packed.
     parts
-        The first positions of the batches that have a record of their own, once done.
+        The first positions of the batches with their own record; set when it is done.
     """
 
     id: str
@@ -95,7 +95,7 @@ class RequestRecord:
 
 
 def dynamodb_client(region: str | None) -> TableClient:
-    """Make a client whose calls come to an end soon, whatever becomes of them.
+    """Create a client with short time limits.
 
     Raises
     ------
@@ -112,16 +112,16 @@ def dynamodb_client(region: str | None) -> TableClient:
 
 
 class Store:
-    """Reads and writes the table. Used by many threads at once.
+    """Reads and writes the table, for many threads at once.
 
-    Every method raises ``StoreError`` where DynamoDB refuses, fails or does not answer.
+    Every method raises ``StoreError`` if DynamoDB refuses, fails or does not answer.
 
     Parameters
     ----------
     make_client
-        Makes the client, when the table is first used.
+        Creates the client when the table is first used.
     table
-        Its name.
+        The name of the table.
     """
 
     def __init__(self, make_client: Callable[[], TableClient], table: str) -> None:
@@ -133,14 +133,14 @@ class Store:
         return self._make_client()
 
     def put_new(self, record: RequestRecord, now: float) -> RequestRecord | None:
-        """Write a request's record if there is none, or none any more.
+        """Write a request's record if none exists or the existing one has expired.
 
         Returns
         -------
         RequestRecord or None
-            The one that is there already, and stays; None if this one was written.
+            The existing record, which stays; None if the new one was written.
         """
-        # DynamoDB deletes what has expired within days, not at once.
+        # DynamoDB deletes expired items within days, not at once.
         return self._put_request(
             record,
             ConditionExpression="attribute_not_exists(id) OR expiration <= :now",
@@ -148,17 +148,17 @@ class Store:
         )
 
     def put_over(self, record: RequestRecord, holder: str) -> bool:
-        """Write a request's record over that of a holder; False if that is no longer there."""
+        """Replace a holder's record; return False if the record is no longer that holder's."""
         refused = self._put_request(
             record,
             ConditionExpression="holder = :holder",
             ExpressionAttributeValues={":holder": {"S": holder}},
         )
-        # A retry whose first try got through finds its own record.
+        # If the first try was written, its retry finds the own record.
         return refused is None or refused == record
 
     def put_part(self, record: RequestRecord, part: int, outcomes: bytes) -> None:
-        """Write the record of a batch, named by its first position."""
+        """Write the record of a batch, which its first position identifies."""
         item = {
             "id": {"S": _part_id(record, part)},
             "part": {"N": str(part)},
@@ -168,7 +168,7 @@ class Store:
         self._put({"TableName": self._table, "Item": item})
 
     def parts(self, record: RequestRecord, parts: Iterable[int]) -> dict[int, bytes]:
-        """Read the outcomes of those of a run's batches that have a record, by part."""
+        """Read the outcomes of a run's batch records, by part. A part may have no record."""
         ids = [_part_id(record, part) for part in parts]
         found: dict[int, bytes] = {}
         for first in range(0, len(ids), _KEYS_A_READ):
@@ -180,7 +180,7 @@ class Store:
         wanted[self._table]["ConsistentRead"] = True
         found: dict[int, bytes] = {}
         for attempt in range(_TRIES):
-            time.sleep(0.05 * attempt)  # what DynamoDB leaves out it was too busy to read
+            time.sleep(0.05 * attempt)  # DynamoDB leaves out items that it was too busy to read
             try:
                 part, wanted = perform(lambda: self._batch(wanted))  # noqa: B023  called at once
             except CallError as error:
@@ -191,7 +191,7 @@ class Store:
         raise StoreError("UnprocessedKeys")
 
     def _batch(self, wanted: Any) -> tuple[dict[int, bytes], Any]:
-        """Read some items: the outcomes of those that were read, and what was left out."""
+        """Read some items; return their outcomes, and the keys that were left out."""
         answer = self._client.batch_get_item(RequestItems=wanted)
         items = answer["Responses"].get(self._table, ())
         found = {int(item["part"]["N"]): item["outcomes"]["B"] for item in items}
@@ -208,23 +208,23 @@ class Store:
         )
 
     def _put(self, call: Mapping[str, Any]) -> RequestRecord | None:
-        """Write an item; give the one that is there where the condition does not hold."""
+        """Write an item; return the existing one if the condition does not hold."""
 
         def put() -> RequestRecord | None:
             try:
                 self._client.put_item(**call)
             except ClientError as error:
-                there: Any = error.response.get("Item")
+                existing: Any = error.response.get("Item")
                 code = error.response.get("Error", {}).get("Code")
-                if code == "ConditionalCheckFailedException" and there:
-                    return _record(there)
+                if code == "ConditionalCheckFailedException" and existing:
+                    return _record(existing)
                 raise
             return None
 
         try:
             return perform(put)
         except CallError as error:
-            if error.was_taken:
+            if error.has_success_status:
                 return None
             raise StoreError(error.code) from None
 

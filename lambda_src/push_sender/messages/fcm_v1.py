@@ -14,10 +14,28 @@ confirmed that the API adds it to raw content.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
-Substitutions = Mapping[str, Sequence[str]]
+from push_sender.messages.substitutions import fill_all
+
+TEXTS: Final = (
+    "title", "message", "image_url", "url", "title_loc_args", "body_loc_args", "ticker",
+)  # fmt: skip
+"""The fields in which message variables are filled in."""
+
+_NOTIFICATION: Final = (
+    "channel_id", "icon", "color", "tag", "click_action", "title_loc_key", "title_loc_args",
+    "body_loc_key", "body_loc_args", "ticker", "sticky", "event_time", "local_only",
+    "notification_priority", "default_sound", "default_vibrate_timings",
+    "default_light_settings", "vibrate_timings", "light_settings", "visibility",
+    "notification_count",
+)  # fmt: skip
+"""The fields of FCM's ``AndroidNotification``, by their own names."""
+
+_SHARED: Final = {
+    "sound": "sound", "icon_reference": "icon", "badge": "notification_count",
+}  # fmt: skip
 
 TEMPLATE_CHARACTERS: Final = 20_000
 """How long a shared title or message may be before its variables are filled in, since that is
@@ -63,68 +81,49 @@ def _is_map(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def variables(text: str) -> Iterator[tuple[int, int, str]]:
-    """Find the variables of a text, ``{{ name }}``, in one pass over it.
-
-    Yields
-    ------
-    tuple
-        Where a variable begins and ends, and its name without the spaces around it.
-    """
-    done = 0
-    while (closing := text.find("}}", done)) >= 0:
-        opening = text.rfind("{{", done, closing)
-        done = closing + 2
-        if opening < 0:
-            continue
-        name = text[opening + 2 : closing]
-        if "{" not in name and "}" not in name and (stripped := name.strip()):
-            yield opening, done, stripped
-
-
-def raw_content(
-    content: Mapping[str, Any], context: Mapping[str, str], substitutions: Substitutions
-) -> dict[str, Any]:
+def raw_content(content: Mapping[str, Any], context: Mapping[str, str]) -> dict[str, Any]:
     """Build the raw content of one notification.
 
     Parameters
     ----------
     content
         The fields of the request for FCM, by their names in the request, with the
-        recipient's own title and message in place.
+        recipient's own in place.
     context
         Of the request and the recipient.
-    substitutions
-        Of the message and the recipient. They are filled in here, because nobody has
-        confirmed that the API looks into raw content.
 
     Returns
     -------
     dict
         ``{"fcmV1Message": {"message": {…}}}``, the form in which the API takes FCM v1.
     """
+    texts: Mapping[str, Any] = {**content, **fill_all(content, TEXTS)}
     message: dict[str, Any] = {}
     if not content.get("silent"):
         message["notification"] = _present(
-            title=_fill(content.get("title"), substitutions),
-            body=_fill(content.get("message"), substitutions),
-            image=content.get("image_url"),
+            title=texts.get("title"), body=texts.get("message"), image=texts.get("image_url")
         )
-    data = _present(action=content.get("action"), url=content.get("url"))
+    url = texts.get("url")
+    data = _present(action=content.get("action"), url=url)
     data = {**context, **data, **content.get("data", {})}
     if data:
         message["data"] = data
-    if android := _android(content):
+    if android := _android(texts):
         message["android"] = android
-    url = content.get("url", "")
-    if content.get("action") in ("URL", "DEEP_LINK") and url.startswith("https://"):
+    if content.get("action") in ("URL", "DEEP_LINK") and (url or "").startswith("https://"):
         message["webpush"] = {"fcm_options": {"link": url}}
+    if (label := content.get("analytics_label")) is not None:
+        message["fcm_options"] = {"analytics_label": label}
     return {"fcmV1Message": {"message": message}}
 
 
 def _android(content: Mapping[str, Any]) -> dict[str, Any]:
     priority, ttl = content.get("priority"), content.get("ttl")
-    notification = _present(sound=content.get("sound"), icon=content.get("icon_reference"))
+    notification = {field: content[field] for field in _NOTIFICATION if field in content}
+    # The names that the request has for all services, unless FCM's own name is there too.
+    for field, member in _SHARED.items():
+        if field in content:
+            notification.setdefault(member, content[field])
     return _present(
         priority=priority and priority.upper(),
         ttl=None if ttl is None else f"{ttl}s",
@@ -136,16 +135,3 @@ def _android(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _present(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
-
-
-def _fill(text: str | None, substitutions: Substitutions) -> str | None:
-    """Put the values of message variables into a text; unknown variables stay as they are."""
-    if not text or not substitutions:
-        return text
-    filled: list[str] = []
-    done = 0
-    for start, end, name in variables(text):
-        if name in substitutions:
-            filled += text[done:start], ", ".join(substitutions[name])
-            done = end
-    return "".join((*filled, text[done:]))

@@ -13,16 +13,22 @@ What recipients share is measured once, however many they are; each adds its own
 from __future__ import annotations
 
 import json
-from collections import ChainMap, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Final, Protocol
 
-from push_sender.messages import fcm_v1
-from push_sender.request.model import Content, PushRequest, Recipient, compact_json
+from push_sender.messages import apns_native, fcm_v1
+from push_sender.messages.payloads import individual_content, payload
+from push_sender.messages.substitutions import Substitutions, variables
+from push_sender.request.json_text import compact_json, utf8_bytes
+from push_sender.request.model import Content, PushRequest, Recipient
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
 
 _SURELY_FITS: Final = min(service.payload_bytes for service in SERVICES.values())
+
+_TEXTS: Final = {GCM_MESSAGE: fcm_v1.TEXTS, APNS_MESSAGE: apns_native.TEXTS}
+"""Of each shape whose payload can be built here, the texts in which variables are filled in."""
 
 
 class Sizes(Protocol):
@@ -49,8 +55,8 @@ def sizes(request: PushRequest, shape: MessageShape, content: Content) -> Sizes:
     """
     if "raw_content" in content:
         return _RawSizes(shape, content)
-    if shape is GCM_MESSAGE and request.is_fcm_v1:
-        return _FcmV1Sizes(shape, content, request.context or {})
+    if request.is_built(shape):
+        return _BuiltSizes(shape, content, request.context or {})
     return _FieldSizes(shape, content, request.context or {})
 
 
@@ -61,17 +67,6 @@ def fcm_v1_message(shape: MessageShape, raw_content: str) -> Mapping[str, Any] |
             case {"fcmV1Message": {"message": dict(message)}}:
                 return message
     return None
-
-
-def individual_content(content: Content, recipient: Recipient) -> Content:
-    """Put what a recipient gets for itself alone in place of the shared message's."""
-    own = dict(content)
-    for field in ("title", "message", "raw_content"):
-        if (value := getattr(recipient, field)) is not None:
-            own[field] = value
-    if recipient.substitutions is not None:
-        own["substitutions"] = ChainMap(recipient.substitutions, own.get("substitutions", {}))
-    return own
 
 
 class _Sizes:
@@ -152,29 +147,25 @@ class _FieldSizes(_Sizes):
         return parts
 
 
-class _FcmV1Sizes(_Sizes):
-    """Of the notification that ``fcm_v1`` builds, told without building it.
+class _BuiltSizes(_Sizes):
+    """Of a payload that is built here: it is built and measured.
 
     A few bytes of text may ask for gigabytes: a variable that stands there often, and a long
-    value for it. So a filled text is measured by how often each variable stands in it.
+    value for it. So a lower bound comes first, which reads what recipients share only once,
+    and what is over the limit by that bound is not built.
     """
 
     def __init__(self, shape: MessageShape, content: Content, context: Mapping[str, str]) -> None:
         super().__init__(shape, content)
-        bare = {**content, "title": None, "message": None}
-        (part, *_) = fcm_v1.device_parts(_message(fcm_v1.raw_content(bare, context, {})))
-        self._data: Mapping[str, str] = part.get("data", {})
-        self._replaced = _EachOnce(self._data, utf8_bytes)
-        self._kept = {*content.get("data", {}), *({"action", "url"} & content.keys())}
-        self._notification = part.get("notification")
-        self._frame = _unescaped(compact_json(part))
+        self._context = context
+        self._limit = max(each.payload_bytes for each in SERVICES.values() if each.shape is shape)
         self._values = _EachOnce(content.get("substitutions", {}), _joined)
-        self._texts: dict[str, tuple[int, _Template | None]] = {}
-        if self._notification is not None:
-            for field, member in (("title", "title"), ("message", "body")):
-                text = content.get(field)
-                template = None if text is None else _Template(text, self._values)
-                self._texts[field] = (_member(member, 0), template)
+        self._templates = self._read(content)
+        texts = {field: _emptied(content[field]) for field in _TEXTS[shape] if field in content}
+        bare = {**content, **texts}
+        bare.pop("badge", None)  # a recipient's own may be shorter
+        self._frame = _unescaped(compact_json(_first_part(shape, payload(shape, bare, context))))
+        self._replaced = _EachOnce({**context, **content.get("data", {})}, utf8_bytes)
 
     def shared(self) -> int:
         return self._size(None)
@@ -182,29 +173,53 @@ class _FcmV1Sizes(_Sizes):
     def _of(self, recipient: Recipient, filled_in: bool) -> int:
         return self._size(recipient)
 
+    def _read(self, content: Content) -> dict[str, list[_Template]]:
+        return {
+            field: [_Template(text, self._values) for text in _texts(content[field])]
+            for field in _TEXTS[self._shape]
+            if field in content
+        }
+
     def _size(self, recipient: Recipient | None) -> int:
-        own_values = (recipient.substitutions if recipient else None) or {}
-        texts = []
-        for field, (beside, shared) in self._texts.items():
-            own: str | None = getattr(recipient, field, None)
-            template = shared if own is None else _Template(own, self._values)
-            if template is not None:
-                texts.append(beside + template.filled(own_values))
-        size = self._frame + sum(texts)
-        size += _commas(len(self._notification or ()), len(texts))
+        if (least := self._least(recipient)) > self._limit:
+            return least
+        content, context = self._content, self._context
+        if recipient is not None:
+            content = individual_content(content, recipient)
+            context = {**context, **(recipient.context or {})}
+        return _raw_bytes(self._shape, payload(self._shape, content, context), filled_in=False)
+
+    def _least(self, recipient: Recipient | None) -> int:
+        """Count what the payload has at least: what does not change, and the filled texts."""
+        own = {} if recipient is None else individual_content({}, recipient)
         context = (recipient.context if recipient else None) or {}
-        added = []
-        for key, value in context.items():
-            if key in self._kept:
-                continue
-            if (there := self._replaced.get(key)) is None:
-                added.append(_member(key, utf8_bytes(value)))
-            else:
-                size += utf8_bytes(value) - there
-        if added and not self._data:
-            size += _member("data", 0) + _commas(self._notification is not None, 1)
-            size -= len('""') - len("{}")
-        return size + sum(added) + _commas(len(self._data), len(added))
+        replaced = {*own, *own.get("data", ()), *context}
+        least = self._frame - sum(self._replaced.get(key) or 0 for key in replaced)
+        if self._content.get("silent"):
+            return least
+        templates = {**self._templates, **self._read(own)}
+        values = own.get("substitutions", {})
+        hidden = (self._content.get("data", {}), own.get("data", {}))  # their keys replace fields
+        return least + sum(
+            text.filled(values)
+            for field, texts in templates.items()
+            if not any(field in data for data in hidden)
+            for text in texts
+        )
+
+
+def _first_part(shape: MessageShape, raw: str) -> object:
+    """Give what a device gets of raw content; of FCM's platforms, Android."""
+    message = fcm_v1_message(shape, raw)
+    return json.loads(raw) if message is None else fcm_v1.device_parts(message)[0]
+
+
+def _emptied(value: object) -> object:
+    return "" if isinstance(value, str) else []
+
+
+def _texts(value: object) -> Sequence[str]:
+    return [value] if isinstance(value, str) else value if isinstance(value, list) else ()
 
 
 class _EachOnce:
@@ -232,7 +247,7 @@ class _Template:
     def _found(self) -> Mapping[str, Sequence[int]]:
         """Of each variable, how often it stands there and the bytes of it in the text."""
         found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-        for start, end, name in fcm_v1.variables(self._text):
+        for start, end, name in variables(self._text):
             found[name][0] += 1
             found[name][1] += utf8_bytes(self._text[start:end])
         return found
@@ -247,7 +262,7 @@ class _Template:
         value = self._values.get(name)
         return 0 if value is None else times * value - unfilled
 
-    def filled(self, own: fcm_v1.Substitutions) -> int:
+    def filled(self, own: Substitutions) -> int:
         """Count the bytes of the text with its variables filled in, the recipient's own first."""
         size = self._shared
         for name, value in own.items():
@@ -267,28 +282,8 @@ def _raw_bytes(shape: MessageShape, raw: str, *, filled_in: bool) -> int:
     return max(count(part) - (_in_variables(part) if filled_in else 0) for part in parts)
 
 
-def _message(raw_content: Mapping[str, Any]) -> Mapping[str, Any]:
-    message: Mapping[str, Any] = raw_content["fcmV1Message"]["message"]
-    return message
-
-
-def _member(name: str, value: int) -> int:
-    """Count the bytes of one member of an object whose value is text."""
-    return utf8_bytes(name) + value + len('"":""')
-
-
-def _commas(there: int, added: int) -> int:
-    """Count the commas that further members need."""
-    return max(there + added - 1, 0) - max(there - 1, 0)
-
-
 def _joined(values: Iterable[str]) -> int:
     return utf8_bytes(", ".join(values))
-
-
-def utf8_bytes(text: str) -> int:
-    """Count the bytes of a text in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _pairs_at_least(pairs: Mapping[str, str], filled_in: bool) -> int:

@@ -1,1 +1,1 @@
-"""What an answer means for each address, and the codes that say it."""
+"""Classify answers: the result of each address, and the codes that decide it."""

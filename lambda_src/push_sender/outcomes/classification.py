@@ -1,7 +1,7 @@
-"""The judge of every address: from what was answered to what it means for the caller.
+"""Classify answers: what the answer for an address means for the caller.
 
-A provider's own code is believed first, then what its response says, then the text around
-it. ``signals`` lists everything that is believed.
+A provider's own code counts first, then its response, then the text around it. ``signals``
+lists every code and phrase that counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from push_sender.outcomes.outcome import NO_ANSWER, Outcome, Refusal, Verdict
+from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome, Refusal
 from push_sender.outcomes.signals import (
     CALL_CODES,
     STRONG_CODES,
@@ -22,41 +22,41 @@ from push_sender.outcomes.signals import (
     WEAK_WORDS,
 )
 
-_BY_STATUS: Final[Mapping[str, Outcome]] = {
+_BY_DELIVERY_STATUS: Final[Mapping[str, Outcome]] = {
     "SUCCESSFUL": Outcome.ACCEPTED,
     "THROTTLED": Outcome.TRANSIENT,
     "TEMPORARY_FAILURE": Outcome.TRANSIENT,
     "OPT_OUT": Outcome.OPTED_OUT,
     "DUPLICATE": Outcome.DUPLICATE,
 }
-"""Statuses that say all there is to say."""
+"""Statuses that alone decide the outcome."""
 
 _PROVIDER_MEMBERS: Final = (
     "details", "fieldViolations", "errorCode", "reason", "error", "results", "status",
     "message", "description",
 )  # fmt: skip
-"""Where APNs (reason), FCM v1 (error, details), FCM legacy (results) and ADM (reason) put it."""
+"""Members with codes: of APNs and ADM (reason), FCM v1 (error, details), FCM legacy (results)."""
 
-_PASSING: Final = frozenset({408, 421, 425, 429})
+_TEMPORARY: Final = frozenset({408, 421, 425, 429})
 """HTTP statuses below 500 after which the same request may succeed: a timeout, a connection to
 the wrong server, too early, too many (RFC 9110, RFC 8470, RFC 6585)."""
 
-_OF_THE_MESSAGE: Final = frozenset({400, 413, 422})
-"""HTTP statuses that speak of what was sent. Others are about the endpoint, the proxy or who
-sends."""
+_ABOUT_THE_MESSAGE: Final = frozenset({400, 413, 422})
+"""HTTP statuses for an error of the message. Others concern the endpoint, the proxy or the
+sender."""
 
 _DEPTH: Final = 8
-"""How deep JSON may hold JSON before it counts as text."""
+"""How many levels of JSON are read; deeper levels count as text."""
 
 
-def judge(answer: object) -> Verdict:
-    """Judge what SendMessages answered for one address.
+def classify(answer: object) -> AddressResult:
+    """Classify the answer of SendMessages for one address.
 
     Parameters
     ----------
     answer
-        The ``MessageResult`` of botocore's model, of which any member may be missing or
-        of another kind; None where the address is missing from the result.
+        The ``MessageResult`` of botocore's model, in which any member may be missing or of
+        another type; None if the answer does not contain the address.
     """
     if not isinstance(answer, dict):  # JSON's only mapping
         return NO_ANSWER
@@ -66,10 +66,10 @@ def judge(answer: object) -> Verdict:
     if status == "SUCCESSFUL":
         outcome = Outcome.ACCEPTED
     else:
-        document = _unwrapped(message)
-        said, reason = _said(document)
-        outcome = _decide(_text(status), _statuses(code, document), said)
-    return Verdict(
+        document = _parsed(message)
+        meaning, reason = _meaning(document)
+        outcome = _outcome(_text(status), _statuses(code, document), meaning)
+    return AddressResult(
         outcome,
         _text(status),
         code if type(code) is int else None,
@@ -80,128 +80,128 @@ def judge(answer: object) -> Verdict:
     )
 
 
-def judge_refusal(code: str, http_status: int | None, message: object) -> Verdict:
-    """Judge a call that was refused or failed as a whole, for each of its addresses.
+def classify_error(code: str, http_status: int | None, message: object) -> AddressResult:
+    """Classify a call that was refused or failed, for all its addresses.
 
     Parameters
     ----------
     code
-        The exception's name, as the service or botocore gives it.
+        The error code of the service, or the name of botocore's exception.
     http_status
-        Of the answer; None where there was none.
+        The status of the answer; None if there was no answer.
     message
-        The service's words.
+        The service's error message.
     """
     signal = CALL_CODES.get(code)
     text = _text(message)
     if text and "No channel of type" in text:
-        outcome = Outcome.MISCONFIGURED  # some have seen the whole call refused for one channel
+        outcome = Outcome.MISCONFIGURED  # reported: a missing channel can fail the whole call
     elif signal:
         outcome = signal.outcome
     else:
         outcome = _by_http_status(http_status)
-    return Verdict(outcome, None, http_status, signal and signal.text, text or None)
+    return AddressResult(outcome, None, http_status, signal and signal.text, text or None)
 
 
 def refusal_of(
     outcome: str, delivery_status: str | None, status_code: int | None, reason: str | None
 ) -> Refusal | None:
-    """Tell why a recipient was not even tried; None where it was, or may have been.
+    """Return why the service refused to try a recipient; None if it may have tried.
 
     Parameters
     ----------
     outcome, delivery_status, status_code, reason
-        As a verdict or a result has them.
+        The fields of an ``AddressResult`` or of a report's result.
     """
     if delivery_status is not None:
-        return None  # an answer for this very address
+        return None  # the service answered for this address
     throttles = status_code == HTTPStatus.TOO_MANY_REQUESTS or reason in THROTTLED_CODES
     if outcome == Outcome.TRANSIENT and throttles:
         return Refusal.THROTTLED
     return Refusal.REFUSED if outcome == Outcome.MISCONFIGURED else None
 
 
-def _decide(status: str | None, codes: Collection[int], said: Outcome | None) -> Outcome:
+def _outcome(status: str | None, codes: Collection[int], meaning: Outcome | None) -> Outcome:
     if status is None:
         return Outcome.UNKNOWN
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
+    if status in _BY_DELIVERY_STATUS:
+        return _BY_DELIVERY_STATUS[status]
     if status == "PERMANENT_FAILURE":
-        return said or _by_provider_statuses(codes)
-    # UNKNOWN_FAILURE, or a status that came later than this list: without a provider's
-    # word that it did not arrive, it may have.
-    return Outcome.UNKNOWN if said in (None, Outcome.TRANSIENT) else said
+        return meaning or _by_provider_statuses(codes)
+    # UNKNOWN_FAILURE, or a status newer than this list: the push may have arrived, unless the
+    # provider says that it did not.
+    return Outcome.UNKNOWN if meaning in (None, Outcome.TRANSIENT) else meaning
 
 
 def _by_provider_statuses(statuses: Collection[int]) -> Outcome:
-    """Judge a push for good refused, whose words say nothing, by what the HTTP statuses say."""
-    if any(status in _PASSING or status >= 500 for status in statuses):
+    """Classify a permanent failure without a known phrase by its HTTP statuses."""
+    if any(status in _TEMPORARY or status >= 500 for status in statuses):
         return Outcome.TRANSIENT
     refused = any(status in (401, 403, 407) for status in statuses)
     return Outcome.MISCONFIGURED if refused else Outcome.REJECTED
 
 
 def _by_http_status(status: int | None) -> Outcome:
-    """Judge a whole call by its HTTP status: only some speak of the message at all."""
+    """Classify a whole call by its HTTP status; only some statuses concern the message."""
     if status is None or status < 300:
         return Outcome.UNKNOWN
-    if status in _PASSING or status >= 500:
+    if status in _TEMPORARY or status >= 500:
         return Outcome.TRANSIENT
-    return Outcome.REJECTED if status in _OF_THE_MESSAGE else Outcome.MISCONFIGURED
+    return Outcome.REJECTED if status in _ABOUT_THE_MESSAGE else Outcome.MISCONFIGURED
 
 
 def _statuses(code: object, document: object) -> Collection[int]:
-    """List the HTTP statuses of an answer: the API's own, and the provider's where it is told."""
-    told = document.get("pushProviderStatusCode") if isinstance(document, dict) else None
-    texts = (str(status) for status in (code, told) if type(status) in (int, str))
+    """List the HTTP statuses of an answer: the API's, and the provider's if it is given."""
+    provider_status = document.get("pushProviderStatusCode") if isinstance(document, dict) else None
+    texts = (str(status) for status in (code, provider_status) if type(status) in (int, str))
     return [int(text) for text in texts if len(text) == 3 and text.isascii() and text.isdecimal()]
 
 
-def _said(document: object) -> tuple[Outcome | None, str | None]:
-    """Find what a StatusMessage says: the outcome, and the provider's code for it."""
-    sayings = list(_sayings(document))
+def _meaning(document: object) -> tuple[Outcome | None, str | None]:
+    """Find the outcome that a StatusMessage means, and the provider's code for it."""
+    phrases = list(_phrases(document))
     code = next(
-        (saying for saying in sayings if saying in STRONG_CODES or saying in WEAK_CODES), None
+        (phrase for phrase in phrases if phrase in STRONG_CODES or phrase in WEAK_CODES), None
     )
-    if any(f"field {field}" in sayings for field in TOKEN_FIELDS):
+    if any(f"field {field}" in phrases for field in TOKEN_FIELDS):
         return Outcome.INVALID_TOKEN, code
     for codes, words in ((STRONG_CODES, STRONG_WORDS), (WEAK_CODES, WEAK_WORDS)):
-        for saying in sayings:
-            if saying in codes:
-                return codes[saying].outcome, saying
+        for phrase in phrases:
+            if phrase in codes:
+                return codes[phrase].outcome, phrase
             for signal in words:
-                if signal.text in saying:
+                if signal.text in phrase:
                     return signal.outcome, code
     return None, None
 
 
-def _sayings(document: object) -> Iterator[str]:
-    """List what a StatusMessage says, what is nearest to the provider first."""
+def _phrases(document: object) -> Iterator[str]:
+    """List the phrases of a StatusMessage, those nearest to the provider first."""
     if isinstance(document, dict):
-        yield from _provider_sayings(document.get("pushProviderError"))
-        yield from _provider_sayings(document.get("pushProviderResponse"))
-        yield from _provider_sayings(document)
-        yield from _provider_sayings(document.get("errorMessage"))
+        yield from _phrases_in(document.get("pushProviderError"))
+        yield from _phrases_in(document.get("pushProviderResponse"))
+        yield from _phrases_in(document)
+        yield from _phrases_in(document.get("errorMessage"))
     else:
-        yield from _provider_sayings(document)
+        yield from _phrases_in(document)
 
 
-def _provider_sayings(value: object, depth: int = 0) -> Iterator[str]:
-    value = _unwrapped(value)
+def _phrases_in(value: object, depth: int = 0) -> Iterator[str]:
+    value = _parsed(value)
     if isinstance(value, str):
         yield value
     elif depth < _DEPTH and isinstance(value, dict):
         if isinstance(field := value.get("field"), str):
-            yield f"field {field}"  # apart from what texts say, which may name a field too
+            yield f"field {field}"  # with a prefix, because a text may be the name of a field too
         for member in _PROVIDER_MEMBERS:
-            yield from _provider_sayings(value.get(member), depth + 1)
+            yield from _phrases_in(value.get(member), depth + 1)
     elif depth < _DEPTH and isinstance(value, list):
         for item in value:
-            yield from _provider_sayings(item, depth + 1)
+            yield from _phrases_in(item, depth + 1)
 
 
-def _unwrapped(value: object) -> object:
-    """Read JSON, and the JSON in it, as far as it is whole; broken JSON stays text."""
+def _parsed(value: object) -> object:
+    """Parse JSON, and JSON within its text; invalid JSON stays text."""
     for _ in range(_DEPTH):
         if not isinstance(value, str):
             break
@@ -216,8 +216,8 @@ def _unwrapped(value: object) -> object:
 
 
 def _text(value: object) -> str | None:
-    """Give a value that should be text as text that can be written as UTF-8."""
-    if type(value) is str and value.isascii():  # all but always, and so many times
+    """Turn a value that should be text into text that is valid in UTF-8."""
+    if type(value) is str and value.isascii():  # nearly always, so keep it fast
         return value
     if value is None:
         return None

@@ -1,8 +1,8 @@
-"""What the providers and the API may say, what each saying means, and why it is believed.
+"""The codes and phrases of the providers and the API: what each means, and why.
 
-Data alone; ``judge`` reads it. A token is given up only on a provider's own code, word for
-word. Texts can repeat what the sender wrote, and one text comes with several codes, so
-words within a text never end a token.
+Only data; ``classify`` reads it. A token is ``dead_token`` only by an exact code of a provider.
+A text can repeat what the sender wrote, and the same text occurs with several codes, so words
+within a text never make a token dead.
 
 Codes: Apple's "Handling notification responses from APNs", Firebase's ``ErrorCode`` (v1)
 and downstream error response codes (legacy), Amazon's ADM "Send a message" responses,
@@ -18,7 +18,7 @@ from push_sender.outcomes.outcome import Outcome
 
 
 class Signal(NamedTuple):
-    """What a provider may say, what it means, and why it is believed."""
+    """A code or phrase of a provider, what it means, and why."""
 
     text: str
     outcome: Outcome
@@ -31,13 +31,13 @@ _CODES: Final = (
     Signal("ExpiredToken", Outcome.DEAD_TOKEN, "APNs 410: the device token has expired"),
     Signal("UNREGISTERED", Outcome.DEAD_TOKEN, "FCM v1 404: the registration has ended"),
     Signal("NotRegistered", Outcome.DEAD_TOKEN, "FCM legacy: the registration has ended"),
-    # Not a token this channel can use. It may be alive on the other APNs environment.
+    # The channel cannot use the token. It may be valid in the other APNs environment.
     Signal("BadDeviceToken", Outcome.INVALID_TOKEN, "APNs: malformed, or of the other environment"),
     Signal("InvalidRegistration", Outcome.INVALID_TOKEN, "FCM legacy: not a registration token"),
     Signal("MissingRegistration", Outcome.INVALID_TOKEN, "FCM legacy: no registration token"),
     Signal("InvalidRegistrationId", Outcome.INVALID_TOKEN, "ADM: not a registration id"),
     Signal("MissingDeviceToken", Outcome.INVALID_TOKEN, "APNs: no device token"),
-    # The operator's to fix. The token is fine.
+    # The operator must fix the configuration. The token is valid.
     Signal("DeviceTokenNotForTopic", Outcome.MISCONFIGURED, "APNs: the token is of another app"),
     Signal("TopicDisallowed", Outcome.MISCONFIGURED, "APNs: the credential may not use the topic"),
     Signal("BadTopic", Outcome.MISCONFIGURED, "APNs: the channel's bundle id is no topic"),
@@ -46,9 +46,7 @@ _CODES: Final = (
     Signal("ExpiredProviderToken", Outcome.MISCONFIGURED, "APNs: the provider token is stale"),
     Signal("MissingProviderToken", Outcome.MISCONFIGURED, "APNs: no credential reached it"),
     Signal("BadCertificate", Outcome.MISCONFIGURED, "APNs: the certificate is not usable"),
-    Signal(
-        "BadCertificateEnvironment", Outcome.MISCONFIGURED, "APNs: certificate of the other one"
-    ),
+    Signal("BadCertificateEnvironment", Outcome.MISCONFIGURED, "APNs: for the other environment"),
     Signal("Forbidden", Outcome.MISCONFIGURED, "APNs: the credential is refused"),
     Signal("SENDER_ID_MISMATCH", Outcome.MISCONFIGURED, "FCM v1: the token is of another project"),
     Signal("MismatchSenderId", Outcome.MISCONFIGURED, "FCM legacy: the token is of another sender"),
@@ -58,10 +56,10 @@ _CODES: Final = (
     Signal("PERMISSION_DENIED", Outcome.MISCONFIGURED, "FCM v1 403: the credential is refused"),
     Signal("UNAUTHENTICATED", Outcome.MISCONFIGURED, "FCM v1 401: the credential is not valid"),
     Signal("InvalidPackageName", Outcome.MISCONFIGURED, "FCM legacy: the token is of another app"),
-    Signal("BadEnvironmentKeyIdInToken", Outcome.MISCONFIGURED, "APNs: key of the other one"),
+    Signal("BadEnvironmentKeyIdInToken", Outcome.MISCONFIGURED, "APNs: for the other environment"),
     Signal("UnrelatedKeyIdInToken", Outcome.MISCONFIGURED, "APNs: the key is another topic's"),
     Signal("AccessTokenExpired", Outcome.MISCONFIGURED, "ADM 401: the access token has expired"),
-    # The message's own fault.
+    # The message is wrong.
     Signal("PayloadTooLarge", Outcome.REJECTED, "APNs 413: over the limit for a device"),
     Signal("PayloadEmpty", Outcome.REJECTED, "APNs: nothing to deliver"),
     Signal("BadCollapseId", Outcome.REJECTED, "APNs: the collapse id is over 64 bytes"),
@@ -74,12 +72,12 @@ _CODES: Final = (
     Signal("InvalidTtl", Outcome.REJECTED, "FCM legacy: the ttl is not usable"),
     Signal("InvalidData", Outcome.REJECTED, "ADM: the data is not usable"),
     Signal("InvalidExpiration", Outcome.REJECTED, "ADM: the ttl is not usable"),
-    # The provider asks for another try.
+    # The provider asks for a retry.
     Signal("TooManyRequests", Outcome.TRANSIENT, "APNs 429: too many to this device"),
     Signal("TooManyProviderTokenUpdates", Outcome.TRANSIENT, "APNs 429: keys change too often"),
     Signal("InternalServerError", Outcome.TRANSIENT, "APNs 500"),
     Signal("ServiceUnavailable", Outcome.TRANSIENT, "APNs 503"),
-    Signal("Shutdown", Outcome.TRANSIENT, "APNs 503: the server is going down"),
+    Signal("Shutdown", Outcome.TRANSIENT, "APNs 503: the server shuts down"),
     Signal("IdleTimeout", Outcome.TRANSIENT, "APNs: the connection had been idle"),
     Signal("QUOTA_EXCEEDED", Outcome.TRANSIENT, "FCM v1 429"),
     Signal("RESOURCE_EXHAUSTED", Outcome.TRANSIENT, "FCM v1 429, as its status"),
@@ -91,19 +89,19 @@ _CODES: Final = (
 )
 
 TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
-"""Fields of an FCM v1 request that hold the token. A violation of one of them (Google's
-``BadRequest.FieldViolation``) is the token's, where ``INVALID_ARGUMENT`` alone is the message's."""
+"""Fields of an FCM v1 request that hold the token. If one of them is named (Google's
+``BadRequest.FieldViolation``), the token is wrong; if none is named, the message is."""
 
 STRONG_WORDS: Final = (
     Signal(
         "not a valid FCM registration token",
         Outcome.INVALID_TOKEN,
-        "FCM v1 says INVALID_ARGUMENT for a bad token too; only these words tell (recorded)",
+        "FCM v1 gives INVALID_ARGUMENT for a bad token too, but with these words (recorded)",
     ),
     Signal(
         "No channel of type",
         Outcome.MISCONFIGURED,
-        "the project lacks the channel; AWS's own words, where no provider was asked",
+        "the project lacks the channel; AWS's own text, without asking a provider",
     ),
 )
 
@@ -111,22 +109,24 @@ _WEAK_CODES: Final = (
     Signal(
         "INVALID_ARGUMENT",
         Outcome.REJECTED,
-        "FCM v1: a fault of the message, unless a text says that it is the token",
+        "FCM v1: the message is wrong, unless a text says that the token is",
     ),
-    Signal("NOT_FOUND", Outcome.INVALID_TOKEN, "FCM v1 404 without its UNREGISTERED: kept"),
-    Signal("Invalid Credentials", Outcome.MISCONFIGURED, "AWS's own words: FCM refused the key"),
+    Signal(
+        "NOT_FOUND", Outcome.INVALID_TOKEN, "FCM v1 404 without UNREGISTERED: not known to be dead"
+    ),
+    Signal("Invalid Credentials", Outcome.MISCONFIGURED, "AWS's own text: FCM refused the key"),
 )
 
 WEAK_WORDS: Final = (
     Signal(
         "Requested entity was not found",
         Outcome.INVALID_TOKEN,
-        "FCM v1 404 without its UNREGISTERED: gone, or of another project: kept",
+        "FCM v1 404 without UNREGISTERED: dead, or of another project",
     ),
     Signal(
         "Unregistered or expired token",
         Outcome.INVALID_TOKEN,
-        "recorded with BadDeviceToken and DeviceTokenNotForTopic too, whose tokens live: kept",
+        "recorded with BadDeviceToken and DeviceTokenNotForTopic too, whose tokens may be valid",
     ),
 )
 
@@ -146,9 +146,9 @@ THROTTLED_CODES: Final = (
     "TooManyRequestsException",
     "TransactionInProgressException",
 )
-"""botocore's own list of codes that slow a caller down (``retries.standard``; a test compares)."""
+"""botocore's list of throttling codes (``retries.standard``; a test compares them)."""
 
-_OPERATORS: Final = {
+_OPERATOR_CODES: Final = {
     # The caller's identity, signature or clock ("Common errors" of AWS's API references)
     "AccessDenied": "403: no permission",
     "AccessDeniedException": "403: the role lacks the action",
@@ -179,11 +179,11 @@ _OPERATORS: Final = {
     "OptInRequired": "the account has not subscribed to the service or the region",
     "PendingVerification": "the account waits for its verification",
     "SubscriptionRequiredException": "the account has not subscribed to the service",
-    # Not this API's endpoint
+    # The endpoint of another API
     "InvalidAction": "not the API's endpoint",
     "MethodNotAllowedException": "405: not the API's endpoint",
     "UnknownOperationException": "404: not the API's endpoint",
-    # What botocore and the transport raise themselves
+    # Errors of botocore and the transport
     "CredentialRetrievalError": "the credentials' source failed",
     "NoCredentialsError": "no credentials in the environment",
     "NoRegionError": "no region in the environment",
@@ -192,9 +192,9 @@ _OPERATORS: Final = {
     "UnusableRequestError": "HTTP cannot carry a credential or the address",
 }
 
-_WHOLE_CALL: Final = (
+_CALL_SIGNALS: Final = (
     *(Signal(code, Outcome.TRANSIENT, "over a rate of the account's") for code in THROTTLED_CODES),
-    *(Signal(code, Outcome.MISCONFIGURED, why) for code, why in _OPERATORS.items()),
+    *(Signal(code, Outcome.MISCONFIGURED, why) for code, why in _OPERATOR_CODES.items()),
     Signal("RequestTimeout", Outcome.TRANSIENT, "the service did not get the request in time"),
     Signal("RequestTimeoutException", Outcome.TRANSIENT, "as RequestTimeout"),
     Signal("InternalFailure", Outcome.TRANSIENT, "500 of AWS's front end"),
@@ -203,7 +203,7 @@ _WHOLE_CALL: Final = (
     Signal("ServiceUnavailableException", Outcome.TRANSIENT, "503"),
     Signal("BadRequestException", Outcome.REJECTED, "400"),
     Signal("PayloadTooLargeException", Outcome.REJECTED, "413: over 7 MB"),
-    # What botocore and the transport raise themselves
+    # Errors of botocore and the transport
     Signal("ConnectTimeoutError", Outcome.TRANSIENT, "never connected, so nothing was sent"),
     Signal("EndpointConnectionError", Outcome.TRANSIENT, "never connected, so nothing was sent"),
     Signal("ProxyConnectionError", Outcome.TRANSIENT, "never connected, so nothing was sent"),
@@ -216,10 +216,10 @@ _WHOLE_CALL: Final = (
 
 STRONG_CODES: Final[Mapping[str, Signal]] = {signal.text: signal for signal in _CODES}
 WEAK_CODES: Final[Mapping[str, Signal]] = {signal.text: signal for signal in _WEAK_CODES}
-CALL_CODES: Final[Mapping[str, Signal]] = {signal.text: signal for signal in _WHOLE_CALL}
+CALL_CODES: Final[Mapping[str, Signal]] = {signal.text: signal for signal in _CALL_SIGNALS}
 
-SIGNALS: Final = (*_CODES, *STRONG_WORDS, *_WEAK_CODES, *WEAK_WORDS, *_WHOLE_CALL)
-"""Everything that is ever believed."""
+SIGNALS: Final = (*_CODES, *STRONG_WORDS, *_WEAK_CODES, *WEAK_WORDS, *_CALL_SIGNALS)
+"""All codes and phrases that count."""
 
 REASONS: Final = frozenset({*STRONG_CODES, *WEAK_CODES, *CALL_CODES})
-"""The closed list that ``reason`` comes from, where a service gave it."""
+"""The closed list of the values of ``reason`` that come from a service."""

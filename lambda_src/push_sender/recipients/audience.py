@@ -1,82 +1,94 @@
-"""The recipients of a request, sorted: who goes where, who is listed twice.
+"""The recipients of a request, sorted by service and language, with those listed twice.
 
 One pass over up to 5,000 recipients, whose result both the rules and the batches read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Final, NamedTuple
 
-from push_sender.request.model import Recipient
-from push_sender.request.services import SERVICES, MessageShape, Service
+from push_sender.request.model import PERSONAL, Recipient, Variant
+from push_sender.request.services import SERVICES, Service
+
+_personal: Final = attrgetter(*PERSONAL)
+
+
+class Group(NamedTuple):
+    """The recipients of one service who get one message."""
+
+    service: Service
+    variant: Variant
 
 
 @dataclass(slots=True)
 class Audience:
-    """The recipients of one request by service. Positions count from 0, in the order asked.
+    """The recipients of one request by group. Positions count from 0, in the order asked.
 
     Attributes
     ----------
     recipients
-        Everyone, in the order asked.
+        All recipients, in the order asked.
     positions
-        Of each service that somebody uses, the positions to send to, each token once.
+        For each group, the positions to send to, each token once.
     individual
-        Positions whose recipient gets something for itself alone.
+        Positions of the recipients that have more than a token, a service and a language.
     repeated
-        Position of a recipient listed before and alike in all, to where it first stands.
+        Position of a recipient that is listed before and is the same, to its first position.
     conflicting
-        Position of a recipient listed before but not alike, to where it first stands.
+        Position of a recipient that is listed before and differs, to its first position.
     """
 
     recipients: Sequence[Recipient]
-    positions: dict[Service, list[int]] = field(default_factory=dict)
+    positions: dict[Group, list[int]] = field(default_factory=dict)
     individual: set[int] = field(default_factory=set)
     repeated: dict[int, int] = field(default_factory=dict)
     conflicting: dict[int, int] = field(default_factory=dict)
 
     @property
-    def shapes(self) -> list[MessageShape]:
-        """The message shapes that somebody uses, each once."""
-        return list(dict.fromkeys(service.shape for service in self.positions))
+    def variants(self) -> list[Variant]:
+        """The messages that some recipient gets, each once."""
+        return list(dict.fromkeys(group.variant for group in self.positions))
 
 
-def sort_recipients(recipients: Sequence[Recipient], passed_over: Collection[int] = ()) -> Audience:
-    """Sort recipients by service, and find those listed twice.
+def sort_recipients(
+    recipients: Sequence[Recipient],
+    choose: Callable[[str | None], str | None] | None = None,
+    left_out: Collection[int] = (),
+) -> Audience:
+    """Sort recipients by service and language, and find those listed twice.
 
     Parameters
     ----------
     recipients
-        Everyone, in the order asked.
-    passed_over
-        Positions to leave out.
+        All recipients, in the order asked.
+    choose
+        Gives the translation's tag for a recipient's language. None without translations.
+    left_out
+        Positions that are not looked at.
     """
     audience = Audience(recipients)
     first_seen: dict[tuple[str, Service], int] = {}
+    groups: dict[tuple[str, str | None], Group] = {}
     for position, recipient in enumerate(recipients):
-        if position in passed_over:
+        if position in left_out:
             continue
-        service = SERVICES[recipient.service]
-        first = first_seen.setdefault((recipient.token, service), position)
+        asked = (recipient.service, recipient.language if choose else None)
+        if (group := groups.get(asked)) is None:
+            service = SERVICES[recipient.service]
+            language = choose(recipient.language) if choose else None
+            group = groups[asked] = Group(service, Variant(service.shape, language))
+        first = first_seen.setdefault((recipient.token, group.service), position)
         if first != position:
-            alike = _own(recipients[first]) == _own(recipient)
+            alike = _personal(recipients[first]) == _personal(recipient)
             (audience.repeated if alike else audience.conflicting)[position] = first
             continue
-        positions = audience.positions.get(service)
+        positions = audience.positions.get(group)
         if positions is None:
-            positions = audience.positions[service] = []
+            positions = audience.positions[group] = []
         positions.append(position)
         if recipient.is_individual:
             audience.individual.add(position)
     return audience
-
-
-def _own(recipient: Recipient) -> tuple[object, ...]:
-    return (
-        recipient.title,
-        recipient.message,
-        recipient.substitutions,
-        recipient.context,
-        recipient.raw_content,
-    )

@@ -1,6 +1,6 @@
 """What is wrong with a request, told without repeating any of it.
 
-A fault names the field, the kind of what stands there and the cure, never the value:
+An error names the field, the kind of what stands there and the cure, never the value:
 tokens and texts must not reach a log through an error.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from pydantic_core import ErrorDetails
@@ -22,6 +22,12 @@ _SHOWABLE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _RULES: Final = {
     "token": "must be 1 to 2,048 printable ASCII characters without spaces",
     "idempotency_key": "must be 1 to 256 printable characters",
+    "color": "must be a color as #rrggbb",
+    "event_time": "must be a time as 2026-12-24T18:00:00Z",
+    "vibrate_timings": "must be seconds as text, such as 0.5s",
+    "light_on_duration": "must be seconds as text, such as 0.5s",
+    "light_off_duration": "must be seconds as text, such as 0.5s",
+    "analytics_label": "must be 1 to 50 of letters, digits and -_.~%",
 }
 _NULL_CHARACTER: Final = "must not hold a null character"
 
@@ -34,6 +40,8 @@ _MESSAGES: Final = {
     "int_type": "must be a whole number, not {kind}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "float_type": "must be a number, not {kind}",
+    "finite_number": "must be a finite number",
     "bool_type": "must be true or false, not {kind}",
     "literal_error": "must be {expected}",
     "list_type": "must be a list, not {kind}",
@@ -44,18 +52,22 @@ _MESSAGES: Final = {
 }
 
 
-class Fault(NamedTuple):
-    """One thing that is wrong: where, and what is wrong and the cure."""
+class Finding(NamedTuple):
+    """A validation error or a warning. ``Remark`` is the same as JSON, for other programs."""
 
     path: str
     message: str
+
+    def as_json(self) -> Remark:
+        """Write it as a member of a report or of a problem."""
+        return {"path": self.path, "message": self.message}
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
 
 
-class MoreFaults(Fault):
-    """The last of a list of faults: stands for those that were counted and are not listed."""
+class UnlistedFindings(Finding):
+    """The last of a list of errors: stands for those that were counted and are not listed."""
 
     number: int
 
@@ -67,7 +79,7 @@ class MoreFaults(Fault):
 
 
 class Remark(TypedDict):
-    """What is to be said of a place in a request, as JSON: a fault, or a warning."""
+    """A validation error or a warning: the path of a field, what is wrong, and the cure."""
 
     path: str
     message: str
@@ -76,12 +88,12 @@ class Remark(TypedDict):
 class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers match on it
     """A request that cannot be sent as it stands. Nothing was sent.
 
-    Its text is one fault a line, ``path: what is wrong and the cure``.
+    Its text is one error a line, ``path: what is wrong and the cure``.
     """
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__(_lines(self.faults))
+    def __init__(self, errors: Sequence[Finding]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(_lines(self.errors))
 
 
 class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; callers match on it
@@ -92,6 +104,14 @@ class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; caller
             "idempotency_key: was used for another request within the last 24 hours; "
             "give this request a key of its own"
         )
+
+
+def as_invalid(error: InvalidRequest | IdempotencyConflict) -> InvalidRequest:
+    """Give a refusal that no repetition changes as validation errors."""
+    if isinstance(error, InvalidRequest):
+        return error
+    path, _, message = str(error).partition(": ")
+    return InvalidRequest([Finding(path, message)])
 
 
 class IdempotencyInProgress(Exception):  # noqa: N818  the contract's name; callers match on it
@@ -129,29 +149,29 @@ class IdempotencyStoreUnavailable(Exception):  # noqa: N818  the contract's name
 
 
 def that_fit(
-    faults: Sequence[Fault], room: int, size: Callable[[Fault], int]
-) -> tuple[list[Fault], int]:
-    """Cut a list of faults so that it fits into an answer.
+    errors: Sequence[Finding], room: int, size: Callable[[Finding], int]
+) -> tuple[list[Finding], int]:
+    """Cut a list of errors so that it fits into an answer.
 
     Returns
     -------
     tuple
-        The faults that fit, and the number of all the others.
+        The errors that fit, and the number of all the others.
     """
-    *listed, last = faults
-    more = last.number if isinstance(last, MoreFaults) else 0
+    *listed, last = errors
+    more = last.number if isinstance(last, UnlistedFindings) else 0
     if not more:
         listed.append(last)
-    for told, fault in enumerate(listed):
-        room -= size(fault)
+    for told, error in enumerate(listed):
+        room -= size(error)
         if room < 0:
             return listed[:told], len(listed) - told + more
     return listed, more
 
 
-def _lines(faults: Sequence[Fault]) -> str:
-    told, more = that_fit(faults, MESSAGE_CHARACTERS, lambda fault: len(str(fault)) + 1)
-    lines = [str(fault) for fault in told]
+def _lines(errors: Sequence[Finding]) -> str:
+    told, more = that_fit(errors, MESSAGE_CHARACTERS, lambda error: len(str(error)) + 1)
+    lines = [str(error) for error in told]
     if more:
         lines.append(f"… and {more:,} more")
     return "\n".join(lines)
@@ -210,11 +230,32 @@ def describe(error: ErrorDetails, field: str) -> str:
     return message.format_map(details)
 
 
-def unknown_field(name: str, known_names: Sequence[str]) -> str:
-    """Tell that a field is unknown, with the known name that is nearly the same, if any."""
+_OF_THE_API: Final = frozenset({"messagerequest", "addresses", "messageconfiguration", "endpoints"})
+"""Names of SendMessages and SendUsersMessages, which callers of Pinpoint know."""
+
+
+def unknown_field(name: str, known: Mapping[str, Sequence[str]], place: str = "") -> str:
+    """Tell that a field is unknown, and where a field of this name or nearly this name is.
+
+    Parameters
+    ----------
+    name
+        The name of the field.
+    known
+        The paths of each field that there is, by its name. Empty: no hint is looked for.
+    place
+        The path of the object that it stands in.
+    """
     import difflib  # only for a request that is refused
 
-    if not known_names:
+    if not known:
         return "unknown field"
-    near = difflib.get_close_matches(name[:64].lower(), known_names, n=1)
-    return f"unknown field; did you mean {near[0]}?" if near else "unknown field; leave it out"
+    if name.lower() in _OF_THE_API:
+        return "unknown field; docs/leaving-pinpoint.md shows this call as a request"
+    near = difflib.get_close_matches(name[:64].lower(), known, n=1)
+    if not near:
+        return "unknown field; leave it out"
+    here = "recipients[]." if place.startswith("recipient") else f"{place}." if place else ""
+    paths = known[near[0]]
+    shown = near[0] if f"{here}{near[0]}" in paths else paths[0]
+    return f"unknown field; did you mean {shown}?"

@@ -1,6 +1,6 @@
 """The request as a type: every field, its kind and its limits.
 
-One model gives the checks, the paths of the faults and the JSON Schema. What concerns
+One model gives the checks, the paths of the errors and the JSON Schema. What concerns
 several fields at once is in ``rules``. Types are strict: no ``"30"`` for 30. ``null``
 means left out, because Step Functions and input transformers write it for what they
 have not got.
@@ -9,8 +9,8 @@ have not got.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal, NoReturn
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn
 
 from pydantic import (
     AfterValidator,
@@ -24,10 +24,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from push_sender.request.services import MessageShape
+from push_sender.request.json_text import compact_json
+from push_sender.request.languages import is_tag
+from push_sender.request.services import (
+    APNS_MESSAGE,
+    GCM_MESSAGE,
+    SERVICES,
+    MessageShape,
+)
 
 MAX_RECIPIENTS: Final = 5_000
 _INT32: Final = 2_147_483_647
+_TIME: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
 
 RAW_CHARACTERS: Final = 65_536
 """How long raw content may be as JSON text. No payload that a service takes comes near it."""
@@ -39,6 +50,8 @@ def _from_float(value: object) -> object:
 
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+Seconds = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,9})?s$")]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Token = Annotated[str, Field(min_length=1, max_length=2_048, pattern=r"^[\x21-\x7e]+$")]
 Count = Annotated[int, Field(ge=0, le=_INT32), BeforeValidator(_from_float)]
 ServiceName = Literal[
@@ -54,6 +67,15 @@ def _printable(value: str) -> str:
     if not value.isprintable():
         raise PydanticCustomError("request_rule", "must be 1 to 256 printable characters")
     return value
+
+
+def _language_tag(value: str) -> str:
+    if not is_tag(value):
+        raise PydanticCustomError("request_rule", "must be a language tag, such as de or pt-BR")
+    return value
+
+
+Language = Annotated[str, AfterValidator(_language_tag)]
 
 
 def _refuse_constant(_: str) -> NoReturn:
@@ -85,20 +107,24 @@ def _read(text: str) -> object:
     return json.loads(text, parse_constant=_refuse_constant)
 
 
-def compact_json(value: object) -> str:
-    """Write JSON without spaces or needless escapes, as payload limits count it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 Content = Mapping[str, Any]
 """The fields that a message will hold, by their names in the request."""
 
-Contents = Mapping[MessageShape, Content]
-"""The content of each message shape that somebody uses."""
+
+class Variant(NamedTuple):
+    """One message of a request: a shape, in the language of a translation or in none."""
+
+    shape: MessageShape
+    language: str | None = None
+
+
+Contents = Mapping[Variant, Content]
+"""The content of each variant that a recipient gets."""
 
 # The first error ends a map or a list, because pydantic would keep one error for each of
 # millions of entries. ``malformed`` finds the others, a few at a time.
 TextMap = Annotated[dict[Text, Text], FailFast()]
+Texts = Annotated[list[Text], Field(max_length=100)]
 Substitutions = Annotated[
     dict[
         Text,
@@ -129,57 +155,207 @@ class _Strict(BaseModel):
 class SharedContent(_Strict):
     """The fields that all services share, as far as each has a place for them."""
 
-    title: Text | None = None
-    message: Text | None = None
-    action: Literal["OPEN_APP", "DEEP_LINK", "URL"] | None = None
-    url: Text | None = None
-    priority: Literal["normal", "high"] | None = None
-    ttl: Count | None = None
-    silent: bool | None = None
-    image_url: Text | None = None
-    sound: Text | None = None
-    data: TextMap | None = None
-    collapse_id: Text | None = None
-    substitutions: Substitutions | None = None
+    title: Text | None = Field(
+        None,
+        description="The title. `title` or `message` must be there, unless the push is silent or "
+        "raw.",
+    )
+    message: Text | None = Field(None, description="The text.")
+    action: Literal["OPEN_APP", "DEEP_LINK", "URL"] | None = Field(
+        None, description="What a tap does; left out, it opens the app."
+    )
+    url: Text | None = Field(
+        None, description="What the actions `URL` (http or https) and `DEEP_LINK` open."
+    )
+    priority: Literal["normal", "high"] | None = Field(None, description="How urgent it is.")
+    ttl: Count | None = Field(
+        None, description="For how many seconds the service may try to deliver it."
+    )
+    silent: bool | None = Field(None, description="Nothing is displayed.")
+    image_url: Text | None = Field(None, description="An image to show.")
+    sound: Text | None = Field(None, description="The sound to play.")
+    data: TextMap | None = Field(
+        None, description="What the app gets beside the text; on its own only with `silent`."
+    )
+    collapse_id: Text | None = Field(
+        None, description="A later push of the same id takes the place of an earlier one."
+    )
+    substitutions: Substitutions | None = Field(
+        None, description="Gives the message's variables a text or a list of texts."
+    )
 
 
 class ServiceContent(SharedContent):
     """What one service gets in place of the shared fields, and what only it has."""
 
-    raw_content: RawContent | None = None
+    raw_content: RawContent | None = Field(
+        None,
+        description="The service's own payload, an object or its JSON text; replaces all else.",
+    )
 
 
 class _Icons(ServiceContent):
-    icon_reference: Text | None = None
-    image_icon_url: Text | None = None
-    small_image_icon_url: Text | None = None
+    icon_reference: Text | None = Field(None, description="The name of an icon in the app.")
+    image_icon_url: Text | None = Field(None, description="An icon to show.")
+    small_image_icon_url: Text | None = Field(None, description="A small icon to show.")
 
 
-class GcmContent(_Icons):
+class Color(_Strict):
+    """FCM's ``Color``."""
+
+    red: Share = Field(0.0, description="From 0 to 1, as are the others.")
+    green: Share = Field(0.0, description="From 0 to 1.")
+    blue: Share = Field(0.0, description="From 0 to 1.")
+    alpha: Share = Field(1.0, description="From 0 to 1.")
+
+
+class LightSettings(_Strict):
+    """FCM's ``LightSettings``: the LED of the phone."""
+
+    color: Color = Field(description="The color of the LED.")
+    light_on_duration: Seconds = Field(description="For how long it is on, such as `0.5s`.")
+    light_off_duration: Seconds = Field(description="For how long it is off, such as `0.5s`.")
+
+
+class FcmV1Content(_Strict):
+    """The fields that only the format ``fcm_v1`` has, named as FCM names them."""
+
+    channel_id: Text | None = Field(None, description="The Android notification channel.")
+    icon: Text | None = Field(None, description="The name of the icon, a drawable of the app.")
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = Field(
+        None, description="The color of the icon, as `#rrggbb`."
+    )
+    tag: Text | None = Field(
+        None, description="Replaces a notification with the same tag that is still displayed."
+    )
+    click_action: Text | None = Field(None, description="The intent filter that a tap starts.")
+    title_loc_key: Text | None = Field(
+        None, description="The app's own text for the title, by its name in the app."
+    )
+    title_loc_args: Texts | None = Field(None, description="The values for `title_loc_key`.")
+    body_loc_key: Text | None = Field(
+        None, description="The app's own text for the message, by its name in the app."
+    )
+    body_loc_args: Texts | None = Field(None, description="The values for `body_loc_key`.")
+    ticker: Text | None = Field(None, description="The text for accessibility services.")
+    sticky: bool | None = Field(None, description="The notification stays after a tap.")
+    event_time: Annotated[str, Field(pattern=_TIME)] | None = Field(
+        None, description="When the event happens, as RFC 3339; the system sorts by it."
+    )
+    local_only: bool | None = Field(
+        None, description="Show it only on this device, not on a watch."
+    )
+    notification_priority: (
+        Literal["PRIORITY_MIN", "PRIORITY_LOW", "PRIORITY_DEFAULT", "PRIORITY_HIGH", "PRIORITY_MAX"]
+        | None
+    ) = Field(None, description="How prominently Android shows it.")
+    default_sound: bool | None = Field(None, description="Use the system's sound.")
+    default_vibrate_timings: bool | None = Field(None, description="Use the system's vibration.")
+    default_light_settings: bool | None = Field(None, description="Use the system's LED settings.")
+    vibrate_timings: Annotated[list[Seconds], Field(max_length=100)] | None = Field(
+        None, description="How long to wait and to vibrate in turn, such as `0.5s`."
+    )
+    light_settings: LightSettings | None = Field(None, description="How the LED blinks.")
+    visibility: Literal["PRIVATE", "PUBLIC", "SECRET"] | None = Field(
+        None, description="What a locked screen shows."
+    )
+    notification_count: Count | None = Field(
+        None, description="How many items the notification stands for; some launchers show it."
+    )
+    analytics_label: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.~%-]{1,50}$")] | None = Field(
+        None, description="The label of the message in Firebase's reports."
+    )
+
+
+class GcmContent(_Icons, FcmV1Content):
     """What only FCM has. ``format`` chooses who shows the notification.
 
     ``pinpoint`` is the API's own payload, which an app shows only with AWS's client
     library; ``fcm_v1`` is a notification that any Firebase app shows.
     """
 
-    format: Literal["pinpoint", "fcm_v1"] = "pinpoint"
-    restricted_package_name: Text | None = None
-    preferred_authentication_method: Literal["KEY", "TOKEN"] | None = None
+    format: Literal["pinpoint", "fcm_v1"] = Field(
+        "pinpoint",
+        description="`fcm_v1` builds a notification that any Firebase app shows; `pinpoint` is "
+        "the API's own format, which an app shows with AWS's client library.",
+    )
+    restricted_package_name: Text | None = Field(
+        None, description="Only an app of this name gets it."
+    )
+    preferred_authentication_method: Literal["KEY", "TOKEN"] | None = Field(
+        None, description="Which of the channel's credentials is used."
+    )
 
 
-class ApnsContent(ServiceContent):
-    """What only APNs has."""
+class CriticalSound(_Strict):
+    """The sound of a critical alert, which the app needs an entitlement for."""
 
-    badge: Count | None = None
-    category: Text | None = None
-    thread_id: Text | None = None
+    name: Text = Field(description="The sound file of the app, or `default`.")
+    volume: Share = Field(1.0, description="From 0 to 1.")
+
+
+class NativeContent(_Strict):
+    """The fields that only the format ``native`` has, named as APNs names them."""
+
+    subtitle: Text | None = Field(None, description="The line below the title.")
+    title_loc_key: Text | None = Field(
+        None, description="The app's own text for the title, by its key in the app."
+    )
+    title_loc_args: Texts | None = Field(None, description="The values for `title_loc_key`.")
+    subtitle_loc_key: Text | None = Field(
+        None, description="The app's own text for the subtitle, by its key in the app."
+    )
+    subtitle_loc_args: Texts | None = Field(None, description="The values for `subtitle_loc_key`.")
+    loc_key: Text | None = Field(
+        None, description="The app's own text for the message, by its key in the app."
+    )
+    loc_args: Texts | None = Field(None, description="The values for `loc_key`.")
+    launch_image: Text | None = Field(None, description="What the app shows while it starts.")
+    interruption_level: Literal["passive", "active", "time-sensitive", "critical"] | None = Field(
+        None, description="How much the notification may interrupt."
+    )
+    relevance_score: Share | None = Field(
+        None, description="From 0 to 1: what the notification summary shows first."
+    )
+    mutable_content: bool | None = Field(
+        None, description="The app's extension may change the notification before it is shown."
+    )
+    content_available: bool | None = Field(None, description="Wake the app in the background, too.")
+    target_content_id: Text | None = Field(None, description="The window to bring forward.")
+    filter_criteria: Text | None = Field(
+        None, description="Compared with the phone's Focus, which may hide the notification."
+    )
+    critical_sound: CriticalSound | None = Field(
+        None, description="The sound of a critical alert; it replaces `sound`."
+    )
+
+
+class ApnsContent(ServiceContent, NativeContent):
+    """What only APNs has. ``format`` chooses who builds the payload.
+
+    ``pinpoint`` leaves it to the API; ``native`` builds it here, with every field of APNs.
+    """
+
+    format: Literal["pinpoint", "native"] = Field(
+        "pinpoint",
+        description="`native` builds APNs' own payload, with all its fields; `pinpoint` leaves "
+        "that to the API.",
+    )
+
+    badge: Count | None = Field(None, description="The number on the app's icon.")
+    category: Text | None = Field(
+        None, description="The notification's category, which names its buttons."
+    )
+    thread_id: Text | None = Field(None, description="Groups notifications.")
     push_type: (
         Literal[
             "alert", "background", "complication", "fileprovider", "mdm", "voip", "liveactivity"
         ]
         | None
-    ) = None
-    preferred_authentication_method: Literal["CERTIFICATE", "TOKEN"] | None = None
+    ) = Field(None, description="The APNs push type.")
+    preferred_authentication_method: Literal["CERTIFICATE", "TOKEN"] | None = Field(
+        None, description="Which of the channel's credentials is used."
+    )
 
 
 class BaiduContent(_Icons):
@@ -189,27 +365,67 @@ class BaiduContent(_Icons):
 class AdmContent(_Icons):
     """What only ADM has."""
 
-    md5: Text | None = None
+    md5: Text | None = Field(
+        None, description="The checksum by which ADM sees that the data is whole."
+    )
+
+
+class Translation(_Strict):
+    """The texts of one language; a text that is left out is the request's own."""
+
+    title: Text | None = Field(None, description="The title in this language.")
+    message: Text | None = Field(None, description="The text in this language.")
+    subtitle: Text | None = Field(None, description="The line below the title, on iOS.")
+    url: Text | None = Field(None, description="What a tap opens.")
+    image_url: Text | None = Field(None, description="An image to show.")
+
+
+MAX_TRANSLATIONS: Final = 100
 
 
 class Recipient(_Strict):
     """One device, and what it alone gets in place of the shared message."""
 
-    token: Token
-    service: ServiceName
-    title: Text | None = None
-    message: Text | None = None
-    substitutions: Substitutions | None = None
-    context: TextMap | None = None
-    raw_content: RawContent | None = None
+    token: Token = Field(
+        description="The device's token: 1 to 2,048 printable ASCII characters without spaces."
+    )
+    service: ServiceName = Field(
+        description="The push service that the token is of. `FCM` is another spelling of `GCM`."
+    )
+    title: Text | None = Field(
+        None,
+        description="The title. `title` or `message` must be there, unless the push is silent or "
+        "raw.",
+    )
+    message: Text | None = Field(None, description="The text.")
+    substitutions: Substitutions | None = Field(
+        None, description="Gives the message's variables a text or a list of texts."
+    )
+    context: TextMap | None = Field(None, description="Added to what the app receives.")
+    raw_content: RawContent | None = Field(
+        None,
+        description="The service's own payload, an object or its JSON text; replaces all else.",
+    )
+    url: Text | None = Field(None, description="What a tap opens for this recipient.")
+    image_url: Text | None = Field(None, description="An image for this recipient.")
+    data: TextMap | None = Field(
+        None, description="Added to the request's `data`; a key given here wins."
+    )
+    badge: Count | None = Field(None, description="The number on the app's icon.")
+    subtitle: Text | None = Field(None, description="The line below the title, on iOS.")
+    language: Language | None = Field(
+        None, description="Chooses one of `translations`: a language tag such as `de` or `pt-BR`."
+    )
 
     @property
     def is_individual(self) -> bool:
-        """Whether it may get something for itself alone: it has more than a token and a service."""
-        return len(self.__pydantic_fields_set__) > _FIELDS_OF_EVERYONE
+        """Whether its part of a call has more than a token and a service."""
+        given = self.__pydantic_fields_set__
+        return len(given) > (3 if "language" in given else 2)
 
 
-_FIELDS_OF_EVERYONE: Final = 2
+PERSONAL: Final = tuple(name for name in Recipient.model_fields if name not in ("token", "service"))
+"""The fields that replace or add to the shared message for one recipient."""
 
 
 OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
@@ -224,23 +440,52 @@ OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
 class PushRequest(SharedContent):
     """A request, the same at every entry point."""
 
-    recipient: Recipient | None = None
+    recipient: Recipient | None = Field(None, description="One device. Give this or `recipients`.")
     recipients: (
         Annotated[list[Recipient], Field(min_length=1, max_length=MAX_RECIPIENTS), FailFast()]
         | None
-    ) = None
-    gcm: GcmContent | None = None
-    apns: ApnsContent | None = None
-    baidu: BaiduContent | None = None
-    adm: AdmContent | None = None
-    application_id: Text | None = None
+    ) = Field(
+        None, description="1 to 5,000 devices of any mix of services. Give this or `recipient`."
+    )
+    gcm: GcmContent | None = Field(
+        None, description="What FCM alone gets; a shared field given here wins."
+    )
+    apns: ApnsContent | None = Field(
+        None, description="What APNs alone gets; a shared field given here wins."
+    )
+    baidu: BaiduContent | None = Field(
+        None, description="What Baidu alone gets; a shared field given here wins."
+    )
+    adm: AdmContent | None = Field(
+        None, description="What ADM alone gets; a shared field given here wins."
+    )
+    translations: (
+        Annotated[dict[Language, Translation], Field(max_length=MAX_TRANSLATIONS)] | None
+    ) = Field(
+        None,
+        description="The texts in other languages, by language tag. A recipient's `language` "
+        "chooses (RFC 4647 lookup).",
+    )
+    application_id: Text | None = Field(
+        None, description="The push project; left out, the service's own."
+    )
     idempotency_key: (
         Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)] | None
-    ) = None
-    requeue: bool | None = None
-    dry_run: bool | None = None
-    context: TextMap | None = None
-    trace_id: Annotated[Text, Field(min_length=1)] | None = None
+    ) = Field(
+        None,
+        description="Within a day the same request under the same key is sent once. The header "
+        "`Idempotency-Key` says the same.",
+    )
+    requeue: bool | None = Field(
+        None, description="What cannot be sent now goes to the queue and is sent later."
+    )
+    dry_run: bool | None = Field(
+        None, description="Check the request and show the exact calls; send nothing."
+    )
+    context: TextMap | None = Field(None, description="Added to what the app receives.")
+    trace_id: Annotated[Text, Field(min_length=1)] | None = Field(
+        None, description="Passed on as the call's TraceId."
+    )
 
     @property
     def everyone(self) -> list[Recipient]:
@@ -253,41 +498,80 @@ class PushRequest(SharedContent):
         """Name the place where a recipient was given."""
         return "recipient" if self.recipients is None else f"recipients[{position}]"
 
-    @property
-    def is_fcm_v1(self) -> bool:
-        """Whether FCM gets a notification built here in place of the API's own fields."""
-        return self.gcm is not None and self.gcm.format == "fcm_v1"
-
-    def content_for(self, shape: MessageShape) -> Content:
-        """Give each field that a shape's message will hold, what its own object says first.
-
-        Fields that were left out, or that the shape has no place for, are absent.
-        """
+    def is_built(self, shape: MessageShape) -> bool:
+        """Whether the payload of a shape is built here, and not by the API from its fields."""
         own = getattr(self, shape.options)
+        return getattr(own, "format", "pinpoint") != "pinpoint"
+
+    def content_for(self, variant: Variant) -> Content:
+        """Give each field that a variant's message will hold.
+
+        The translation's fields come before those of the service's object, and these before
+        the request's. Fields that were left out, or that have no place, are absent.
+        """
+        fields = _FIELDS_OF[variant.shape]
         return {
-            field: value
-            for part in (self, own)
+            field: value.model_dump() if isinstance(value, BaseModel) else value
+            for part in (self, getattr(self, variant.shape.options), self._translation(variant))
             if part is not None
             for field, value in vars(part).items()
-            if value is not None and field in shape.members
+            if value is not None and field in fields
         }
 
-    def path_in(self, shape: MessageShape, field: str) -> str:
-        """Name the place where a shape's value of a field was given."""
-        own = getattr(getattr(self, shape.options), field, None) is not None
-        return f"{shape.options}.{field}" if own else field
+    def path_in(self, variant: Variant, field: str) -> str:
+        """Name the place where a variant's value of a field was given."""
+        if getattr(self._translation(variant), field, None) is not None:
+            return f"translations.{variant.language}.{field}"
+        options = variant.shape.options
+        own = getattr(getattr(self, options), field, None) is not None
+        return f"{options}.{field}" if own else field
 
-    def sources(self, shape: MessageShape, *fields: str) -> set[str]:
-        """Name every place that a shape's values of some fields depend on."""
+    def sources(self, variant: Variant, *fields: str) -> set[str]:
+        """Name every place that a variant's values of some fields depend on."""
         places = set()
+        options = variant.shape.options
         for field in fields:
-            own = f"{shape.options}.{field}"
-            given = self.path_in(shape, field)
-            places |= {own} if given == own else {own, field, shape.options}
+            own = f"{options}.{field}"
+            given = self.path_in(variant, field)
+            places |= {own} if given == own else {given, own, field, options}
         return places
 
+    def _translation(self, variant: Variant) -> Translation | None:
+        if variant.language is None or self.translations is None:
+            return None
+        return self.translations[variant.language]
 
-def field_names() -> list[str]:
-    """List every field that some part of a request has, to suggest from."""
-    models: Iterable[type[BaseModel]] = (PushRequest, Recipient, *OPTIONS.values())
-    return sorted({name for model in models for name in model.model_fields})
+
+MAPS: Final = frozenset(
+    name
+    for model in (PushRequest, Recipient)
+    for name, field in model.model_fields.items()
+    if field.annotation in (TextMap | None, Substitutions | None)
+)
+"""The fields that are maps of texts."""
+
+
+FORMAT_FIELDS: Final[Mapping[MessageShape, tuple[str, frozenset[str]]]] = {
+    GCM_MESSAGE: ("fcm_v1", frozenset(FcmV1Content.model_fields)),
+    APNS_MESSAGE: ("native", frozenset(NativeContent.model_fields)),
+}
+"""Of a shape whose payload can be built here: the format that builds it, and its own fields."""
+
+_FIELDS_OF: Final = {
+    shape: shape.members.keys() | FORMAT_FIELDS.get(shape, ("", frozenset()))[1]
+    for shape in dict.fromkeys(service.shape for service in SERVICES.values())
+}
+
+
+def known_fields() -> dict[str, list[str]]:
+    """List the paths of each field that some part of a request has, by its name."""
+    parts: Mapping[str, type[BaseModel]] = {
+        "": PushRequest,
+        **{f"{option}.": model for option, model in OPTIONS.items()},
+        "recipients[].": Recipient,
+    }
+    paths: dict[str, list[str]] = {}
+    for place, model in parts.items():
+        for name in model.model_fields:
+            paths.setdefault(name, []).append(f"{place}{name}")
+    return paths

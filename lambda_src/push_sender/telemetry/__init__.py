@@ -1,1 +1,1 @@
-"""What is logged and counted."""
+"""Write logs and metrics."""

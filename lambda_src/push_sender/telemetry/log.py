@@ -1,9 +1,9 @@
-"""What is logged and counted, and what never is.
+"""Write the function's logs and metrics, without tokens and texts.
 
-One log record a batch, one metric record a push service, which counts for that service and
-for the sum of all: alarms cannot search for the services there are. Tokens appear as the
-first 12 hex digits of their SHA-256, so that a caller who has a token finds its lines; texts
-and the providers' messages, which may repeat texts, never appear.
+There is one log record for each batch and one metric record for each push service. A metric
+counts for that service and for the sum of all, because an alarm cannot search for services.
+The log holds the first 12 hex digits of a token's SHA-256, so that a caller who has the token
+finds its lines. It never holds texts, or the providers' messages, which may repeat texts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
 
+from push_sender import __version__
 from push_sender.delivery.run import Delivered
 from push_sender.request.model import Recipient
 from push_sender.telemetry.metrics import Metric, Unit, records
@@ -25,74 +26,75 @@ from push_sender.telemetry.metrics import Metric, Unit, records
 NAMESPACE: Final = "PushSender"
 SERVICE: Final = "push-sender"
 
-_TALKATIVE: Final = (
+_QUIETED: Final = (
     "botocore",
     "urllib3",
     "aws_lambda_powertools.event_handler",
     "aws_lambda_powertools.utilities.batch",
 )
-"""Loggers that write whole requests at DEBUG, or errors that hold a part of one."""
+"""Loggers that write whole requests at DEBUG, or errors with a part of a request."""
 
 
 def token_digest(token: str) -> str:
-    """Give the 12 hex digits that stand for a token in the logs."""
+    """Return the 12 hex digits that stand for a token in the logs."""
     return sha256(token.encode()).hexdigest()[:12]
 
 
-def _as_it_is(message: Any) -> Any:
-    """Leave a message alone: the logger would try to read each as JSON, and none of ours is."""
+def _unparsed(message: Any) -> Any:
+    """Return a message unchanged: by default, the logger tries to parse each as JSON."""
     return message
 
 
 class _StandardOutput(logging.StreamHandler[TextIO]):
-    """Writes where ``print`` writes now: runtimes and tests replace that stream."""
+    """Writes to the current ``sys.stdout``, which runtimes and tests replace."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # read-only on purpose, as logging's own lastResort
+    def stream(self) -> TextIO:  # type: ignore[override]  # read-only, like that of logging.lastResort
         return sys.stdout
 
 
 class Telemetry:
     """Writes the logs and metrics of one execution environment.
 
-    Namespace, service and log level can be set by Powertools' own variables.
+    Powertools' own variables can set the namespace, the service and the log level.
     """
 
     def __init__(self) -> None:
         self._service = os.environ.get("POWERTOOLS_SERVICE_NAME", SERVICE)
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", NAMESPACE)
-        silence = os.environ.get("POWERTOOLS_METRICS_DISABLED", "false")
-        self._is_silent = silence.lower() in ("true", "1")
+        disabled = os.environ.get("POWERTOOLS_METRICS_DISABLED", "false")
+        self._is_disabled = disabled.lower() in ("true", "1")
         self._logger = Logger(
             service=self._service,
             use_rfc3339=True,
+            version=__version__,
             logger_handler=_StandardOutput(),
-            json_deserializer=_as_it_is,
+            json_deserializer=_unparsed,
         )
-        for name in _TALKATIVE:
+        for name in _QUIETED:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._done: list[Delivered] = []
         self._counts: Counter[str] = Counter()
 
     def invoked(self, request_id: str) -> None:
-        """Begin an invocation: every log record will name it."""
+        """Begin an invocation; every log record of it has its id."""
         self._logger.append_keys(function_request_id=request_id)
 
     def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
-        """Log a batch that is done: each result as outcome, code and closed-list reason."""
+        """Log a batch that is done: the outcome, status code and reason of each result."""
         self._done.append(delivered)
         results = []
-        for position, verdict in delivered.verdicts.items():
+        for position, result in delivered.results.items():
             line: dict[str, str | int | None] = {
                 "token": token_digest(recipients[position].token),
-                "outcome": verdict.outcome,
-                "status_code": verdict.status_code,
+                "outcome": result.outcome,
+                "status_code": result.status_code,
             }
-            if verdict.reason is not None:
-                line["reason"] = verdict.reason
+            if result.reason is not None:
+                line["reason"] = result.reason
             results.append(line)
         self._logger.info(
             "batch delivered",
@@ -102,26 +104,26 @@ class Telemetry:
         )
 
     def not_remembered(self, reason: str) -> None:
-        """Log and count that what became of a request with a key was not written down."""
+        """Log and count that the results of a request with a key could not be stored."""
         self.count("SendsNotRemembered", 1)
         self.warn("send not remembered", reason=reason)
 
-    def tell(self, message: str, **fields: object) -> None:
-        """Log what an entry point did. The fields hold ids, names and numbers only."""
+    def info(self, message: str, **fields: object) -> None:
+        """Log an action. The fields may hold only ids, names and numbers."""
         self._logger.info(message, extra=fields, stacklevel=3)
 
     def warn(self, message: str, **fields: object) -> None:
-        """Log what an entry point could not do, or what somebody should look at."""
+        """Log a failure, or something that an operator should look at."""
         self._logger.warning(message, extra=fields, stacklevel=3)
 
     def count(self, name: str, number: int) -> None:
-        """Add to a metric that is of no one push service."""
+        """Add to a metric without a push service."""
         self._counts[name] += number
 
     def flush(self) -> None:
         """Write the invocation's metrics.
 
-        One record for each push service that was sent to, and one for what the entry points did.
+        One record for each push service that was used, and one for the other counts.
         """
         by_service: defaultdict[str, list[Delivered]] = defaultdict(list)
         for delivered in self._done:
@@ -135,17 +137,17 @@ class Telemetry:
         self._counts.clear()
 
     def _write(self, metrics: Sequence[Metric], dimensions: Mapping[str, str]) -> None:
-        """Write metrics, to be found by all dimensions and by the function's name alone."""
-        if self._is_silent:
+        """Write metrics under all dimensions, and again under ``service`` only."""
+        if self._is_disabled:
             return
         sets = [list(dimensions), ["service"]] if len(dimensions) > 1 else [["service"]]
         for record in records(self._namespace, dimensions, sets, metrics):
-            print(record)  # noqa: T201  where Lambda reads metrics from
+            print(record)  # noqa: T201  Lambda reads metrics from standard output
 
 
 def _metrics_of(batches: Sequence[Delivered]) -> list[Metric]:
     outcomes = Counter(
-        verdict.outcome for delivered in batches for verdict in delivered.verdicts.values()
+        result.outcome for delivered in batches for result in delivered.results.values()
     )
     latencies = [
         round(seconds * 1_000, 1) for delivered in batches for seconds in delivered.call_seconds

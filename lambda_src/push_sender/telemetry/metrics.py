@@ -1,8 +1,9 @@
-"""Metric records in CloudWatch's embedded metric format, which become metrics from the log.
+"""Write metric records in CloudWatch's embedded metric format.
 
-Powertools' Metrics writes the same (a test compares them) for a tenth of a warm push's CPU
-(docs/performance.md), and is made for one set of dimensions and 100 values a record. Format:
-CloudWatch User Guide, "Specification: Embedded metric format".
+CloudWatch makes metrics of these lines of the log. Powertools' Metrics writes the same (a test
+compares them), but takes a tenth of a warm push's CPU (docs/performance.md), and supports only
+one set of dimensions and 100 values in a record. The format: CloudWatch User Guide,
+"Specification: Embedded metric format".
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 VALUES: Final = 100
-"""How many values of a metric one record takes."""
+"""Maximum number of values of a metric in one record."""
 
 
 class Unit(StrEnum):
-    """What a metric's values are in."""
+    """The unit of a metric's values."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
 
 
 class Metric(NamedTuple):
-    """A metric's values within one invocation."""
+    """The values of a metric in one invocation."""
 
     name: str
     unit: Unit
@@ -38,18 +39,18 @@ def records(
     sets: Sequence[Sequence[str]],
     metrics: Sequence[Metric],
 ) -> Iterator[str]:
-    """Write metrics as lines of the log: one, and more where a metric has more than 100 values.
+    """Write metrics as log lines: one, or several if a metric has more than 100 values.
 
     Parameters
     ----------
     namespace
-        Of the metrics.
+        The namespace of the metrics.
     dimensions
         Names and values.
     sets
-        The names of the dimensions by which each metric is to be found.
+        Names of dimensions; CloudWatch creates each metric once for each set.
     metrics
-        Whatever is told.
+        The metrics.
     """
     most = max((len(metric.values) for metric in metrics), default=0)
     for start in range(0, most, VALUES):

@@ -6,13 +6,14 @@ in one refusal: where fields are malformed, the rules look at the rest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from aws_lambda_powertools.utilities.parser import ValidationError, parse
 
 from push_sender.recipients.audience import Audience, sort_recipients
-from push_sender.request.errors import Fault, InvalidRequest, MoreFaults, kind_of
+from push_sender.request.errors import Finding, InvalidRequest, UnlistedFindings, kind_of
+from push_sender.request.languages import chooser
 from push_sender.request.model import OPTIONS, Contents, PushRequest, Recipient
 from push_sender.validation.rules import findings
 
@@ -38,19 +39,23 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
     Raises
     ------
     InvalidRequest
-        With every fault. It has no cause and no context: pydantic's errors hold the
+        With every validation error. It has no cause and no context: pydantic's errors hold the
         values, which must not reach a log.
     """
     if not isinstance(event, dict):  # Parser would read text as JSON
-        raise InvalidRequest([Fault("request", f"must be an object, not {kind_of(event)}")])
+        raise InvalidRequest([Finding("request", f"must be an object, not {kind_of(event)}")])
     request = _parse(event)
     if request is None:
         raise InvalidRequest(_malformed(event, application_ids))
-    audience = sort_recipients(request.everyone)
-    contents = {shape: request.content_for(shape) for shape in audience.shapes}
+    audience = sort_recipients(request.everyone, _chooser(request))
+    contents = {variant: request.content_for(variant) for variant in audience.variants}
     if found := list(dict.fromkeys(findings(request, audience, contents, application_ids))):
         raise InvalidRequest(found)
     return Checked(request, audience, contents)
+
+
+def _chooser(request: PushRequest) -> Callable[[str | None], str | None] | None:
+    return chooser(request.translations) if request.translations else None
 
 
 def _parse(event: dict[str, Any]) -> PushRequest | None:
@@ -87,16 +92,16 @@ def _has_few_fields(event: Mapping[str, Any]) -> bool:
         return False
 
 
-def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Fault]:
+def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Finding]:
     """Tell the malformed fields, and what the rules say of all the others."""
     from push_sender.validation.malformed import Malformed  # only for a request that is refused
 
     malformed = Malformed(event)
     request = malformed.request
-    audience = sort_recipients(request.everyone, passed_over=malformed.unusable)
-    contents = {shape: request.content_for(shape) for shape in audience.shapes}
+    audience = sort_recipients(request.everyone, _chooser(request), malformed.unusable)
+    contents = {variant: request.content_for(variant) for variant in audience.variants}
     found = findings(request, audience, contents, application_ids, malformed.paths)
-    faults = list(dict.fromkeys([*malformed.faults, *found]))
+    errors = list(dict.fromkeys([*malformed.errors, *found]))
     if malformed.unlisted:
-        faults.append(MoreFaults(malformed.unlisted))
-    return faults
+        errors.append(UnlistedFindings(malformed.unlisted))
+    return errors

@@ -15,14 +15,18 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from push_sender.request.errors import Fault, describe, kind_of, path_of, unknown_field
+from push_sender.request.errors import Finding, describe, kind_of, path_of, unknown_field
+from push_sender.request.languages import is_tag
 from push_sender.request.model import (
+    MAPS,
     MAX_RECIPIENTS,
+    MAX_TRANSLATIONS,
     OPTIONS,
     PushRequest,
     Recipient,
     Text,
-    field_names,
+    Translation,
+    known_fields,
 )
 
 LISTED: Final = 10_000
@@ -40,8 +44,6 @@ TEXTS_LISTED: Final = 1_000
 _AT_ONCE: Final = 100
 """Texts of a map that are checked in one go, each of which may give an error."""
 
-_MAPS: Final = frozenset({"data", "context", "substitutions"})
-
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -56,7 +58,7 @@ class Malformed:
 
     Attributes
     ----------
-    faults
+    errors
         What is wrong, each once and at most ``LISTED``.
     unlisted
         How many more there are.
@@ -73,9 +75,9 @@ class Malformed:
         self.unlisted = 0
         self.paths: set[str] = set()
         self.unusable: set[int] = set()
-        self.faults: dict[Fault, None] = {}
-        self._names = field_names()
-        nested = ("recipient", "recipients", *OPTIONS)
+        self.errors: dict[Finding, None] = {}
+        self._known = known_fields()
+        nested = ("recipient", "recipients", "translations", *OPTIONS)
         self.request = self._object("", event, PushRequest, apart=nested)
         for option, model in OPTIONS.items():
             if event.get(option) is not None:
@@ -84,7 +86,22 @@ class Malformed:
             self.request.recipient = self._recipient("recipient", event["recipient"], 0)
         if event.get("recipients") is not None:
             self.request.recipients = self._recipients(event["recipients"])
+        if event.get("translations") is not None:
+            self.request.translations = self._translations(event["translations"])
         self._unknown("", event, PushRequest)
+
+    def _translations(self, value: Any) -> dict[str, Translation]:
+        if not isinstance(value, dict) or len(value) > MAX_TRANSLATIONS:
+            self._wrong(PushRequest.model_construct(), "", "translations", value)
+            return {}
+        made = {}
+        for tag, translation in value.items():
+            path = path_of("translations", tag)
+            if is_tag(tag):
+                made[tag] = self._object(path, translation, Translation)
+            else:
+                self._tell(path, "must be named by a language tag, such as de or pt-BR")
+        return made
 
     def _recipients(self, value: Any) -> list[Recipient]:
         if not isinstance(value, list) or not value:
@@ -129,8 +146,8 @@ class Malformed:
         """Tell the fields of an object that its model does not have."""
         unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
-            known = self._names if len(self.faults) < _HINTS else ()
-            self._list(Fault(path_of(place, name), unknown_field(name, known)))
+            known = self._known if len(self.errors) < _HINTS else {}
+            self._list(Finding(path_of(place, name), unknown_field(name, known, place)))
         self.unlisted += sum(1 for _ in unknown)
 
     def _wrong(self, made: BaseModel, place: str, name: str, value: Any) -> None:
@@ -139,23 +156,25 @@ class Malformed:
         if not errors:
             return
         path = path_of(place, name)
-        if name in _MAPS and isinstance(value, dict):
+        if name in MAPS and isinstance(value, dict):
             for message in dict.fromkeys(_of_texts(value, lists=name == "substitutions")):
                 self._tell(path, message)
             if name != "substitutions":
                 _errors(made, name, {k: v for k, v in value.items() if _is_text(k) and _is_text(v)})
             return
         for error in errors:
-            self._tell(path, describe(error, name))
+            inner = error["loc"][1:]
+            named = next((each for each in reversed(inner) if isinstance(each, str)), name)
+            self._tell(_inner_path(path, inner), describe(error, named))
         _errors(made, name, "")  # takes the place of a text; no other kind of field takes it
 
     def _tell(self, path: str, message: str) -> None:
         self.paths.add(path)
-        self._list(Fault(path, message))
+        self._list(Finding(path, message))
 
-    def _list(self, fault: Fault) -> None:
-        if len(self.faults) < LISTED:
-            self.faults[fault] = None
+    def _list(self, error: Finding) -> None:
+        if len(self.errors) < LISTED:
+            self.errors[error] = None
         else:
             self.unlisted += 1
 
@@ -213,6 +232,12 @@ def _one_of_a_kind(texts: Iterable[Any]) -> Iterator[Any]:
 @cache
 def _texts() -> TypeAdapter[list[str]]:
     return TypeAdapter(list[Text])
+
+
+def _inner_path(path: str, inner: Sequence[int | str]) -> str:
+    for each in inner:
+        path = path_of(path, each) if isinstance(each, str) else f"{path}[{each}]"
+    return path
 
 
 def _is_text(value: object) -> bool:

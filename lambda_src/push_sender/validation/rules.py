@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final
 
-from push_sender.messages.fcm_v1 import TEMPLATE_CHARACTERS, is_reserved, raw_content
-from push_sender.messages.sizes import fcm_v1_message, sizes, utf8_bytes
+from push_sender.messages.fcm_v1 import TEMPLATE_CHARACTERS, is_reserved
+from push_sender.messages.payloads import payload
+from push_sender.messages.sizes import fcm_v1_message, sizes
 from push_sender.recipients.audience import Audience
-from push_sender.request.errors import Fault
-from push_sender.request.model import Content, Contents, PushRequest, compact_json
+from push_sender.request.errors import Finding
+from push_sender.request.json_text import compact_json, utf8_bytes
+from push_sender.request.languages import normalized
+from push_sender.request.model import (
+    FORMAT_FIELDS,
+    PERSONAL,
+    Content,
+    Contents,
+    PushRequest,
+    Translation,
+    Variant,
+)
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape, Service
 
 _APNS_COLLAPSE_ID_BYTES: Final = 64
@@ -29,28 +40,18 @@ _DANGEROUS_SCHEMES: Final = frozenset(
 """Schemes that run or read something on the device instead of opening it."""
 
 
-PROJECT_NOT_ALLOWED: Final = Fault(
+PROJECT_NOT_ALLOWED: Final = Finding(
     "application_id",
     "not a project that this function was deployed for; leave it out for its own project",
 )
-"""A fault of its own kind: not how the request is written, but what it may not have."""
+"""An error of its own kind: not how the request is written, but what it may not have."""
 
 
-class Finding(NamedTuple):
-    """A fault, and the paths of the request that it was judged by.
+_Judged = tuple[Finding, Collection[str]]
+"""A validation error, and the paths of the request that it depends on.
 
-    Where one of these is malformed nobody knows what it would be, so nothing is told.
-    """
-
-    fault: Fault
-    judged_by: Collection[str] = ()
-
-
-class Warned(NamedTuple):
-    """Something legal that is probably a mistake. The request is sent all the same."""
-
-    path: str
-    message: str
+If one of these paths is malformed, its value is not known, and the error is left out.
+"""
 
 
 def findings(
@@ -59,7 +60,7 @@ def findings(
     contents: Contents,
     application_ids: Collection[str],
     malformed: Collection[str] = frozenset(),
-) -> Iterator[Fault]:
+) -> Iterator[Finding]:
     """Find every impossible combination among the well-formed fields of a request.
 
     Parameters
@@ -76,9 +77,9 @@ def findings(
         The paths of malformed fields. A malformed text is empty in the request, a map holds
         what is well-formed in it, and any other field is absent.
     """
-    for finding in _findings(request, audience, contents, application_ids, malformed):
-        if not malformed or not any(path in malformed for path in finding.judged_by):
-            yield finding.fault
+    for finding, judged_by in _findings(request, audience, contents, application_ids, malformed):
+        if not malformed or not any(path in malformed for path in judged_by):
+            yield finding
 
 
 def _findings(
@@ -87,19 +88,17 @@ def _findings(
     contents: Contents,
     application_ids: Collection[str],
     malformed: Collection[str],
-) -> Iterator[Finding]:
+) -> Iterator[_Judged]:
     yield from _project(request, application_ids)
     yield from _recipients(request, audience)
-    for shape, content in contents.items():
-        yield from _shape(request, audience, shape, content, malformed)
-        yield from _payloads(request, audience, shape, content)
+    yield from _translations(request)
+    for variant, content in contents.items():
+        yield from _variant(request, audience, variant, content, malformed)
+        yield from _payloads(request, audience, variant, content)
+    yield from _personal(request, audience, contents)
 
 
-_OWN: Final = ("title", "message", "substitutions", "context", "raw_content")
-"""What a recipient gets for itself alone."""
-
-
-def _recipients(request: PushRequest, audience: Audience) -> Iterator[Finding]:
+def _recipients(request: PushRequest, audience: Audience) -> Iterator[_Judged]:
     if request.recipient is not None and request.recipients is not None:
         yield _finding("recipients", "give recipient or recipients, not both")
     if request.recipient is None and request.recipients is None:
@@ -109,92 +108,200 @@ def _recipients(request: PushRequest, audience: Audience) -> Iterator[Finding]:
             f"recipients[{position}]",
             f"the token stands for the same service at recipients[{first}] already, with other "
             "text; keep one of the two",
-            *(f"recipients[{each}].{field}" for each in (first, position) for field in _OWN),
+            *(f"recipients[{each}].{field}" for each in (first, position) for field in PERSONAL),
         )
 
 
-def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator[Finding]:
+def _translations(request: PushRequest) -> Iterator[_Judged]:
+    first: dict[str, str] = {}
+    for tag, translation in (request.translations or {}).items():
+        if not any(vars(translation).values()):
+            yield _finding(
+                f"translations.{tag}",
+                "is empty; give title, message, subtitle, url or image_url",
+                f"translations.{tag}",
+                *(f"translations.{tag}.{field}" for field in Translation.model_fields),
+            )
+        if first.setdefault(normalized(tag), tag) != tag:
+            yield _finding(
+                f"translations.{tag}", "stands for a language that is listed already; keep one"
+            )
+
+
+_PLACES: Final[Mapping[str, frozenset[str]]] = {
+    "pinpoint": frozenset({"title", "message", "substitutions", "context", "raw_content"}),
+    "fcm_v1": frozenset(PERSONAL) - {"subtitle"},
+    "native": frozenset(PERSONAL),
+}
+"""The fields of a recipient that an address of each format has a place for."""
+
+
+def _personal(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[_Judged]:
+    """Find the fields of recipients that the format of their service has no place for."""
+    for group, positions in audience.positions.items():
+        shape = group.service.shape
+        own = getattr(request, shape.options)
+        places = _PLACES[getattr(own, "format", "pinpoint")] | {"language"}
+        for position in sorted(audience.individual.intersection(positions)):
+            recipient, place = audience.recipients[position], request.place_of(position)
+            if request.is_built(shape):
+                given = {f"{place}.data": recipient.data, f"{place}.context": recipient.context}
+                yield from _reserved_keys(shape, given)
+            if recipient.url is not None:
+                action = contents[group.variant].get("action")
+                for message, *_ in _wrong_with_link(action, recipient.url):
+                    yield _finding(
+                        f"{place}.url", message, *request.sources(group.variant, "action")
+                    )
+            for field in PERSONAL:
+                if field not in places and getattr(recipient, field) is not None:
+                    yield _finding(
+                        f"{place}.{field}",
+                        _needs(shape, field),
+                        f"{shape.options}.format",
+                    )
+
+
+def _needs(shape: MessageShape, field: str) -> str:
+    """Name the format that a field needs."""
+    format_, _ = FORMAT_FIELDS.get(shape, ("", ()))
+    if format_ and field in _PLACES[format_]:
+        return f"needs {shape.options}.format {format_}"
+    return "has no place in a message of this service; leave it out"
+
+
+def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator[_Judged]:
     if not application_ids:
         yield _finding(
             "application_id", "this function was deployed without a project; set APPLICATION_IDS"
         )
     elif request.application_id is not None and request.application_id not in application_ids:
-        yield Finding(PROJECT_NOT_ALLOWED, ("application_id",))
+        yield PROJECT_NOT_ALLOWED, ("application_id",)
 
 
-def _shape(
+def _variant(
     request: PushRequest,
     audience: Audience,
-    shape: MessageShape,
+    variant: Variant,
     content: Content,
     malformed: Collection[str],
-) -> Iterator[Finding]:
+) -> Iterator[_Judged]:
+    shape = variant.shape
     names = _service_names(audience, shape)
-    if not (content.keys() & {"raw_content"} or content.get("silent") or _has_text(content)):
-        speechless = any(
+    if not ("raw_content" in content or content.get("silent") or _has_text(content)):
+        without_text = any(
             position not in audience.individual
             or not _has_own_text(request, audience, position, malformed)
-            for position in _positions(audience, shape)
+            for position in _positions(audience, variant)
         )
-        if speechless:
+        if without_text:
             yield _finding(
-                request.path_in(shape, "message"),
+                request.path_in(variant, "message"),
                 f"is missing for {names}; give message or title, set silent, or give raw_content",
-                *request.sources(shape, "title", "message", "silent", "raw_content"),
+                *request.sources(variant, "title", "message", "silent", "raw_content"),
             )
-    yield from _link(request, shape, content.get("action"), content.get("url"))
+    yield from _link(request, variant, content.get("action"), content.get("url"))
     if (ttl := content.get("ttl")) is not None:
         least, most = shape.ttl_seconds
         if not least <= ttl <= most:
             yield _finding(
-                request.path_in(shape, "ttl"),
+                request.path_in(variant, "ttl"),
                 f"{names} takes {least:,} to {most:,} seconds",
-                *request.sources(shape, "ttl"),
+                *request.sources(variant, "ttl"),
             )
     if shape is APNS_MESSAGE:
-        collapse_id = content.get("collapse_id", "")
-        if len(collapse_id.encode()) > _APNS_COLLAPSE_ID_BYTES:
-            yield _finding(
-                request.path_in(shape, "collapse_id"),
-                f"APNs takes at most {_APNS_COLLAPSE_ID_BYTES} bytes",
-                *request.sources(shape, "collapse_id"),
-            )
-    if shape is GCM_MESSAGE and request.is_fcm_v1:
-        yield from _fcm_v1(request, content)
+        yield from _apns(request, variant, content)
+    if shape in FORMAT_FIELDS:
+        yield from _format(request, variant, content)
 
 
-def _fcm_v1(request: PushRequest, content: Content) -> Iterator[Finding]:
+def _apns(request: PushRequest, variant: Variant, content: Content) -> Iterator[_Judged]:
+    if len(content.get("collapse_id", "").encode()) > _APNS_COLLAPSE_ID_BYTES:
+        yield _finding(
+            request.path_in(variant, "collapse_id"),
+            f"APNs takes at most {_APNS_COLLAPSE_ID_BYTES} bytes",
+            *request.sources(variant, "collapse_id"),
+        )
+    if content.get("push_type") == "liveactivity":
+        yield _finding(
+            "apns.push_type", "Live Activities need a topic that SendMessages cannot name"
+        )
+    own = request.apns
+    if own is not None and own.sound is not None and own.critical_sound is not None:
+        yield _finding("apns.critical_sound", "give sound or critical_sound, not both")
+
+
+_ARGUMENTS: Final = {
+    "title_loc_args": "title_loc_key",
+    "subtitle_loc_args": "subtitle_loc_key",
+    "body_loc_args": "body_loc_key",
+    "loc_args": "loc_key",
+}
+
+
+def _format(request: PushRequest, variant: Variant, content: Content) -> Iterator[_Judged]:
+    """Find fields that need the format of their own, and what that format does not allow."""
+    shape = variant.shape
+    format_, fields = FORMAT_FIELDS[shape]
+    options = shape.options
+    if not request.is_built(shape):
+        for field in content:
+            if field in fields:
+                yield _finding(
+                    request.path_in(variant, field),
+                    f"needs {options}.format {format_}",
+                    f"{options}.format",
+                )
+        return
     if "raw_content" in content:
         yield _finding(
-            "gcm.raw_content", "give raw_content or the format fcm_v1, which builds it, not both"
+            f"{options}.raw_content",
+            f"give raw_content or the format {format_}, which builds it, not both",
         )
-    given = {
-        request.path_in(GCM_MESSAGE, "data"): content.get("data"),
-        "context": request.context,
-    }
-    for path, pairs in given.items():
-        if any(map(is_reserved, pairs or ())):
-            yield _finding(
-                path,
-                "FCM keeps these keys for itself: from, message_type, and those that start "
-                "with google. or gcm.notification.; rename them",
-            )
-    for field in ("title", "message"):
+    given = {request.path_in(variant, "data"): content.get("data"), "context": request.context}
+    yield from _reserved_keys(shape, given)
+    if "icon" in content and "icon_reference" in content:
+        yield _finding(f"{options}.icon", "give icon or icon_reference, not both")
+    for arguments, key in _ARGUMENTS.items():
+        if arguments in content and key not in content:
+            yield _finding(f"{options}.{arguments}", f"needs {key}", f"{options}.{key}")
+    for field in ("title", "message", "subtitle"):
         if len(content.get(field, "")) > TEMPLATE_CHARACTERS:
             yield _finding(
-                request.path_in(GCM_MESSAGE, field),
-                f"the format fcm_v1 takes at most {TEMPLATE_CHARACTERS:,} characters, variables "
+                request.path_in(variant, field),
+                f"the format {format_} takes at most {TEMPLATE_CHARACTERS:,} characters, variables "
                 "included; shorten it",
-                *request.sources(GCM_MESSAGE, field),
+                *request.sources(variant, field),
             )
+
+
+_RESERVED: Final[Mapping[MessageShape, tuple[Callable[[str], bool], str]]] = {
+    GCM_MESSAGE: (
+        is_reserved,
+        "FCM keeps these keys for itself: from, message_type, and those that start "
+        "with google. or gcm.notification.; rename them",
+    ),
+    APNS_MESSAGE: ("aps".__eq__, "APNs keeps the key aps for itself; rename it"),
+}
+"""The keys of ``data`` and ``context`` that a payload which is built here cannot hold."""
+
+
+def _reserved_keys(
+    shape: MessageShape, given: Mapping[str, Mapping[str, str] | None]
+) -> Iterator[_Judged]:
+    """Find maps, by their paths, that hold a reserved key."""
+    is_key, message = _RESERVED[shape]
+    for path, pairs in given.items():
+        if any(map(is_key, pairs or ())):
+            yield _finding(path, message)
 
 
 def _link(
-    request: PushRequest, shape: MessageShape, action: str | None, url: str | None
-) -> Iterator[Finding]:
+    request: PushRequest, variant: Variant, action: str | None, url: str | None
+) -> Iterator[_Judged]:
     for message, *fields in _wrong_with_link(action, url):
-        path = request.path_in(shape, "url")
-        yield _finding(path, message, *request.sources(shape, "url", *fields))
+        path = request.path_in(variant, "url")
+        yield _finding(path, message, *request.sources(variant, "url", *fields))
 
 
 def _wrong_with_link(action: str | None, url: str | None) -> Iterator[tuple[str, ...]]:
@@ -222,18 +329,19 @@ _MEASURED_BY: Final = ("raw_content", "silent", "substitutions", "format", "acti
 
 
 def _payloads(
-    request: PushRequest, audience: Audience, shape: MessageShape, content: Content
-) -> Iterator[Finding]:
-    measured = sizes(request, shape, content)
+    request: PushRequest, audience: Audience, variant: Variant, content: Content
+) -> Iterator[_Judged]:
+    measured = sizes(request, variant.shape, content)
     raw = "raw_content" in content
     judged_by = ("raw_content", "substitutions") if raw else _MEASURED_BY
-    for service, positions in audience.positions.items():
-        if service.shape is not shape:
+    for group, positions in audience.positions.items():
+        if group.variant != variant:
             continue
+        service = group.service
         room = service.payload_bytes
         if not audience.individual.issuperset(positions) and (size := measured.shared()) > room:
-            path = request.path_in(shape, "raw_content" if raw else "message")
-            yield _too_large(path, size, service, request.sources(shape, *judged_by))
+            path = request.path_in(variant, "raw_content" if raw else "message")
+            yield _too_large(path, size, service, request.sources(variant, *judged_by))
         for position in sorted(audience.individual.intersection(positions)):
             recipient = audience.recipients[position]
             if (size := measured.of(recipient)) <= room:
@@ -244,10 +352,10 @@ def _payloads(
             place = request.place_of(position)
             own = {f"{place}.raw_content", f"{place}.substitutions"}
             path = f"{place}.{field}"
-            yield _too_large(path, size, service, own | request.sources(shape, *paths))
+            yield _too_large(path, size, service, own | request.sources(variant, *paths))
 
 
-def _too_large(path: str, size: int, service: Service, judged_by: Collection[str]) -> Finding:
+def _too_large(path: str, size: int, service: Service, judged_by: Collection[str]) -> _Judged:
     return _finding(
         path,
         f"the payload has {size:,} bytes or more and {service.name} takes "
@@ -256,46 +364,50 @@ def _too_large(path: str, size: int, service: Service, judged_by: Collection[str
     )
 
 
-def warnings(request: PushRequest, audience: Audience, contents: Contents) -> list[Warned]:
+def warnings(request: PushRequest, audience: Audience, contents: Contents) -> list[Finding]:
     """Tell what is legal but probably a mistake, each once."""
     return list(dict.fromkeys(_warnings(request, audience, contents)))
 
 
-def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Warned]:
-    for shape, content in contents.items():
-        yield from _shape_warnings(request, shape, content)
-    if APNS_MESSAGE in contents:
-        yield from _apns_warnings(request, audience, contents[APNS_MESSAGE])
-    if GCM_MESSAGE in contents:
-        yield from _fcm_v1_warnings(request, audience, contents[GCM_MESSAGE])
+def _warnings(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Finding]:
+    for variant, content in contents.items():
+        yield from _variant_warnings(request, variant, content)
+        if variant.shape is APNS_MESSAGE:
+            yield from _apns_warnings(request, audience, variant, content)
+        if variant.shape is GCM_MESSAGE:
+            yield from _fcm_v1_warnings(request, audience, variant, content)
+    used = {variant.language for variant in contents}
+    for tag in request.translations or ():
+        if tag not in used:
+            yield Finding(f"translations.{tag}", "no recipient has this language")
 
 
-def _shape_warnings(
-    request: PushRequest, shape: MessageShape, content: Content
-) -> Iterator[Warned]:
-    replaced = "raw_content" in content or (shape is GCM_MESSAGE and request.is_fcm_v1)
+def _variant_warnings(
+    request: PushRequest, variant: Variant, content: Content
+) -> Iterator[Finding]:
+    shape = variant.shape
+    replaced = "raw_content" in content or request.is_built(shape)
     if content.get("data") and not content.get("silent") and not replaced:
-        yield Warned(
-            request.path_in(shape, "data"), "reaches the device only with silent, which is not set"
+        yield Finding(
+            request.path_in(variant, "data"),
+            "reaches the device only with silent, which is not set",
         )
     if "url" in content and content.get("action") in (None, "OPEN_APP"):
-        yield Warned(
-            request.path_in(shape, "url"), "is opened only by the actions URL and DEEP_LINK"
+        yield Finding(
+            request.path_in(variant, "url"), "is opened only by the actions URL and DEEP_LINK"
         )
     own = getattr(request, shape.options)
     for field in ("priority", "collapse_id"):
         if field not in shape.members and getattr(own, field, None) is not None:
-            yield Warned(f"{shape.options}.{field}", "this service has no place for it; left out")
+            yield Finding(f"{shape.options}.{field}", "this service has no place for it; left out")
 
 
-def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -> Iterator[Warned]:
+def _apns_warnings(
+    request: PushRequest, audience: Audience, variant: Variant, content: Content
+) -> Iterator[Finding]:
     if content.get("ttl", 0) > _APNS_STORES_SECONDS:
-        yield Warned(
-            request.path_in(APNS_MESSAGE, "ttl"), "APNs stores a notification for 30 days at most"
-        )
-    if content.get("push_type") == "liveactivity":
-        yield Warned(
-            "apns.push_type", "the API's documentation does not list liveactivity; it may refuse it"
+        yield Finding(
+            request.path_in(variant, "ttl"), "APNs stores a notification for 30 days at most"
         )
     yield from _raw_warnings(
         request, audience, APNS_MESSAGE, content, _lacks_content_available, _CONTENT_AVAILABLE
@@ -303,16 +415,15 @@ def _apns_warnings(request: PushRequest, audience: Audience, content: Content) -
 
 
 def _fcm_v1_warnings(
-    request: PushRequest, audience: Audience, content: Content
-) -> Iterator[Warned]:
+    request: PushRequest, audience: Audience, variant: Variant, content: Content
+) -> Iterator[Finding]:
     yield from _raw_warnings(
         request, audience, GCM_MESSAGE, content, _may_be_too_large, _MAYBE_TOO_LARGE
     )
-    if request.is_fcm_v1:
-        context, substitutions = request.context or {}, content.get("substitutions", {})
-        built = compact_json(raw_content(content, context, substitutions))
+    if request.is_built(GCM_MESSAGE):
+        built = payload(GCM_MESSAGE, content, request.context or {})
         if _may_be_too_large(built):
-            yield Warned(request.path_in(GCM_MESSAGE, "message"), _MAYBE_TOO_LARGE)
+            yield Finding(request.path_in(variant, "message"), _MAYBE_TOO_LARGE)
 
 
 def _raw_warnings(
@@ -322,11 +433,11 @@ def _raw_warnings(
     content: Content,
     applies: Callable[[str], bool],
     warning: str,
-) -> Iterator[Warned]:
+) -> Iterator[Finding]:
     """Warn of the shared raw content, and once of all the recipients' own."""
     raw = content.get("raw_content")
     if raw is not None and applies(raw):
-        yield Warned(f"{shape.options}.raw_content", warning)
+        yield Finding(f"{shape.options}.raw_content", warning)
     concerned = [
         position
         for position in sorted(audience.individual)
@@ -336,7 +447,7 @@ def _raw_warnings(
     ]
     if concerned:
         others = f" (and {len(concerned) - 1:,} more recipients)" if len(concerned) > 1 else ""
-        yield Warned(f"{request.place_of(concerned[0])}.raw_content", f"{warning}{others}")
+        yield Finding(f"{request.place_of(concerned[0])}.raw_content", f"{warning}{others}")
 
 
 _MAYBE_TOO_LARGE: Final = (
@@ -365,7 +476,11 @@ def _lacks_content_available(raw: str) -> bool:
 
 
 def _has_text(content: Content) -> bool:
-    return bool(content.get("title") or content.get("message"))
+    return any(content.get(field) for field in _TEXTS)
+
+
+_TEXTS: Final = ("title", "message", "title_loc_key", "body_loc_key", "loc_key")
+"""Each of these is something to show."""
 
 
 def _has_own_text(
@@ -379,18 +494,19 @@ def _has_own_text(
     return any(f"{place}.{field}" in malformed for field in ("title", "message", "raw_content"))
 
 
-def _positions(audience: Audience, shape: MessageShape) -> Sequence[int]:
+def _positions(audience: Audience, variant: Variant) -> Sequence[int]:
     return [
         position
-        for service, positions in audience.positions.items()
-        if service.shape is shape
+        for group, positions in audience.positions.items()
+        if group.variant == variant
         for position in positions
     ]
 
 
 def _service_names(audience: Audience, shape: MessageShape) -> str:
-    return ", ".join(service.name for service in audience.positions if service.shape is shape)
+    services = dict.fromkeys(group.service for group in audience.positions)
+    return ", ".join(service.name for service in services if service.shape is shape)
 
 
-def _finding(path: str, message: str, *judged_by: str) -> Finding:
-    return Finding(Fault(path, message), judged_by)
+def _finding(path: str, message: str, *judged_by: str) -> _Judged:
+    return Finding(path, message), judged_by

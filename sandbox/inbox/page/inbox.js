@@ -1,44 +1,44 @@
-// The inbox's page: asks for what is new once a second and draws it.
+// The inbox's page: it fetches new pushes once a second and draws them.
 //
-// Whatever comes out of a push is put into the page as text, never as markup, and none of its
-// addresses is a link or an image: nothing that a push says may run, load or lead anywhere.
+// The content of a push is inserted as text, never as markup, and its addresses become neither
+// links nor images: nothing in a push may run, load or lead anywhere.
 "use strict";
 
-const CARDS = 200; // on the page; the sandbox keeps more, and a search finds them
-const PAUSE = 1000; // milliseconds between two questions
-const NO_FUNCTION = "none, by no function";
+const CARDS = 200; // shown on the page; the sandbox keeps more, and a search finds them
+const PAUSE = 1000; // milliseconds between two requests
+const NO_FUNCTION = "none, not sent by the function";
 const UNSURE = ["UNKNOWN_FAILURE", "MISSING"];
 
 const byId = (id) => document.getElementById(id);
 const list = byId("pushes");
 const FILTERS = ["text", "service", "outcome", "door"];
 let cursor = 0;
-let clearings; // how often something was cleared when the list was begun
-let asked = new AbortController();
+let clearings; // the number of clearings when the list was begun
+let pending = new AbortController();
 
-// Asking
+// Fetching
 
 async function follow() {
-  asked.abort(); // what was asked for another search no longer matters
-  asked = new AbortController();
-  const { signal } = asked;
+  pending.abort(); // the answer to an earlier search no longer matters
+  pending = new AbortController();
+  const { signal } = pending;
   while (!signal.aborted) {
-    if (!document.hidden) await ask(signal);
+    if (!document.hidden) await update(signal);
     await new Promise((resume) => setTimeout(resume, PAUSE));
   }
 }
 
-async function ask(signal) {
+async function update(signal) {
   try {
     const answer = await fetch(`messages?${query(cursor)}`, { signal });
     const news = await answer.json();
     if (signal.aborted) return;
     if (!answer.ok) throw new Error(news.message);
     clearings ??= news.clearings;
-    if (clearings !== news.clearings) search(); // here or elsewhere: what is left is drawn anew
+    if (clearings !== news.clearings) search(); // cleared here or elsewhere: draw the rest again
     else show(news);
-  } catch (fault) {
-    if (!signal.aborted) tell(byId("status"), `No answer from the sandbox: ${fault.message}`);
+  } catch (error) {
+    if (!signal.aborted) setText(byId("status"), `No answer from the sandbox: ${error.message}`);
   }
 }
 
@@ -64,7 +64,7 @@ function show(news) {
   const arrived = [...news.messages.map(item), ...news.refused.map(refused)];
   for (const element of arrived.sort((one, other) => one.number - other.number)) list.prepend(element);
   cursor = news.cursor;
-  // Those the sandbox has forgotten: cleared here or elsewhere, or too old.
+  // Remove what the sandbox no longer keeps: cleared, or too old.
   while (list.lastElementChild?.number < news.oldest) list.lastElementChild.remove();
   const full = list.children.length >= CARDS;
   while (list.children.length > CARDS) list.lastElementChild.remove();
@@ -73,15 +73,15 @@ function show(news) {
   byId("empty").hidden = news.kept > 0 || list.children.length > 0;
   byId("nothing").hidden = news.kept === 0 || list.children.length > 0;
   byId("more").hidden = !full;
-  tell(byId("more"), `The page shows no more than the newest ${CARDS}. A search, or the JSON, finds the others.`);
-  tell(byId("status"), summary(news, searching));
+  setText(byId("more"), `The page shows only the newest ${CARDS}. Use the search or the JSON to find the others.`);
+  setText(byId("status"), summary(news, searching));
 }
 
 function summary({ kept, dropped, calls }, searching) {
   const number = (count) => count.toLocaleString("en");
   const parts = [`${number(kept)} ${kept === 1 ? "push" : "pushes"}`];
-  if (searching) parts.push(`${number(list.children.length)} shown for the search`);
-  if (dropped) parts.push(`${number(dropped)} older dropped, for only so many are kept`);
+  if (searching) parts.push(`${number(list.children.length)} match the search`);
+  if (dropped) parts.push(`${number(dropped)} older dropped, because the number is limited`);
   const counts = Object.entries(calls).map(([status, count]) => `${number(count)} × ${status}`);
   if (counts.length) parts.push(`calls by HTTP status: ${counts.join(", ")}`);
   return parts.join(" · ");
@@ -96,24 +96,25 @@ function item(push) {
   element.classList.toggle("quiet", card.silent);
   element.classList.toggle("lost", outcome.status !== "SUCCESSFUL");
   part(".arrival").hidden = outcome.status === "SUCCESSFUL";
-  tell(part(".arrival"), UNSURE.includes(outcome.status) ? "Nobody knows whether it arrived:" : "Not delivered:");
+  setText(part(".arrival"), UNSURE.includes(outcome.status) ? "It is unknown whether it arrived:" : "Not delivered:");
   part(".phone").dataset.platform = card.platform;
-  tell(part(".platform"), `${card.platform} · ${card.provider}`);
+  setText(part(".platform"), `${card.platform} · ${card.provider}`);
   date(part("time"), push.time);
   part(".silent").hidden = !card.silent;
   for (const name of ["title", "subtitle", "text"]) {
-    // An empty heading would be read out; where there is none, the token stands for it.
-    if (card[name]) tell(part(`.${name}`), card[name]);
+    // A screen reader would read an empty heading; without a title, the token is the heading.
+    if (card[name]) setText(part(`.${name}`), card[name]);
     else if (name !== "title") part(`.${name}`).remove();
   }
   if (!card.title) {
     part(".title").classList.add("unseen");
-    tell(part(".title"), `Push to ${push.token}`);
+    setText(part(".title"), `Push to ${push.token}`);
   }
   describe(part(".extras"), {
     "Interruption level": card.interruption_level,
     Channel: card.channel,
     Colour: card.color,
+    Tag: card.tag,
     "Image, not loaded": card.image,
     Badge: card.badge,
     Sound: card.sound,
@@ -123,8 +124,8 @@ function item(push) {
   });
 
   mark(part(".named"), push.outcome_in_report);
-  tell(part(".outcome strong"), outcome.status);
-  tell(part(".outcome span"), [outcome.code, outcome.reason].filter(Boolean).join(" · "));
+  setText(part(".outcome strong"), outcome.status);
+  setText(part(".outcome span"), [outcome.code, outcome.reason].filter(Boolean).join(" · "));
   describe(part(".facts"), {
     Token: push.token,
     Service: push.service,
@@ -132,23 +133,23 @@ function item(push) {
     Project: push.application_id,
     Form: card.form,
   });
-  const notes = card.notes.map((note) => tell(document.createElement("li"), note));
+  const notes = card.notes.map((note) => setText(document.createElement("li"), note));
   if (notes.length) part(".notes").append(...notes);
   else part(".notes").remove();
   part("details").addEventListener("toggle", () => reveal(element, push), { once: true });
   return element;
 }
 
-// A call of which nothing arrived, be it a button's or a program's.
+// A call that the API refused as a whole.
 function refused(call) {
   const element = byId("refused").content.firstElementChild.cloneNode(true);
   const part = (selector) => element.querySelector(selector);
   const [first, ...others] = call.addresses;
   element.number = call.number;
   date(part("time"), call.time);
-  tell(part(".refusal"), `${call.status} ${call.code}`);
+  setText(part(".refusal"), `${call.status} ${call.code}`);
   mark(part(".named"), call.outcome_in_report);
-  tell(part(".outcome span"), call.reason);
+  setText(part(".outcome span"), call.reason);
   describe(part(".facts"), {
     Token: first && first.token + (others.length ? ` and ${others.length} more` : ""),
     Service: [...new Set(call.addresses.map(({ service }) => service))].join(", "),
@@ -160,23 +161,23 @@ function refused(call) {
 
 function mark(element, outcome) {
   element.dataset.outcome = outcome;
-  tell(element, outcome);
+  setText(element, outcome);
 }
 
 function date(element, time) {
   element.dateTime = element.title = time;
-  tell(element, new Date(time).toLocaleTimeString());
+  setText(element, new Date(time).toLocaleTimeString());
 }
 
-// The call as it travelled, for this one address; made when somebody looks.
+// Shows the call with only this address; made when the details are opened.
 function reveal(element, push) {
   const { Address, ...request } = push.request;
   const part = (selector) => element.querySelector(selector);
   const others = push.addresses - 1;
-  tell(part("h4"), `POST /v1/apps/${push.application_id}/messages`);
-  tell(part(".request"), pretty({ Addresses: { [push.token]: Address }, ...request }));
-  tell(part(".others"), others ? `… and ${others} other ${others === 1 ? "address" : "addresses"} in the same call.` : "");
-  tell(part(".answer"), pretty({
+  setText(part("h4"), `POST /v1/apps/${push.application_id}/messages`);
+  setText(part(".request"), pretty({ Addresses: { [push.token]: Address }, ...request }));
+  setText(part(".others"), others ? `… and ${others} other ${others === 1 ? "address" : "addresses"} in the same call.` : "");
+  setText(part(".answer"), pretty({
     MessageResponse: {
       ApplicationId: push.application_id,
       RequestId: push.request_id,
@@ -189,15 +190,15 @@ function describe(terms, members) {
   for (const [name, value] of Object.entries(members)) {
     if (value === null || value === undefined || value === "") continue;
     const row = document.createElement("div");
-    const [term, told] = [document.createElement("dt"), document.createElement("dd")];
-    row.append(tell(term, `${name}:`), " ", tell(told, value));
+    const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
+    row.append(setText(term, `${name}:`), " ", setText(detail, value));
     terms.append(row);
   }
   if (!terms.children.length) terms.remove();
 }
 
-// Changes only what differs: a status that is set again would be read out again.
-function tell(element, text) {
+// Changes only what differs: a screen reader would read an unchanged status again.
+function setText(element, text) {
   if (element.textContent !== String(text)) element.textContent = text;
   return element;
 }
@@ -215,44 +216,44 @@ async function offer() {
   const { tokens } = await (await fetch("tokens")).json();
   for (const { token, meaning } of tokens) {
     const element = byId("token").content.firstElementChild.cloneNode(true);
-    const button = tell(element.querySelector("button"), token);
-    tell(element.querySelector("span"), meaning);
+    const button = setText(element.querySelector("button"), token);
+    setText(element.querySelector("span"), meaning);
     button.addEventListener("click", () => send(button, { token }));
     byId("tokens").append(element);
   }
 }
 
-// Makes one call, and tells what came of it beside the button that was pressed.
-async function send(button, wanted) {
+// Makes one call, and shows its result beside the button.
+async function send(button, push) {
   const sent = byId("sent");
   const service = byId("sender").value;
-  const [token, say] = [wanted.token, (text) => tell(sent, `${wanted.token}, ${service}: ${text}`)];
+  const [token, report] = [push.token, (text) => setText(sent, `${push.token}, ${service}: ${text}`)];
   button.after(sent);
   sent.classList.remove("failed");
-  say("sending …");
+  report("sending …");
   try {
     const answer = await fetch("send", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ ...wanted, service }),
+      body: JSON.stringify({ ...push, service }),
     });
-    // What is no JSON is the sandbox's own failure, which its terminal tells.
+    // An answer without JSON is a failure of the sandbox, which its terminal shows.
     const { status = answer.status, answer: given = {}, message } = await answer.json().catch(() => ({}));
     const failed = message ?? (given.Code && `${given.Code}: ${given.Message}`) ?? (status >= 400 && "the sandbox failed");
     sent.classList.toggle("failed", Boolean(failed));
-    say(`${status} ${failed || (given.Result?.[token]?.DeliveryStatus ?? "missing from the answer")}`);
+    report(`${status} ${failed || (given.Result?.[token]?.DeliveryStatus ?? "missing from the answer")}`);
     follow();
-  } catch (fault) {
+  } catch (error) {
     sent.classList.add("failed");
-    say(`no answer from the sandbox: ${fault.message}`);
+    report(`no answer from the sandbox: ${error.message}`);
   }
 }
 
 // Clearing
 
 function askToClear() {
-  const what = chosen().map(([name, value]) => `${name} “${value}”`).join(", ");
-  tell(byId("question"), what ? `Clear what fits ${what}? All else stays.` : "Clear all pushes, calls and counts?");
+  const filters = chosen().map(([name, value]) => `${name} “${value}”`).join(", ");
+  setText(byId("question"), filters ? `Clear the pushes that match ${filters}? The others stay.` : "Clear all pushes, calls and counts?");
   byId("sure").showModal();
 }
 
@@ -262,8 +263,8 @@ async function clear() {
     const answer = await fetch(`messages?${new URLSearchParams(chosen())}`, { method: "DELETE" });
     if (!answer.ok) throw new Error(`${answer.status}`);
     search();
-  } catch (fault) {
-    tell(byId("status"), `Nothing was cleared: ${fault.message}`);
+  } catch (error) {
+    setText(byId("status"), `Nothing was cleared: ${error.message}`);
   }
 }
 
@@ -274,7 +275,7 @@ byId("how").textContent = [
   "export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox",
   "python your_program.py",
 ].join("\n");
-// Where there is one column, the tokens would stand between the search and what it finds.
+// With one column, the tokens would stand between the search and its results.
 byId("sending").open = matchMedia("(min-width: 60rem)").matches;
 let typed;
 byId("text").addEventListener("input", () => {

@@ -20,14 +20,7 @@ from botocore.credentials import Credentials
 from moto.iam.models import iam_backends
 
 from sandbox.iam.service import Call
-from tests.support.http_apis import (
-    FORBIDDEN,
-    Answer,
-    Api,
-    HttpApiSandbox,
-    document,
-    invoking,
-)
+from tests.support.http_apis import FORBIDDEN, Answer, Api, HttpApiSandbox, document, invoking
 from tests.support.service_sandbox import ADMINISTRATOR, assumed
 from tests.support.templates import ACCOUNT, REGION
 

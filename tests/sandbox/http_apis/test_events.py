@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from sandbox.pinpoint import service as push_service
+from sandbox.pinpoint.projects import enable_channel
 from tests.support.http_apis import Api, HttpApiSandbox
 from tests.support.templates import ACCOUNT, REGION
 
@@ -180,7 +180,7 @@ def test_pushes_of_the_function_show_the_http_entry_point(
 ) -> None:
     created = sandbox.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})
     project = created["ApplicationResponse"]["Id"]
-    push_service.enable_channel(project, "ADM")
+    enable_channel(project, "ADM")
 
     assert api.do(push={"project": project, "token": "over HTTP"}).status == 200
 

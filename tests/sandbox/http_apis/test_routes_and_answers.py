@@ -340,7 +340,7 @@ def test_a_token_bucket_refills_at_its_rate_up_to_its_burst() -> None:
     throttle, limit = Throttle(), Limit(rate=2, burst=3)
 
     def passed(now: float, tries: int = 10) -> int:
-        return sum(throttle.lets_through("route", limit, now) for _ in range(tries))
+        return sum(throttle.allows("route", limit, now) for _ in range(tries))
 
     assert passed(100) == 3
     assert passed(100) == 0
@@ -349,5 +349,5 @@ def test_a_token_bucket_refills_at_its_rate_up_to_its_burst() -> None:
     assert passed(101.5) == 2
     assert passed(1_000) == 3
     assert passed(999) == 0, "a clock that is set back"
-    assert throttle.lets_through("another route", limit, 999)
-    assert not Throttle().lets_through("route", Limit(rate=0, burst=0), 0)
+    assert throttle.allows("another route", limit, 999)
+    assert not Throttle().allows("route", Limit(rate=0, burst=0), 0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox.http_apis.access_log import _VARIABLES
-from sandbox.http_apis.front_door import FrontDoor
+from sandbox.http_apis.gateway import Gateway
 from tests.support.http_apis import (
     ALIAS_ARN,
     FAILED,
@@ -45,7 +45,7 @@ def test_an_apis_endpoint_is_that_of_the_open_front_door(sandbox: HttpApiSandbox
     gateway = sandbox.client("apigatewayv2")
     elsewhere = "http://127.0.0.1:1"
 
-    with FrontDoor(lambda *_: None).opened(elsewhere, sandbox.functions.invoke):
+    with Gateway(lambda *_: None).serving(elsewhere, sandbox.functions.invoke):
         inside = gateway.get_api(ApiId=made.api_id)["ApiEndpoint"]
 
     assert inside == f"{elsewhere}/execute-api/{made.api_id}"

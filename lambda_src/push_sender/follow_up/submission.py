@@ -1,0 +1,41 @@
+"""A request with the facts that the follow-up needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from push_sender.follow_up.steering import Steering
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request, and what its entry point knows about it.
+
+    Attributes
+    ----------
+    request
+        Parsed JSON, which has passed all checks before the follow-up reads it.
+    request_id
+        The id that the caller knows the request by: of the EventBridge event, of the SQS
+        message or of the invocation. Requeuing does not change it.
+    accepted_at
+        When it was first accepted, in milliseconds of the epoch.
+    attempt
+        How often it was requeued so far.
+    """
+
+    request: Any
+    request_id: str
+    accepted_at: int
+    attempt: int = 0
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the request."""
+        own = self.request.get("idempotency_key") if isinstance(self.request, dict) else None
+        return own if isinstance(own, str) else self.request_id
+
+    def steering(self, attempt: int = 0) -> Steering:
+        """Return the attributes for a message with the request, or with a part of it."""
+        return Steering(self.request_id, self.accepted_at, attempt)

@@ -1,0 +1,1 @@
+"""Send through SendMessages: its client, its calls and its answers."""

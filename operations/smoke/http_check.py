@@ -1,0 +1,111 @@
+"""The check of the HTTP API: one signed request, and one unsigned request that must be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from operations.account import FailedCall, HttpResponse
+from operations.json_values import as_dict, read_json
+from operations.redaction import error_text, one_line
+from operations.smoke import contract
+from operations.smoke.context import CheckContext, CheckResult, outcome_counts, result_of
+from operations.smoke.nonexistent_devices import request
+from operations.smoke.raw_answers import RawAnswers
+
+_ROUTE: Final = "POST /messages"
+_JSON: Final = "application/json"
+_PROBLEM: Final = "application/problem+json"
+_REFUSED: Final = "urn:push-sender:problem:refused"
+
+
+def check_http(context: CheckContext) -> CheckResult:
+    """Post the request of the direct check, then an unsigned one."""
+    api_url = context.stack.outputs.get("ApiUrl")
+    if not api_url:
+        message = "not deployed: there is no output ApiUrl, as with the setting http_api false"
+        return CheckResult(message, is_deployed=False)
+    url = f"{api_url}/messages"
+    answer = context.account.post(url, request(*context.devices))
+    if isinstance(answer, FailedCall):
+        return result_of(answer)
+    # A dry run: even if the route is open, nothing is sent.
+    unsigned = context.account.post(url, request(context.devices[0], dry_run=True), signed=False)
+    body = read_json(answer.body)
+    return CheckResult(
+        f"{_message(answer, body, context.raw)}; unsigned, {_status(unsigned)}",
+        (*_failures(context, answer, body), *_unsigned_failures(unsigned)),
+        {
+            "status": answer.status,
+            "content_type": answer.content_type,
+            "body": body,
+            "unsigned": _status(unsigned),
+        },
+    )
+
+
+def _failures(context: CheckContext, answer: HttpResponse, body: object) -> Iterator[str]:
+    if _is_expected_refusal(answer, body, context.raw):
+        return
+    if answer.status != 200:
+        yield _describe(answer, body)
+        return
+    if _media_type(answer) != _JSON:
+        yield f"its answer is {_shown_type(answer)} and not {_JSON}"
+    if isinstance(body, str):
+        yield f"it returned no report: {_text(body)}"
+        return
+    yield from contract.report_errors(body, context.devices, context.stack.application_id)
+    yield from contract.differences(body, context.raw)
+
+
+def _is_expected_refusal(answer: HttpResponse, body: object, raw: RawAnswers) -> bool:
+    """Whether there is no report because the push service refuses every call."""
+    if (answer.status, as_dict(body).get("type")) != (502, _REFUSED):
+        return False
+    return _media_type(answer) == _PROBLEM and contract.every_call_is_refused(raw)
+
+
+def _describe(answer: HttpResponse, body: object) -> str:
+    """Describe an answer with another status than 200: a problem, or API Gateway's own answer."""
+    document = as_dict(body)
+    if _media_type(answer) == _PROBLEM and document:
+        title, detail = (one_line(document.get(key), 200) for key in ("title", "detail"))
+        return f"it answered {answer.status}: {title}: {detail}"
+    if "message" not in document:
+        return f"it answered {answer.status}, {_shown_type(answer)}: {_text(body)}"
+    message = f"API Gateway answered {answer.status}: {one_line(document['message'], 200)}"
+    if answer.status != 403:
+        return message
+    return f"{message}; these credentials lack execute-api:Invoke on {_ROUTE}"
+
+
+def _unsigned_failures(unsigned: HttpResponse | FailedCall) -> Iterator[str]:
+    if isinstance(unsigned, FailedCall):
+        yield f"it cannot be called unsigned: {unsigned}"
+    elif unsigned.status != 403:
+        yield f"an unsigned request is answered {unsigned.status}, not 403: no route may be open"
+
+
+def _message(answer: HttpResponse, body: object, raw: RawAnswers) -> str:
+    if answer.status == 200:
+        return f"a report: {outcome_counts(body)}"
+    if _is_expected_refusal(answer, body, raw):
+        return f"{answer.status}: the push service refuses every call, as in the raw answers"
+    return f"{answer.status}, {_shown_type(answer)}"
+
+
+def _status(answer: HttpResponse | FailedCall) -> int | str:
+    return answer.code if isinstance(answer, FailedCall) else answer.status
+
+
+def _media_type(answer: HttpResponse) -> str:
+    return answer.content_type.partition(";")[0].strip().lower()
+
+
+def _shown_type(answer: HttpResponse) -> str:
+    return one_line(_media_type(answer), 60) or "of no media type"
+
+
+def _text(body: object) -> str:
+    return error_text(body) if isinstance(body, str) and body else one_line(body, 200) or "nothing"

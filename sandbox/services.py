@@ -1,0 +1,89 @@
+"""The services that the sandbox adds to moto, and the blocks that apply their patches.
+
+To add a service, add its folder and a line to ``SERVICES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Final, NamedTuple
+
+from sandbox.cloudformation import patches as cloudformation
+from sandbox.cloudformation.resource import Resource
+from sandbox.cloudwatch.patches import PATCHES as CLOUDWATCH_PATCHES
+from sandbox.cloudwatch.resources import RESOURCE_TYPES as CLOUDWATCH_TYPES
+from sandbox.dynamodb.patches import PATCHES as DYNAMODB_PATCHES
+from sandbox.dynamodb.resources import RESOURCE_TYPES as DYNAMODB_TYPES
+from sandbox.entry_points import EVENTBRIDGE
+from sandbox.events.patches import patches as events_patches
+from sandbox.events.resources import RESOURCE_TYPES as EVENTS_TYPES
+from sandbox.functions.event_source_resources import RESOURCE_TYPES as EVENT_SOURCE_TYPES
+from sandbox.functions.patches import patches as functions_patches
+from sandbox.functions.permission_resources import RESOURCE_TYPES as PERMISSION_TYPES
+from sandbox.functions.resources import RESOURCE_TYPES as FUNCTIONS_TYPES
+from sandbox.functions.service import LambdaService
+from sandbox.http_apis.resources import RESOURCE_TYPES as HTTP_API_TYPES
+from sandbox.http_apis.stage_resources import RESOURCE_TYPES as STAGE_TYPES
+from sandbox.iam.resources import RESOURCE_TYPES as IAM_TYPES
+from sandbox.patches import Patch, applied
+from sandbox.pinpoint.patches import PATCHES as PINPOINT_PATCHES
+from sandbox.pinpoint.resources import RESOURCE_TYPES as PINPOINT_TYPES
+from sandbox.sns.patches import PATCHES as SNS_PATCHES
+from sandbox.sns.resources import RESOURCE_TYPES as SNS_TYPES
+from sandbox.sqs.patches import PATCHES as SQS_PATCHES
+from sandbox.sqs.resources import RESOURCE_TYPES as SQS_TYPES
+
+
+class Service(NamedTuple):
+    """What a service adds to moto."""
+
+    resource_types: Sequence[type[Resource]]
+    patches: Sequence[Patch] = ()
+
+
+# Patches that need a running part of the sandbox are applied by the block that runs that part.
+SERVICES: Final = (
+    Service(CLOUDWATCH_TYPES, CLOUDWATCH_PATCHES),
+    Service(DYNAMODB_TYPES, DYNAMODB_PATCHES),
+    Service(EVENTS_TYPES),
+    Service((*FUNCTIONS_TYPES, *EVENT_SOURCE_TYPES, *PERMISSION_TYPES)),
+    Service((*HTTP_API_TYPES, *STAGE_TYPES)),
+    Service(IAM_TYPES),
+    Service(PINPOINT_TYPES, PINPOINT_PATCHES),
+    Service(SNS_TYPES, SNS_PATCHES),
+    Service(SQS_TYPES, SQS_PATCHES),
+)
+
+RESOURCE_TYPES: Final = tuple(model for service in SERVICES for model in service.resource_types)
+"""The resource types that templates get from the sandbox instead of moto."""
+
+PATCHES: Final = (
+    *(patch for service in SERVICES for patch in service.patches),
+    *cloudformation.patches(RESOURCE_TYPES),
+)
+
+
+@contextmanager
+def patched_moto() -> Iterator[None]:
+    """Apply the patches of all services. Enter the block before a server starts in it."""
+    with applied(PATCHES, cloudformation.CACHES):
+        yield
+
+
+@contextmanager
+def running(service: LambdaService) -> Iterator[LambdaService]:
+    """Run a Lambda service, and let moto invoke functions through it."""
+    invoke = partial(_invoke_later, service)
+    bound = [*functions_patches(service), *events_patches(invoke)]
+    with patched_moto(), applied(bound), service:
+        yield service
+
+
+def _invoke_later(service: LambdaService, arn: str, event: bytes) -> str:
+    """Hand an event of EventBridge to a function."""
+    _, _, _, region, account_id, *_ = arn.split(":")
+    return service.invoke_later(
+        arn, event, account_id=account_id, region=region, entry_point=EVENTBRIDGE
+    )

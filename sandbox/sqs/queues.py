@@ -1,0 +1,113 @@
+"""moto's queues: how other services find them and send to them, and what a message remembers.
+
+A queue in moto is a list that several requests change at the same time. Without a lock two
+receivers can get the same message, and a delete can drop a message that is sent meanwhile. Each
+message also remembers the queue that it was in before, and its entry point. moto forgets both.
+"""
+
+from __future__ import annotations
+
+import time
+from threading import RLock
+from typing import Any, Final, cast
+
+from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
+
+LOCK: Final = RLock()
+"""Must be held to read or change a queue's messages. All queues share it: a redrive needs two."""
+
+_CURRENT_QUEUE: Final = "push_sandbox_current_queue"
+_PREVIOUS_QUEUE: Final = "push_sandbox_previous_queue"
+_ENTRY_POINT: Final = "push_sandbox_entry_point"
+
+# moto does not wake a long poll when a message becomes visible again, so it looks this often.
+_LONG_POLL_SECONDS: Final = 0.1
+
+_ORIGINAL_ADD_MESSAGE: Final = Queue.add_message
+_ORIGINAL_RECEIVE_MESSAGE: Final = SQSBackend.receive_message
+
+
+def queue_of(arn: str) -> Queue | None:
+    """Find a queue by its ARN; None if it does not exist, or the ARN is not a queue's."""
+    parts = arn.split(":")
+    if len(parts) != 6 or parts[2] != "sqs":
+        return None
+    # moto creates the backend of any account, but only of regions that exist.
+    backends = sqs_backends[parts[4]]
+    if parts[3] not in backends:
+        return None
+    # While moto resets a backend, its vars are empty for a moment.
+    queue: Queue | None = vars(backends[parts[3]]).get("queues", {}).get(parts[5])
+    return queue
+
+
+def backend_of(queue: Queue) -> SQSBackend:
+    """Return the backend that has a queue."""
+    backend: SQSBackend = sqs_backends[queue.account_id][queue.region]
+    return backend
+
+
+def source_of(message: Message) -> str | None:
+    """Return the ARN of the queue from which a message was moved into its current queue."""
+    return cast("str | None", vars(message).get(_PREVIOUS_QUEUE))
+
+
+def entry_point_of(message: Message) -> str | None:
+    """Return a message's entry point, if another service put it on its queue."""
+    return cast("str | None", vars(message).get(_ENTRY_POINT))
+
+
+def put(queue: Queue, body: str, *, entry_point: str | None, **others: Any) -> Message:
+    """Send a message on behalf of another service.
+
+    Parameters
+    ----------
+    queue
+        The destination.
+    body
+        The text of the message.
+    entry_point
+        What ``entry_point_of`` returns for the message.
+    others
+        Further arguments of moto's ``send_message``.
+
+    Raises
+    ------
+    SQSException
+        If the queue refuses the message.
+    """
+    with LOCK:
+        message = backend_of(queue).send_message(queue.name, body, **others)
+        if entry_point is not None:
+            vars(message)[_ENTRY_POINT] = entry_point
+    return message
+
+
+def add_message(self: Queue, message: Message) -> None:
+    """Add a message in place of moto's method, and remember the queue that it was in before."""
+    with LOCK:
+        attributes = vars(message)
+        attributes[_PREVIOUS_QUEUE] = attributes.get(_CURRENT_QUEUE)
+        attributes[_CURRENT_QUEUE] = self.queue_arn
+        _ORIGINAL_ADD_MESSAGE(self, message)
+
+
+def receive_message(
+    self: SQSBackend,
+    queue_name: str,
+    count: int,
+    wait_seconds_timeout: int,
+    visibility_timeout: int,
+    message_attribute_names: list[str] | None = None,
+) -> list[Message]:
+    """Receive messages in place of moto's method, without the lock during a long poll."""
+    end = time.monotonic() + wait_seconds_timeout
+    while True:
+        with LOCK:
+            found: list[Message] = _ORIGINAL_RECEIVE_MESSAGE(
+                self, queue_name, count, 0, visibility_timeout, message_attribute_names
+            )
+        left = end - time.monotonic()
+        if found or left <= 0:
+            return found
+        self.get_queue(queue_name).wait_for_messages(min(left, _LONG_POLL_SECONDS))  # type: ignore[arg-type]  # seconds, a fraction is allowed
