@@ -28,13 +28,13 @@ from push_sender.request.model import Recipient
 from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.provider import SendMessages
 from push_sender.sender import Sender
-from tests.function.test_connections import answering, read_request, serving
 from tests.support.account import Account
 from tests.support.dynamodb import Table
 from tests.support.function_process import function_environment
 from tests.support.invocation import PROJECT, Push
 from tests.support.loopback import Reply
 from tests.support.provider import Json, Provider, accepted, refused, results
+from tests.support.raw_http import answering, read_request, serving
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429}
 
