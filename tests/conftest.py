@@ -1,6 +1,6 @@
-"""What many tests start from: a provider on loopback and the handler in front of it.
+"""Fixtures for all tests: a provider on loopback and the handler in front of it.
 
-It also sets up the run itself: its order, what its processes share, and what it shows at its end.
+It also sets up the run: the order of files, caches that its processes share, its summary.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sandbox.environment import isolate
 from sandbox.server import Server
 from tests.support.account import Account, running_account
 from tests.support.dynamodb import Table, dynamodb_client, running_table
-from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
+from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, ProcessQueue, Push
 from tests.support.paths import REPOSITORY
 from tests.support.provider import Provider, running_provider
 
-# Every session has a loader of its own, and parses the models anew that its clients need. The
-# tests make thousands of sessions; what a loader has read it never changes.
+# Each session has its own loader, which parses the models of its clients again. The tests make
+# thousands of sessions, and a loader never changes what it has read.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # Each worker imports the same modules, and so do the processes that tests start.
@@ -61,14 +61,14 @@ SLOWEST_FIRST = (
     "infra/test_monitoring.py",
     "deployed/test_http_api.py",
 )
-"""The files that begin, so that no worker ends with a long one while the others have nothing."""
+"""The files that run first, so that no worker ends with a long file while others are idle."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slowest files; within a file the order stays."""
+    """Run the slowest files first; the order within a file stays."""
     tests = Path(__file__).parent
-    there = {str(path.relative_to(tests)) for path in tests.rglob("test_*.py")}
-    if unknown := [name for name in SLOWEST_FIRST if name not in there]:
+    existing = {str(path.relative_to(tests)) for path in tests.rglob("test_*.py")}
+    if unknown := [name for name in SLOWEST_FIRST if name not in existing]:
         raise pytest.UsageError(f"SLOWEST_FIRST in {__file__} names no file: {unknown}")
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: places.get(str(item.path.relative_to(tests)), len(places)))
@@ -100,8 +100,7 @@ def node_modules() -> Path:
     return REPOSITORY / "node_modules"
 
 
-# A test sees neither the account, the proxy and the terminal of the person who runs it, nor the
-# options of the make that runs it.
+# Hide the account, the proxy, the terminal and the make options of the person who runs the tests.
 isolate()
 for _name in (
     "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS",
@@ -127,8 +126,8 @@ def push(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Push:
     monkeypatch.setenv("APPLICATION_IDS", f"{PROJECT},{OTHER_PROJECT}")
     monkeypatch.setenv("AWS_ENDPOINT_URL_PINPOINT", provider.url)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
 
     def invoke(event: Any, seconds: float = 29) -> dict[str, Any]:
         from push_sender.handler import handler
@@ -150,8 +149,8 @@ def account(push: Push, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 @pytest.fixture
-def work_off(account: Account, push: Push) -> WorkOff:
-    """Do Lambda's part of the queue door: receive, invoke, delete what did not fail."""
+def process_queue(account: Account, push: Push) -> ProcessQueue:
+    """Process the queue as Lambda does: receive, invoke, delete the messages that did not fail."""
 
     def once(seconds: float = 29) -> dict[str, Any]:
         event = account.receive()

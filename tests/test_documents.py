@@ -1,6 +1,6 @@
-"""The documents: links lead somewhere, JSON is JSON, menus and lists are whole.
+"""The documents: links have targets, JSON is valid, menus and lists are complete.
 
-What CONTRIBUTING.md says of the function's modules is held against the modules.
+The list of modules in CONTRIBUTING.md is compared with the modules.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def anchors_of(document: Path) -> set[str]:
 
 
 def problem_of(link: str, document: Path) -> str | None:
-    """Say what is wrong with a link into the repository; None of one that leads elsewhere."""
+    """Give the error of a link into the repository; None for other links."""
     url = urlsplit(link)
     if url.scheme or url.netloc:
         return None

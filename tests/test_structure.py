@@ -1,4 +1,4 @@
-"""Which room may import which: the arrows of the structure."""
+"""Which package of the function imports which: the dependencies point one way."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def run(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Give a function that runs a command as somebody whose AWS is the sandbox."""
+    """Give a function that runs a command with the sandbox as AWS."""
     nowhere = str(tmp_path_factory.mktemp("home") / "none")
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = {
@@ -71,7 +71,7 @@ def run(sandbox: Sandbox, node_modules: Path, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def make(run: Run) -> Make:
-    """Give a function that runs a target as somebody whose AWS is the sandbox."""
+    """Give a function that runs a make target with the sandbox as AWS."""
     return lambda target, *variables: run("make", "--no-print-directory", target, *variables)
 
 
@@ -99,9 +99,9 @@ def test_a_second_deployment_finds_nothing_to_change(make: Make) -> None:
     changes = make("diff", f"ARGS={SETTINGS}")
 
     assert changes.returncode == 0, changes.stderr
-    said = changes.stdout + changes.stderr
-    assert "Number of stacks with differences: 0" in said
-    assert "Could not create a change set" not in said
+    output = changes.stdout + changes.stderr
+    assert "Number of stacks with differences: 0" in output
+    assert "Could not create a change set" not in output
 
 
 @pytest.mark.usefixtures("deployed")
@@ -146,7 +146,7 @@ def test_a_bad_setting_stops_a_deployment_with_its_error_only(make: Make) -> Non
     assert "Traceback" not in refused.stderr
 
 
-# --- A stack of somebody's own, as docs/deploy.md shows it.
+# --- A user's own stack, as in docs/deploy.md.
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What stands in a developer's shell and home: local commands work, or say one clear line."""
+"""A developer's shell and home: local commands work, or print one clear line."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_an_invalid_port_gives_one_line(port: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b'{\n  "app": "x",,\n}', "cdk.json, line 2, column 14: "),
         (b'{"app": "\n', "cdk.json, line 1, column 10: "),
@@ -181,19 +181,19 @@ def test_an_invalid_port_gives_one_line(port: str) -> None:
     ],
 )
 def test_a_broken_cdk_json_is_reported_with_its_position(
-    tmp_path: Path, content: bytes | None, told: str
+    tmp_path: Path, content: bytes | None, expected: str
 ) -> None:
     if content is not None:
         (tmp_path / "cdk.json").write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         committed_context(tmp_path / "cdk.json")
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
 
 
 def test_ctrl_c_ends_the_app_without_a_traceback(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-v", "app.py"],  # it tells each import
+        [sys.executable, "-v", "app.py"],  # it prints each import
         cwd=REPOSITORY,
         env={**os.environ, "CDK_OUTDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
@@ -204,9 +204,9 @@ def test_ctrl_c_ends_the_app_without_a_traceback(tmp_path: Path) -> None:
         assert running.stderr is not None
         assert any(line.startswith("import 'infra.settings'") for line in running.stderr)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, output = running.communicate(timeout=60)
     assert running.returncode == -signal.SIGINT
-    assert "Traceback" not in said
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every door of the deployed stack, from a stock client to the device and to the dead letters."""
+"""Every entry point of the deployed stack, from the client to the device or dead-letter queue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def put_event(deployment: Deployment, detail: Any, **entry: str) -> None:
 
 
 def buried(deployment: Deployment) -> list[dict[str, Any]]:
-    """Wait for dead letters, and take them."""
+    """Wait for dead-letter messages, and take them."""
     found: list[dict[str, Any]] = []
 
     def any_there() -> bool:
@@ -62,14 +62,14 @@ def buried(deployment: Deployment) -> list[dict[str, Any]]:
     return found
 
 
-def bury_again(deployment: Deployment, letters: list[dict[str, Any]]) -> None:
-    """Put dead letters back where they were taken from."""
+def bury_again(deployment: Deployment, dead_letters: list[dict[str, Any]]) -> None:
+    """Put dead-letter messages back into their queue."""
     sqs = client("sqs", deployment.url)
-    for letter in letters:
+    for message in dead_letters:
         sqs.send_message(
             QueueUrl=deployment.outputs["DeadLetterQueueUrl"],
-            MessageBody=letter["Body"],
-            MessageAttributes=letter.get("MessageAttributes", {}),
+            MessageBody=message["Body"],
+            MessageAttributes=message.get("MessageAttributes", {}),
         )
 
 
@@ -116,11 +116,11 @@ def test_an_invalid_request_is_dead_lettered_immediately(deployment: Deployment)
     send(deployment, "not JSON")
     send(deployment, json.dumps(request("beside-the-poison")))
 
-    (letter,) = buried(deployment)
+    (message,) = buried(deployment)
 
-    assert letter["Body"] == "not JSON"
-    assert letter["MessageAttributes"]["reason"]["StringValue"] == "invalid"
-    assert "must be an object" in letter["MessageAttributes"]["fault"]["StringValue"]
+    assert message["Body"] == "not JSON"
+    assert message["MessageAttributes"]["reason"]["StringValue"] == "invalid"
+    assert "must be an object" in message["MessageAttributes"]["fault"]["StringValue"]
     assert within(15, lambda: arrived(deployment, "beside-the-poison") == 1)
 
 
@@ -133,16 +133,16 @@ def test_misconfigured_pushes_are_sent_once_after_the_fix_and_a_redrive(
         **channel, ADMChannelRequest={"ClientId": "-", "ClientSecret": "-", "Enabled": False}
     )
     send(deployment, json.dumps(request("waits-for-the-fix")))
-    letters = buried(deployment)
+    messages = buried(deployment)
     pinpoint.update_adm_channel(
         **channel, ADMChannelRequest={"ClientId": "-", "ClientSecret": "-", "Enabled": True}
     )
-    bury_again(deployment, letters * 2)  # as SQS may, which delivers at least once
+    bury_again(deployment, messages * 2)  # as SQS may, which delivers at least once
 
     moved = redrive(deployment)
 
     assert (moved.returncode, moved.stderr) == (0, "")
-    assert [each["MessageAttributes"]["reason"]["StringValue"] for each in letters] == [
+    assert [each["MessageAttributes"]["reason"]["StringValue"] for each in messages] == [
         "misconfigured"
     ]
     assert within(15, lambda: arrived(deployment, "waits-for-the-fix") == 1)
@@ -160,10 +160,10 @@ def test_a_redrive_sends_a_failed_asynchronous_request(deployment: Deployment) -
             InvocationType="Event",
             Payload=json.dumps(event),
         )
-        letters = buried(deployment)
-    assert [json.loads(letter["Body"]) for letter in letters] == [event]
+        messages = buried(deployment)
+    assert [json.loads(message["Body"]) for message in messages] == [event]
     assert arrived(deployment, "asynchronous") == 0
-    bury_again(deployment, letters)
+    bury_again(deployment, messages)
 
     redrive(deployment)
 

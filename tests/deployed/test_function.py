@@ -1,4 +1,4 @@
-"""The function where it runs: from its bundle, in AWS's runtime client, in the sandbox."""
+"""The deployed function in the sandbox: its bundle in AWS's runtime client."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _empty_inbox(request: pytest.FixtureRequest) -> None:
 
 
 def inbox(deployment: Deployment, method: str = "GET") -> Any:
-    """List or clear what the sandbox's devices were sent."""
+    """List or clear the pushes that the sandbox's devices got."""
     request = urllib.request.Request(f"{deployment.url}/sandbox/messages", method=method)  # noqa: S310  loopback
     with urllib.request.urlopen(request) as response:  # noqa: S310  loopback
         return json.loads(response.read() or b"null")
@@ -202,9 +202,9 @@ def test_a_cold_start_logs_nothing_from_the_sdk(reconfigurable: Deployment) -> N
 
     _, _, log = invoke(reconfigurable, example("silent-push"))
 
-    told = [line.get("logger", line.get("service", line.get("type"))) for line in log_lines(log)]
+    result = [line.get("logger", line.get("service", line.get("type"))) for line in log_lines(log)]
     assert "initDurationMs" in log, "it was no cold start"
-    assert not [name for name in map(str, told) if name.startswith(("botocore", "urllib3"))]
+    assert not [name for name in map(str, result) if name.startswith(("botocore", "urllib3"))]
 
 
 def test_at_debug_the_real_runtime_logs_no_token_and_no_text(reconfigurable: Deployment) -> None:
@@ -267,7 +267,7 @@ def test_the_aws_command_line_invokes_the_function(deployment: Deployment, tmp_p
 
 
 def run_sandbox(*arguments: str) -> subprocess.Popen[str]:
-    """Start the sandbox's command line in a process of its own."""
+    """Start the sandbox's command line in another process."""
     return subprocess.Popen(
         [sys.executable, "-m", "sandbox", *arguments],
         cwd=REPOSITORY,

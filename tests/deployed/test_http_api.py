@@ -1,4 +1,4 @@
-"""The HTTP door of the deployed stack: who comes in, what is logged, and hostile requests."""
+"""The deployed HTTP API: permissions, logs, and malicious requests."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def request(token: str, **more: Any) -> dict[str, Any]:
     return {"recipient": {"token": token, "service": "ADM"}, "message": "m", **more}
 
 
-def post(api: Api, body: Any, *, who: Credentials | None = ADMINISTRATOR, **headers: str) -> Answer:
+def post(
+    api: Api, body: Any, *, caller: Credentials | None = ADMINISTRATOR, **headers: str
+) -> Answer:
     """Post a request, or bytes as they are; headers are given with underscores for hyphens."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return api.ask("POST", "/messages", raw, {**JSON_TYPE, **given}, who=who)
+    return api.ask("POST", "/messages", raw, {**JSON_TYPE, **given}, caller=caller)
 
 
 def service_calls(deployment: Deployment) -> int:
@@ -52,14 +54,14 @@ def service_calls(deployment: Deployment) -> int:
 
 
 def doors(deployment: Deployment, token: str) -> list[str]:
-    """Tell by which door each push to a device came."""
+    """Give the entry point of each push to a device."""
     address = f"{deployment.url}/sandbox/messages?token={token}"
     with urllib.request.urlopen(address) as answer:  # noqa: S310  loopback
         return [message["door"] for message in json.loads(answer.read())["messages"]]
 
 
 def user_who_may(deployment: Deployment, *resources: str) -> Credentials:
-    """Create a user who may call these parts of APIs, and nothing else."""
+    """Create a user with permission to call only these parts of APIs."""
     iam = client("iam", deployment.url)
     name = f"caller-{len(iam.list_users()['Users'])}"
     iam.create_user(UserName=name)
@@ -76,7 +78,7 @@ def lines(deployment: Deployment, group: str) -> list[dict[str, Any]]:
     return [json.loads(event["message"]) for event in found["events"]]
 
 
-# ------------------------------------------------------------------ who comes in
+# ------------------------------------------------------------------ callers
 
 
 def test_a_signed_request_is_sent_and_answered_with_its_report(
@@ -95,11 +97,11 @@ def test_callers_without_permission_are_refused_and_nothing_is_sent(
 ) -> None:
     before = service_calls(deployment)
 
-    assert post(api, request("t"), who=None).told == FORBIDDEN
-    assert post(api, request("t"), who=Credentials("sandbox", "wrong")).told == FORBIDDEN
-    assert post(api, request("t"), who=Credentials("AKIAUNKNOWN", "wrong")).told == FORBIDDEN
-    assert post(api, request("t"), who=user_who_may(deployment)).told == FORBIDDEN
-    assert api.ask("GET", "/openapi.json", who=None).told == FORBIDDEN
+    assert post(api, request("t"), caller=None).result == FORBIDDEN
+    assert post(api, request("t"), caller=Credentials("sandbox", "wrong")).result == FORBIDDEN
+    assert post(api, request("t"), caller=Credentials("AKIAUNKNOWN", "wrong")).result == FORBIDDEN
+    assert post(api, request("t"), caller=user_who_may(deployment)).result == FORBIDDEN
+    assert api.ask("GET", "/openapi.json", caller=None).result == FORBIDDEN
     assert service_calls(deployment) == before
 
 
@@ -107,8 +109,8 @@ def test_permission_to_post_allows_nothing_else(api: Api, deployment: Deployment
     arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{api.api_id}/*/POST/messages"
     caller = user_who_may(deployment, arn)
 
-    assert post(api, request("t"), who=caller).status == 200
-    assert api.ask("GET", "/openapi.json", who=caller).told == FORBIDDEN
+    assert post(api, request("t"), caller=caller).status == 200
+    assert api.ask("GET", "/openapi.json", caller=caller).result == FORBIDDEN
 
 
 def test_the_document_is_served_to_callers_with_permission(api: Api) -> None:
@@ -143,7 +145,7 @@ def test_the_access_log_names_the_caller_and_the_functions_request(
 ) -> None:
     caller = user_who_may(deployment, f"arn:aws:execute-api:*:*:{api.api_id}/*")
 
-    post(api, request("KaNaRy-token", title="KaNaRy"), who=caller, idempotency_key="KaNaRy-key")
+    post(api, request("KaNaRy-token", title="KaNaRy"), caller=caller, idempotency_key="KaNaRy-key")
     logged = lines(deployment, "ApiLogGroupName")
 
     line = logged[-1]
@@ -183,7 +185,7 @@ def test_other_paths_are_not_found(api: Api, deployment: Deployment, path: str) 
 
     answer = api.ask("POST", path, json.dumps(request("t")).encode(), JSON_TYPE)
 
-    assert answer.told == NOT_FOUND
+    assert answer.result == NOT_FOUND
     assert service_calls(deployment) == before
 
 
@@ -225,7 +227,7 @@ def test_malicious_bodies_are_bad_requests(api: Api, deployment: Deployment, bod
 def test_too_large_requests_are_refused(api: Api, deployment: Deployment, size: int) -> None:
     before = service_calls(deployment)
 
-    assert post(api, b"{" + b" " * (size - 2) + b"}").told == TOO_LARGE
+    assert post(api, b"{" + b" " * (size - 2) + b"}").result == TOO_LARGE
     assert service_calls(deployment) == before
 
 

@@ -1,4 +1,4 @@
-"""Whoever calls the HTTP API: the programs in examples/, a client made from the document."""
+"""Callers of the HTTP API: the programs in examples/, a client made from the document."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(deployment: Deployment, tmp_path: Path) -> Run:
-    """Give a function that runs a program as somebody who may call the API."""
+    """Give a function that runs a program with permission to call the API."""
 
     def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -98,7 +98,7 @@ def run(deployment: Deployment, tmp_path: Path) -> Run:
 
 
 def doors(deployment: Deployment, token: str) -> list[str]:
-    """Tell by which door each push to a device came."""
+    """Give the entry point of each push to a device."""
     address = f"{deployment.url}/sandbox/messages?token={token}"
     with urllib.request.urlopen(address) as answer:  # noqa: S310  loopback
         return [message["door"] for message in json.loads(answer.read())["messages"]]
@@ -147,7 +147,7 @@ def test_each_example_sends_a_request_once_and_fails_without_permission(
 
 @EXAMPLES
 @pytest.mark.parametrize(
-    ("arguments", "variables", "told"),
+    ("arguments", "variables", "expected"),
     [
         ((), {}, "usage: send."),
         (("examples/first-push.json",), {"API_URL": ""}, "API_URL"),
@@ -163,13 +163,13 @@ def test_an_example_reports_missing_settings_in_one_line(
     program: tuple[str, str],
     arguments: tuple[str, ...],
     variables: dict[str, str],
-    told: str,
+    expected: str,
 ) -> None:
     lacking = run(*program, *arguments, **variables)
 
     (line,) = lacking.stderr.split("\n")[:-1]
     assert lacking.returncode != 0
-    assert told in line
+    assert expected in line
 
 
 def test_a_client_generated_from_the_document_sends_a_push(

@@ -1,6 +1,6 @@
-"""Schemathesis against the deployed door: hostile requests, and what the document promises.
+"""Schemathesis against the deployed HTTP API: malicious requests, and its document.
 
-Some hundred cases here; ``make fuzz`` takes 5,000 and others each time.
+A few hundred cases here; ``make fuzz`` runs 5,000, different ones each time.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def test_the_http_entry_point_conforms_to_its_document(
         statuses[response.status_code] += 1
         if statuses.total() % 250 == 0:
             with capsys.disabled():
-                told = f"\n  {statuses.total():,} of {CASES // 3:,}: {dict(statuses)}"
-                sys.stderr.write(told)
+                result = f"\n  {statuses.total():,} of {CASES // 3:,}: {dict(statuses)}"
+                sys.stderr.write(result)
         assert response.status_code < 500, response.text
         checks = [negative_data_rejection] if mode is GenerationMode.NEGATIVE else []
         case.validate_response(response, checks=[*PROMISES, *checks])

@@ -53,20 +53,20 @@ def test_a_changed_source_is_deployed_while_the_sandbox_runs(tmp_path: Path) -> 
     source = tmp_path / "lambda_src"
     shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
     report = source / "push_sender" / "report.py"
-    said: list[str] = []
+    output: list[str] = []
 
-    with running_sandbox(source=source, watch=True, on_progress=said.append) as sandbox:
+    with running_sandbox(source=source, watch=True, on_progress=output.append) as sandbox:
         assert push(sandbox.deployment)["outcome"] == "accepted"
 
         report.write_text(f"{report.read_text()}\nraise RuntimeError('a change')\n")
-        assert within(60, lambda: "the change in lambda_src is deployed" in said)
+        assert within(60, lambda: "the change in lambda_src is deployed" in output)
         assert invoke(sandbox.deployment, {})["errorMessage"] == "a change"
 
         report.write_text("def broken(:\n")
-        assert within(60, lambda: "push_sender/report.py, line 1," in said[-1])
+        assert within(60, lambda: "push_sender/report.py, line 1," in output[-1])
         assert invoke(sandbox.deployment, {})["errorMessage"] == "a change"
 
-    assert said[-1].startswith("the change is not deployed")
+    assert output[-1].startswith("the change is not deployed")
 
 
 @pytest.mark.parametrize(

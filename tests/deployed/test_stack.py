@@ -48,9 +48,9 @@ def fail_later(sandbox: Sandbox) -> list[dict[str, Any]]:
 
 
 def send_twice_under_a_key(sandbox: Sandbox) -> bool:
-    """Send to two services under a new key, twice; tell whether the second is a replay.
+    """Send to two services under a new key, twice; return whether the second is a replay.
 
-    One of them is slow, so that the other's batch has a record of its own by then.
+    One of them is slow, so that the other's batch has its own record by then.
     """
     recipients = [
         {"token": "any-device", "service": "GCM"},
@@ -62,7 +62,7 @@ def send_twice_under_a_key(sandbox: Sandbox) -> bool:
 
 
 def tell_of_a_dead_token(sandbox: Sandbox) -> bool:
-    """Put a push to a dead token on the queue; tell whether the bus is told of it."""
+    """Put a push to a dead token on the queue; return whether the bus gets its event."""
     deployment = sandbox.deployment
     sqs, bus = client("sqs", deployment.url), client("events", deployment.url)
     spy = sqs.create_queue(QueueName=f"spy-{uuid.uuid4().hex}")["QueueUrl"]
@@ -81,14 +81,14 @@ def tell_of_a_dead_token(sandbox: Sandbox) -> bool:
         QueueUrl=deployment.outputs["QueueUrl"],
         MessageBody=json.dumps({"recipient": recipient, "message": "m"}),
     )
-    told = happens(sandbox, lambda: "Messages" in sqs.receive_message(QueueUrl=spy))
+    result = happens(sandbox, lambda: "Messages" in sqs.receive_message(QueueUrl=spy))
     bus.remove_targets(Rule=rule["Name"], EventBusName=rule["EventBusName"], Ids=["spy"])
     bus.delete_rule(**rule)
-    return told
+    return result
 
 
 def requeue(deployment: Deployment) -> bool:
-    """Send what is throttled with requeue; tell whether it is in the queue then."""
+    """Send a throttled push with requeue; return whether it is in the queue then."""
     recipient = {"token": "sandbox-throttled", "service": "GCM"}
     report = invoke(deployment, {"recipient": recipient, "message": "m", "requeue": True})
     return bool(report["summary"].get("requeued"))
@@ -107,14 +107,14 @@ def test_the_outputs_equal_those_of_cloudformation(deployment: Deployment) -> No
 
 
 def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> None:
-    told = configuration(deployment)
+    result = configuration(deployment)
 
-    assert told["Timeout"] == 29
-    assert told["Handler"] == "push_sender.handler.handler"
-    assert told["LoggingConfig"]["LogGroup"] == deployment.outputs["LogGroupName"]
-    assert told["TracingConfig"] == {"Mode": "Active"}
+    assert result["Timeout"] == 29
+    assert result["Handler"] == "push_sender.handler.handler"
+    assert result["LoggingConfig"]["LogGroup"] == deployment.outputs["LogGroupName"]
+    assert result["TracingConfig"] == {"Mode": "Active"}
     (stack,) = client("cloudformation", deployment.url).describe_stacks()["Stacks"]
-    assert told["Environment"]["Variables"] == {
+    assert result["Environment"]["Variables"] == {
         "APPLICATION_IDS": deployment.application_id,
         "DEAD_LETTER_QUEUE_URL": deployment.outputs["DeadLetterQueueUrl"],
         "EVENT_BUS_NAME": deployment.outputs["EventBusName"],
@@ -133,10 +133,13 @@ def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> N
 def test_a_failed_asynchronous_event_is_dead_lettered_unchanged(
     sandbox: Sandbox,
 ) -> None:
-    (letter,) = fail_later(sandbox)
+    (dead_letter_message,) = fail_later(sandbox)
 
-    assert json.loads(letter["Body"]) == {"recipients": [], "message": "kept as it was"}
-    assert "recipients: " in letter["MessageAttributes"]["ErrorMessage"]["StringValue"]
+    assert json.loads(dead_letter_message["Body"]) == {
+        "recipients": [],
+        "message": "kept as it was",
+    }
+    assert "recipients: " in dead_letter_message["MessageAttributes"]["ErrorMessage"]["StringValue"]
 
 
 def test_the_role_allows_exactly_the_calls_of_the_code(sandbox: Sandbox) -> None:
@@ -223,7 +226,7 @@ def test_the_stack_shows_no_secret_value(deployment: Deployment) -> None:
     cloudformation = client("cloudformation", deployment.url)
     canary = json.loads(value)["token_key"]
 
-    told = json.dumps(
+    result = json.dumps(
         [
             cloudformation.get_template(StackName="push-sender"),
             cloudformation.describe_stacks(StackName="push-sender"),
@@ -233,7 +236,7 @@ def test_the_stack_shows_no_secret_value(deployment: Deployment) -> None:
     )
     files = list(_contents((REPOSITORY / ".build").glob("stack-*/**/*")))
 
-    assert "{{resolve:secretsmanager:sandbox/apns:SecretString:token_key::}}" in told
-    assert canary not in told
+    assert "{{resolve:secretsmanager:sandbox/apns:SecretString:token_key::}}" in result
+    assert canary not in result
     assert files
     assert not [path for path, content in files if canary.encode() in content]

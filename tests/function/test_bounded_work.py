@@ -1,4 +1,4 @@
-"""What a request may cost: work that grows with its size, and memory within bounds.
+"""The cost of a request: work grows in proportion to its size, and memory is limited.
 
 Work is counted, never timed, in two ways that complete each other. Lines: how many lines of the
 package's Python run for a whole request, of n, 2n and 4n. What C code does within a line is not
@@ -241,7 +241,7 @@ def counted(value: Any, read: Read) -> Any:
 
 
 def read_of_shared(shared: Json, recipients: list[Json], shape: MessageShape) -> int:
-    """Measure a message for each recipient; tell how much of what they share was read for it."""
+    """Measure a message for each recipient; count how much of the shared fields was read."""
     request = PushRequest.model_validate({**shared, "recipients": recipients})
     read = Read()
     content = {
@@ -592,7 +592,7 @@ def device_bytes(raw: str) -> int:
 
 
 def is_measured(size: int, raw: str) -> bool:
-    """Tell whether a size is right: exact up to the limit, above it a lower bound above it."""
+    """Return whether a size is right: exact up to the limit, else a lower bound above the limit."""
     exact = device_bytes(raw)
     return size == exact or 4_096 < size <= exact
 

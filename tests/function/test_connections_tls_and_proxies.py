@@ -189,7 +189,7 @@ def _no_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def client(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Any:
     """Make a client with these environment variables."""
-    keys = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     for name, value in (keys | environment).items():
         monkeypatch.setenv(name, value)
     return sdk.make_client("sqs", "eu-west-1", Config(retries={"total_max_attempts": 1}))

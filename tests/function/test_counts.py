@@ -49,18 +49,18 @@ REQUEST = {"recipient": {"token": "t", "service": "GCM"}, "message": "m"}
 
 
 def run_counted(
-    program: str, provider: Provider, *arguments: str, said: str = "", **environment: str
+    program: str, provider: Provider, *arguments: str, stdin: str = "", **environment: str
 ) -> Any:
     """Run a program that counts in a new process; give the JSON of its last line."""
     process = run_program(
-        program, *arguments, stdin=said, AWS_ENDPOINT_URL_PINPOINT=provider.url, **environment
+        program, *arguments, stdin=stdin, AWS_ENDPOINT_URL_PINPOINT=provider.url, **environment
     )
     return json.loads(process.stdout.splitlines()[-1])
 
 
 def cold_start(event: Any, provider: Provider) -> tuple[list[str], int]:
     """Handle an event in a new process; give the modules it imported and its clients."""
-    counted = run_counted(COLD_START, provider, said=json.dumps(event))
+    counted = run_counted(COLD_START, provider, output=json.dumps(event))
     return counted["modules"], counted["clients"]
 
 

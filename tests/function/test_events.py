@@ -1,4 +1,4 @@
-"""Events out: every one as its schema says, within the bus's limits, and never a push again."""
+"""Outgoing events: they follow their schemas and the bus's limits, and repeat no push."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from push_sender.clients.retries import client
 from push_sender.follow_up.events import Event, EventBus
 from push_sender.request import errors as faults
 from tests.support.account import Account, running_service
-from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.invocation import ProcessQueue, Push, log_lines, metric_lines
 from tests.support.paths import REPOSITORY
 from tests.support.provider import Json, Provider, accepted
 
@@ -62,7 +62,7 @@ def to(*tokens: str, **more: Any) -> Json:
 
 @pytest.fixture
 def answering(provider: Provider) -> Provider:
-    """Have the provider answer for some tokens as their names say."""
+    """Have the provider answer some tokens as their names say."""
     provider.answer_each(lambda token, _: ANSWERS.get(token) or accepted(token))
     return provider
 
@@ -73,7 +73,7 @@ def test_the_schemas_are_valid(schema: Json) -> None:
 
 
 def test_each_outcome_has_its_event_and_each_event_follows_its_schema(
-    account: Account, work_off: WorkOff, answering: Provider
+    account: Account, process_queue: ProcessQueue, answering: Provider
 ) -> None:
     message_id = account.send(to("fine", "fine", *ANSWERS))
     account.send("no request")
@@ -81,21 +81,21 @@ def test_each_outcome_has_its_event_and_each_event_follows_its_schema(
     account.send(to("throttled", ttl=0))
     account.send(to("dry", dry_run=True))
 
-    work_off()
+    process_queue()
 
-    events = account.events_told()
+    events = account.sent_events()
     for event in events:
         jsonschema.validate(event, SCHEMAS[event["detail-type"]])
     assert {event["detail-type"] for event in events} == set(SCHEMAS)
     of_first = [event["detail"] for event in events if event["detail"]["request_id"] == message_id]
-    told = {
+    result = {
         detail.get("change") or detail.get("failure"): [
             one["token"] for one in detail.get("tokens") or detail["recipients"]
         ]
         for detail in of_first
         if "summary" not in detail
     }
-    assert told == {
+    assert result == {
         "dead_token": ["dead"],
         "invalid_token": ["invalid"],
         "replacement_token": ["moved"],
@@ -117,16 +117,16 @@ def test_each_outcome_has_its_event_and_each_event_follows_its_schema(
         "unknown": 1,
         "requeued": 1,
     }
-    others = {event["detail"].get("failure") for event in events} - {None, *told}
+    others = {event["detail"].get("failure") for event in events} - {None, *result}
     assert others == {"invalid_request", "expired", "transient"}
 
 
 def test_a_schema_refuses_unknown_members(
-    account: Account, work_off: WorkOff, answering: Provider
+    account: Account, process_queue: ProcessQueue, answering: Provider
 ) -> None:
     account.send(to("dead"))
-    work_off()
-    (event,) = account.events_told("Push Token Update")
+    process_queue()
+    (event,) = account.sent_events("Push Token Update")
     wrong = [
         {**event["detail"], "message": "m"},
         {**event["detail"], "version": 2},
@@ -140,13 +140,13 @@ def test_a_schema_refuses_unknown_members(
 
 
 def test_the_report_event_holds_no_token(
-    account: Account, work_off: WorkOff, answering: Provider
+    account: Account, process_queue: ProcessQueue, answering: Provider
 ) -> None:
     account.send(to("KaNaRy", "dead"))
 
-    work_off()
+    process_queue()
 
-    (report,) = account.events_told("Push Report")
+    (report,) = account.sent_events("Push Report")
     assert "KaNaRy" not in json.dumps(report)
 
 
@@ -163,14 +163,14 @@ def test_a_long_list_is_split_into_events_and_calls_within_the_limits(
 
         push({"id": "e", "detail-type": "x", "source": "shop", "detail": to(*tokens)})
 
-    told: list[str] = []
+    result: list[str] = []
     for call in bus.calls:
         assert len(call["Entries"]) <= 10
         assert len(json.dumps(call).encode()) < 1_000_000
         for entry in call["Entries"]:
             assert len(entry["Detail"].encode()) < 256_000
-            told.extend(one["token"] for one in json.loads(entry["Detail"]).get("tokens", []))
-    assert told == tokens
+            result.extend(one["token"] for one in json.loads(entry["Detail"]).get("tokens", []))
+    assert result == tokens
     assert len(bus.calls) > 4
 
 
@@ -192,7 +192,10 @@ def test_small_events_are_sent_ten_per_call(push: Push, monkeypatch: pytest.Monk
 
 
 def test_only_the_entries_that_the_bus_refused_are_retried(
-    account: Account, work_off: WorkOff, answering: Provider, monkeypatch: pytest.MonkeyPatch
+    account: Account,
+    process_queue: ProcessQueue,
+    answering: Provider,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse_the_first_time(_operation: str, body: Json) -> tuple[int, Json]:
         refused = {"ErrorCode": "InternalFailure", "ErrorMessage": "later"}
@@ -206,7 +209,7 @@ def test_only_the_entries_that_the_bus_refused_are_retried(
     with running_service(refuse_the_first_time) as bus:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
 
-        assert work_off() == {"batchItemFailures": []}
+        assert process_queue() == {"batchItemFailures": []}
 
     first, second = (call["Entries"] for call in bus.calls)
     assert len(first) == 3
@@ -231,7 +234,7 @@ def test_only_the_entries_that_the_bus_refused_are_retried(
 )
 def test_a_refusing_bus_loses_events_and_no_push_is_repeated(
     account: Account,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     answering: Provider,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -243,7 +246,7 @@ def test_a_refusing_bus_loses_events_and_no_push_is_repeated(
     with running_service(lambda _operation, _body: (status, answer)) as bus:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url)
 
-        assert work_off() == {"batchItemFailures": []}
+        assert process_queue() == {"batchItemFailures": []}
 
     assert 1 <= len(bus.calls) <= 4
     assert answering.tokens == ["dead"]
@@ -283,12 +286,12 @@ def test_events_that_missed_the_deadline_are_sent_when_the_message_returns_witho
     assert "EventsNotSent" not in printed
     assert again == {"batchItemFailures": []}
     assert answering.tokens == sent == ["dead", "fine"]
-    (update,) = account.events_told("Push Token Update")
-    assert [told["token"] for told in update["detail"]["tokens"]] == ["dead"]
+    (update,) = account.sent_events("Push Token Update")
+    assert [result["token"] for result in update["detail"]["tokens"]] == ["dead"]
 
 
 def test_the_example_entry_reaches_the_queue_through_the_bus_and_is_sent(
-    account: Account, work_off: WorkOff, answering: Provider
+    account: Account, process_queue: ProcessQueue, answering: Provider
 ) -> None:
     account.events.put_rule(
         Name="requests",
@@ -299,7 +302,7 @@ def test_the_example_entry_reaches_the_queue_through_the_bus_and_is_sent(
     )
 
     account.events.put_events(Entries=example("put-events"))
-    work_off()
+    process_queue()
 
     sent = {one["token"] for one in json.loads(example("put-events")[0]["Detail"])["recipients"]}
     assert set(answering.tokens) == sent
@@ -314,19 +317,19 @@ def test_the_example_entry_reaches_the_queue_through_the_bus_and_is_sent(
     ],
 )
 def test_each_example_rule_matches_only_its_event(
-    account: Account, work_off: WorkOff, answering: Provider, name: str, token: str
+    account: Account, process_queue: ProcessQueue, answering: Provider, name: str, token: str
 ) -> None:
     pattern = example(name)
-    account.events.remove_targets(Rule="told", Ids=["told"])
+    account.events.remove_targets(Rule="events", Ids=["events"])
     account.events.put_rule(Name=name, EventPattern=json.dumps(pattern))
     account.events.put_targets(
-        Rule=name, Targets=[{"Id": "told", "Arn": account.arn(account.told)}]
+        Rule=name, Targets=[{"Id": "events", "Arn": account.arn(account.event_queue)}]
     )
     account.send(to(token, "invalid"))
 
-    work_off()
+    process_queue()
 
-    (event,) = account.events_told()
+    (event,) = account.sent_events()
     assert [event["detail-type"]] == pattern["detail-type"]
 
 
@@ -364,12 +367,12 @@ def test_the_step_functions_example_is_sent_directly(
     assert all(hasattr(faults, error) for error in ours)
 
 
-def own_events(account: Account, work_off: WorkOff) -> list[Json]:
+def own_events(account: Account, process_queue: ProcessQueue) -> list[Json]:
     """Have the function send every kind of event, and take them off the bus."""
     account.send(to("fine", *ANSWERS))
     account.send("no request")
-    work_off()
-    return account.events_told()
+    process_queue()
+    return account.sent_events()
 
 
 def _in_sns(event: Json) -> Json:
@@ -397,23 +400,23 @@ CARRIERS: dict[str, Callable[[Json], Any]] = {
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS.keys())
 def test_our_own_event_in_the_queue_is_dropped_in_every_form(
     account: Account,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     answering: Provider,
     capsys: pytest.CaptureFixture[str],
     carrier: Callable[[Json], Any],
 ) -> None:
-    events = own_events(account, work_off)
+    events = own_events(account, process_queue)
     assert {event["detail-type"] for event in events} == set(SCHEMAS)
     assert len(events) <= 10, "more than one invocation takes"
-    calls, dead = len(answering.calls), len(account.dead())
+    calls, dead = len(answering.calls), len(account.dead_letter_messages())
     capsys.readouterr()
     for event in events:
         account.send(carrier(event))
 
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
 
-    assert account.events_told() == []
-    assert (len(answering.calls), len(account.dead())) == (calls, dead)
+    assert account.sent_events() == []
+    assert (len(answering.calls), len(account.dead_letter_messages())) == (calls, dead)
     printed = capsys.readouterr().out
     passed_over = [line["OwnEventsPassedOver"] for line in metric_lines(printed)]
     assert sum(map(sum, passed_over)) == len(events)
@@ -423,16 +426,16 @@ def test_our_own_event_in_the_queue_is_dropped_in_every_form(
 
 @pytest.mark.parametrize("carrier", ["as it was", "its detail alone", "another source"])
 def test_our_own_event_from_a_rule_is_dropped(
-    account: Account, push: Push, work_off: WorkOff, answering: Provider, carrier: str
+    account: Account, push: Push, process_queue: ProcessQueue, answering: Provider, carrier: str
 ) -> None:
-    events = own_events(account, work_off)
-    dead = len(account.dead())
+    events = own_events(account, process_queue)
+    dead = len(account.dead_letter_messages())
 
     for event in events:
         assert push(CARRIERS[carrier](event)) is None
 
-    assert account.events_told() == []
-    assert len(account.dead()) == dead
+    assert account.sent_events() == []
+    assert len(account.dead_letter_messages()) == dead
 
 
 @pytest.mark.parametrize(
@@ -445,25 +448,25 @@ def test_our_own_event_from_a_rule_is_dropped(
     ],
 )
 def test_a_request_is_never_mistaken_for_our_own_event(
-    account: Account, work_off: WorkOff, answering: Provider, request_: Json
+    account: Account, process_queue: ProcessQueue, answering: Provider, request_: Json
 ) -> None:
     account.send(request_)
 
-    work_off()
+    process_queue()
 
-    (letter,) = account.dead()
-    assert letter["attributes"]["reason"] == "invalid"
-    (told,) = account.events_told()
-    assert told["detail"]["failure"] == "invalid_request"
+    (dead_letter_message,) = account.dead_letter_messages()
+    assert dead_letter_message["attributes"]["reason"] == "invalid"
+    (result,) = account.sent_events()
+    assert result["detail"]["failure"] == "invalid_request"
 
 
 def test_a_request_whose_text_is_an_event_is_sent(
-    account: Account, work_off: WorkOff, answering: Provider
+    account: Account, process_queue: ProcessQueue, answering: Provider
 ) -> None:
-    event = own_events(account, work_off)[0]
+    event = own_events(account, process_queue)[0]
     calls = len(answering.calls)
 
     account.send(to("fine", data={"event": json.dumps(event), "detail": "{"}, silent=True))
-    work_off()
+    process_queue()
 
     assert len(answering.calls) == calls + 1

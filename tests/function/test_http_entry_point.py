@@ -1,4 +1,4 @@
-"""The HTTP door: what is answered to whom, and that a problem says what to do next."""
+"""The HTTP entry point: its answers, and problems that say what to do next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from push_sender.entry_points.problems import KINDS
 from tests.support.account import Account, running_service
 from tests.support.api_gateway import Answer, Http, event, read
 from tests.support.dynamodb import Forward, Table, refusing
-from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines
+from tests.support.invocation import (
+    OTHER_PROJECT,
+    PROJECT,
+    Invocation,
+    ProcessQueue,
+    Push,
+    log_lines,
+)
 from tests.support.loopback import Reply, refusing_url
 from tests.support.paths import REPOSITORY
 from tests.support.provider import Json, Provider, accepted, refused, results
@@ -33,7 +40,7 @@ def http(push: Push) -> Http:
 
 
 def is_problem(answer: Answer, status: int, name: str) -> bool:
-    """Tell whether an answer is a problem of a kind, complete as RFC 9457 has it."""
+    """Return whether an answer is a problem of a type, complete as in RFC 9457."""
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.body.keys() - {"faults"} == {"type", "title", "status", "detail"}
     assert answer.body["status"] == answer.status
@@ -162,7 +169,7 @@ TWICE = '{"recipient": {"token": "t", "service": "GCM"}, "message": "m", "ttl": 
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         (None, "missing"),
         ("", "missing"),
@@ -187,14 +194,14 @@ TWICE = '{"recipient": {"token": "t", "service": "GCM"}, "message": "m", "ttl": 
     ],
 )
 def test_json_that_is_no_request_is_refused(
-    http: Http, provider: Provider, body: str | bytes | None, told: str
+    http: Http, provider: Provider, body: str | bytes | None, expected: str
 ) -> None:
     answer = http.ask(event(body))
 
     assert is_problem(answer, 400, "invalid-request")
     (fault,) = answer.body["faults"]
     assert fault["path"] == "request"
-    assert told in fault["message"]
+    assert expected in fault["message"]
     assert "KaNaRy" not in json.dumps(answer.body)
     assert provider.calls == []
 
@@ -223,7 +230,7 @@ def test_an_internal_error_is_raised_and_the_answer_holds_no_stack_trace(
     push: Push, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_DEV", "true")  # which asks Powertools for traces
-    monkeypatch.setenv("SEND_CONCURRENCY", "2")  # a door of its own, made under that
+    monkeypatch.setenv("SEND_CONCURRENCY", "2")  # made with that limit
     broken = event(json.dumps(to("t")))
     broken["headers"] = None
 
@@ -452,7 +459,9 @@ def test_a_replayed_report_is_answered_with_200_for_all_outcomes(
     http: Http, push: Push, provider: Provider, table: Table
 ) -> None:
     provider.answer = lambda _: THROTTLED
-    push(to("t", idempotency_key="key"))  # at the direct door what was thrown back is kept
+    push(
+        to("t", idempotency_key="key")
+    )  # after a direct invocation a refused request keeps its key
 
     answer = http.post(to("t"), idempotency_key="key")
 
@@ -463,13 +472,13 @@ def test_a_queued_request_is_sent_under_the_id_of_the_answer(
     http: Http,
     provider: Provider,
     account: Account,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     answer = http.post(to("t", "u"), prefer="respond-async")
     sent_at_once = list(provider.calls)
     queued = log_lines(capsys.readouterr().out)
-    work_off()
+    process_queue()
     handled = log_lines(capsys.readouterr().out)
 
     assert (answer.status, sent_at_once) == (202, [])
@@ -480,8 +489,8 @@ def test_a_queued_request_is_sent_under_the_id_of_the_answer(
     assert provider.tokens == ["t", "u"]
     assert [line["request_id"] for line in queued] == [id_]
     assert [line["request_id"] for line in handled if "request_id" in line] == [id_]
-    (told,) = account.events_told("Push Report")
-    assert told["detail"]["request_id"] == told["detail"]["idempotency_key"] == id_
+    (result,) = account.sent_events("Push Report")
+    assert result["detail"]["request_id"] == result["detail"]["idempotency_key"] == id_
 
 
 def test_the_ttl_of_a_queued_request_starts_at_its_arrival(http: Http, account: Account) -> None:
@@ -495,11 +504,11 @@ def test_the_ttl_of_a_queued_request_starts_at_its_arrival(http: Http, account: 
 
 
 def test_a_request_queued_twice_under_a_key_is_sent_once(
-    http: Http, provider: Provider, account: Account, work_off: WorkOff
+    http: Http, provider: Provider, account: Account, process_queue: ProcessQueue
 ) -> None:
     first = http.post(to("t"), prefer="respond-async", idempotency_key="key")
     http.post(to("t"), prefer="respond-async", idempotency_key="key")
-    work_off()
+    process_queue()
     direct = http.post(to("t"), idempotency_key="key")
 
     assert first.body["idempotency_key"] == "key"
@@ -645,7 +654,7 @@ def test_a_key_is_kept_if_something_may_be_queued(
 
     again = http.post(to("t", requeue=True), idempotency_key="key")
 
-    # What may lie in the queue already goes there once more, under the same derived key.
+    # A message that may be in the queue already is sent there again, under the same derived key.
     assert (again.body["summary"], again.body["replayed"]) == (
         {"recipients": 1, "requeued": 1},
         True,

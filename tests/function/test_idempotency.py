@@ -1,4 +1,4 @@
-"""The same key, the same effect: sent once, told again, refused for anything else."""
+"""Idempotency keys: sent once, replayed for a repetition, refused for another request."""
 
 from __future__ import annotations
 

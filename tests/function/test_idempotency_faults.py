@@ -28,7 +28,7 @@ from tests.support.function_process import CONTEXT, function_environment
 from tests.support.invocation import PROJECT, Push, log_lines, metric_lines
 from tests.support.loopback import Reply
 from tests.support.provider import Json, Provider, accepted, results
-from tests.support.senders import Clock, Nobody, sender_with
+from tests.support.senders import Clock, IgnoringObserver, sender_with
 
 RUN = (
     CONTEXT
@@ -112,7 +112,7 @@ def test_a_store_that_does_not_answer_leaves_the_caller_time(
             push(to("a"), seconds=2)
         assert provider.calls == []
         table.recover()
-        assert push(to("a"))["summary"]["accepted"] == 1  # by threads of its own
+        assert push(to("a"))["summary"]["accepted"] == 1  # by its own threads
     finally:
         released.set()
 
@@ -287,7 +287,7 @@ def test_outcomes_are_stored_even_when_the_deadline_has_passed(
     deadline = clock() + 5
     clock.stops_at = deadline - 0.3  # sending must have ended: more is kept for the last word
 
-    class Observer(Nobody):
+    class Observer(IgnoringObserver):
         def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
             clock.ahead = -60  # so that the last word is in time on a busy machine, too
 
@@ -410,7 +410,7 @@ def test_if_records_cannot_be_read_nothing_is_sent(
         push(event)
     assert len(provider.calls) == sent
     table.recover()
-    assert push(event)["summary"]["accepted"] == 150  # nobody's claim stands in the way
+    assert push(event)["summary"]["accepted"] == 150  # no other claim exists
 
 
 def test_only_one_of_two_repetitions_continues_a_run(

@@ -85,13 +85,13 @@ class Functions:
 
     def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803  boto3's
         assert FunctionName == "push-sender:live"
-        told: dict[str, Any] = {"ResponseMetadata": {"RequestId": "r-1", "HTTPStatusCode": 200}}
+        result: dict[str, Any] = {"ResponseMetadata": {"RequestId": "r-1", "HTTPStatusCode": 200}}
         try:
             answer = self._push(json.loads(Payload))
         except Exception as error:  # noqa: BLE001  as Lambda answers whatever a function raises
             answer = {"errorType": type(error).__name__, "errorMessage": str(error)}
-            told["FunctionError"] = "Unhandled"
-        return {**told, "Payload": io.BytesIO(json.dumps(answer).encode())}
+            result["FunctionError"] = "Unhandled"
+        return {**result, "Payload": io.BytesIO(json.dumps(answer).encode())}
 
 
 @pytest.fixture

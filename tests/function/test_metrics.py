@@ -117,12 +117,12 @@ def test_exactly_100_calls_of_a_service_are_counted_once_and_not_for_the_next_se
 
     *of_gcm, of_apns = metric_lines(capsys.readouterr().out)
     assert {record["push_service"] for record in of_gcm} == {"GCM"}
-    told = [values(record) for record in of_gcm]
-    assert [record["accepted"] for record in told if "accepted" in record] == [[5_000]]
-    assert [record["SendMessagesCalls"] for record in told if "SendMessagesCalls" in record] == [
+    result = [values(record) for record in of_gcm]
+    assert [record["accepted"] for record in result if "accepted" in record] == [[5_000]]
+    assert [record["SendMessagesCalls"] for record in result if "SendMessagesCalls" in record] == [
         [100]
     ]
-    assert sum(len(record.get("SendMessagesLatency", ())) for record in told) == 100
+    assert sum(len(record.get("SendMessagesLatency", ())) for record in result) == 100
     assert values(of_apns)["SendMessagesCalls"] == [1]
 
 
@@ -152,14 +152,14 @@ def test_a_metric_of_more_than_100_values_takes_further_records_and_loses_none()
     latencies = [float(n) for n in range(250)]
     metrics = [Metric("calls", Unit.COUNT, [250]), Metric("ms", Unit.MILLISECONDS, latencies)]
 
-    told = [json.loads(line) for line in records("N", {"service": "s"}, [["service"]], metrics)]
+    result = [json.loads(line) for line in records("N", {"service": "s"}, [["service"]], metrics)]
 
-    assert [len(record["ms"]) for record in told] == [100, 100, 50]
-    assert [value for record in told for value in record["ms"]] == latencies
-    assert [record.get("calls") for record in told] == [[250], None, None]
+    assert [len(record["ms"]) for record in result] == [100, 100, 50]
+    assert [value for record in result for value in record["ms"]] == latencies
+    assert [record.get("calls") for record in result] == [[250], None, None]
     names = [
         [metric["Name"] for metric in record["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
-        for record in told
+        for record in result
     ]
     assert names == [["calls", "ms"], ["ms"], ["ms"]]
 

@@ -187,7 +187,7 @@ def test_nothing_is_sent_after_an_exception(push: Push, provider: Provider) -> N
     assert len(provider.calls) <= 4  # those under way when it was raised, and the one after
 
 
-# --- what an earlier try may have done
+# --- what an earlier attempt may have done
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What an answer means: every signal, every shape an answer may have."""
+"""The classification of answers: every signal, and answers of every shape."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_any_json_answer_is_classified_without_an_error(answer: Any) -> None:
 
 
 def test_every_signal_has_a_reason_and_is_listed_once() -> None:
-    # A code of a provider and one of AWS for whole calls may be alike and mean two things.
+    # A provider's code may equal a code of AWS for whole calls and mean something else.
     for signals in ([s for s in SIGNALS if s not in CALL_SIGNALS], CALL_SIGNALS):
         texts = [signal.text for signal in signals]
         assert len(set(texts)) == len(texts)

@@ -1,8 +1,7 @@
-"""Tokens and texts never reach a log, at any level, whatever becomes of the request.
+"""Tokens and texts never reach a log, at any level and for any outcome.
 
-The handler runs in a process of its own whose root logger writes everything at DEBUG, as
-Lambda's runtime sets it up for the log level DEBUG, and that prints what escapes from the
-handler, as the runtime does.
+The handler runs in a new process whose root logger writes everything at DEBUG, as Lambda's
+runtime does at the log level DEBUG, and which prints uncaught exceptions, as the runtime does.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tests.support.loopback import Reply
 from tests.support.provider import Json, Provider, accepted, refused, results
 
 CANARY = "KaNaRy"
-LONG_NAME = CANARY * 8  # a name as short as a field's is shown, or nobody could find it
+LONG_NAME = CANARY * 8  # errors show a name that is as short as a field's
 DEBUG = {
     "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
     "POWERTOOLS_LOG_LEVEL": "DEBUG",
@@ -56,18 +55,18 @@ with open(sys.argv[1], "w") as file:
 def run(
     events: list[Any], provider: Provider, tmp_path: Path, **environment: str
 ) -> tuple[list[Any], str]:
-    """Handle events in a process at DEBUG; give what became of each, and all it printed."""
-    told = tmp_path / "outcomes.json"
+    """Handle events in a process at DEBUG; give the outcome of each, and the output."""
+    result = tmp_path / "outcomes.json"
     process = run_program(
         DRIVER,
-        str(told),
+        str(result),
         stdin=json.dumps(events),
         AWS_ENDPOINT_URL_PINPOINT=provider.url,
         AWS_SECRET_ACCESS_KEY=f"secret-{CANARY}",
         **DEBUG,
         **environment,
     )
-    return json.loads(told.read_text()), process.stdout + process.stderr
+    return json.loads(result.read_text()), process.stdout + process.stderr
 
 
 FULL: Json = {

@@ -1,4 +1,4 @@
-"""The queue door: messages in, what failed out, and every outcome ends somewhere."""
+"""The queue entry point: failed messages are returned, and no outcome is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.account import Account
 from tests.support.function_process import CONTEXT, run_program
-from tests.support.invocation import PROJECT, Push, WorkOff, log_lines
+from tests.support.invocation import PROJECT, ProcessQueue, Push, log_lines
 from tests.support.loopback import Reply, refusing_url
 from tests.support.provider import Json, Provider, accepted, results
 
@@ -50,12 +50,12 @@ def event_of(detail: Any, **more: Any) -> Json:
 
 
 def test_messages_of_an_invocation_are_sent_in_order(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     for token in ("a", "b", "c"):
         account.send(to(token))
 
-    answer = work_off()
+    answer = process_queue()
 
     assert answer == {"batchItemFailures": []}
     assert provider.tokens == ["a", "b", "c"]
@@ -63,29 +63,31 @@ def test_messages_of_an_invocation_are_sent_in_order(
 
 
 def test_a_message_may_be_an_event_that_holds_a_request(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     account.send(event_of(to("a")))
 
-    work_off()
+    process_queue()
 
     assert provider.tokens == ["a"]
-    (report,) = account.events_told("Push Report")
+    (report,) = account.sent_events("Push Report")
     assert report["detail"]["request_id"] == event_of({})["id"]
 
 
 def test_a_poison_message_does_not_fail_the_others(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     for body in ("{", "[" * 100_000, '"text"', json.dumps(event_of(None)), "null"):
         account.send(body)
     account.send(to("a"))
 
-    answer = work_off()
+    answer = process_queue()
 
     assert answer == {"batchItemFailures": []}
     assert provider.tokens == ["a"]
-    assert [letter["attributes"]["reason"] for letter in account.dead()] == ["invalid"] * 5
+    assert [message["attributes"]["reason"] for message in account.dead_letter_messages()] == [
+        "invalid"
+    ] * 5
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_a_poison_message_does_not_fail_the_others(
 )
 def test_an_unsendable_message_is_dead_lettered_unchanged_and_logged_without_its_content(
     account: Account,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     provider: Provider,
     capsys: pytest.CaptureFixture[str],
     body: str,
@@ -111,13 +113,13 @@ def test_an_unsendable_message_is_dead_lettered_unchanged_and_logged_without_its
 ) -> None:
     account.send(body)
 
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
 
-    (letter,) = account.dead()
-    assert letter["text"] == body
-    assert letter["attributes"]["reason"] == "invalid"
-    assert letter["attributes"]["fault"] == fault
-    (event,) = account.events_told()
+    (dead_letter_message,) = account.dead_letter_messages()
+    assert dead_letter_message["text"] == body
+    assert dead_letter_message["attributes"]["reason"] == "invalid"
+    assert dead_letter_message["attributes"]["fault"] == fault
+    (event,) = account.sent_events()
     assert event["detail-type"] == "Push Delivery Failed"
     path, message = fault.split(": ", 1)
     assert event["detail"]["faults"] == [{"path": path, "message": message}]
@@ -128,7 +130,7 @@ def test_an_unsendable_message_is_dead_lettered_unchanged_and_logged_without_its
 def test_a_request_that_became_valid_is_sent_once_although_it_was_dead_lettered_twice(
     account: Account,
     push: Push,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     provider: Provider,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,11 +139,11 @@ def test_a_request_that_became_valid_is_sent_once_although_it_was_dead_lettered_
     event = account.receive()
     push(event)  # and the process dies before the message is deleted
     account.delete(event, push(event))
-    assert len(account.dead()) == 2
+    assert len(account.dead_letter_messages()) == 2
     monkeypatch.setenv("APPLICATION_IDS", PROJECT)
 
     account.redrive()
-    work_off()
+    process_queue()
 
     assert provider.tokens == ["a"]
 
@@ -154,18 +156,18 @@ def test_a_message_delivered_twice_is_sent_once_and_reported_alike(
     event = account.receive()
 
     push(event)
-    first = account.events_told()
+    first = account.sent_events()
     push(event)
 
     assert sorted(provider.tokens) == ["a", "b"]
-    again = account.events_told()
+    again = account.sent_events()
     assert [event["detail"] for event in again] == [event["detail"] for event in first]
 
 
 def test_a_message_whose_key_cannot_be_claimed_fails_and_returns(
     account: Account,
     push: Push,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     provider: Provider,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -173,31 +175,33 @@ def test_a_message_whose_key_cannot_be_claimed_fails_and_returns(
     message_id = account.send(to("a"))
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", refusing_url())
 
-    assert work_off() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
+    assert process_queue() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
 
     assert provider.calls == []
     (line,) = log_lines(capsys.readouterr().out)
     assert (line["error"], line["message_id"]) == ("IdempotencyStoreUnavailable", message_id)
-    assert account.events_told() == []
+    assert account.sent_events() == []
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", account.url)
     account.wait()
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
     assert provider.tokens == ["a"]
 
 
 def test_a_message_with_the_key_of_another_request_is_dead_lettered(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     account.send(to("a", idempotency_key="k"))
-    work_off()
+    process_queue()
     account.send(to("b", idempotency_key="k"))
 
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
 
     assert provider.tokens == ["a"]
-    (letter,) = account.dead()
-    assert letter["attributes"]["fault"].startswith("idempotency_key: was used for another request")
-    (refused,) = account.events_told("Push Delivery Failed")
+    (message,) = account.dead_letter_messages()
+    assert message["attributes"]["fault"].startswith(
+        "idempotency_key: was used for another request"
+    )
+    (refused,) = account.sent_events("Push Delivery Failed")
     assert refused["detail"]["faults"][0]["path"] == "idempotency_key"
 
 
@@ -230,7 +234,7 @@ def test_an_internal_error_fails_one_message_and_its_log_holds_no_value(
     for body in (to("KaNaRy"), to("a")):
         account.send(body)
     event = account.receive()
-    event["Records"][0]["attributes"]["SentTimestamp"] = "KaNaRy"  # as no queue would say
+    event["Records"][0]["attributes"]["SentTimestamp"] = "KaNaRy"  # which no queue sends
 
     answer = push(event)
 
@@ -245,15 +249,15 @@ def test_an_internal_error_fails_one_message_and_its_log_holds_no_value(
 
 
 def test_our_own_event_never_causes_another_event(
-    account: Account, push: Push, work_off: WorkOff, provider: Provider
+    account: Account, push: Push, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     own = event_of(to("a"), source="push-sender", **{"detail-type": "Push Delivery Failed"})
     account.send(own)
 
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
     assert push(own) is None
 
-    assert (provider.calls, account.events_told(), account.dead()) == ([], [], [])
+    assert (provider.calls, account.sent_events(), account.dead_letter_messages()) == ([], [], [])
 
 
 def test_a_users_rule_may_pass_an_event_to_the_function(
@@ -271,43 +275,45 @@ def test_a_users_rule_may_pass_an_event_to_the_function(
 
 
 def test_an_unsendable_event_from_a_users_rule_is_dead_lettered_unchanged(
-    account: Account, push: Push, work_off: WorkOff, provider: Provider
+    account: Account, push: Push, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     event = event_of({"message": "m"})
 
     assert push(event) is None
 
-    (letter,) = account.dead()
-    assert json.loads(letter["text"]) == event
-    assert letter["attributes"]["reason"] == "invalid"
-    (refused,) = account.events_told("Push Delivery Failed")
+    (dead_letter_message,) = account.dead_letter_messages()
+    assert json.loads(dead_letter_message["text"]) == event
+    assert dead_letter_message["attributes"]["reason"] == "invalid"
+    (refused,) = account.sent_events("Push Delivery Failed")
     assert refused["detail"]["faults"][0]["path"] == "recipients"
 
 
 def test_a_message_with_half_a_surrogate_pair_is_dead_lettered(
-    account: Account, push: Push, work_off: WorkOff
+    account: Account, push: Push, process_queue: ProcessQueue
 ) -> None:
     event = event_of(to("a", title="\ud800"))
     account.send(to("a", title="\ud800"))
 
-    work_off()
+    process_queue()
     push(event)
 
-    assert [letter["attributes"]["reason"] for letter in account.dead()] == ["invalid"] * 2
-    assert json.loads(account.dead()[1]["text"]) == event
+    assert [message["attributes"]["reason"] for message in account.dead_letter_messages()] == [
+        "invalid"
+    ] * 2
+    assert json.loads(account.dead_letter_messages()[1]["text"]) == event
 
 
 def test_a_message_of_maximum_size_is_dead_lettered_with_fewer_attributes(
-    account: Account, work_off: WorkOff
+    account: Account, process_queue: ProcessQueue
 ) -> None:
     body = "x" * 1_048_550
     account.send(body)
 
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
 
-    (letter,) = account.dead()
-    assert letter["text"] == body
-    assert letter["attributes"] == {"reason": "invalid"}
+    (message,) = account.dead_letter_messages()
+    assert message["text"] == body
+    assert message["attributes"] == {"reason": "invalid"}
 
 
 def test_without_a_dead_letter_queue_an_event_that_cannot_be_sent_fails_the_invocation(
@@ -320,18 +326,18 @@ def test_without_a_dead_letter_queue_an_event_that_cannot_be_sent_fails_the_invo
 
 
 def test_the_ttl_starts_when_the_event_reaches_the_bus(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     accepted_at = time.time() - 40
     written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(accepted_at))
     account.send(event_of(to("a", ttl=100), time=written))
     account.send(event_of(to("b", ttl=30), time=written, id="another"))
 
-    work_off()
+    process_queue()
 
     (call,) = provider.calls
     assert 55 <= call["MessageConfiguration"]["APNSMessage"]["TimeToLive"] <= 60
-    (lost,) = account.events_told("Push Delivery Failed")
+    (lost,) = account.sent_events("Push Delivery Failed")
     assert lost["detail"]["failure"] == "expired"
     assert [one["token"] for one in lost["detail"]["recipients"]] == ["b"]
 
@@ -425,6 +431,6 @@ def test_tokens_and_texts_from_the_queue_reach_no_log_at_any_level(
     )
 
     assert "KaNaRy" not in process.stdout + process.stderr
-    assert len(account.dead()) == 3
+    assert len(account.dead_letter_messages()) == 3
     assert len(account.requeued()) == 2
-    assert "KaNaRy-new" in json.dumps(account.events_told("Push Token Update"))
+    assert "KaNaRy-new" in json.dumps(account.sent_events("Push Token Update"))

@@ -19,7 +19,7 @@ Send = Callable[..., Report]
 
 @pytest.fixture
 def send(push: Push, table: Table) -> Send:
-    """Send as a door does that knows more of a request than its text."""
+    """Send as an entry point that knows the age and key of a request."""
     sender = sender_with(table)
 
     def send(event: Json, **known: object) -> Report:

@@ -1,4 +1,4 @@
-"""What could not be sent now: later, smaller, under a key of its own, and in the end a letter."""
+"""Requeued recipients: delayed, split, under a new key, and finally a dead-letter message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from push_sender.follow_up.requeue import ATTEMPTS, DELAY_SECONDS, derived_key, 
 from push_sender.follow_up.submission import Submission
 from tests.support.account import Account, running_service
 from tests.support.function_process import CONTEXT
-from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.invocation import ProcessQueue, Push, log_lines, metric_lines
 from tests.support.loopback import refusing_url
 from tests.support.paths import LAMBDA_SOURCE
 from tests.support.provider import Json, Provider, accepted, refused
@@ -45,11 +45,11 @@ def answering(provider: Provider, answers: Json) -> None:
     provider.answer_each(lambda token, _: answers.get(token) or accepted(token))
 
 
-def work_off_to_the_end(account: Account, work_off: WorkOff) -> list[Json]:
-    """Work off the queue until nothing waits in it, and tell each thing that was requeued."""
+def work_off_to_the_end(account: Account, process_queue: ProcessQueue) -> list[Json]:
+    """Process the queue until it is empty, and list everything that was requeued."""
     seen: list[Json] = []
     while True:
-        assert work_off() == {"batchItemFailures": []}
+        assert process_queue() == {"batchItemFailures": []}
         waiting = account.requeued()
         if not waiting:
             return seen
@@ -59,7 +59,7 @@ def work_off_to_the_end(account: Account, work_off: WorkOff) -> list[Json]:
 
 
 def test_only_throttled_recipients_are_requeued_with_a_delay_and_a_new_key(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
     request = to("a", "b", "c", idempotency_key="order-1", ttl=600, collapse_id="c")
@@ -67,7 +67,7 @@ def test_only_throttled_recipients_are_requeued_with_a_delay_and_a_new_key(
     before = time.time() * 1_000
     account.send(request)
 
-    work_off()
+    process_queue()
 
     (later,) = account.requeued()
     key = later["body"].pop("idempotency_key")
@@ -88,19 +88,19 @@ def test_only_throttled_recipients_are_requeued_with_a_delay_and_a_new_key(
 
     provider.reset()
     account.wait()
-    work_off()
+    process_queue()
 
     assert provider.tokens == ["b"]
     assert account.requeued() == []
 
 
 def test_delays_grow_to_fifteen_minutes_and_then_the_request_is_dead_lettered(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
     account.send(to("a", "b", idempotency_key="order-1"))
 
-    waits = work_off_to_the_end(account, work_off)
+    waits = work_off_to_the_end(account, process_queue)
 
     assert [int(one["attributes"]["push_sender.attempt"]) for one in waits] == list(
         range(1, ATTEMPTS + 1)
@@ -111,10 +111,10 @@ def test_delays_grow_to_fifteen_minutes_and_then_the_request_is_dead_lettered(
     assert [DERIVED.fullmatch(key)["generation"] for key in keys] == [  # type: ignore[index]  # as above
         str(number) for number in range(1, ATTEMPTS + 1)
     ]
-    (letter,) = account.dead()
-    assert letter["attributes"]["reason"] == "transient"
-    assert "push_sender.attempt" not in letter["attributes"]
-    body = json.loads(letter["text"])
+    (message,) = account.dead_letter_messages()
+    assert message["attributes"]["reason"] == "transient"
+    assert "push_sender.attempt" not in message["attributes"]
+    body = json.loads(message["text"])
     assert body["recipients"] == [{"token": "b", "service": "APNS"}]
     assert body["idempotency_key"] not in [*keys, "order-1"]
     assert provider.tokens.count("a") == 1
@@ -126,90 +126,93 @@ def test_delays_grow_to_fifteen_minutes_and_then_the_request_is_dead_lettered(
 def test_a_redrive_within_a_day_sends_duplicate_dead_letter_messages_once(
     account: Account,
     push: Push,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     provider: Provider,
     failure: Json,
     reason: str,
 ) -> None:
     answering(provider, {"b": failure})
     account.send_again(to("a", "b", idempotency_key="order-1"), attempt=ATTEMPTS)
-    work_off()
-    (letter,) = account.dead()
-    assert letter["attributes"]["reason"] == reason
+    process_queue()
+    (message,) = account.dead_letter_messages()
+    assert message["attributes"]["reason"] == reason
     provider.reset()
     account.redrive()
     event = account.receive()
 
     push(event)
     account.delete(event, push(event))  # SQS delivered it twice
-    account.sqs.send_message(QueueUrl=account.dead_letters, MessageBody=letter["text"])
+    account.sqs.send_message(QueueUrl=account.dead_letter_queue, MessageBody=message["text"])
     account.redrive()  # and a copy of it lay there, too
-    work_off()
+    process_queue()
 
     assert provider.tokens == ["b"]
 
 
 def test_a_redriven_message_that_fails_again_restarts_its_attempts(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
     account.send_again(to("b"), attempt=ATTEMPTS)
-    work_off()
+    process_queue()
     account.redrive()
 
-    work_off()
+    process_queue()
 
     (later,) = account.requeued()
     assert later["attributes"]["push_sender.attempt"] == "1"
-    assert account.dead() == []
+    assert account.dead_letter_messages() == []
     provider.reset()
     account.wait()
-    work_off()
+    process_queue()
     assert provider.tokens == ["b"]
 
 
 def test_a_dead_letter_message_can_be_invoked_directly(
-    account: Account, push: Push, work_off: WorkOff, provider: Provider
+    account: Account, push: Push, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     answering(provider, {"b": MISCONFIGURED})
     account.send(to("a", "b"))
-    work_off()
-    (letter,) = account.dead()
+    process_queue()
+    (message,) = account.dead_letter_messages()
     provider.reset()
 
-    report = push(json.loads(letter["text"]))
+    report = push(json.loads(message["text"]))
 
     assert report["summary"] == {"recipients": 1, "accepted": 1}
     assert report["replayed"] is False
 
 
 def test_misconfigured_and_throttled_recipients_are_put_away_under_different_keys(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
     account.send(to("a", "b", "c"))
 
-    work_off()
+    process_queue()
 
-    (later,), (letter,) = account.requeued(), account.dead()
+    (later,), (message,) = account.requeued(), account.dead_letter_messages()
     assert [one["token"] for one in later["body"]["recipients"]] == ["b"]
-    dead = json.loads(letter["text"])
+    dead = json.loads(message["text"])
     assert [one["token"] for one in dead["recipients"]] == ["c"]
     assert dead["idempotency_key"] != later["body"]["idempotency_key"]
 
 
 def test_recipients_unsent_at_the_deadline_are_requeued(
-    account: Account, work_off: WorkOff, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    account: Account,
+    process_queue: ProcessQueue,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SEND_CONCURRENCY", "1")
     provider.hang()
     account.send(to(*(f"t{n}" for n in range(150))))
 
-    work_off(seconds=5)
+    process_queue(seconds=5)
 
     (later,) = account.requeued()
     assert len(later["body"]["recipients"]) == 50  # the others were on their way
-    failed = account.events_told("Push Delivery Failed")
+    failed = account.sent_events("Push Delivery Failed")
     assert [event["detail"]["failure"] for event in failed] == ["unknown"]
     assert len(failed[0]["detail"]["recipients"]) == 100
 
@@ -218,33 +221,33 @@ def test_recipients_unsent_at_the_deadline_are_requeued(
     "ttl", [{"ttl": 0}, {"ttl": 60, "apns": {"ttl": 0}}], ids=["of all", "of the service"]
 )
 def test_a_ttl_of_zero_is_never_requeued(
-    account: Account, work_off: WorkOff, provider: Provider, ttl: Json
+    account: Account, process_queue: ProcessQueue, provider: Provider, ttl: Json
 ) -> None:
     answering(provider, {"a": THROTTLED})
     account.send(to("a", **ttl))
 
-    work_off()
+    process_queue()
 
-    assert (account.requeued(), account.dead()) == ([], [])
-    (failed,) = account.events_told("Push Delivery Failed")
+    assert (account.requeued(), account.dead_letter_messages()) == ([], [])
+    (failed,) = account.sent_events("Push Delivery Failed")
     assert failed["detail"]["failure"] == "transient"
 
 
 def test_the_ttl_of_requeued_recipients_keeps_running(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     accepted_at = round((time.time() - 500) * 1_000)
     account.send_again(to("a", ttl=600), attempt=2, accepted_at=accepted_at, request_id="first")
     account.send_again(to("b", ttl=300), attempt=2, accepted_at=accepted_at)
 
-    work_off()
+    process_queue()
 
     (call,) = provider.calls
     age = time.time() - accepted_at / 1_000  # at most, for it was sent before now
     assert 600 - age <= call["MessageConfiguration"]["APNSMessage"]["TimeToLive"] <= 100
-    reports = account.events_told("Push Report")
+    reports = account.sent_events("Push Report")
     assert reports[0]["detail"]["request_id"] == "first"
-    # The last one: an event may come twice, where the bus was slow to answer.
+    # The last one: an event may arrive twice if the bus was slow to answer.
     assert reports[-1]["detail"]["summary"] == {"recipients": 1, "unsent": 1}
 
 
@@ -258,9 +261,9 @@ def test_requests_too_large_for_a_message_are_split_by_batches() -> None:
     split = messages_of(submission, range(2_000), attempt=1)
 
     assert split.too_large == []
-    assert max(letter.size for letter, _ in split.messages) <= 1_048_576
+    assert max(dead_letter_message.size for dead_letter_message, _ in split.messages) <= 1_048_576
     assert sorted(at for _, positions in split.messages for at in positions) == list(range(2_000))
-    bodies = [json.loads(letter.body) for letter, _ in split.messages]
+    bodies = [json.loads(dead_letter_message.body) for dead_letter_message, _ in split.messages]
     for body in bodies:
         services = Counter(one["service"] for one in body["recipients"])
         assert all(number % 100 == 0 for number in services.values())
@@ -279,9 +282,13 @@ def test_a_batch_larger_than_a_message_is_split_and_too_large_recipients_are_dro
     split = messages_of(submission, range(100), attempt=1)
 
     assert split.too_large == [7]
-    assert max(letter.size for letter, _ in split.messages) <= 1_048_576
-    told = [one for letter, _ in split.messages for one in json.loads(letter.body)["recipients"]]
-    assert told == [*everyone[:7], *everyone[8:]]
+    assert max(dead_letter_message.size for dead_letter_message, _ in split.messages) <= 1_048_576
+    result = [
+        one
+        for dead_letter_message, _ in split.messages
+        for one in json.loads(dead_letter_message.body)["recipients"]
+    ]
+    assert result == [*everyone[:7], *everyone[8:]]
     assert "\uffff" not in split.messages[0][0].body, "SQS refuses it"
 
 
@@ -311,7 +318,7 @@ def test_the_same_recipients_of_two_parts_of_a_request_get_different_keys() -> N
 
 
 def test_direct_requeue_queues_unsent_recipients_and_reports_it(
-    account: Account, push: Push, work_off: WorkOff, provider: Provider
+    account: Account, push: Push, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
 
@@ -329,17 +336,17 @@ def test_direct_requeue_queues_unsent_recipients_and_reports_it(
         "requeued": 1,
     }
     assert report["warnings"] == []
-    assert (account.dead(), account.events_told()) == ([], [])
+    assert (account.dead_letter_messages(), account.sent_events()) == ([], [])
     (later,) = account.requeued()
     assert later["body"]["idempotency_key"].startswith("6f1f2d3c-0000-4000-8000-000000000001#1.")
     provider.reset()
     account.wait()
-    work_off()
+    process_queue()
     assert provider.tokens == ["b"]
 
 
 def test_a_repeated_direct_requeue_sends_nothing_twice(
-    account: Account, push: Push, work_off: WorkOff, provider: Provider
+    account: Account, push: Push, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
     request = to("a", "b", requeue=True, idempotency_key="order-1")
@@ -350,7 +357,7 @@ def test_a_repeated_direct_requeue_sends_nothing_twice(
     assert again["summary"] == first["summary"] == {"recipients": 2, "accepted": 1, "requeued": 1}
     provider.reset()
     account.wait()
-    work_off()
+    process_queue()
     assert provider.tokens == ["b"]
 
 
@@ -379,7 +386,7 @@ def test_direct_requeue_with_an_unreachable_queue_keeps_the_outcome_and_warns(
 
 
 def test_a_request_too_large_for_one_message_is_requeued_in_several_messages(
-    account: Account, push: Push, work_off: WorkOff, provider: Provider
+    account: Account, push: Push, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     provider.answer = lambda _: refused(429, "TooManyRequestsException")
     tokens = [f"{n:04}{'t' * 1_000}" for n in range(1_500)]
@@ -390,14 +397,14 @@ def test_a_request_too_large_for_one_message_is_requeued_in_several_messages(
     assert len(account.requeued()) == 2
     provider.reset()
     account.wait()
-    work_off()
+    process_queue()
     assert sorted(provider.tokens) == tokens
 
 
 def test_if_requeuing_fails_the_message_fails_and_its_repetition_sends_nothing_again(
     account: Account,
     push: Push,
-    work_off: WorkOff,
+    process_queue: ProcessQueue,
     provider: Provider,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -409,30 +416,33 @@ def test_if_requeuing_fails_the_message_fails_and_its_repetition_sends_nothing_a
     with running_service(lambda _operation, _body: (403, refusal)) as refusing:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing.url)
 
-        assert work_off() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
+        assert process_queue() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
 
     printed = capsys.readouterr().out
     assert "KaNaRy" not in printed
     (line,) = (line for line in log_lines(printed) if "message_id" in line)
     assert (line["error"], line["reason"]) == ("QueueUnavailable", "AccessDeniedException")
-    # No repetition knows a new token again, so it was told of before.
-    (told,) = account.events_told()
-    assert told["detail"]["tokens"][0]["replacement_token"] == "new-place"
+    # A repetition does not see the new token, so its event was sent before.
+    (result,) = account.sent_events()
+    assert result["detail"]["tokens"][0]["replacement_token"] == "new-place"
     calls = len(provider.calls)
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", account.url)
     account.wait()
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
     assert len(provider.calls) == calls
     assert len(account.requeued()) == 1
 
 
 def test_requeued_and_dead_lettered_recipients_are_counted(
-    account: Account, work_off: WorkOff, provider: Provider, capsys: pytest.CaptureFixture[str]
+    account: Account,
+    process_queue: ProcessQueue,
+    provider: Provider,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED, "d": MISCONFIGURED})
     account.send(to("a", "b", "c", "d"))
 
-    work_off()
+    process_queue()
 
     (record,) = (
         line for line in metric_lines(capsys.readouterr().out) if "push_service" not in line
@@ -455,7 +465,7 @@ handler(json.load(sys.stdin), Context())
 
 @pytest.mark.parametrize("target", ["SQS", "EVENTBRIDGE"])
 def test_after_a_kill_between_two_effects_no_push_is_repeated(
-    account: Account, push: Push, work_off: WorkOff, provider: Provider, target: str
+    account: Account, push: Push, process_queue: ProcessQueue, provider: Provider, target: str
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
     account.send(to("a", "b", "c", "d"))
@@ -485,9 +495,9 @@ def test_after_a_kill_between_two_effects_no_push_is_repeated(
     assert len(provider.calls) == calls
     sent = provider.tokens
     assert (sent.count("a"), sent.count("d")) == (1, 1)
-    assert account.events_told("Push Report")
+    assert account.sent_events("Push Report")
     provider.reset()
     account.wait()
     account.redrive()
-    work_off()
+    process_queue()
     assert sorted(provider.tokens) == ["b", "c"]

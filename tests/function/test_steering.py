@@ -13,7 +13,7 @@ from push_sender.follow_up.steering import Steering, proven
 from push_sender.follow_up.submission import Submission
 from push_sender.settings import Settings
 from tests.support.account import Account
-from tests.support.invocation import Push, WorkOff
+from tests.support.invocation import ProcessQueue, Push
 from tests.support.provider import Json, Provider, accepted
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
@@ -33,7 +33,7 @@ def received(attributes: dict[str, str | int]) -> Json:
 @pytest.mark.parametrize("prefix", ["", "push_sender."])
 @pytest.mark.parametrize("proof", [{}, {"push_sender.proof": "0" * 32}], ids=["bare", "guessed"])
 def test_a_producers_attributes_have_no_effect(
-    account: Account, work_off: WorkOff, provider: Provider, prefix: str, proof: Json
+    account: Account, process_queue: ProcessQueue, provider: Provider, prefix: str, proof: Json
 ) -> None:
     provider.answer_each(lambda token, _: THROTTLED if token == "d" else accepted(token))
     ids = [
@@ -46,25 +46,25 @@ def test_a_producers_attributes_have_no_effect(
         )
     ]
 
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
 
     assert set(provider.tokens) == {"a", "b", "c", "d"}
-    assert account.dead() == []
+    assert account.dead_letter_messages() == []
     assert [one["attributes"]["push_sender.attempt"] for one in account.requeued()] == ["1"]
-    reports = account.events_told("Push Report")
+    reports = account.sent_events("Push Report")
     assert {report["detail"]["request_id"] for report in reports} == set(ids)
 
 
 def test_attributes_of_the_function_have_no_effect_with_another_body(
-    account: Account, work_off: WorkOff, provider: Provider
+    account: Account, process_queue: ProcessQueue, provider: Provider
 ) -> None:
     copied = Steering("theirs", 0, ATTEMPTS).attributes(json.dumps(to("a")), KEY)
     mine = account.send(to("b", ttl=600), **copied)
 
-    work_off()
+    process_queue()
 
     assert provider.tokens == ["b"]
-    (report,) = account.events_told("Push Report")
+    (report,) = account.sent_events("Push Report")
     assert report["detail"]["request_id"] == mine
 
 
@@ -97,14 +97,14 @@ def test_an_attribute_of_another_data_type_has_no_effect() -> None:
 def test_a_message_has_room_for_the_attributes_that_are_added_later() -> None:
     split = messages_of(Submission(to("a"), "id", 1), [0], attempt=1, reason="transient")
 
-    ((letter, _),) = split.messages
-    assert len(letter.all_attributes(KEY)) <= 10 - len(("fault", "RequestID", "ErrorCode"))
-    names = letter.all_attributes(KEY)
+    ((message, _),) = split.messages
+    assert len(message.all_attributes(KEY)) <= 10 - len(("fault", "RequestID", "ErrorCode"))
+    names = message.all_attributes(KEY)
     size = sum(
         len(name) + len("Number" if isinstance(value, int) else "String") + len(str(value))
         for name, value in names.items()
     )
-    assert letter.size == len(letter.body) + size
+    assert message.size == len(message.body) + size
 
 
 def test_the_proofs_key_defaults_to_the_queues_and_then_to_none() -> None:
@@ -117,14 +117,17 @@ def test_the_proofs_key_defaults_to_the_queues_and_then_to_none() -> None:
 
 
 def test_attempts_are_counted_without_a_configured_message_key(
-    account: Account, work_off: WorkOff, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    account: Account,
+    process_queue: ProcessQueue,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("MESSAGE_KEY")
     provider.answer_each(lambda token, _: THROTTLED)
     account.send(to("a"))
 
     for attempt in ("1", "2"):
-        work_off()
+        process_queue()
         (later,) = account.requeued()
         assert later["attributes"]["push_sender.attempt"] == attempt
         account.wait()
@@ -150,36 +153,40 @@ def old_attributes(attempt: int = 2) -> dict[str, str | int]:
     ids=["first", "later", "digest", "of others", "made up", "no part", "no key"],
 )
 def test_messages_requeued_by_the_previous_version_keep_their_meaning(
-    account: Account, work_off: WorkOff, provider: Provider, key: str | None, believed: bool
+    account: Account,
+    process_queue: ProcessQueue,
+    provider: Provider,
+    key: str | None,
+    believed: bool,
 ) -> None:
     account.send(
         {"recipients": RECIPIENTS, "message": "m", "ttl": 600, "idempotency_key": key},
         **old_attributes(),
     )
 
-    work_off()
+    process_queue()
 
     (call,) = provider.calls
     left = call["MessageConfiguration"]["APNSMessage"]["TimeToLive"]
     assert (left <= 100) is believed
-    (report,) = account.events_told("Push Report")
+    (report,) = account.sent_events("Push Report")
     assert (report["detail"]["request_id"] == "first") is believed
     assert report["detail"]["attempt"] == (2 if believed else 0)
 
 
 @pytest.mark.parametrize("recipients", ["a", [1], [{}], [{"token": "a", "service": []}], None])
 def test_a_derived_key_without_recipients_is_a_validation_error(
-    account: Account, work_off: WorkOff, recipients: Any
+    account: Account, process_queue: ProcessQueue, recipients: Any
 ) -> None:
     account.send(
         {"recipients": recipients, "message": "m", "idempotency_key": "order-1#1.2"},
         **old_attributes(),
     )
 
-    assert work_off() == {"batchItemFailures": []}
+    assert process_queue() == {"batchItemFailures": []}
 
-    (letter,) = account.dead()
-    assert letter["attributes"]["reason"] == "invalid"
+    (dead_letter_message,) = account.dead_letter_messages()
+    assert dead_letter_message["attributes"]["reason"] == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -204,5 +211,5 @@ def test_messages_queued_over_http_by_the_previous_version_keep_their_meaning(
 
     push(event)
 
-    (report,) = account.events_told("Push Report")
+    (report,) = account.sent_events("Push Report")
     assert report["detail"]["request_id"] == ("first" if believed else message_id)

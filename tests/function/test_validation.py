@@ -18,7 +18,7 @@ HALF_A_PAIR = "\ud800"
 
 
 def nested(depth: int) -> dict[str, Any]:
-    """Nest objects as deep as told."""
+    """Nest objects to a depth."""
     value: dict[str, Any] = {}
     for _ in range(depth):
         value = {"a": value}

@@ -80,7 +80,7 @@ def run_command(
 def start_build(
     source: Path, out: Path, target: str = "LAMBDA_ARM64", **environment: str
 ) -> subprocess.Popen[str]:
-    """Start a build in a process of its own, which prints the archive's digest."""
+    """Start a build in another process, which prints the archive's digest."""
     code = f"""
 from pathlib import Path
 from infra.bundle import build
@@ -99,7 +99,7 @@ print(build({target}, source=Path({str(source)!r}), out=Path({str(out)!r})).dige
 
 
 def read_lock() -> dict[str, str]:
-    """Read what the function's lock says, as ``{"botocore": "==1.2.3"}``."""
+    """Read the function's lock, as ``{"botocore": "==1.2.3"}``."""
     pins = [Requirement(entry.split(" \\\n")[0]) for entry in entries(FUNCTION.read_text())]
     return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
 

@@ -96,7 +96,7 @@ def test_an_interpreter_of_another_version_on_the_path_compiles(site: Path) -> N
 
 
 def runs(python: str) -> bool:
-    """Say whether another Python of a version is on the PATH, and no version manager's shim."""
+    """Return whether another Python of a version is on the PATH, not a version manager's shim."""
     command = shutil.which(f"python{python}")
     if python == THIS or command is None:
         return False

@@ -1,7 +1,6 @@
-"""The installation: what `make` installs, from where, and what is said when it cannot.
+"""The installation: what `make` installs, from where, and its error messages.
 
-A checkout of its own, made here, with the real Makefile and the real uv; its one package and
-its index are made here, too.
+The tests create a checkout with the real Makefile and the real uv, one package and an index.
 """
 
 from __future__ import annotations
@@ -116,10 +115,12 @@ def start(checkout: Path, target: str, environment: dict[str, str]) -> subproces
 
 
 def install(checkout: Path, part: str, environment: dict[str, str]) -> tuple[int, list[str]]:
-    """Install a part; give the exit status of make and what was said, but not by make."""
+    """Install a part; give the exit status of make and the output without make's own."""
     with start(checkout, f".venv/has-{part}", environment) as running:
-        _, said = running.communicate(timeout=120)
-    return running.returncode, [line for line in said.splitlines() if not line.startswith("make")]
+        _, printed = running.communicate(timeout=120)
+    return running.returncode, [
+        line for line in printed.splitlines() if not line.startswith("make")
+    ]
 
 
 def run_tiny(checkout: Path) -> str:
@@ -132,12 +133,12 @@ def run_tiny(checkout: Path) -> str:
 def test_a_part_is_installed_once_and_shows_its_progress(
     fresh: Path, environment: dict[str, str]
 ) -> None:
-    status, said = install(fresh, "demo", environment)
+    status, output = install(fresh, "demo", environment)
     again = install(fresh, "demo", environment)
 
     assert (status, again) == (0, (0, []))
-    assert said[0].startswith("Installing into .venv: what demo needs")
-    assert "Installed 1 package" in "\n".join(said)
+    assert output[0].startswith("Installing into .venv: what demo needs")
+    assert "Installed 1 package" in "\n".join(output)
     assert run_tiny(fresh).split(" in ")[0] == "tiny runs"
 
 
@@ -186,11 +187,11 @@ def test_shell_settings_for_other_programs_have_no_effect(
     (fresh / "uv.toml").write_text("no-binary = true\n")
     before = os.umask(0o077)
     try:
-        status, said = install(fresh, "demo", {**environment, **FOREIGN})
+        status, output = install(fresh, "demo", {**environment, **FOREIGN})
     finally:
         os.umask(before)
 
-    assert (status, said[-1].strip().startswith("Installed 1 package")) == (0, True), said
+    assert (status, output[-1].strip().startswith("Installed 1 package")) == (0, True), output
     assert "tiny runs" in run_tiny(fresh)
     assert not (fresh / "elsewhere").exists()
 
@@ -231,11 +232,11 @@ def index(request: pytest.FixtureRequest) -> Iterator[Index]:
         end.set()
 
 
-def failure(said: list[str]) -> str:
-    """Give the one line that tells of the failure."""
-    (line,) = [line for line in said if "failed" in line]
-    assert line == said[-1]
-    assert "Traceback" not in "\n".join(said)
+def failure(message: list[str]) -> str:
+    """Give the one line about the failure."""
+    (line,) = [line for line in message if "failed" in line]
+    assert line == message[-1]
+    assert "Traceback" not in "\n".join(message)
     return line
 
 
@@ -243,20 +244,20 @@ def failure(said: list[str]) -> str:
 def test_an_index_that_refuses_pip_gives_one_line(
     fresh: Path, environment: dict[str, str], index: Index
 ) -> None:
-    status, said = install(fresh, "demo", {**environment, **index.environment})
+    status, output = install(fresh, "demo", {**environment, **index.environment})
 
     assert status != 0
-    assert "the package index answered" in failure(said)
+    assert "the package index answered" in failure(output)
 
 
 @pytest.mark.parametrize("index", [401, 403, 407, 503], indirect=True)
 def test_an_index_that_refuses_uv_gives_one_line_and_the_next_run_continues(
     prepared: Path, environment: dict[str, str], index: Index
 ) -> None:
-    status, said = install(prepared, "demo", {**environment, **index.environment})
+    status, output = install(prepared, "demo", {**environment, **index.environment})
 
     assert status != 0
-    assert "the package index answered" in failure(said)
+    assert "the package index answered" in failure(output)
     assert install(prepared, "demo", environment)[0] == 0
 
 
@@ -265,10 +266,10 @@ def test_no_network_gives_one_line(
     request: pytest.FixtureRequest, environment: dict[str, str], start_from: str
 ) -> None:
     checkout = request.getfixturevalue(start_from)
-    status, said = install(checkout, "demo", {**environment, **index_at(refusing_url())})
+    status, output = install(checkout, "demo", {**environment, **index_at(refusing_url())})
 
     assert status != 0
-    assert "the package index is out of reach: look at the network" in failure(said)
+    assert "the package index is out of reach: look at the network" in failure(output)
 
 
 def test_a_file_with_another_hash_is_not_installed(
@@ -279,10 +280,10 @@ def test_a_file_with_another_hash_is_not_installed(
     lock.write_text(
         lock.read_text().replace(right, f"{right.splitlines()[0]}\n    --hash=sha256:{'0' * 64}\n")
     )
-    status, said = install(prepared, "demo", environment)
+    status, output = install(prepared, "demo", environment)
 
     assert status != 0
-    assert "a file is not the one that the lock names" in failure(said)
+    assert "a file is not the one that the lock names" in failure(output)
     assert not (prepared / ".venv" / "bin" / "tiny").exists()
 
 
@@ -295,10 +296,10 @@ def test_a_package_missing_in_the_lock_is_refused(
     write_wheel(more, "other", {"other.py": b""})
     (prepared / "requirements.txt").write_text(lock_of(wheels, "uv") + lock_of(more, "tiny"))
     links = {"PIP_FIND_LINKS": f"{more} {wheels}"}
-    status, said = install(prepared, "demo", {**environment, **links})
+    status, output = install(prepared, "demo", {**environment, **links})
 
     assert status != 0
-    assert "other" in failure(said)
+    assert "other" in failure(output)
     missing = install(prepared, "absent", environment)
     assert "the lock does not name absent: run `make lock`" in failure(missing[1])
 
@@ -311,11 +312,11 @@ def test_ctrl_c_gives_one_line_and_the_next_run_continues(
     with start(prepared, ".venv/has-demo", {**environment, **index.environment}) as running:
         assert index.asked.wait(60)
         os.killpg(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, output = running.communicate(timeout=60)
 
     assert running.returncode != 0
-    assert "The installation was ended; the next run goes on." in said
-    assert "Traceback" not in said
+    assert "The installation was ended; the next run goes on." in output
+    assert "Traceback" not in output
     assert install(prepared, "demo", environment)[0] == 0
 
 
@@ -323,15 +324,15 @@ def test_concurrent_installations_run_one_after_the_other(
     prepared: Path, environment: dict[str, str]
 ) -> None:
     both = [start(prepared, ".venv/has-demo", environment) for _ in range(2)]
-    said = [running.communicate(timeout=120)[1] for running in both]
+    output = [running.communicate(timeout=120)[1] for running in both]
 
     assert [running.returncode for running in both] == [0, 0]
-    assert sum("another installation" in each.lower() for each in said) == 1
+    assert sum("another installation" in each.lower() for each in output) == 1
     assert "tiny runs" in run_tiny(prepared)
 
 
 @pytest.mark.parametrize(
-    ("printed", "told"),
+    ("printed", "expected"),
     [
         ("npm error code E403\nnpm error 403 403 Forbidden - GET http://…", "answered 403"),
         ("npm error code ENOTFOUND", "out of reach"),
@@ -344,8 +345,8 @@ def test_concurrent_installations_run_one_after_the_other(
         ("error: Read-only file system (os error 30)", "cannot be written"),
     ],
 )
-def test_known_installer_errors_are_explained(printed: str, told: str) -> None:
-    assert told in str(explain(printed))
+def test_known_installer_errors_are_explained(printed: str, expected: str) -> None:
+    assert expected in str(explain(printed))
 
 
 def test_unknown_installer_errors_are_not_explained() -> None:

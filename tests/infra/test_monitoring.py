@@ -1,4 +1,4 @@
-"""Alarms and dashboard: what they watch exists, what they say helps, and somebody is told."""
+"""Alarms and dashboard: their metrics exist, their texts help, and alarms are mailed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.synthesized_stack import add_stack, new_app, read, stub_bundl
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:on-call"
 
 STACKS: Mapping[str, dict[str, str]] = {
-    # channels of our own, and somebody to tell by e-mail
+    # our own channels, and an e-mail address
     "email": {
         "stage": "email",
         "fcm_secret": "fcm",
@@ -39,7 +39,7 @@ STACKS: Mapping[str, dict[str, str]] = {
 }
 
 COMPARED = ("email", "nobody")
-"""With services of its own, and with those of a project that is somebody else's."""
+"""With its own channels, and with those of an existing project."""
 
 # An answer for each outcome that an answer can have.
 ANSWERS: Mapping[str, Json] = {
@@ -282,7 +282,7 @@ def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "expected"),
     [
         (misspell, "writes no PushSender Misconfigured"),
         (watch_another_stack, r"writes no .*\[service=push-sender\]"),
@@ -308,12 +308,12 @@ def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
         (on_the_dashboard('"Duration"', '"Time"'), "AWS documents no AWS/Lambda Time"),
         (on_the_dashboard('"4xx"', '"4XX"'), "AWS documents no AWS/ApiGateway 4XX"),
         (on_the_dashboard("retries / calls", "retries / call"), "call in an expression is no"),
-        (on_the_dashboard("retries / calls", "SEARCH('x')"), "nobody can compare"),
+        (on_the_dashboard("retries / calls", "SEARCH('x')"), "cannot be compared"),
     ],
 )
 def test_an_unwritten_metric_is_detected(
     spoil: Callable[[Json], None],
-    told: str,
+    expected: str,
     templates: Mapping[str, Json],
     emitted: Mapping[str, set[watched.Metric]],
 ) -> None:
@@ -321,7 +321,7 @@ def test_an_unwritten_metric_is_detected(
 
     spoil(template)
 
-    assert re.search(told, "\n".join(watched.faults(template, emitted["email"])))
+    assert re.search(expected, "\n".join(watched.faults(template, emitted["email"])))
 
 
 # --------------------------------------------------------------------------- when they go off
@@ -425,7 +425,7 @@ def test_missing_data_sets_off_no_alarm_and_ends_no_queue_alarm(
     assert set(missing.values()) == {"notBreaching"}
 
 
-# --------------------------------------------------------------------------- what they say
+# --------------------------------------------------------------------------- their texts
 
 
 def test_every_alarm_says_what_to_do_and_has_a_runbook_section(
@@ -449,11 +449,11 @@ def test_every_alarm_and_its_end_are_mailed(templates: Mapping[str, Json]) -> No
     (topic,) = watched.resources(templates["email"], "AWS::SNS::Topic")
     (subscription,) = watched.resources(templates["email"], "AWS::SNS::Subscription").values()
 
-    told = [{"Ref": topic}]
+    result = [{"Ref": topic}]
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
     assert subscription["TopicArn"] == {"Ref": topic}
     for alarm in alarms_of(templates["email"]).values():
-        assert (alarm["AlarmActions"], alarm["OKActions"]) == (told, told)
+        assert (alarm["AlarmActions"], alarm["OKActions"]) == (result, result)
 
 
 def test_alarms_can_publish_to_the_topic_and_only_with_tls(

@@ -24,7 +24,7 @@ CANARY = "canary-b7f1"
 
 SECRETS = [name for name in Settings.model_fields if name.endswith("_secret")]
 
-# What somebody might paste in place of a secret's name.
+# Values that a user may paste in place of a secret's name.
 PASTED = {
     "fcm_secret": json.dumps({"type": "service_account", "private_key": CANARY}),
     "apns_secret": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----",
@@ -58,7 +58,7 @@ BAD: dict[str, Any] = {
 
 
 def faults(**context: Any) -> list[str]:
-    """Have settings refused, and give the faults that the message told, a line each."""
+    """Have settings refused, and give the lines of the error message."""
     with pytest.raises(SettingsError) as caught:
         Settings.from_context(context)
     first, *lines = str(caught.value).splitlines()
@@ -163,9 +163,9 @@ def test_the_cdks_own_keys_are_accepted() -> None:
 def test_more_projects_than_the_functions_environment_holds_are_refused() -> None:
     ids = [f"{number:032x}" for number in range(MOST_EXTRA_PROJECTS + 1)]
 
-    told = faults(extra_application_ids=",".join(ids), memory_mb="little")
+    result = faults(extra_application_ids=",".join(ids), memory_mb="little")
 
-    assert told == [
+    assert result == [
         "extra_application_ids: must be at most 79 projects, because all environment variables of "
         "the function together hold 4 KB; deploy a second stage for the others",
         "memory_mb: must be a whole number",
@@ -175,7 +175,7 @@ def test_more_projects_than_the_functions_environment_holds_are_refused() -> Non
 
 
 def impossible_in(context: dict[str, Any]) -> list[str]:
-    """Name the combinations in a context that cannot be, with sound values in place of its own."""
+    """List the impossible combinations of a context, with valid values in place of its own."""
     sound = {"application_id": "0" * 32, "alarm_email": "a@example.com"}
     sound |= {"alarm_topic_arn": "arn:aws:sns:eu-west-1:123456789012:alarms"}
     sound |= {name: "a" for name in context if name.endswith("_secret")}
@@ -347,7 +347,7 @@ def test_limits_without_the_http_api_are_refused_only_if_given() -> None:
     ]
 
 
-# ------------------------------------------------------------------ where they are told
+# ------------------------------------------------------------------ where the errors are shown
 
 
 def test_the_table_in_the_docs_equals_the_code() -> None:
@@ -370,7 +370,7 @@ def test_the_app_ends_with_the_errors_only(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    # Then it says all that is wrong, and nothing else
+    # Then it lists every error, and nothing else
     assert result.returncode == 1
     assert result.stdout == ""
     first, *lines = result.stderr.splitlines()

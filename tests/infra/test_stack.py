@@ -1,7 +1,7 @@
-"""What the stack is meant to be, whatever its template looks like.
+"""The properties that the stack must have, independent of the template's form.
 
-The template as a whole lies in ``snapshots/``, ``test_stack_http.py`` has the HTTP API, and
-``test_stack_checks.py`` what the checkers of others say about it.
+``snapshots/`` has the complete template, ``test_stack_http.py`` tests the HTTP API, and
+``test_stack_checks.py`` runs cfn-lint and cdk-nag.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def statements(of: Synthesis) -> Iterator[dict[str, Any]]:
 
 
 def queues(of: Synthesis) -> tuple[str, str]:
-    """Find the queue of requests and that of dead letters, which the first names."""
+    """Find the queue of requests and its dead-letter queue."""
     found = of.of_type("AWS::SQS::Queue")
     (requests,) = (
         id_ for id_, made in found.items() if "RedrivePolicy" in made.get("Properties", {})
@@ -387,7 +387,7 @@ def test_data_is_retained_by_default(full: Synthesis, certificates: Synthesis) -
             assert policies == expected, id_
 
 
-# ------------------------------------------------------------------ the doors
+# ------------------------------------------------------------------ the entry points
 
 
 def test_the_functions_environment_names_its_table_queues_and_bus(
@@ -449,7 +449,7 @@ def test_the_most_projects_fit_into_the_functions_environment(tmp_path: Path) ->
 
 
 def test_the_table_is_on_demand_and_its_items_expire(full: Synthesis) -> None:
-    # No key of KMS, no stream, no index: nothing that costs while nobody sends.
+    # No key of KMS, no stream, no index: nothing that costs while idle.
     assert properties(full, "AWS::DynamoDB::Table") == {
         "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
         "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
@@ -673,7 +673,7 @@ def test_another_stack_can_use_the_construct_and_only_invoke_the_alias(
     )
     stack = cdk.Stack(app, "Orders")
     caller = iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
-    # When it has push senders of its own, and lets its service send
+    # When it has its own push senders, and lets its service send
     bundle = stub_bundle(tmp_path)
     settings = Settings.from_context({"fcm_secret": "orders/fcm", "stage": "orders"})
     sender = PushSender(stack, "PushSender", settings=settings, bundle=bundle)
@@ -739,7 +739,7 @@ def test_access_to_queue_or_bus_can_be_granted_alone(
         return [(one["Action"], in_words(one["Resource"]), one.get("Condition")) for one in policy]
 
     assert granted("Queue") == [("sqs:SendMessage", f"{{{requests}.Arn}}", None)]
-    # In the function's name, or an event of another kind, nobody may put anything on the bus.
+    # No one can put events with the function's source or another detail type on the bus.
     conditions = {
         "StringEquals": {"events:detail-type": "Push Notification Requested"},
         "ForAllValues:StringNotEquals": {"events:source": "push-sender"},

@@ -1,7 +1,7 @@
-"""What checkers say about the stack; each is seen to find fault with something broken.
+"""Checks of the stack by other tools; each is also shown to report something broken.
 
-The synth on a machine that has nothing, cfn-lint, cdk-nag, and a snapshot of the template
-for review: ``make snapshot`` writes it anew.
+The synth on an empty machine, cfn-lint, cdk-nag, and a snapshot of the template for review,
+which ``make snapshot`` writes.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ def prepare_nothing(folder: Path) -> dict[str, str]:
 def synthesize_alone(
     program: Path, folder: Path, settings: Mapping[str, str], *, validated: bool
 ) -> list[str]:
-    """Run a CDK app on a machine that has nothing; give what it said, asked for or warned of.
+    """Run a CDK app on an empty machine; give its output, network requests and warnings.
 
-    What it made is in ``cdk.out`` under the folder.
+    It writes to ``cdk.out`` under the folder.
     """
     out = folder / "cdk.out"
     environment = prepare_nothing(folder) | {
@@ -287,15 +287,15 @@ def test_each_rule_that_cfn_lint_ignores_would_report_something(full: Synthesis)
     bare = copy.deepcopy(full.template)
     ignored = []
     for id_, resource in bare["Resources"].items():
-        told = resource.pop("Metadata", {}).get("cfn-lint")
-        if told is not None:
-            assert told["reason"]
-            ignored += [(check, id_) for check in told["config"]["ignore_checks"]]
+        result = resource.pop("Metadata", {}).get("cfn-lint")
+        if result is not None:
+            assert result["reason"]
+            ignored += [(check, id_) for check in result["config"]["ignore_checks"]]
     assert "cfn-lint" not in bare.get("Metadata", {})
     assert sorted(ignored) == lint_findings(bare)
 
 
-# What it finds, in a resource that is found fault with.
+# What it reports, in a resource with an error.
 LINT_FAULTS: dict[str, dict[str, Any]] = {
     "E3002": {"Type": "AWS::SQS::Queue", "Properties": {"Colour": "red"}},
     "E3006": {"Type": "AWS::CUR::ReportDefinition"},  # in us-east-1 only
@@ -315,7 +315,7 @@ def test_cfn_lint_reports_a_broken_template(full: Synthesis) -> None:
 
 
 class Unheeding(AwsSolutionsChecks):
-    """cdk-nag's pack under a name that no acknowledgement has, so that it tells everything."""
+    """cdk-nag's pack under a name that no acknowledgement has, so that it reports everything."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -412,7 +412,7 @@ def test_cdk_nag_reports_a_broken_stack(tmp_path: Path) -> None:
     ours.add_to_policy(iam.PolicyStatement(actions=["s3:Get*"], resources=["arn:aws:s3:::a/*"]))
     # When cdk-nag looks
     findings = nag_findings(app, tmp_path)
-    # Then it finds all that, and nothing of it is acknowledged by what our role has already
+    # Then it reports all that, and our role's acknowledgements cover none of it
     assert findings == {
         ("AwsSolutions-SQS3", "push-sender/Open/Resource"),
         ("AwsSolutions-SQS4", "push-sender/Open/Resource"),
@@ -540,9 +540,9 @@ def readable(template: Mapping[str, Any]) -> str:
 
 def differences(template: Mapping[str, Any], snapshot: Path) -> str:
     """Compare a template with its snapshot: a diff and what to do about it, or nothing."""
-    there = snapshot.read_text() if snapshot.exists() else ""
+    existing = snapshot.read_text() if snapshot.exists() else ""
     lines = difflib.unified_diff(
-        there.splitlines(), readable(template).splitlines(), "snapshot", "template", lineterm=""
+        existing.splitlines(), readable(template).splitlines(), "snapshot", "template", lineterm=""
     )
     diff = "\n".join(lines)
     return diff and f"{diff}\n\nIf that is meant: {REGENERATE}"
@@ -551,9 +551,9 @@ def differences(template: Mapping[str, Any], snapshot: Path) -> str:
 def test_the_template_equals_the_snapshot(full: Synthesis) -> None:
     if os.environ.get("UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(readable(full.template))
-    told = differences(full.template, SNAPSHOT)
-    if told:
-        pytest.fail(told, pytrace=False)
+    result = differences(full.template, SNAPSHOT)
+    if result:
+        pytest.fail(result, pytrace=False)
 
 
 def test_a_changed_template_fails_with_a_diff_and_the_command_for_the_snapshot(
@@ -569,10 +569,10 @@ def test_a_changed_template_fails_with_a_diff_and_the_command_for_the_snapshot(
         made for made in changed["Resources"].values() if made["Type"] == "AWS::Lambda::Function"
     )
     function["Properties"]["Timeout"] = 30
-    # Then that line and its cure are told
-    told = differences(changed, snapshot)
-    assert "-      Timeout: 29\n+      Timeout: 30\n" in told
-    assert told.endswith(f"If that is meant: {REGENERATE}")
+    # Then the message has that line and its cure
+    result = differences(changed, snapshot)
+    assert "-      Timeout: 29\n+      Timeout: 30\n" in result
+    assert result.endswith(f"If that is meant: {REGENERATE}")
     # And so they are where there is no snapshot yet
     assert "+      Timeout: 29\n" in differences(full.template, tmp_path / "none.yaml")
 

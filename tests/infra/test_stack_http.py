@@ -56,7 +56,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    """Limits of its own, and nothing that stays."""
+    """With its own limits and without retained data."""
     settings = {
         "stage": "dev",
         "http_requests_per_second": "7",
@@ -91,7 +91,7 @@ def route_arn(of: Synthesis, route: str) -> dict[str, Any]:
 
 
 def open_routes(of: Synthesis) -> list[str]:
-    """Find the routes that somebody may call without being let in by IAM."""
+    """Find the routes that can be called without IAM."""
     return [
         made["Properties"]["RouteKey"]
         for made in of.of_type(f"{API}Route").values()
@@ -132,7 +132,7 @@ def test_the_api_has_two_routes_to_the_alias(full: Synthesis) -> None:
     for route in routes:
         assert route["ApiId"] == {"Ref": the_id(full, f"{API}Api")}
         assert route["Target"] == {"Fn::Join": ["", ["integrations/", {"Ref": integration}]]}
-    # No timeout of its own: API Gateway's 30 s are longer than the function's 29.
+    # No own timeout: API Gateway's 30 s are longer than the function's 29.
     assert properties(full, f"{API}Integration") == {
         "ApiId": {"Ref": the_id(full, f"{API}Api")},
         "IntegrationType": "AWS_PROXY",
@@ -232,7 +232,7 @@ def test_the_stage_is_throttled_as_configured_and_deploys_changes(
 
 def test_the_outputs_name_the_base_url_and_the_access_log(full: Synthesis) -> None:
     outputs = full.template["Outputs"]
-    # What API Gateway itself tells, in every partition; it ends without a slash.
+    # API Gateway's own attribute, in every partition; it ends without a slash.
     assert outputs["ApiUrl"]["Value"] == {"Fn::GetAtt": [the_id(full, f"{API}Api"), "ApiEndpoint"]}
     assert outputs["ApiUrl"]["Description"] == "for POST /messages, signed"
     assert outputs["ApiLogGroupName"]["Value"] == {"Ref": access_log(full)[0]}

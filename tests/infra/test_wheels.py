@@ -1,4 +1,4 @@
-"""Wheels: which ones fit a target, and what is said when one does not."""
+"""Wheels: which ones fit a target, and the error message if one does not."""
 
 from __future__ import annotations
 

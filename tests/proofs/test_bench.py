@@ -1,4 +1,4 @@
-"""The benchmark: it measures what it says, and no figure comes of a run that went wrong."""
+"""The benchmark: it measures what it names, and a failed run gives no figure."""
 
 from __future__ import annotations
 

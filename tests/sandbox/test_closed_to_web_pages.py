@@ -1,8 +1,7 @@
-"""The sandbox is closed to web pages, also to one whose host name was made to mean this machine.
+"""The sandbox refuses web pages, also those whose host name resolves to this machine.
 
-A browser sends the name that it looked up as Host, and says in Sec-Fetch-Site where a request
-comes from. What is tested here is raw, since clients and browsers send nothing else than they
-should.
+A browser sends the name that it looked up as Host, and the origin of a request in
+Sec-Fetch-Site. The requests here are raw, since clients and browsers send only valid ones.
 """
 
 from __future__ import annotations
@@ -139,7 +138,7 @@ def test_the_default_port_may_be_omitted() -> None:
         ("Origin: http://localhost:1", False),
         ("Origin: http://localhost:PORT\nOrigin: http://evil.example", False),
         ("Origin: null", False),
-        ("Sec-Fetch-Mode: cors", True),  # all that Node's fetch says
+        ("Sec-Fetch-Mode: cors", True),  # all that Node's fetch sends
     ],
 )
 @pytest.mark.parametrize("path", ["/sandbox/x", "/execute-api/a/b", "/?Action=ListTopics"])
@@ -210,7 +209,7 @@ def test_the_port_of_a_functions_process_is_closed_too() -> None:
         api.close()
 
 
-# What has to go on.
+# Clients that must still work.
 
 
 def test_python_clients_still_work(sandbox: ServiceSandbox) -> None:

@@ -1,4 +1,4 @@
-"""Templates deployed in the sandbox: what may be in them, what is told, and what fails how."""
+"""Templates in the sandbox: what they may hold, their events and outputs, and failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CANARY = "canary-of-a-secret"
 FAULTY = resource("Lambda::Alias", FunctionName="nobodys", FunctionVersion="1", Name="live")
 
 
-# What a template may be.
+# Valid and invalid templates.
 
 
 def test_an_unknown_resource_type_is_refused_and_named(sandbox: ServiceSandbox) -> None:
@@ -75,7 +75,7 @@ def test_motos_own_types_are_created_replaced_and_deleted(sandbox: ServiceSandbo
 
 
 @pytest.mark.parametrize(
-    ("resources", "told", "reason"),
+    ("resources", "expected", "reason"),
     [
         ({"T": topic(DisplayName={"Ref": "X"})}, {}, "[X] in the Resources block"),
         ({"T": topic(DisplayName={"Fn::Sub": "a ${X.Arn}"})}, {}, "[X] in the Resources block"),
@@ -102,9 +102,9 @@ def test_motos_own_types_are_created_replaced_and_deleted(sandbox: ServiceSandbo
     ],
 )
 def test_an_invalid_template_is_refused(
-    sandbox: ServiceSandbox, resources: Template, told: Template, reason: str
+    sandbox: ServiceSandbox, resources: Template, expected: Template, reason: str
 ) -> None:
-    assert reason in refusal(sandbox.create, resources, Outputs=output(Told=told))
+    assert reason in refusal(sandbox.create, resources, Outputs=output(Told=expected))
     assert sandbox.topics() == []
     assert "does not exist" in refusal(sandbox.stack)
 
@@ -287,8 +287,8 @@ def test_a_secret_reference_may_be_nested_in_a_property(sandbox: ServiceSandbox)
 
     sandbox.create({"Topic": topic(Tags=tags)})
 
-    told = sandbox.client("sns").list_tags_for_resource(ResourceArn=sandbox.id_of("Topic"))
-    assert told["Tags"] == [{"Key": "tag", "Value": CANARY}]
+    result = sandbox.client("sns").list_tags_for_resource(ResourceArn=sandbox.id_of("Topic"))
+    assert result["Tags"] == [{"Key": "tag", "Value": CANARY}]
 
 
 @pytest.mark.usefixtures("secret_arn")
@@ -453,8 +453,8 @@ def test_a_missing_required_property_is_named(sandbox: ServiceSandbox) -> None:
 
 def test_a_failed_update_restores_the_previous_state(sandbox: ServiceSandbox) -> None:
     before = {"Changed": topic(DisplayName="before"), "Renamed": topic("old")}
-    told = output(Renamed={"Ref": "Renamed"})
-    sandbox.create(before, Outputs=told)
+    result = output(Renamed={"Ref": "Renamed"})
+    sandbox.create(before, Outputs=result)
     after = {
         "Changed": topic(DisplayName="after"),
         "Renamed": topic("new"),
@@ -462,7 +462,7 @@ def test_a_failed_update_restores_the_previous_state(sandbox: ServiceSandbox) ->
         "Faulty": {**FAULTY, "DependsOn": ["Changed", "Renamed", "Added"]},
     }
 
-    stack = sandbox.update(after, Outputs=told)
+    stack = sandbox.update(after, Outputs=result)
 
     assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
     assert "failed to create: [Faulty]" in stack["StackStatusReason"]
@@ -472,7 +472,7 @@ def test_a_failed_update_restores_the_previous_state(sandbox: ServiceSandbox) ->
     shown = sandbox.client("cloudformation").get_template
     assert shown(StackName="stack")["TemplateBody"]["Resources"] == before
     del after["Faulty"]
-    stack = sandbox.update(after, Outputs=told)
+    stack = sandbox.update(after, Outputs=result)
     assert stack["StackStatus"] == "UPDATE_COMPLETE"
     assert outputs(stack)["Renamed"].endswith(":new")
     assert sorted(sandbox.topics()) == ["added", "new", "topic"]

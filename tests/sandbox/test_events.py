@@ -1,4 +1,4 @@
-"""EventBridge in the sandbox: events that fit a rule reach its queues and functions."""
+"""EventBridge in the sandbox: matching events reach queues and functions."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_an_input_template_with_an_undefined_variable_is_refused(sandbox: Servic
 
 
 def unusual_targets(sandbox: ServiceSandbox) -> dict[str, dict[str, Any]]:
-    """Give targets that cannot take an event, by what is unusual."""
+    """Give targets that cannot accept an event, by the reason."""
     quoted = {"InputPathsMap": {"q": "$.detail.quoted"}, "InputTemplate": '{"a":"<q>"}'}
     text = {"InputTemplate": "no JSON"}
     fifo = sandbox.queue("no-key.fifo", FifoQueue="true")
@@ -314,14 +314,14 @@ def test_a_failing_target_does_not_affect_other_targets(
         assert f"event {identifier} is lost" in caplog.text
         assert "t-1" not in caplog.text
         return
-    (letter,) = sandbox.received("dead")
-    assert json.loads(letter["Body"])["detail"] == DETAIL
-    told = {name: each["StringValue"] for name, each in letter["MessageAttributes"].items()}
-    assert told["TARGET_ARN"] == target["Arn"]
-    assert told["RULE_ARN"].endswith("rule/failing")
-    assert told["ERROR_CODE"]
-    assert told["ERROR_MESSAGE"]
-    assert "t-1" not in told["ERROR_MESSAGE"]
+    (message,) = sandbox.received("dead")
+    assert json.loads(message["Body"])["detail"] == DETAIL
+    result = {name: each["StringValue"] for name, each in message["MessageAttributes"].items()}
+    assert result["TARGET_ARN"] == target["Arn"]
+    assert result["RULE_ARN"].endswith("rule/failing")
+    assert result["ERROR_CODE"]
+    assert result["ERROR_MESSAGE"]
+    assert "t-1" not in result["ERROR_MESSAGE"]
 
 
 def test_a_failing_dead_letter_queue_affects_nothing_else(
@@ -372,11 +372,11 @@ def test_an_undeliverable_event_goes_to_the_targets_dead_letter_queue(
 
     put(sandbox, {"number": 1})
 
-    (letter,) = sandbox.received("dead")
-    assert [json.loads(letter["Body"])] == bodies(sandbox)
-    told = {name: each["StringValue"] for name, each in letter["MessageAttributes"].items()}
-    assert told.pop("ERROR_MESSAGE")
-    assert told == {
+    (message,) = sandbox.received("dead")
+    assert [json.loads(message["Body"])] == bodies(sandbox)
+    result = {name: each["StringValue"] for name, each in message["MessageAttributes"].items()}
+    assert result.pop("ERROR_MESSAGE")
+    assert result == {
         "ERROR_CODE": "NO_RESOURCE",
         "RULE_ARN": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/rule",
         "TARGET_ARN": target,
@@ -480,20 +480,20 @@ def deploy(
     others.setdefault("Outputs", NAMED)
     call = getattr(cloudformation, f"{verb}_stack")
     call(StackName="stack", TemplateBody=template(resources, **others))
-    (told,) = cloudformation.describe_stacks(StackName="stack")["Stacks"]
-    return dict(told)
+    (result,) = cloudformation.describe_stacks(StackName="stack")["Stacks"]
+    return dict(result)
 
 
 def test_a_template_creates_a_rule_on_the_default_bus(sandbox: ServiceSandbox) -> None:
-    told = outputs(deploy(sandbox, "create", stack(Description="requests")))
+    result = outputs(deploy(sandbox, "create", stack(Description="requests")))
 
     events = sandbox.client("events")
-    assert told["Rule"].startswith("stack-Rule-")
-    assert told["Arn"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{told['Rule']}"
-    described = events.describe_rule(Name=told["Rule"])
+    assert result["Rule"].startswith("stack-Rule-")
+    assert result["Arn"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{result['Rule']}"
+    described = events.describe_rule(Name=result["Rule"])
     assert json.loads(described["EventPattern"]) == PATTERN
     assert (described["State"], described["Description"]) == ("ENABLED", "requests")
-    (target,) = events.list_targets_by_rule(Rule=told["Rule"])["Targets"]
+    (target,) = events.list_targets_by_rule(Rule=result["Rule"])["Targets"]
     assert target == {
         "Id": "Requests",
         "Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue",
@@ -509,8 +509,8 @@ def test_a_rule_is_updated_and_deleted_with_its_stack(sandbox: ServiceSandbox) -
     events = sandbox.client("events")
 
     changed = {**PATTERN, "source": ["other"]}
-    told = outputs(deploy(sandbox, "update", stack(EventPattern=changed, State="DISABLED")))
-    assert told["Rule"] == name
+    result = outputs(deploy(sandbox, "update", stack(EventPattern=changed, State="DISABLED")))
+    assert result["Rule"] == name
     described = events.describe_rule(Name=name)
     assert json.loads(described["EventPattern"]) == changed
     assert described["State"] == "DISABLED"
@@ -529,9 +529,9 @@ def test_a_stage_has_its_own_bus(sandbox: ServiceSandbox) -> None:
         "Bus": resource("Events::EventBus", Name="stage", Description="of a stage"),
     }
 
-    told = outputs(deploy(sandbox, "create", resources))
+    result = outputs(deploy(sandbox, "create", resources))
 
-    assert told == {
+    assert result == {
         "Rule": "stage|requests",
         "Arn": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/stage/requests",
     }
@@ -556,8 +556,10 @@ def test_a_stage_has_its_own_bus(sandbox: ServiceSandbox) -> None:
 def test_an_invalid_rule_fails_the_stack(
     sandbox: ServiceSandbox, settings: dict[str, Any], reason: str
 ) -> None:
-    told = deploy(sandbox, "create", stack(**settings))
+    result = deploy(sandbox, "create", stack(**settings))
 
-    assert told["StackStatus"] == "ROLLBACK_COMPLETE"
-    assert f"[Rule]. {reason}" in told["StackStatusReason"] or reason in told["StackStatusReason"]
+    assert result["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert (
+        f"[Rule]. {reason}" in result["StackStatusReason"] or reason in result["StackStatusReason"]
+    )
     assert sandbox.client("events").list_rules()["Rules"] == []

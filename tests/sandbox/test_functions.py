@@ -1,4 +1,4 @@
-"""Lambda's Invoke in the sandbox: real processes, asked by stock clients."""
+"""Lambda's Invoke in the sandbox: real processes, invoked by stock clients."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> tuple[str, int]:
     return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-# What the caller gets.
+# Answers to the caller.
 
 
 def test_a_function_answers_a_stock_client(sandbox: FunctionSandbox) -> None:
@@ -250,12 +250,12 @@ def test_the_function_knows_its_context(sandbox: FunctionSandbox) -> None:
         FunctionName="f", Payload=b'{"do": "describe"}', ClientContext=custom
     )
 
-    told = json.loads(answer["Payload"].read())
-    assert told.pop("request_id") == answer["ResponseMetadata"]["RequestId"]
-    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};.+", told.pop("trace"))
-    assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", told.pop("stream"))
-    assert 0 < told.pop("left") <= 20_000
-    assert told == {
+    result = json.loads(answer["Payload"].read())
+    assert result.pop("request_id") == answer["ResponseMetadata"]["RequestId"]
+    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};.+", result.pop("trace"))
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", result.pop("stream"))
+    assert 0 < result.pop("left") <= 20_000
+    assert result == {
         "arn": f"arn:aws:lambda:{REGION}:123456789012:function:f",
         "memory": "128",
         "version": "$LATEST",
@@ -354,7 +354,7 @@ def test_the_timeout_kills_the_process_and_its_children(
 
     process, child = json.loads((tmp_path / "pids").read_text())
     assert not is_running(process)
-    eventually(lambda: not is_running(child))  # whoever adopts an orphan reaps it
+    eventually(lambda: not is_running(child))  # init reaps the orphan
     request_id = answer["ResponseMetadata"]["RequestId"]
     assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
     assert answer["Payload"] == {
@@ -665,10 +665,10 @@ def test_asynchronous_events_wait_instead_of_being_refused(
         end.touch()
         running.result()
 
-    def said() -> list[str]:
+    def output() -> list[str]:
         return sorted(line for line in sandbox.functions.logs("f") if line.startswith("event"))
 
-    eventually(lambda: said() == [f"event {number}" for number in range(3)])
+    eventually(lambda: output() == [f"event {number}" for number in range(3)])
 
 
 def test_a_failed_event_is_reported_unchanged(
@@ -720,7 +720,7 @@ def test_output_stands_before_the_end_line() -> None:
     output = FunctionOutput(read_end, lines.append)
 
     os.write(write_end, b"first\nunfinished")
-    output.write("END")  # nobody has read the pipe until now
+    output.write("END")  # the pipe was not read until now
     os.write(write_end, b"later\nlast words")
     output.close()
     os.close(write_end)
@@ -939,10 +939,10 @@ def test_a_batch_in_progress_at_the_end_stays_in_its_queue(
         )
         eventually(lambda: pids.exists() and pids.read_text())
         functions.close()
-        told = queues.get_queue_attributes(
+        result = queues.get_queue_attributes(
             QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
         )
-        assert told["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "1"}
+        assert result["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "1"}
 
     assert set(threading.enumerate()) <= before
 

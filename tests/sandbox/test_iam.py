@@ -1,4 +1,4 @@
-"""What a role may do in the sandbox: asked by stock clients and by the function itself."""
+"""The permissions of a role in the sandbox, used by stock clients and by the function."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ALLOWED = {
     "events:PutEvents": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/pushes",
     "sns:Publish": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
 }
-"""Each action that the check knows, to the one resource that there is for it."""
+"""Each action that the check knows, and its one resource."""
 
 # Each operation of a client, to the action it needs and what it sends.
 OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -119,7 +119,7 @@ OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sns.publish": ("sns:Publish", {"TopicArn": ALLOWED["sns:Publish"], "Message": "hello"}),
 }
 
-# How each service says that it is not allowed: the code that botocore raises, and the status.
+# How each service refuses a call: the code that botocore raises, and the status.
 REFUSALS = {
     "pinpoint": ("AccessDeniedException", 403),
     "sqs": ("AccessDenied", 403),
@@ -138,12 +138,12 @@ def policy(*statements: Mapping[str, Any]) -> str:
 
 
 NEARLY_EVERYTHING = (statement("*", "*"), statement("iam:CreateUser", "*", effect="Deny"))
-"""What is no administrator's, and allows all that is asked for here."""
+"""Allows every call of these tests without making the role an administrator."""
 
 
 @dataclass
 class AccountWithRole:
-    """A sandbox with one resource of each kind, and a role that policies can be given to."""
+    """A sandbox with one resource of each kind, and a role with changing policies."""
 
     url: str
     permissions: Permissions
@@ -153,7 +153,7 @@ class AccountWithRole:
     credentials: Credentials = ADMINISTRATOR
 
     def allow(self, *statements: Mapping[str, Any]) -> None:
-        """Let this be all that the role may do."""
+        """Allow the role only these statements."""
         client("iam", self.url).put_role_policy(
             RoleName=self.role, PolicyName="sending", PolicyDocument=policy(*statements)
         )
@@ -185,7 +185,7 @@ class AccountWithRole:
         return getattr(self.as_role(service), method)(**parameters)
 
     def denied(self, operation: str, **changed: Any) -> str:
-        """Call an operation that the role may not, as its service would say; give its words."""
+        """Call an operation that the role is denied in its service's form; give the message."""
         with pytest.raises(ClientError) as refused:
             self.ask(operation, **changed)
         assert code_and_status(refused.value) == REFUSALS[operation.partition(".")[0]]
@@ -201,7 +201,7 @@ def message_of(error: ClientError) -> str:
 
 
 def passes_the_check(account: AccountWithRole, operation: str, **changed: Any) -> None:
-    """Call an operation that the role may; a made-up receipt handle is moto's to refuse."""
+    """Call an operation that is allowed; moto may refuse an invented receipt handle."""
     with suppress(account.as_role("sqs").exceptions.ReceiptHandleIsInvalid):
         account.ask(operation, **changed)
     assert [call.allowed for call in account.permissions.calls()] == [True]
@@ -414,17 +414,17 @@ def test_a_services_calls_on_behalf_of_a_role_are_checked_and_counted(
     account.allow_all_but("sqs:DeleteMessage")
     role, queue = f"arn:aws:iam::{ACCOUNT}:role/sender", account.arn("sqs:DeleteMessage")
 
-    told = [
+    result = [
         account.permissions.allow(role, "sqs:ReceiveMessage", queue),
         account.permissions.allow(role, "sqs:DeleteMessage", queue),
         account.permissions.allow(f"{role}-that-is-gone", "sqs:ReceiveMessage", queue),
     ]
 
-    assert told == [True, False, False]
-    assert [call.allowed for call in account.permissions.calls()] == told
+    assert result == [True, False, False]
+    assert [call.allowed for call in account.permissions.calls()] == result
     account.allow(statement("*", "*"))
     assert account.permissions.allow(role, "sqs:DeleteMessage", queue)
-    assert len(account.permissions.calls()) == len(told)
+    assert len(account.permissions.calls()) == len(result)
 
 
 def test_an_explicit_deny_wins_in_any_position(account: AccountWithRole) -> None:

@@ -584,10 +584,10 @@ def test_a_text_can_be_sent_to_any_token(
 
 
 def test_the_page_gets_the_filters_with_their_values(url: str) -> None:
-    _, told = call(url, "GET", "/sandbox/filters")
-    assert told["services"] == list(CHANNELS)
-    assert "dead_token" in told["outcomes"]
-    assert told["doors"] == ["direct", "asynchronous", "queue", "eventbridge", "http", "none"]
+    _, result = call(url, "GET", "/sandbox/filters")
+    assert result["services"] == list(CHANNELS)
+    assert "dead_token" in result["outcomes"]
+    assert result["doors"] == ["direct", "asynchronous", "queue", "eventbridge", "http", "none"]
 
 
 def test_a_button_sends_through_the_existing_project(

@@ -320,7 +320,7 @@ FAULTY_MESSAGES: list[Any] = [
 def test_a_bad_request_is_refused_completely(
     url: str, pinpoint: PinpointClient, project: str, request_: dict[str, Any]
 ) -> None:
-    # Past boto3's own checks and serializer, which would mend or refuse some of these.
+    # Without boto3's checks and serializer, which would fix or refuse some of these.
     body = json.dumps(request_).encode()
     with pytest.raises(HTTPError) as caught:
         post(url, project, body)
@@ -458,7 +458,7 @@ def test_an_update_without_enabled_keeps_a_channel_enabled(
     pinpoint: PinpointClient,
 ) -> None:
     application_id = new_project(pinpoint)
-    for request in ({"Enabled": True}, {"TokenKey": "made-up"}):
+    for request in ({"Enabled": True}, {"TokenKey": "any"}):
         response = pinpoint.update_apns_channel(
             ApplicationId=application_id,
             APNSChannelRequest=request,  # type: ignore[arg-type]  # a plain dict, of two kinds

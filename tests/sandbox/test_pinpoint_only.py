@@ -1,4 +1,4 @@
-"""The push service by itself, as a team knows it that tests a program of its own."""
+"""The push service without the stack, for teams that test their own programs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ else:
 
 @contextmanager
 def running_command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run the command; give its process and what it said of where the inbox is."""
+    """Run the command; give its process and the line with the inbox's address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "up", "--pinpoint-only", "--port", "0", *arguments],
         cwd=REPOSITORY,

@@ -1,4 +1,4 @@
-"""What ended with Amazon Pinpoint says so in the sandbox, in the API's own form of an error."""
+"""The operations that ended with Amazon Pinpoint are refused in the API's error form."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def test_a_retired_operation_is_refused_in_the_apis_form(pinpoint: Any, name: st
     assert type(refused).__name__ == refused.response["Error"]["Code"]
     assert refused.response["Error"]["Code"] in modelled
     assert refused.response["ResponseMetadata"]["HTTPStatusCode"] == 405
-    told = refused.response["Error"]["Message"]
-    assert told.startswith(f"{name} ")
+    result = refused.response["Error"]["Message"]
+    assert result.startswith(f"{name} ")
     if name in ENDED:
-        assert told == (
+        assert result == (
             f"{name} ended with Amazon Pinpoint on 2026-10-30. "
             "docs/leaving-pinpoint.md says what replaces it."
         )

@@ -199,9 +199,9 @@ def test_the_guard_sees_all_requests_but_those_of_unguarded_applications() -> No
         asked = connection(server)
         asked.request("GET", path, headers=headers)
         answer = asked.getresponse()
-        told = answer.status, answer.read()
+        result = answer.status, answer.read()
         asked.close()
-        return told
+        return result
 
     own = {"/own": echo_path, "/own/deeper": broken}
     with Server(mounts={"/sandbox": echo_path}, guard=guard, unguarded=own) as server:

@@ -1,4 +1,4 @@
-"""Queues in the sandbox: what lies in them reaches a function, and what nobody wants moves."""
+"""Queues in the sandbox: their messages reach a function, and dead-letter messages move."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_processed_message_is_deleted_and_delivered_once(sandbox: ServiceSandb
 
     records = sandbox.records()
     assert Counter(record["messageId"] for record in records) == dict.fromkeys(sent, 1)
-    # Of what moto itself would have handed over, these would be made up.
+    # moto itself would invent these.
     for record in records:
         digest = hashlib.md5(record["body"].encode(), usedforsecurity=False).hexdigest()
         assert record["md5OfBody"] == digest
@@ -226,11 +226,12 @@ def test_a_message_that_fails_too_often_is_dead_lettered_unchanged(
         "1",
         "2",
     ]
-    (letter,) = sandbox.received("dead")
-    assert (letter["MessageId"], letter["Body"]) == (sent["MessageId"], '{"do": "fail"}')
-    assert letter["MessageAttributes"]["kind"]["StringValue"] == "of its own"
+    (message,) = sandbox.received("dead")
+    assert (message["MessageId"], message["Body"]) == (sent["MessageId"], '{"do": "fail"}')
+    assert message["MessageAttributes"]["kind"]["StringValue"] == "of its own"
     assert (
-        letter["Attributes"]["SentTimestamp"] == sandbox.records()[0]["attributes"]["SentTimestamp"]
+        message["Attributes"]["SentTimestamp"]
+        == sandbox.records()[0]["attributes"]["SentTimestamp"]
     )
     assert sandbox.counts() == (0, 0)
 
@@ -678,21 +679,21 @@ def test_a_template_maps_a_queue_to_an_alias(sandbox: ServiceSandbox) -> None:
     functions = sandbox.client("lambda")
     named = output(Queue={"Ref": "Queue"}, Alias={"Ref": "Alias"}, Mapping={"Ref": "Mapping"})
     resources = queue_stack(BatchSize="5", ScalingConfig={"MaximumConcurrency": 4})
-    told = outputs(deploy(sandbox, "create", resources, Outputs=named))
+    result = outputs(deploy(sandbox, "create", resources, Outputs=named))
 
     (mapping,) = functions.list_event_source_mappings()["EventSourceMappings"]
-    assert (mapping["UUID"], mapping["FunctionArn"]) == (told["Mapping"], told["Alias"])
+    assert (mapping["UUID"], mapping["FunctionArn"]) == (result["Mapping"], result["Alias"])
     assert (mapping["BatchSize"], mapping["State"]) == (5, "Enabled")
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 4}
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    name = told["Queue"].rpartition("/")[2]
+    name = result["Queue"].rpartition("/")[2]
     sandbox.send(name, text="from the queue")
-    function = told["Alias"].split(":")[6]
+    function = result["Alias"].split(":")[6]
     eventually(lambda: '{"text": "from the queue"}' in sandbox.functions.logs(function))
 
     deploy(sandbox, "update", queue_stack(Enabled=False))
     (mapping,) = functions.list_event_source_mappings()["EventSourceMappings"]
-    assert (mapping["UUID"], mapping["State"]) == (told["Mapping"], "Disabled")
+    assert (mapping["UUID"], mapping["State"]) == (result["Mapping"], "Disabled")
     assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (10, {})
     sandbox.client("cloudformation").delete_stack(StackName="stack")
     assert functions.list_event_source_mappings()["EventSourceMappings"] == []
@@ -716,7 +717,7 @@ def test_an_invalid_mapping_fails_the_stack(sandbox: ServiceSandbox) -> None:
 
 
 def buried(sandbox: ServiceSandbox, *bodies: str) -> list[str]:
-    """Have messages redriven into the dead-letter queue; give their ids."""
+    """Have messages moved into the dead-letter queue; give their ids."""
     sqs = sandbox.client("sqs")
     sent = [
         sqs.send_message(
@@ -824,7 +825,7 @@ def test_a_rate_limited_move_continues_until_cancelled(sandbox: ServiceSandbox) 
     assert (move["Status"], move["TaskHandle"]) == ("RUNNING", handle)
     assert move["MaxNumberOfMessagesPerSecond"] == 1
     assert "There is already a task running" in refusal(sqs.start_message_move_task, **rate)
-    # Nobody asks for the move meanwhile: it goes on by itself.
+    # The move continues without further calls.
     eventually(lambda: sandbox.counts()[0] >= 2)
     moved = sqs.cancel_message_move_task(TaskHandle=handle)["ApproximateNumberOfMessagesMoved"]
 
@@ -872,7 +873,7 @@ def test_an_invalid_move_is_refused_as_by_sqs(
     assert reason in refusal(sandbox.client("sqs").start_message_move_task, **wanted)
 
 
-# Which door a push came by.
+# The entry point of a push.
 
 
 def test_the_inbox_shows_the_entry_point_of_each_push(sandbox: ServiceSandbox) -> None:

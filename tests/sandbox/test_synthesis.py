@@ -9,7 +9,7 @@ from pathlib import Path
 from sandbox.stack.synthesis import synthesize
 from tests.support.synthesized_stack import stub_bundle
 
-OTHERS = 6  # more than are kept where nobody reads them
+OTHERS = 6  # more than the limit of unread ones
 
 
 def test_a_stack_that_another_process_just_synthesized_is_kept(tmp_path: Path) -> None:

@@ -22,20 +22,20 @@ from tests.support.loopback import LoopbackHandler, Reply, serving
 Json = dict[str, Any]
 
 REGION = "us-east-1"
-MESSAGE_KEY = "arn:aws:cloudformation:us-east-1:123456789012:stack/push-sender/made-up"
+MESSAGE_KEY = "arn:aws:cloudformation:us-east-1:123456789012:stack/push-sender/any"
 
 
 class Account:
-    """The account, alive as long as its server.
+    """The account, which exists as long as its server.
 
     Attributes
     ----------
     url
         Of every service.
-    queue, dead_letters
+    queue, dead_letter_queue
         URLs of the function's queues.
-    told
-        URL of a queue that a rule puts everything on that the function tells the bus.
+    event_queue
+        URL of a queue that gets every event that the function puts on the bus.
     table
         The name of the table of keys.
     """
@@ -45,8 +45,8 @@ class Account:
         self.sqs = self.client("sqs")
         self.events = self.client("events")
         self.queue = self._queue("requests")
-        self.dead_letters = self._queue("dead-letters")
-        self.told = self._queue("told")
+        self.dead_letter_queue = self._queue("dead-letters")
+        self.event_queue = self._queue("events")
         self.table = "keys"
         self.client("dynamodb").create_table(
             TableName=self.table,
@@ -54,8 +54,10 @@ class Account:
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        self.events.put_rule(Name="told", EventPattern=json.dumps({"source": ["push-sender"]}))
-        self.events.put_targets(Rule="told", Targets=[{"Id": "told", "Arn": self.arn(self.told)}])
+        self.events.put_rule(Name="events", EventPattern=json.dumps({"source": ["push-sender"]}))
+        self.events.put_targets(
+            Rule="events", Targets=[{"Id": "events", "Arn": self.arn(self.event_queue)}]
+        )
 
     def client(self, service: str) -> Any:
         """Make a client of a service."""
@@ -63,15 +65,15 @@ class Account:
             service,
             region_name=REGION,
             endpoint_url=self.url,
-            aws_access_key_id="made-up",
-            aws_secret_access_key="made-up",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
         )
 
     def environment(self) -> dict[str, str]:
-        """Give what the function's environment says of the account."""
+        """Give the function's environment variables for this account."""
         return {
             "QUEUE_URL": self.queue,
-            "DEAD_LETTER_QUEUE_URL": self.dead_letters,
+            "DEAD_LETTER_QUEUE_URL": self.dead_letter_queue,
             "EVENT_BUS_NAME": "default",
             "IDEMPOTENCY_TABLE": self.table,
             "MESSAGE_KEY": MESSAGE_KEY,
@@ -116,7 +118,7 @@ class Account:
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=record["receiptHandle"])
 
     def requeued(self) -> list[Json]:
-        """Look at what was put on the queue to wait there: body, attributes, delay."""
+        """List the delayed messages of the queue: body, attributes, delay."""
         return [
             {
                 "body": json.loads(message.body),
@@ -130,34 +132,36 @@ class Account:
         ]
 
     def wait(self) -> None:
-        """Let the time come of everything that waits in the queue, delayed or hidden."""
+        """Make every delayed or hidden message of the queue visible."""
         for message in self._kept(self.queue):
             message.delayed_until = 0
             message.visible_at = 0
 
-    def dead(self) -> list[Json]:
-        """Look at the dead letters: body and attributes. They stay as they are."""
-        return [_read(message) for message in self._receive(self.dead_letters, 10, hidden=0)]
+    def dead_letter_messages(self) -> list[Json]:
+        """List the dead-letter messages, body and attributes, and leave them in the queue."""
+        return [_read(message) for message in self._receive(self.dead_letter_queue, 10, hidden=0)]
 
-    def events_told(self, detail_type: str | None = None) -> list[Json]:
-        """Read the events that the function told, of one type or of all; each once."""
+    def sent_events(self, detail_type: str | None = None) -> list[Json]:
+        """Read the events that the function sent, of one type or all, each once."""
         bodies = []
-        while messages := self._receive(self.told, 10):
+        while messages := self._receive(self.event_queue, 10):
             for message in messages:
                 bodies.append(json.loads(message["Body"]))
-                self.sqs.delete_message(QueueUrl=self.told, ReceiptHandle=message["ReceiptHandle"])
+                self.sqs.delete_message(
+                    QueueUrl=self.event_queue, ReceiptHandle=message["ReceiptHandle"]
+                )
         return [body for body in bodies if detail_type in (None, body["detail-type"])]
 
     def redrive(self) -> None:
-        """Move the dead letters to the queue as ``start-message-move-task`` does: new ids."""
-        for message in self._receive(self.dead_letters, 10):
+        """Move dead-letter messages to the queue with new ids, like ``start-message-move-task``."""
+        for message in self._receive(self.dead_letter_queue, 10):
             self.sqs.send_message(
                 QueueUrl=self.queue,
                 MessageBody=message["Body"],
                 MessageAttributes=message.get("MessageAttributes", {}),
             )
             self.sqs.delete_message(
-                QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"]
+                QueueUrl=self.dead_letter_queue, ReceiptHandle=message["ReceiptHandle"]
             )
 
     def arn(self, url: str) -> str:
@@ -180,7 +184,7 @@ class Account:
         return messages
 
     def _kept(self, url: str) -> list[Any]:
-        """Look into moto's own memory: SQS tells nothing of what waits, and no clock here."""
+        """Read moto's memory: SQS does not show delayed messages, and time cannot be moved."""
         from moto.sqs.models import sqs_backends
 
         queue = sqs_backends["123456789012"][REGION].queues[url.rsplit("/", 1)[1]]
@@ -223,14 +227,14 @@ def running_account() -> Iterator[Account]:
 
 @dataclass
 class Service:
-    """A service of AWS on loopback that answers as a test tells it to.
+    """A service of AWS on loopback whose answers a test decides.
 
     Attributes
     ----------
     answer
         From a call's operation and body to a status and an answer.
     calls
-        Every body it got.
+        Every body that it received.
     """
 
     answer: Callable[[str, Json], tuple[int, Json]]

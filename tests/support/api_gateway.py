@@ -1,4 +1,4 @@
-"""Events as an API Gateway HTTP API makes them (payload format 2.0), and answers read."""
+"""Events of an API Gateway HTTP API (payload format 2.0), and the answers to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Answer:
-    """What came back over HTTP."""
+    """The response of the function."""
 
     status: int
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class Answer:
 
     @property
     def paths(self) -> list[str]:
-        """The places of a problem's faults."""
+        """The paths of a problem's errors."""
         return [fault["path"] for fault in self.body["faults"]]
 
 
@@ -80,7 +80,7 @@ def read(answer: Json) -> Answer:
 
 
 class Http:
-    """Asks the handler as API Gateway does."""
+    """Calls the handler as API Gateway does."""
 
     def __init__(self, push: Push) -> None:
         self._push = push
@@ -90,5 +90,5 @@ class Http:
         return self.ask(event(json.dumps(request), **headers), seconds=seconds)
 
     def ask(self, asked: Json, *, seconds: float = 29) -> Answer:
-        """Hand over an event."""
+        """Invoke the handler with an event."""
         return read(self._push(asked, seconds))

@@ -16,7 +16,7 @@ FLAGS = (
     "--no-sandbox",  # Chromium's own sandbox refuses root, who runs tests in a container
     "--disable-gpu",
     "--no-first-run",
-    # A browser that only ever sees loopback has nothing to ask of the world.
+    # The browser only needs loopback.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -27,12 +27,12 @@ NARROW = (375, 800)
 
 @contextmanager
 def running_browser(profile: Path) -> Iterator[Chrome]:
-    """Run a browser inside a ``with`` block; skip the test where there is none.
+    """Run a browser inside a ``with`` block; skip the test if none is installed.
 
     Parameters
     ----------
     profile
-        An empty folder for what the browser keeps.
+        An empty folder for the browser's profile.
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     driver = shutil.which("chromedriver")
@@ -55,7 +55,7 @@ def running_browser(profile: Path) -> Iterator[Chrome]:
 
 
 def show_as(browser: Chrome, theme: str, size: tuple[int, int] = WIDE) -> None:
-    """Pretend a theme of the system, and a size of the screen."""
+    """Emulate a theme of the system and a size of the screen."""
     features = [{"name": "prefers-color-scheme", "value": theme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}

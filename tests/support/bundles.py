@@ -1,4 +1,4 @@
-"""What the tests of the bundle start from: made-up packages, and no index to ask."""
+"""Invented packages for the tests of the bundle, and a pip without an index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 
 def write_function(source: Path) -> None:
-    """Write a made-up function with the noise that a working directory has."""
+    """Write an invented function with the temporary files of a working directory."""
     package = source / "push_sender"
     (package / "doors").mkdir(parents=True)
     (package / "__init__.py").write_text("ANSWER = 42\n")
@@ -52,7 +52,7 @@ def write_wheel(
 
 
 def lock_of(wheels: Path, *names: str) -> str:
-    """Write a lock of version 1.0 of packages, by the wheels that are there."""
+    """Write a lock of version 1.0 of packages from the wheels in a folder."""
     lines = []
     for name in names:
         files = sorted(wheels.glob(f"{name}-1.0-*.whl"))
@@ -64,7 +64,7 @@ def lock_of(wheels: Path, *names: str) -> str:
 
 
 def keep_pip_offline(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep pip from every index; the wheels of a new directory are all there is."""
+    """Keep pip from every index; it finds only the wheels of a new directory."""
     wheels.mkdir()
     files = {"tiny/__init__.py": b"SIZE = 1\n", "tiny/py.typed": b""}
     write_wheel(wheels, "tiny", files)

@@ -29,7 +29,7 @@ def push(deployment: Deployment, service: str = "GCM") -> dict[str, Any]:
 
 
 def within(seconds: float, done: Callable[[], bool]) -> bool:
-    """Wait for something that happens in the background; give whether it did."""
+    """Wait for something that happens in the background; return whether it happened."""
     end = time.monotonic() + seconds
     pause = 0.01
     while not done():
@@ -41,7 +41,7 @@ def within(seconds: float, done: Callable[[], bool]) -> bool:
 
 
 def happens(sandbox: Sandbox, done: Callable[[], bool]) -> bool:
-    """Wait until something happens, or until the role is denied an action: give whether it did."""
+    """Wait until something happens or the role is denied an action; return whether it happened."""
     denied = False
 
     def ended() -> bool:
@@ -49,7 +49,7 @@ def happens(sandbox: Sandbox, done: Callable[[], bool]) -> bool:
         denied = bool(denials(sandbox))
         return done() or denied
 
-    assert within(60, ended), "neither did it happen nor was it denied"
+    assert within(60, ended), "it neither happened nor was denied"
     return not denied
 
 
@@ -59,7 +59,7 @@ def denials(sandbox: Sandbox) -> set[str]:
 
 
 def dead_letters(deployment: Deployment) -> list[dict[str, Any]]:
-    """Take what lies in the dead-letter queue."""
+    """Receive and delete the messages of the dead-letter queue."""
     queue = {"QueueUrl": deployment.outputs["DeadLetterQueueUrl"]}
     sqs = client("sqs", deployment.url)
     messages: list[dict[str, Any]] = sqs.receive_message(
@@ -71,7 +71,7 @@ def dead_letters(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def statements(deployment: Deployment) -> list[dict[str, Any]]:
-    """Read what the function's role may do, from IAM."""
+    """Read the statements of the function's role from IAM."""
     _, policy = _role_policy(deployment)
     found: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
     for statement in found:
@@ -85,7 +85,7 @@ def statements(deployment: Deployment) -> list[dict[str, Any]]:
 def changed_policy(
     deployment: Deployment, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 ) -> Iterator[None]:
-    """Change what the function's role may do, inside a ``with`` block."""
+    """Change the policy of the function's role inside a ``with`` block."""
     iam = client("iam", deployment.url)
     names, policy = _role_policy(deployment)
     document = policy["PolicyDocument"]

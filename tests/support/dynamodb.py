@@ -1,6 +1,6 @@
-"""DynamoDB on loopback, moto's, behind a door that can misbehave.
+"""moto's DynamoDB on loopback, behind a proxy that can misbehave.
 
-A test creates a table of its own and may have single calls refused, lost or kept waiting.
+Each test creates its own table and can have single calls refused, lost or delayed.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def dynamodb_client(url: str) -> Any:
         "dynamodb",
         endpoint_url=url,
         region_name="us-east-1",
-        aws_access_key_id="made-up",
-        aws_secret_access_key="made-up",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
     )
 
 
 class Table:
-    """A table of keys, and every call that asked for it.
+    """A table of keys, and every call to it.
 
     ``answer`` takes an operation's name, its arguments and a function that really asks
-    DynamoDB, and gives what the caller gets.
+    DynamoDB, and returns the reply to the caller.
     """
 
     def __init__(self, client: Any, name: str) -> None:
@@ -73,7 +73,7 @@ class Table:
 
     @property
     def items(self) -> list[Json]:
-        """Everything that is there, in DynamoDB's own notation."""
+        """All items, in DynamoDB's own notation."""
         return list(self._client.scan(TableName=self.name, ConsistentRead=True)["Items"])
 
     @property
@@ -86,7 +86,7 @@ class Table:
         return [item for item in self.items if "part" in item]
 
     def put(self, item: Json) -> None:
-        """Write an item as it is, in place of one that is there."""
+        """Write an item, in place of one with the same key."""
         self._client.put_item(TableName=self.name, Item=item)
 
     def change(self, **attributes: Any) -> None:
@@ -94,7 +94,7 @@ class Table:
         self.put({**self.request_record, **attributes})
 
     def undo(self, *, lapses_at: float = 1) -> None:
-        """Leave the only request as a run does that was ended before its last word."""
+        """Leave the only request as a run that was killed before its final record."""
         record = self.request_record
         for written_last in ("done", "outcomes", "parts"):
             record.pop(written_last, None)
@@ -104,7 +104,7 @@ class Table:
         self._client.delete_item(TableName=self.name, Key={"id": item["id"]})
 
     def text(self) -> str:
-        """Everything that is there as text, what is packed unpacked."""
+        """All items as text, with packed outcomes unpacked."""
         return "".join(
             repr(item) + zlib.decompress(item["outcomes"]["B"][1:]).decode()
             if "outcomes" in item
@@ -115,7 +115,7 @@ class Table:
 
 @contextmanager
 def running_table(client: Any, name: str) -> Iterator[Table]:
-    """Run the door in front of a new table on a free port of loopback."""
+    """Run the proxy in front of a new table on a free port of loopback."""
     table = Table(client, name)
     dynamodb = urlsplit(client.meta.endpoint_url).netloc
     table.create()

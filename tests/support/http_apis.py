@@ -1,4 +1,4 @@
-"""HTTP APIs in a sandbox, called by hand, and what their function got."""
+"""HTTP APIs in a sandbox, a raw client of them, and a function behind them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALIAS_ARN = f"{FUNCTION_ARN}:live"
 FUNCTION = (
     PUSHING
     + '''
-"""Keeps each event that it gets, and does what a header of it asks for."""
+"""Keeps each event, and does what a header of it asks for."""
 def handler(event, context):
     trace = os.environ.get("_X_AMZN_TRACE_ID")
     kept = os.path.join(os.environ["PLACE"], f"{time.time_ns()}-{os.getpid()}")
@@ -46,14 +46,14 @@ def handler(event, context):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client got."""
+    """The response that a client got."""
 
     status: int
     headers: http.client.HTTPMessage
     body: bytes
 
     @property
-    def told(self) -> tuple[int, Any]:
+    def result(self) -> tuple[int, Any]:
         return self.status, json.loads(self.body)
 
 
@@ -92,12 +92,12 @@ class Api:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         *,
-        who: Credentials = ADMINISTRATOR,
+        caller: Credentials = ADMINISTRATOR,
         scope: tuple[str, str] = ("execute-api", REGION),
     ) -> dict[str, str]:
         """Sign a request; give its headers."""
         request = AWSRequest(method, f"{self.url}{path}", data=body, headers=headers)
-        SigV4Auth(who, *scope).add_auth(request)
+        SigV4Auth(caller, *scope).add_auth(request)
         return dict(request.headers.items())
 
     def ask(
@@ -107,18 +107,18 @@ class Api:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         *,
-        who: Credentials | None = ADMINISTRATOR,
+        caller: Credentials | None = ADMINISTRATOR,
     ) -> Answer:
-        """Ask as somebody, or unsigned."""
+        """Send a request, signed by a caller or unsigned."""
         wanted = dict(headers or {})
-        if who is not None:
-            wanted = self.signed(method, path, body, wanted, who=who)
+        if caller is not None:
+            wanted = self.signed(method, path, body, wanted, caller=caller)
         return self.ask_with(method, path, body, list(wanted.items()))
 
     def ask_with(
         self, method: str, path: str, body: bytes, headers: list[tuple[str, str]]
     ) -> Answer:
-        """Ask with just these lines for headers, besides the host and the length."""
+        """Send a request with exactly these headers, besides host and length."""
         asked = http.client.HTTPConnection(self.host, timeout=30)
         asked.putrequest(method, f"{self.prefix}{path}", skip_accept_encoding=True)
         for name, value in headers:
@@ -127,12 +127,12 @@ class Api:
             asked.putheader("Content-Length", str(len(body)))
         asked.endheaders(body or None)
         answer = asked.getresponse()
-        told = Answer(answer.status, answer.headers, answer.read())
+        result = Answer(answer.status, answer.headers, answer.read())
         asked.close()
-        return told
+        return result
 
     def do(self, path: str = "/messages", /, **what: Any) -> Answer:
-        """Let the function do something."""
+        """Have the function do something."""
         return self.ask("POST", path, headers={"X-Do": json.dumps(what)})
 
 
@@ -140,7 +140,7 @@ class HttpApiSandbox(ServiceSandbox):
     """A sandbox with a function, its alias, and HTTP APIs in front of them."""
 
     def cleared(self) -> HttpApiSandbox:
-        """Forget what has happened so far."""
+        """Forget all earlier invocations and calls."""
         for file in self.place.glob("*.json"):
             file.unlink()
         self.permissions.forget_calls()
@@ -153,10 +153,10 @@ class HttpApiSandbox(ServiceSandbox):
         return dict(invocation["event"])
 
     def deploy(self, resources: Template, stack: str = "", verb: str = "create") -> dict[str, Any]:
-        """Deploy a stack; give what DescribeStacks says of it."""
+        """Create or update a stack; return its description."""
         stack = stack or f"api-{uuid.uuid4().hex}"
         formation = self.client("cloudformation")
-        told = {
+        result = {
             name: {"Value": value}
             for name, value in {
                 "Id": {"Ref": "Api"},
@@ -165,7 +165,7 @@ class HttpApiSandbox(ServiceSandbox):
             }.items()
         }
         call = getattr(formation, f"{verb}_stack")
-        call(StackName=stack, TemplateBody=template(resources, Outputs=told))
+        call(StackName=stack, TemplateBody=template(resources, Outputs=result))
         (described,) = formation.describe_stacks(StackName=stack)["Stacks"]
         return dict(described)
 
@@ -173,8 +173,8 @@ class HttpApiSandbox(ServiceSandbox):
         """Deploy an API."""
         stack = self.deploy(resources or api(**parts))
         assert stack["StackStatus"] == "CREATE_COMPLETE", stack.get("StackStatusReason")
-        told = outputs(stack)
-        return Api(told["Id"], told["Url"], stack["StackName"])
+        result = outputs(stack)
+        return Api(result["Id"], result["Url"], stack["StackName"])
 
     def user(self, *statements: Mapping[str, Any]) -> Credentials:
         """Create a user with an inline policy."""
@@ -225,7 +225,7 @@ def api(
     stage: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Template:
-    """Make the parts of an API: its routes by key, with what authorization they ask for."""
+    """Make the resources of an API from its routes: by key, the authorization of each."""
     own = {"ApiId": {"Ref": "Api"}}
     log_format = json.dumps(
         {

@@ -1,4 +1,4 @@
-"""Invoking the handler as Lambda does, and reading what it printed."""
+"""Invocations of the handler as by Lambda, and the reading of its output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OTHER_PROJECT = "99990000aaaabbbbccccddddeeeeffff"
 
 @dataclass
 class Invocation:
-    """A Lambda context with so many seconds left."""
+    """A Lambda context with some seconds left."""
 
     seconds: float
     aws_request_id: str = "6f1f2d3c-0000-4000-8000-000000000001"
@@ -25,13 +25,13 @@ class Invocation:
 
 
 class Push(Protocol):
-    """Invokes the handler with a request and the seconds that are left."""
+    """Invokes the handler with a request and the seconds left."""
 
     def __call__(self, event: Any, seconds: float = 29) -> dict[str, Any]: ...
 
 
-class WorkOff(Protocol):
-    """Lets the handler work off what the queue holds, as Lambda does, and gives its answer."""
+class ProcessQueue(Protocol):
+    """Lets the handler process the messages of the queue, as Lambda does; gives its answer."""
 
     def __call__(self, seconds: float = 29) -> dict[str, Any]: ...
 

@@ -1,8 +1,8 @@
-"""What a template's alarms and dashboards watch, and what is wrong with it.
+"""The metrics that a template's alarms and dashboards watch, and the errors among them.
 
-A metric that nobody writes makes an alarm that never goes off, and nothing says so: a
-misspelt name or one dimension too many is enough. So each is compared with what the function
-really wrote, or with AWS's own documentation.
+An alarm on a metric that does not exist never goes off, without any error: a misspelt name or
+one dimension too many is enough. So each metric is compared with those that the function really
+wrote, or with AWS's own documentation.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _MOST_METRICS_OF_AN_ALARM = 10
 
 
 class Metric(NamedTuple):
-    """A metric as CloudWatch tells it from others."""
+    """A metric as CloudWatch identifies it."""
 
     namespace: str
     name: str
@@ -86,7 +86,7 @@ def resources(template: Json, kind: str) -> dict[str, Json]:
 
 
 def faults(template: Json, emitted: Set[Metric]) -> list[str]:
-    """Say what is wrong with the metrics that a template watches."""
+    """List the errors of the metrics that a template watches."""
     found: list[str] = []
     for name, alarm in resources(template, "AWS::CloudWatch::Alarm").items():
         metrics, expressions = _of_alarm(alarm)
@@ -154,7 +154,7 @@ def _faults(
         yield from (f"{id_} is in no expression" for id_ in set(metrics) - words)
     for expression in expressions:
         if re.search(r"['\"]|\b(SEARCH|METRICS|SELECT)\b", expression):
-            yield f"what this finds, nobody can compare: {expression}"
+            yield f"this finds metrics that cannot be compared: {expression}"
 
 
 def _faults_by_documentation(template: Json, metric: Metric) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _shown(metric: Metric) -> str:
 
 
 def _text(value: Any) -> str:
-    """Give a text of the template, with ``{Resource.Attribute}`` for what comes at deployment."""
+    """Give a text of the template, with ``{Resource.Attribute}`` for values of the deployment."""
     match value:
         case {"Ref": name}:
             return f"{{{name}}}"
@@ -198,4 +198,4 @@ def _text(value: Any) -> str:
             return str(separator).join(map(_text, parts))
         case str():
             return value
-    raise ValueError(f"no text that is known here: {value}")
+    raise ValueError(f"unknown kind of text: {value}")

@@ -1,6 +1,6 @@
-"""A push service on loopback that answers SendMessages as a test tells it to.
+"""A push service on loopback whose answers to SendMessages a test decides.
 
-It speaks HTTP for itself, so that it can misbehave: hang, drip, break off, talk nonsense.
+It speaks HTTP itself, so that it can misbehave: hang, break off, answer nonsense.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def accepted(token: str) -> Json:
-    """Answer for an address that the provider took."""
+    """Give the result of an address that the provider accepted."""
     return {
         "DeliveryStatus": "SUCCESSFUL",
         "StatusCode": 200,
@@ -39,7 +39,7 @@ def refused(status: int, code: str, message: str = "refused") -> Reply:
 
 
 class Provider:
-    """The service: every call it got, and how it answers the next.
+    """The service: every call that it received, and how it answers the next.
 
     ``answer`` takes a call's MessageRequest and gives a reply; ``answer_each`` sets it
     from a function of one token and its address.
@@ -55,7 +55,7 @@ class Provider:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the calls, let go of those that hang, and accept everything again."""
+        """Forget the calls, release those that hang, and accept everything again."""
         self._released.set()
         self._released = threading.Event()
         self.calls = []
@@ -63,13 +63,13 @@ class Provider:
         self.answer_each(lambda token, _: accepted(token))
 
     def answer_each(self, one: Callable[[str, Json], Any]) -> None:
-        """Answer every call with what a function says of each of its addresses."""
+        """Answer every call with a function's result for each address."""
         self.answer = lambda call: results(
             {token: one(token, address) for token, address in call["Addresses"].items()}
         )
 
     def hang(self) -> None:
-        """Answer nothing until the test is over."""
+        """Answer nothing until the test ends."""
         released = self._released
 
         def wait(_: Json) -> Reply:
@@ -80,7 +80,7 @@ class Provider:
 
     @property
     def tokens(self) -> list[str]:
-        """Every token that some call named, once for each call."""
+        """The tokens of all calls, once for each call."""
         return [token for call in self.calls for token in call["Addresses"]]
 
     def take(self, path: str, call: Json) -> Reply:

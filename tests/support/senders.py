@@ -1,4 +1,4 @@
-"""Senders as a door has them, for tests that know more of a request than its text."""
+"""Senders as entry points have them, for tests that need more than a request's text."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.invocation import PROJECT
 REGION = "us-east-1"
 
 
-class Nobody:
-    """Watches nothing."""
+class IgnoringObserver:
+    """An observer that ignores everything."""
 
     def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None: ...
 
@@ -30,14 +30,14 @@ class Nobody:
 
 @dataclass
 class Clock:
-    """The clock of the process, which a test may put forward or stop.
+    """The clock of the process, which a test can put forward or stop.
 
     Attributes
     ----------
     ahead
-        By how many seconds.
+        Seconds by which it is ahead.
     stops_at
-        From then on it stands still. Who waits a minute for a later moment fails.
+        The time at which it stops. Code that waits a minute for a later time fails.
     """
 
     ahead: float = 0.0
@@ -45,7 +45,7 @@ class Clock:
 
     def __call__(self) -> float:
         now = time.monotonic() + self.ahead
-        assert now < self.stops_at + 60, "this moment is waited for and never comes"
+        assert now < self.stops_at + 60, "this waits for a time that never comes"
         return min(now, self.stops_at)
 
 
@@ -56,14 +56,14 @@ def sender(
     observer: Observer | None = None,
     idempotency: Callable[[], Idempotency] | None = None,
 ) -> Sender:
-    """Make a sender that goes by a clock."""
+    """Make a sender with a clock."""
     return Sender(
         Delivery(
             SendMessages(pinpoint_client(REGION, concurrency)), concurrency=concurrency, clock=clock
         ),
         application_ids=[PROJECT],
         clock=clock,
-        observer=observer or Nobody(),
+        observer=observer or IgnoringObserver(),
         idempotency=idempotency,
     )
 
@@ -75,7 +75,7 @@ def sender_with(
     concurrency: int = 2,
     observer: Observer | None = None,
 ) -> Sender:
-    """Make what another execution environment of the function would have, and is warm."""
+    """Make the sender of another, warm execution environment."""
     client = dynamodb_client(REGION)
     idempotency = Idempotency(Store(lambda: client, table.name), clock=clock)
     return sender(

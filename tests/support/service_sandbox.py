@@ -58,7 +58,7 @@ def push(what):
 FUNCTION = (
     PUSHING
     + '''
-"""Keeps each event that it gets, and does what the messages in it ask for."""
+"""Keeps each event, and does what its messages ask for."""
 def handler(event, context):
     kept = os.path.join(os.environ["PLACE"], f"{time.time_ns()}-{os.getpid()}")
     with open(kept, "w") as file:
@@ -181,7 +181,7 @@ class ServiceSandbox:
         return client(service, self.url)
 
     def emptied(self, place: Path) -> ServiceSandbox:
-        """Take everything out of the account."""
+        """Empty the account."""
         with urlopen(Request(f"{self.url}/moto-api/reset", method="POST")):  # noqa: S310  loopback
             self.place = place
         self.permissions.forget_calls()
@@ -190,14 +190,14 @@ class ServiceSandbox:
     # Stacks.
 
     def create(self, resources: Template, name: str = "stack", **others: Any) -> dict[str, Any]:
-        """Create a stack; give what DescribeStacks says of it."""
+        """Create a stack; return its description."""
         self.client("cloudformation").create_stack(
             StackName=name, TemplateBody=template(resources, **others)
         )
         return self.stack(name)
 
     def update(self, resources: Template, name: str = "stack", **others: Any) -> dict[str, Any]:
-        """Update a stack; give what DescribeStacks says of it."""
+        """Update a stack; return its description."""
         self.client("cloudformation").update_stack(
             StackName=name, TemplateBody=template(resources, **others)
         )
@@ -218,7 +218,7 @@ class ServiceSandbox:
         return str(answer["StackResourceDetail"]["PhysicalResourceId"])
 
     def events(self, name: str = "stack") -> list[tuple[str, str]]:
-        """List what happened, the first event first."""
+        """List the events of a stack, the first one first."""
         events = self.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
         return [(event["LogicalResourceId"], event["ResourceStatus"]) for event in events[::-1]]
 
@@ -261,15 +261,15 @@ class ServiceSandbox:
         return str(answer["MessageId"])
 
     def counts(self, queue: str = "queue") -> tuple[int, int]:
-        """Count a queue's messages that are there and those that are in flight."""
+        """Count a queue's visible messages and those in flight."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        told = self.client("sqs").get_queue_attributes(
+        result = self.client("sqs").get_queue_attributes(
             QueueUrl=self.url_of(queue), AttributeNames=names
         )["Attributes"]
-        return int(told[names[0]]), int(told[names[1]])
+        return int(result[names[0]]), int(result[names[1]])
 
     def received(self, queue: str = "queue", **how: Any) -> list[dict[str, Any]]:
-        """Receive what is in a queue."""
+        """Receive the messages of a queue."""
         answer = self.client("sqs").receive_message(
             QueueUrl=self.url_of(queue),
             MaxNumberOfMessages=10,
@@ -280,7 +280,7 @@ class ServiceSandbox:
         return list(answer.get("Messages", []))
 
     def allow(self, *actions: str, role: str = "runs") -> None:
-        """Let the role do nothing but this, with any queue or project."""
+        """Allow the role only these actions, with any queue or project."""
         anything = [f"arn:aws:{service}:*:*:*" for service in ("sqs", "mobiletargeting")]
         statement = {"Effect": "Allow", "Action": list(actions), "Resource": anything}
         document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -289,7 +289,7 @@ class ServiceSandbox:
         )
 
     def function(self, name: str = "f", **settings: Any) -> str:
-        """Create a function with a role that may read queues; give its ARN."""
+        """Create a function whose role is allowed to read queues; give its ARN."""
         roles = self.client("iam")
         if not roles.list_roles()["Roles"]:
             roles.create_role(RoleName="runs", AssumeRolePolicyDocument="{}")
@@ -323,17 +323,17 @@ class ServiceSandbox:
         return project
 
     def entry_points(self) -> dict[str, Any]:
-        """Tell the door of each push in the inbox, by its token."""
+        """Give the entry point of each push in the inbox, by its token."""
         with urlopen(f"{self.url}/sandbox/messages") as answer:  # noqa: S310  loopback
             pushes = json.loads(answer.read())["messages"]
         return {push["token"]: push["door"] for push in pushes}
 
     def invocations(self) -> list[dict[str, Any]]:
-        """Give what the functions were invoked with, in order."""
+        """List the invocations of the functions, in order."""
         return [json.loads(file.read_text()) for file in sorted(self.place.glob("*.json"))]
 
     def records(self) -> list[dict[str, Any]]:
-        """Give the messages that the functions got, in order."""
+        """List the messages that the functions got, in order."""
         return [record for each in self.invocations() for record in each["event"]["Records"]]
 
 

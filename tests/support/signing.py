@@ -13,7 +13,7 @@ ADMINISTRATOR = Credentials("sandbox", "sandbox")
 
 
 class SignedBySandbox(requests.auth.AuthBase):
-    """Signs what ``requests`` is about to send."""
+    """Signs the requests of ``requests``."""
 
     def __init__(self, credentials: Credentials = ADMINISTRATOR) -> None:
         self._credentials = credentials

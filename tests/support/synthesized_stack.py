@@ -24,7 +24,7 @@ from infra.stack import PushSenderStack
 from tests.support.paths import REPOSITORY
 
 FLAGS: Mapping[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
-"""What cdk.json says, without which the template is another than the one deployed."""
+"""The feature flags of cdk.json; without them the template differs from the deployed one."""
 
 PROJECT = "0" * 31 + "a"
 OTHER_PROJECT = "0" * 31 + "b"
@@ -53,7 +53,7 @@ FULL: Mapping[str, str] = {
         "adm_secret",
     )
 } | {"alarm_email": "on-call@example.com", "extra_application_ids": f"{PROJECT},{OTHER_PROJECT}"}
-"""Settings that make every resource there is, but for a stage's own event bus."""
+"""Settings that create every resource except a stage's own event bus."""
 
 LAMBDA_ITSELF: Mapping[str, str] = {
     "logs:CreateLogStream": "the function's log",
@@ -64,12 +64,12 @@ LAMBDA_ITSELF: Mapping[str, str] = {
     "xray:PutTelemetryRecords": "active tracing",
     "xray:PutTraceSegments": "active tracing",
 }
-"""What the role allows although the function's code never calls it: Lambda does, in its name."""
+"""Actions that the role allows for Lambda itself; the function's code never calls them."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What a synth wrote.
+    """The output of a synth.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Synthesis:
 
 
 def stub_bundle(folder: Path) -> Bundle:
-    """Make an archive that is none of the function's, which would take seconds to build."""
+    """Make a stub of the archive, since the real one takes seconds to build."""
     path = folder / "stub.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("stub.txt", "in place of the function")

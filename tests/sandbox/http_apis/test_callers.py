@@ -39,19 +39,19 @@ def arn(api: Api, resource: str = "POST/messages") -> str:
 
 
 def denial(sandbox: HttpApiSandbox, api: Api, answer: Answer) -> str:
-    """Give why a caller was answered 403, as the access log says."""
-    assert answer.told == FORBIDDEN
+    """Give the reason for a 403 from the access log."""
+    assert answer.result == FORBIDDEN
     lines = map(json.loads, sandbox.log(api))
     (line,) = (line for line in lines if line["id"] == answer.headers["apigw-requestid"])
     return str(line["denial"])
 
 
 def identity(sandbox: HttpApiSandbox) -> dict[str, Any]:
-    """Give what the function was told of its caller."""
+    """Give the caller's identity from the function's event."""
     return dict(sandbox.event()["requestContext"]["authorizer"]["iam"])
 
 
-# Whose signature is good.
+# Valid signatures.
 
 
 def test_the_documented_key_of_the_administrator_is_accepted(
@@ -95,26 +95,26 @@ def test_curl_can_sign(sandbox: HttpApiSandbox, api: Api) -> None:
 def test_a_users_own_key_is_accepted(sandbox: HttpApiSandbox, api: Api) -> None:
     user = sandbox.user(invoking(arn(api)))
 
-    assert api.ask(body=BODY, headers=JSON, who=user).status == 200
+    assert api.ask(body=BODY, headers=JSON, caller=user).status == 200
 
-    told = identity(sandbox)
+    result = identity(sandbox)
     people = {each["Arn"]: each["UserId"] for each in sandbox.client("iam").list_users()["Users"]}
-    assert told["accessKey"] == user.access_key
-    assert (told["callerId"], told["userId"]) == (people[told["userArn"]],) * 2
+    assert result["accessKey"] == user.access_key
+    assert (result["callerId"], result["userId"]) == (people[result["userArn"]],) * 2
 
 
 def test_a_role_session_is_accepted_and_counted(sandbox: HttpApiSandbox, api: Api) -> None:
     role, session = sandbox.role(invoking(arn(api)))
 
-    assert api.ask(body=BODY, headers=JSON, who=session).status == 200
-    assert api.ask("GET", "/messages", who=session).told == FORBIDDEN
+    assert api.ask(body=BODY, headers=JSON, caller=session).status == 200
+    assert api.ask("GET", "/messages", caller=session).result == FORBIDDEN
 
-    told = identity(sandbox)
+    actual = identity(sandbox)
     name = role.rpartition("/")[2]
     identifier = sandbox.client("iam").get_role(RoleName=name)["Role"]["RoleId"]
-    assert told["accessKey"] == session.access_key
-    assert told["callerId"] == told["userId"] == f"{identifier}:function"
-    assert told["userArn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/function"
+    assert actual["accessKey"] == session.access_key
+    assert actual["callerId"] == actual["userId"] == f"{identifier}:function"
+    assert actual["userArn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/function"
     assert sandbox.permissions.calls() == {
         Call(role, "execute-api:Invoke", arn(api), True): 1,
         Call(role, "execute-api:Invoke", arn(api, "GET/messages"), False): 1,
@@ -149,10 +149,10 @@ def test_headers_that_only_some_clients_sign_are_verified_as_well(
 
     for name in ("User-Agent", "X-Many", "X-Name"):
         changed = {**signed, name: "other"}
-        assert api.ask_with("POST", "/messages", BODY, list(changed.items())).told == FORBIDDEN
+        assert api.ask_with("POST", "/messages", BODY, list(changed.items())).result == FORBIDDEN
 
 
-# Whose is not.
+# Invalid signatures.
 
 Headers = dict[str, str]
 
@@ -233,7 +233,7 @@ REASONS: Mapping[str, str] = {
     "another hash of the body": "X-Amz-Content-SHA256 is not the body digest",
     "no hash of the body": "X-Amz-Content-SHA256 is not the body digest",
 }
-"""What the access log says of each."""
+"""The access log's reason for each of them."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -244,7 +244,7 @@ def test_an_invalid_signature_is_refused(sandbox: HttpApiSandbox, api: Api, faul
 
     answer = api.ask_with("POST", "/messages", BODY, list(FAULTS[fault](headers).items()))
 
-    assert answer.told == FORBIDDEN
+    assert answer.result == FORBIDDEN
     assert answer.headers["apigw-requestid"]
     assert not sandbox.invocations()
     assert REASONS[fault] in denial(sandbox, api, answer)
@@ -263,13 +263,13 @@ def test_host_and_date_must_be_signed(sandbox: HttpApiSandbox, api: Api, left_ou
 
     answer = api.ask_with("POST", "/messages", BODY, list(request.headers.items()))
 
-    assert answer.told == FORBIDDEN
+    assert answer.result == FORBIDDEN
     assert not sandbox.invocations()
     assert denial(sandbox, api, answer) == f"wrong signature: not signed: {left_out}"
 
 
 @pytest.mark.parametrize(
-    ("signed", "said"),
+    ("signed", "message"),
     [
         ({"url": "http://localhost:{port}{path}"}, "the host that was signed"),
         ({"url": "http://127.0.0.1{path}"}, "the host that was signed"),
@@ -285,7 +285,7 @@ def test_host_and_date_must_be_signed(sandbox: HttpApiSandbox, api: Api, left_ou
     ],
 )
 def test_the_access_log_names_what_was_signed_wrongly(
-    sandbox: HttpApiSandbox, api: Api, signed: dict[str, Any], said: str
+    sandbox: HttpApiSandbox, api: Api, signed: dict[str, Any], message: str
 ) -> None:
     bare_path = f"{api.prefix}/messages"
     places = {
@@ -300,7 +300,7 @@ def test_the_access_log_names_what_was_signed_wrongly(
 
     answer = api.ask_with("POST", "/messages?a=1", BODY, list(request.headers.items()))
 
-    assert said in denial(sandbox, api, answer)
+    assert message in denial(sandbox, api, answer)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_a_signature_is_valid_only_for_the_signed_request(
 ) -> None:
     headers = list(api.signed("POST", "/messages?a=1", BODY).items())
 
-    assert api.ask_with(method, path, body, headers).told == FORBIDDEN
+    assert api.ask_with(method, path, body, headers).result == FORBIDDEN
     assert not sandbox.invocations()
 
 
@@ -337,8 +337,8 @@ def test_a_signature_for_one_api_is_not_valid_for_another(
     other = sandbox.api(routes={"$default": "AWS_IAM"})
     headers = list(api.signed("GET", "/x").items())
 
-    assert other.ask_with("GET", "/x", b"", headers).told == FORBIDDEN
-    assert other.ask_with("GET", f"/../{api.api_id}/x", b"", headers).told == FORBIDDEN
+    assert other.ask_with("GET", "/x", b"", headers).result == FORBIDDEN
+    assert other.ask_with("GET", f"/../{api.api_id}/x", b"", headers).result == FORBIDDEN
     assert not sandbox.invocations()
 
 
@@ -357,9 +357,9 @@ def test_a_presigned_url_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
     SigV4QueryAuth(ADMINISTRATOR, "execute-api", REGION).add_auth(request)
     assert request.url is not None
 
-    answer = api.ask("GET", request.url.removeprefix(api.url), who=None)
+    answer = api.ask("GET", request.url.removeprefix(api.url), caller=None)
 
-    assert answer.told == FORBIDDEN
+    assert answer.result == FORBIDDEN
     assert not sandbox.invocations()
 
 
@@ -367,9 +367,9 @@ def test_a_wrong_secret_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
     user = sandbox.user(EVERYTHING)
     _, session = sandbox.role(EVERYTHING)
 
-    for who in (ADMINISTRATOR, user, session):
-        wrong = Credentials(who.access_key, who.secret_key[:-1] + "_", who.token)
-        assert api.ask(who=wrong).told == FORBIDDEN
+    for caller in (ADMINISTRATOR, user, session):
+        wrong = Credentials(caller.access_key, caller.secret_key[:-1] + "_", caller.token)
+        assert api.ask(caller=wrong).result == FORBIDDEN
     assert not sandbox.invocations()
 
 
@@ -379,9 +379,9 @@ def test_a_session_needs_its_own_token(sandbox: HttpApiSandbox, api: Api) -> Non
 
     for token in (None, "", other.token):
         wrong = Credentials(session.access_key, session.secret_key, token)
-        assert "X-Amz-Security-Token is" in denial(sandbox, api, api.ask(who=wrong))
+        assert "X-Amz-Security-Token is" in denial(sandbox, api, api.ask(caller=wrong))
     assert not sandbox.invocations()
-    assert api.ask(who=session).status == 200
+    assert api.ask(caller=session).status == 200
 
 
 def test_an_inactive_or_deleted_key_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
@@ -396,18 +396,18 @@ def test_an_inactive_or_deleted_key_is_refused(sandbox: HttpApiSandbox, api: Api
     key = {"UserName": name, "AccessKeyId": user.access_key}
 
     people.update_access_key(**key, Status="Inactive")
-    assert api.ask(who=user).told == FORBIDDEN
+    assert api.ask(caller=user).result == FORBIDDEN
     people.update_access_key(**key, Status="Active")
-    assert api.ask(who=user).status == 200
+    assert api.ask(caller=user).status == 200
     people.delete_access_key(**key)
-    assert api.ask(who=user).told == FORBIDDEN
+    assert api.ask(caller=user).result == FORBIDDEN
 
 
-# What a caller may.
+# Permissions of callers.
 
 
 @pytest.mark.parametrize(
-    ("statements", "may"),
+    ("statements", "is_allowed"),
     [
         ([invoking("{arn}")], True),
         ([invoking("arn:aws:execute-api:*:*:{api}/*")], True),
@@ -426,19 +426,19 @@ def test_an_inactive_or_deleted_key_is_refused(sandbox: HttpApiSandbox, api: Api
 )
 @pytest.mark.parametrize("kind", ["user", "role"])
 def test_a_callers_policies_decide(
-    sandbox: HttpApiSandbox, api: Api, kind: str, statements: list[dict[str, Any]], may: bool
+    sandbox: HttpApiSandbox, api: Api, kind: str, statements: list[dict[str, Any]], is_allowed: bool
 ) -> None:
     filled = json.loads(
         json.dumps(statements).replace("{arn}", arn(api)).replace("{api}", api.api_id)
     )
-    who = sandbox.user(*filled) if kind == "user" else sandbox.role(*filled)[1]
+    caller = sandbox.user(*filled) if kind == "user" else sandbox.role(*filled)[1]
 
-    answer = api.ask(who=who)
+    answer = api.ask(caller=caller)
 
-    if may:
+    if is_allowed:
         assert answer.status == 200
     else:
-        assert (answer.told, sandbox.invocations()) == (FORBIDDEN, [])
+        assert (answer.result, sandbox.invocations()) == (FORBIDDEN, [])
         asked = f"no permission: execute-api:Invoke on {arn(api)} "
         assert denial(sandbox, api, answer).startswith(asked)
 
@@ -464,12 +464,12 @@ def test_group_policies_and_attached_policies_count_for_a_user(
     people.put_group_policy(
         GroupName=f"b-{name}", PolicyName="p", PolicyDocument=document(invoking(arn(api)))
     )
-    assert [api.ask(who=user).status for user in users] == [200, 403, 403]
+    assert [api.ask(caller=user).status for user in users] == [200, 403, 403]
 
     people.add_user_to_group(GroupName=f"a-{name}", UserName=second)
     people.add_user_to_group(GroupName=f"b-{name}", UserName=third)
 
-    assert [api.ask(who=user).status for user in users] == [200, 200, 200]
+    assert [api.ask(caller=user).status for user in users] == [200, 200, 200]
 
 
 def test_roles_with_boundaries_or_session_policies_are_refused(
@@ -485,25 +485,29 @@ def test_roles_with_boundaries_or_session_policies_are_refused(
     )["Credentials"]
     narrowed = Credentials(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
 
-    assert [api.ask(who=who).status for who in (bounded, narrowed, free)] == [403, 403, 200]
+    assert [api.ask(caller=caller).status for caller in (bounded, narrowed, free)] == [
+        403,
+        403,
+        200,
+    ]
 
 
 def test_a_role_of_another_account_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
-    there = iam_backends["999999999999"]["aws"]
-    role = there.create_role("far", "{}", "/", None, "", [], None)
-    there.put_role_policy("far", "p", document(EVERYTHING))
+    existing = iam_backends["999999999999"]["aws"]
+    role = existing.create_role("far", "{}", "/", None, "", [], None)
+    existing.put_role_policy("far", "p", document(EVERYTHING))
 
-    told = denial(sandbox, api, api.ask(who=assumed(role.arn)))
-    assert told.endswith("because the caller is of another account than the API")
+    result = denial(sandbox, api, api.ask(caller=assumed(role.arn)))
+    assert result.endswith("because the caller is of another account than the API")
 
 
 def test_a_removed_permission_is_refused_immediately(sandbox: HttpApiSandbox, api: Api) -> None:
     role, session = sandbox.role(invoking(arn(api)))
-    assert api.ask(who=session).status == 200
+    assert api.ask(caller=session).status == 200
 
     sandbox.client("iam").delete_role_policy(RoleName=role.rpartition("/")[2], PolicyName="p")
 
-    assert api.ask(who=session).told == FORBIDDEN
+    assert api.ask(caller=session).result == FORBIDDEN
 
 
 def test_requests_of_other_sites_are_refused_before_the_permission_check(

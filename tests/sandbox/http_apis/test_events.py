@@ -1,4 +1,4 @@
-"""HTTP APIs in the sandbox: the event that a function gets of a request."""
+"""HTTP APIs in the sandbox: the event that a function gets for a request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_function_gets_a_request_as_payload_format_2(sandbox: HttpApiSandbox, 
         "/a/b?name=first&name=se%20cond&empty=",
         b'{"text": "h\xc3\xa4llo"}',
         {"Content-Type": "application/json", "User-Agent": "test/1", "Cookie": "a=1; b=2,3"},
-        who=None,
+        caller=None,
     )
 
     assert (answer.status, answer.body) == (200, b"answered")

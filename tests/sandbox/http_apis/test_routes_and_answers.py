@@ -1,4 +1,4 @@
-"""HTTP APIs in the sandbox: where a request goes, and what a client gets of the answer."""
+"""HTTP APIs in the sandbox: the route of a request, and the answer to its client."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.support.templates import ACCOUNT, REGION
 OPEN = {"$default": "NONE"}
 
 
-# The route.
+# Routes.
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "key", "told"),
+    ("method", "path", "key", "expected"),
     [
         ("GET", "", "$default", "/"),
         ("GET", "/", "$default", "/"),
@@ -44,14 +44,14 @@ OPEN = {"$default": "NONE"}
     ],
 )
 def test_a_request_takes_its_exact_route_or_the_default_route(
-    sandbox: HttpApiSandbox, api: Api, method: str, path: str, key: str, told: str
+    sandbox: HttpApiSandbox, api: Api, method: str, path: str, key: str, expected: str
 ) -> None:
-    assert api.ask(method, path, who=None).status == 200
+    assert api.ask(method, path, caller=None).status == 200
 
     event = sandbox.event()
-    assert (event["routeKey"], event["rawPath"]) == (key, told)
+    assert (event["routeKey"], event["rawPath"]) == (key, expected)
     http = event["requestContext"]["http"]
-    assert (http["method"], http["path"]) == (method, told)
+    assert (http["method"], http["path"]) == (method, expected)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_request_without_a_route_is_not_found(
 
     answer = api.ask(method, path)
 
-    assert answer.told == NOT_FOUND
+    assert answer.result == NOT_FOUND
     assert answer.headers["apigw-requestid"]
     assert not sandbox.invocations()
 
@@ -75,7 +75,7 @@ def test_an_unknown_api_is_not_found(sandbox: HttpApiSandbox) -> None:
     sandbox.client("cloudformation").delete_stack(StackName=api.stack)
 
     for gone in (api, Api("", api.url, ""), Api("../x", api.url, ""), Api("%2e", api.url, "")):
-        assert gone.ask().told == NOT_FOUND
+        assert gone.ask().result == NOT_FOUND
     assert not sandbox.invocations()
 
 
@@ -97,7 +97,7 @@ def test_unsupported_kinds_of_apis_are_never_invoked(
     assert not sandbox.invocations()
 
 
-# The answer.
+# Answers.
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_headers_and_cookies_of_a_function_reach_the_client(api: Api) -> None:
         **{"return": {"statusCode": 200, "headers": headers, "cookies": cookies, "body": "x"}}
     )
 
-    told = answer.headers
-    assert (told["X-Text"], told["x-number"], told["X-Truth"]) == ("a, b", "5", "true")
-    assert told.get_all("Set-Cookie") == cookies
-    assert (told["Content-Length"], answer.body) == ("1", b"x")
-    assert told.get_all("apigw-requestid") != ["forged"]
-    assert len(told.get_all("apigw-requestid") or []) == 1
-    assert "Transfer-Encoding" not in told
+    result = answer.headers
+    assert (result["X-Text"], result["x-number"], result["X-Truth"]) == ("a, b", "5", "true")
+    assert result.get_all("Set-Cookie") == cookies
+    assert (result["Content-Length"], answer.body) == ("1", b"x")
+    assert result.get_all("apigw-requestid") != ["forged"]
+    assert len(result.get_all("apigw-requestid") or []) == 1
+    assert "Transfer-Encoding" not in result
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_headers_and_cookies_of_a_function_reach_the_client(api: Api) -> None:
 def test_an_invalid_return_value_is_an_internal_server_error(api: Api, returned: Any) -> None:
     answer = api.do(**{"return": returned})
 
-    assert answer.told == FAILED
+    assert answer.result == FAILED
     assert "X-Split" not in answer.headers
 
 
 def test_an_error_of_the_function_gives_500_without_details(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
-    assert api.do(**{"raise": "canary"}).told == FAILED
+    assert api.do(**{"raise": "canary"}).result == FAILED
     assert any("canary" in line for line in sandbox.functions.logs("answers"))
 
 
@@ -195,7 +195,7 @@ def test_a_function_that_exceeds_the_integration_timeout_gives_503(
 ) -> None:
     api = sandbox.api(integration={"TimeoutInMillis": 50})
 
-    assert api.do(wait=str(tmp_path / "answered")).told == UNAVAILABLE
+    assert api.do(wait=str(tmp_path / "answered")).result == UNAVAILABLE
 
     (tmp_path / "answered").touch()
 
@@ -204,7 +204,7 @@ def test_a_throttled_function_gives_503(sandbox: HttpApiSandbox, api: Api) -> No
     own = sandbox.client("lambda")
     own.put_function_concurrency(FunctionName="answers", ReservedConcurrentExecutions=0)
     try:
-        assert api.ask().told == UNAVAILABLE
+        assert api.ask().result == UNAVAILABLE
     finally:
         own.delete_function_concurrency(FunctionName="answers")
     assert not sandbox.invocations()
@@ -220,16 +220,16 @@ def test_a_deleted_function_gives_500(sandbox: HttpApiSandbox) -> None:
 
     sandbox.client("lambda").delete_alias(FunctionName="answers", Name="former")
 
-    assert api.ask().told == FAILED
-    assert sandbox.api(function=gone, let_in=ALIAS_ARN).ask().told == FAILED
-    assert sandbox.api(function=f"{FUNCTION_ARN}-not").ask().told == FAILED
+    assert api.ask().result == FAILED
+    assert sandbox.api(function=gone, let_in=ALIAS_ARN).ask().result == FAILED
+    assert sandbox.api(function=f"{FUNCTION_ARN}-not").ask().result == FAILED
 
 
-# What the function's own policy says.
+# The function's own policy.
 
 
 @pytest.mark.parametrize(
-    ("lets_in", "let_in", "function", "may"),
+    ("lets_in", "let_in", "function", "is_allowed"),
     [
         ("/*/*", ALIAS_ARN, ALIAS_ARN, True),
         ("/*/*/messages", ALIAS_ARN, ALIAS_ARN, True),
@@ -248,16 +248,16 @@ def test_a_deleted_function_gives_500(sandbox: HttpApiSandbox) -> None:
     ],
 )
 def test_a_function_is_invoked_only_if_its_policy_allows_the_api(
-    sandbox: HttpApiSandbox, lets_in: str, let_in: str, function: str, may: bool
+    sandbox: HttpApiSandbox, lets_in: str, let_in: str, function: str, is_allowed: bool
 ) -> None:
     api = sandbox.api(lets_in=lets_in, let_in=let_in, function=function)
 
     answer = api.ask()
 
-    if may:
+    if is_allowed:
         assert (answer.status, sandbox.invocations()[0]["arn"]) == (200, function)
     else:
-        assert (answer.told, sandbox.invocations()) == (FAILED, [])
+        assert (answer.result, sandbox.invocations()) == (FAILED, [])
 
 
 def test_the_policy_names_the_default_route_as_such(sandbox: HttpApiSandbox) -> None:
@@ -296,25 +296,27 @@ def test_a_permission_added_with_add_permission_counts(sandbox: HttpApiSandbox) 
     assert [add(number, **fault) for number, fault in enumerate(faults)] == [500] * len(faults)
     assert add(100) == 200
     assert add(101, SourceAccount=ACCOUNT, SourceArn=None) == 200
-    assert api.ask().told == FAILED
+    assert api.ask().result == FAILED
 
 
-# How much.
+# Limits.
 
 
 def test_a_body_over_10_mb_is_too_large_for_any_caller(sandbox: HttpApiSandbox, api: Api) -> None:
     limit = 10_485_760
 
-    assert api.ask(body=b"x" * (limit + 1), who=None).told == TOO_LARGE
-    assert api.ask(body=b"x" * limit, who=None).told == FORBIDDEN
+    assert api.ask(body=b"x" * (limit + 1), caller=None).result == TOO_LARGE
+    assert api.ask(body=b"x" * limit, caller=None).result == FORBIDDEN
     assert not sandbox.invocations()
 
 
 def test_an_event_over_6_mb_is_too_large(sandbox: HttpApiSandbox, api: Api) -> None:
     text = [("Content-Type", "text/plain")]
 
-    assert api.ask("POST", "/x", b"x" * 6_000_000, who=None).told == TOO_LARGE  # in base64, 8 MB
-    assert api.ask_with("POST", "/x", b"x" * 6_291_456, text).told == TOO_LARGE
+    assert (
+        api.ask("POST", "/x", b"x" * 6_000_000, caller=None).result == TOO_LARGE
+    )  # in base64, 8 MB
+    assert api.ask_with("POST", "/x", b"x" * 6_291_456, text).result == TOO_LARGE
     assert not sandbox.invocations()
     assert api.ask_with("POST", "/x", b"x" * 6_000_000, text).status == 200
 
@@ -328,11 +330,11 @@ def test_each_route_allows_a_burst_and_then_its_rate(
     )
     sandbox.clock.stopped_at = 1_800_000_000.0
 
-    assert [api.ask(who=None).status for _ in range(3)] == [200, 200, 429]
-    assert api.ask(who=None).told == TOO_MANY
-    assert api.ask("GET", "/x", who=None).status == 200
+    assert [api.ask(caller=None).status for _ in range(3)] == [200, 200, 429]
+    assert api.ask(caller=None).result == TOO_MANY
+    assert api.ask("GET", "/x", caller=None).status == 200
     sandbox.clock.stopped_at += 2
-    assert [api.ask(who=None).status for _ in range(2)] == [200, 429]
+    assert [api.ask(caller=None).status for _ in range(2)] == [200, 429]
     assert len(sandbox.invocations()) == 4
 
 

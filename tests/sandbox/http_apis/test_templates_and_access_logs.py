@@ -1,4 +1,4 @@
-"""HTTP APIs in the sandbox: what a template makes of them, and what their access log tells."""
+"""HTTP APIs in the sandbox: their templates, and their access log."""
 
 from __future__ import annotations
 
@@ -92,16 +92,16 @@ def test_an_api_is_updated_and_deleted_with_its_stack(sandbox: HttpApiSandbox) -
         wanted, "Stage", DefaultRouteSettings={"ThrottlingBurstLimit": 0}, AccessLogSettings=None
     )
 
-    told = outputs(sandbox.deploy(wanted, made.stack, "update"))
+    actual = outputs(sandbox.deploy(wanted, made.stack, "update"))
 
-    assert told["Id"] == made.api_id
+    assert actual["Id"] == made.api_id
     gateway = sandbox.client("apigatewayv2")
     assert gateway.get_api(ApiId=made.api_id)["Name"] == "renamed"
     assert [each["RouteKey"] for each in gateway.get_routes(ApiId=made.api_id)["Items"]] == [
         "GET /x"
     ]
-    assert made.ask().told == NOT_FOUND
-    assert made.ask("GET", "/x", who=None).status == 429
+    assert made.ask().result == NOT_FOUND
+    assert made.ask("GET", "/x", caller=None).status == 429
     assert len(sandbox.log(made)) == 1
 
     sandbox.client("cloudformation").delete_stack(StackName=made.stack)
@@ -118,7 +118,7 @@ def test_a_failed_change_is_rolled_back(sandbox: HttpApiSandbox) -> None:
 
     assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
     assert made.ask().status == 200
-    assert made.ask("GET", "/x", who=None).told == NOT_FOUND
+    assert made.ask("GET", "/x", caller=None).result == NOT_FOUND
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
@@ -230,7 +230,7 @@ def test_a_second_stage_fails_the_stack(sandbox: HttpApiSandbox) -> None:
 
 
 def permissions(sandbox: HttpApiSandbox, made: Api) -> list[dict[str, Any]]:
-    """Give what the function's policy says of an API."""
+    """Give the statements of the function's policy for an API."""
     policy = json.loads(sandbox.client("lambda").get_policy(FunctionName="answers")["Policy"])
     return [each for each in policy["Statement"] if made.api_id in json.dumps(each)]
 
@@ -275,7 +275,7 @@ def test_a_changed_permission_replaces_the_old_one(
     (after,) = permissions(sandbox, made)
     assert after["Sid"] != before["Sid"]
     assert after["Condition"]["ArnLike"]["AWS:SourceArn"].endswith("/*/GET/*")
-    assert made.ask().told == FAILED
+    assert made.ask().result == FAILED
 
 
 # The access log.
@@ -291,23 +291,23 @@ def logging(log_format: str, **parts: Any) -> Template:
 
 def line(sandbox: HttpApiSandbox, made: Api) -> dict[str, str]:
     """Give the one line that there is."""
-    (told,) = sandbox.log(made)
-    return dict(json.loads(told))
+    (result,) = sandbox.log(made)
+    return dict(json.loads(result))
 
 
 def test_an_access_log_line_has_the_caller_and_the_result(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api(logging(EVERY_VARIABLE))
     user = sandbox.user({"Effect": "Allow", "Action": "execute-api:*", "Resource": "*"})
 
-    answer = made.ask("POST", "/messages?a=1", b"abc", {"User-Agent": "test/1"}, who=user)
+    answer = made.ask("POST", "/messages?a=1", b"abc", {"User-Agent": "test/1"}, caller=user)
 
-    told = line(sandbox, made)
+    result = line(sandbox, made)
     (invocation,) = sandbox.invocations()
     context = invocation["event"]["requestContext"]
     iam = context["authorizer"]["iam"]
     for latency in ("responseLatency", "integrationLatency", "integration.latency"):
-        assert told.pop(latency).isdecimal()
-    assert told == {
+        assert result.pop(latency).isdecimal()
+    assert result == {
         "accountId": ACCOUNT,
         "apiId": made.api_id,
         "authorizer.error": "-",
@@ -348,10 +348,10 @@ def test_an_access_log_line_has_the_time_of_arrival(sandbox: HttpApiSandbox) -> 
     now = datetime.now(UTC)
     sandbox.clock.stopped_at = now.timestamp()
 
-    made.ask(who=None)
+    made.ask(caller=None)
 
-    (told,) = sandbox.log(made)
-    assert told[16:] == f" [{now:%d/%b/%Y:%H:%M:%S} +0000] 0"
+    (result,) = sandbox.log(made)
+    assert result[16:] == f" [{now:%d/%b/%Y:%H:%M:%S} +0000] 0"
 
 
 def test_each_request_to_the_api_has_an_access_log_line(
@@ -374,17 +374,17 @@ def test_each_request_to_the_api_has_an_access_log_line(
     made.do(**{"return": {"statusCode": 422, "body": "no"}})
     made.do(**{"raise": "canary"})
     made.do(**{"return": {"statusCode": "canary"}})
-    made.ask(who=None)
-    made.ask(who=name)
+    made.ask(caller=None)
+    made.ask(caller=name)
     sandbox.client("lambda").put_function_concurrency(
         FunctionName="answers", ReservedConcurrentExecutions=0
     )
     made.ask()
     sandbox.client("lambda").delete_function_concurrency(FunctionName="answers")
     made.ask()
-    made.ask("GET", "/none", who=None)
+    made.ask("GET", "/none", caller=None)
 
-    lines = [told.partition(" | ")[2].split(" | ") for told in sandbox.log(made)]
+    lines = [result.partition(" | ")[2].split(" | ") for result in sandbox.log(made)]
 
     lines[4][3] = "user"
     failure, key = "Internal Server Error", "POST /messages"
@@ -417,8 +417,8 @@ def test_an_access_log_line_says_why_the_function_was_not_reached_or_timed_out(
     hasty.do(wait=str(tmp_path / "answered"))
 
     (tmp_path / "answered").touch()
-    told = [sandbox.log(made)[0].partition(" ")[2] for made in (closed, hasty)]
-    assert told == [
+    result = [sandbox.log(made)[0].partition(" ")[2] for made in (closed, hasty)]
+    assert result == [
         "500 The function's policy does not let API Gateway in.",
         "503 The function did not answer in time.",
     ]
@@ -447,10 +447,10 @@ def test_no_client_can_break_or_extend_an_access_log_line(
 
     made.ask_with("GET", '/%0A%22%5C,%20"status":"200"', b"", [("User-Agent", agent)])
 
-    (told,) = sandbox.log(made)
-    assert told.isascii()
-    assert told.isprintable()
-    read = json.loads(told)
+    (result,) = sandbox.log(made)
+    assert result.isascii()
+    assert result.isprintable()
+    read = json.loads(result)
     assert read["agent"].encode() in (agent.encode("latin-1"), agent.encode())
     assert (read["path"], read["status"]) == ('/\n"\\, "status":"200"', "404")
 
@@ -465,7 +465,7 @@ def test_an_api_works_without_an_access_log_or_with_a_deleted_one(sandbox: HttpA
     }
     sandbox.client("logs").delete_log_group(logGroupName=group)
 
-    assert [silent.ask().status, made.ask().status, made.ask(who=None).told] == [
+    assert [silent.ask().status, made.ask().status, made.ask(caller=None).result] == [
         *(200, 200, FORBIDDEN)
     ]
     assert sandbox.log(silent) == []

@@ -40,10 +40,10 @@ def test_a_template_creates_an_on_demand_table_with_its_settings(sandbox: Servic
         Outputs=output(Name={"Ref": "Table"}, Arn={"Fn::GetAtt": ["Table", "Arn"]}),
     )
 
-    told = outputs(stack)
-    name = told["Name"]
+    result = outputs(stack)
+    name = result["Name"]
     assert name.startswith("stack-Table-")
-    assert told["Arn"] == f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+    assert result["Arn"] == f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
     tables = sandbox.client("dynamodb")
     described = tables.describe_table(TableName=name)["Table"]
     assert described["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
@@ -52,14 +52,14 @@ def test_a_template_creates_an_on_demand_table_with_its_settings(sandbox: Servic
     expiry = tables.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expiration"}
     assert recovery(sandbox, name) == "ENABLED"
-    tags = tables.list_tags_of_resource(ResourceArn=told["Arn"])["Tags"]
+    tags = tables.list_tags_of_resource(ResourceArn=result["Arn"])["Tags"]
     assert tags == [{"Key": "team", "Value": "push"}]
     tables.put_item(TableName=name, Item={"id": {"S": "1"}})
 
 
 def recovery(sandbox: ServiceSandbox, name: str) -> str:
-    told = sandbox.client("dynamodb").describe_continuous_backups(TableName=name)
-    description = told["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    result = sandbox.client("dynamodb").describe_continuous_backups(TableName=name)
+    description = result["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
     return str(description["PointInTimeRecoveryStatus"])
 
 

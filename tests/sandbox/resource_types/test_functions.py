@@ -40,22 +40,26 @@ def test_a_cdk_template_deploys_a_running_function(sandbox: ServiceSandbox) -> N
         ),
     )
 
-    told = outputs(stack)
+    result = outputs(stack)
     project = sandbox.id_of("App")
-    assert sandbox.invoke(told["Name"]) == {"answer": "first", "variable": project, "version": "1"}
+    assert sandbox.invoke(result["Name"]) == {
+        "answer": "first",
+        "variable": project,
+        "version": "1",
+    }
     function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:push-sender"
-    assert (told["Alias"], told["Version"]) == (f"{function}:live", f"{function}:1")
+    assert (result["Alias"], result["Version"]) == (f"{function}:live", f"{function}:1")
     alias = sandbox.client("lambda").get_alias(FunctionName="push-sender", Name="live")
-    assert (alias["AliasArn"], alias["FunctionVersion"]) == (told["Alias"], "1")
-    assert told["Group"].startswith("stack-Log-")
+    assert (alias["AliasArn"], alias["FunctionVersion"]) == (result["Alias"], "1")
+    assert result["Group"].startswith("stack-Log-")
     logs = sandbox.client("logs")
-    events = logs.filter_log_events(logGroupName=told["Group"])["events"]
+    events = logs.filter_log_events(logGroupName=result["Group"])["events"]
     lines = [json.loads(event["message"]) for event in events]
     assert [line["message"] for line in lines if "message" in line] == ["said at warning"]
     assert lines[-1]["type"] == "platform.report"
     groups = logs.describe_log_groups()["logGroups"]
     assert [(group["logGroupName"], group["retentionInDays"]) for group in groups] == [
-        (told["Group"], 30)
+        (result["Group"], 30)
     ]
 
 
@@ -67,19 +71,21 @@ def test_a_function_and_its_versions_keep_all_settings_of_the_template(
 
     functions = sandbox.client("lambda")
     for qualifier in ("$LATEST", "1", "live"):
-        told = functions.get_function_configuration(FunctionName="push-sender", Qualifier=qualifier)
-        assert told["Architectures"] == ["arm64"]
-        assert told["DeadLetterConfig"]["TargetArn"].startswith(f"arn:aws:sqs:{REGION}:")
-        assert told["EphemeralStorage"] == {"Size": 1024}
-        assert told["LoggingConfig"] == {
+        result = functions.get_function_configuration(
+            FunctionName="push-sender", Qualifier=qualifier
+        )
+        assert result["Architectures"] == ["arm64"]
+        assert result["DeadLetterConfig"]["TargetArn"].startswith(f"arn:aws:sqs:{REGION}:")
+        assert result["EphemeralStorage"] == {"Size": 1024}
+        assert result["LoggingConfig"] == {
             "ApplicationLogLevel": "WARN",
             "LogFormat": "JSON",
             "LogGroup": sandbox.id_of("Log"),
         }
-        assert told["TracingConfig"] == {"Mode": "Active"}
-        assert (told["MemorySize"], told["Timeout"]) == (256, 29)
+        assert result["TracingConfig"] == {"Mode": "Active"}
+        assert (result["MemorySize"], result["Timeout"]) == (256, 29)
         role = sandbox.client("iam").get_role(RoleName=sandbox.id_of("Role"))["Role"]
-        assert told["Role"] == role["Arn"]
+        assert result["Role"] == role["Arn"]
     assert functions.get_function(FunctionName="push-sender")["Tags"] == {"team": "push"}
 
 
@@ -169,10 +175,10 @@ def test_a_setting_removed_from_the_template_is_unset(sandbox: ServiceSandbox) -
 
     sandbox.update(bare)
 
-    told = sandbox.client("lambda").get_function_configuration(FunctionName="push-sender:live")
-    assert "DeadLetterConfig" not in told
-    assert told["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": "/aws/lambda/push-sender"}
-    assert (told["MemorySize"], told["Architectures"]) == (128, ["x86_64"])
+    result = sandbox.client("lambda").get_function_configuration(FunctionName="push-sender:live")
+    assert "DeadLetterConfig" not in result
+    assert result["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": "/aws/lambda/push-sender"}
+    assert (result["MemorySize"], result["Architectures"]) == (128, ["x86_64"])
 
 
 @pytest.mark.usefixtures("code")
@@ -240,20 +246,20 @@ def test_layers_tags_and_reserved_concurrency_follow_the_template(sandbox: Servi
     layer = functions.publish_layer_version(LayerName="l", Content={"ZipFile": b"PK"})
     arn = layer["LayerVersionArn"]
 
-    def told() -> tuple[Any, ...]:
+    def result() -> tuple[Any, ...]:
         function = functions.get_function(FunctionName="push-sender")
         layers = [layer["Arn"] for layer in function["Configuration"]["Layers"]]
         reserved = function.get("Concurrency", {}).get("ReservedConcurrentExecutions")
         return layers, reserved, function["Tags"]
 
     sandbox.create(cdk_template(Layers=[arn], ReservedConcurrentExecutions=5))
-    before = told()
+    before = result()
     tagged = cdk_template(ReservedConcurrentExecutions=7)
     tagged["Function"]["Properties"]["Tags"] = [{"Key": "stage", "Value": "test"}]
     sandbox.update(tagged)
 
     assert before == ([arn], 5, {"team": "push"})
-    assert told() == ([], 7, {"stage": "test"})
+    assert result() == ([], 7, {"stage": "test"})
 
 
 @pytest.mark.usefixtures("code")

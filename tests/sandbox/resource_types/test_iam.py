@@ -43,7 +43,7 @@ def test_a_role_has_the_settings_and_policies_of_its_template(sandbox: ServiceSa
             ),
         }
 
-    def told() -> tuple[Any, ...]:
+    def result() -> tuple[Any, ...]:
         name, iam = sandbox.id_of("Role"), sandbox.client("iam")
         role = iam.get_role(RoleName=name)["Role"]
         policies = {
@@ -53,12 +53,12 @@ def test_a_role_has_the_settings_and_policies_of_its_template(sandbox: ServiceSa
         return role["AssumeRolePolicyDocument"], role["Description"], policies
 
     sandbox.create(resources("lambda", "inside", "sqs:SendMessage"))
-    before, name = told(), sandbox.id_of("Role")
+    before, name = result(), sandbox.id_of("Role")
     sandbox.update(resources("events", "within", "sns:Publish"))
 
     first, second = statement("sqs:SendMessage"), statement("sns:Publish")
     assert before == (trust("lambda"), "for lambda", {"inside": first, "beside": first})
-    assert told() == (trust("events"), "for events", {"within": second, "beside": second})
+    assert result() == (trust("events"), "for events", {"within": second, "beside": second})
     assert sandbox.id_of("Role") == name
 
 
@@ -95,7 +95,7 @@ def test_a_role_updates_its_own_attachments_and_keeps_others(
         managed = {"ManagedPolicyArns": [arn], "PermissionsBoundary": arn, "Tags": tags}
         return {"Role": resource("IAM::Role", **role, **managed)}
 
-    def told() -> tuple[Any, ...]:
+    def result() -> tuple[Any, ...]:
         role = iam.get_role(RoleName=name)["Role"]
         attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
         return (
@@ -106,13 +106,13 @@ def test_a_role_updates_its_own_attachments_and_keeps_others(
 
     sandbox.create(resources(first))
     name = sandbox.id_of("Role")
-    before = told()
+    before = result()
     iam.attach_role_policy(RoleName=name, PolicyArn=hands)
     iam.put_role_policy(RoleName=name, PolicyName="by hand", PolicyDocument=allow)
     sandbox.update(resources(second))
 
     assert before == (["first"], first, ["first"])
-    assert told() == (["hands", "second"], second, ["second"])
+    assert result() == (["hands", "second"], second, ["second"])
     assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["by hand"]
     sandbox.delete()
     assert iam.list_roles()["Roles"] == []

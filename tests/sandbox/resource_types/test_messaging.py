@@ -58,11 +58,11 @@ def test_a_queue_has_its_attributes_and_a_url_that_works(sandbox: ServiceSandbox
     assert (before["MessageRetentionPeriod"], before["VisibilityTimeout"]) == ("1209600", "180")
     assert (after["MessageRetentionPeriod"], after["VisibilityTimeout"]) == ("60", "30")
     name = after["QueueArn"].rpartition(":")[2]
-    for told in (before, after):
-        assert told["SqsManagedSseEnabled"] == "true"
-        assert json.loads(told["RedrivePolicy"])["maxReceiveCount"] == 3
-        assert json.loads(told["Policy"]) == {"Statement": [{"Sid": name}]}
-        assert "RedriveAllowPolicy" not in told
+    for result in (before, after):
+        assert result["SqsManagedSseEnabled"] == "true"
+        assert json.loads(result["RedrivePolicy"])["maxReceiveCount"] == 3
+        assert json.loads(result["Policy"]) == {"Statement": [{"Sid": name}]}
+        assert "RedriveAllowPolicy" not in result
     assert json.loads(attributes("Dead")["RedriveAllowPolicy"]) == {"redrivePermission": "allowAll"}
     (message,) = sqs.receive_message(QueueUrl=outputs(stack)["Url"])["Messages"]
     assert message["Body"] == "kept over the update"
@@ -130,18 +130,18 @@ def test_a_subscription_can_filter_by_message_body(sandbox: ServiceSandbox) -> N
                 TopicArn={"Ref": "Topic"},
                 Protocol="sqs",
                 Endpoint={"Fn::GetAtt": ["Queue", "Arn"]},
-                # Nested as this, it is legal in that scope alone.
+                # Nesting is allowed only in this scope.
                 FilterPolicy={"kind": {"of": ["push"]}},
                 FilterPolicyScope="MessageBody",
             ),
         }
     )
 
-    told = sandbox.client("sns").get_subscription_attributes(
+    result = sandbox.client("sns").get_subscription_attributes(
         SubscriptionArn=sandbox.id_of("Subscription")
     )["Attributes"]
-    assert json.loads(told["FilterPolicy"]) == {"kind": {"of": ["push"]}}
-    assert told["FilterPolicyScope"] == "MessageBody"
+    assert json.loads(result["FilterPolicy"]) == {"kind": {"of": ["push"]}}
+    assert result["FilterPolicyScope"] == "MessageBody"
 
 
 def test_queues_and_topics_have_tags_and_may_be_fifo(sandbox: ServiceSandbox) -> None:
@@ -165,17 +165,17 @@ def test_queues_and_topics_have_tags_and_may_be_fifo(sandbox: ServiceSandbox) ->
             ),
         }
 
-    def told() -> list[list[str]]:
+    def result() -> list[list[str]]:
         topic_tags = sns.list_tags_for_resource(ResourceArn=sandbox.id_of("Topic"))["Tags"]
         queue_tags = sqs.list_queue_tags(QueueUrl=sandbox.id_of("Queue"))["Tags"]
         return [[tag["Key"] for tag in topic_tags], list(queue_tags)]
 
     sns, sqs = sandbox.client("sns"), sandbox.client("sqs")
     sandbox.create(resources("before"))
-    before = told()
+    before = result()
     sandbox.update(resources("after"))
 
-    assert (before, told()) == ([["before"], ["before"]], [["after"], ["after"]])
+    assert (before, result()) == ([["before"], ["before"]], [["after"], ["after"]])
     attributes = sqs.get_queue_attributes(
         QueueUrl=sandbox.id_of("Queue"), AttributeNames=["FifoQueue"]
     )

@@ -96,8 +96,8 @@ def test_an_alarm_can_have_no_actions_and_needs_one_kind_of_metric(sandbox: Serv
     silent = resource("CloudWatch::Alarm", AlarmName="a", ActionsEnabled="false", **alarm, **metric)
     sandbox.create({"Silent": silent})
 
-    (told,) = sandbox.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert told["ActionsEnabled"] is False
+    (result,) = sandbox.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert result["ActionsEnabled"] is False
     for what in ({}, {**metric, "Metrics": []}):
         faulty = {"Faulty": resource("CloudWatch::Alarm", **alarm, **what)}
         stack = sandbox.create(faulty, name=f"faulty-{len(what)}")
@@ -158,8 +158,8 @@ def test_a_log_group_changes_its_retention(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create({"Log": tagged}, Outputs=arn)
     kept = [retention()]
     group = outputs(stack)["Arn"].removesuffix(":*")
-    told = sandbox.client("logs").list_tags_for_resource(resourceArn=group)
-    assert told["tags"] == {"team": "push"}
+    result = sandbox.client("logs").list_tags_for_resource(resourceArn=group)
+    assert result["tags"] == {"team": "push"}
     sandbox.update({"Log": resource("Logs::LogGroup", RetentionInDays=30)}, Outputs=arn)
     kept.append(retention())
     sandbox.update({"Log": resource("Logs::LogGroup")}, Outputs=arn)

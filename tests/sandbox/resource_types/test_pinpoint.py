@@ -144,8 +144,8 @@ def test_a_project_keeps_its_id_when_its_tags_change(sandbox: ServiceSandbox) ->
     )["Arn"]
 
     assert arn.endswith(f"apps/{project}")
-    told = sandbox.client("pinpoint").list_tags_for_resource(ResourceArn=arn)["TagsModel"]
-    assert told["tags"] == {"stage": "test"}
+    result = sandbox.client("pinpoint").list_tags_for_resource(ResourceArn=arn)["TagsModel"]
+    assert result["tags"] == {"stage": "test"}
 
 
 def test_a_new_name_creates_a_new_project_and_its_channels_move(sandbox: ServiceSandbox) -> None:
