@@ -19,10 +19,10 @@ from tests.support.api_gateway import event
 from tests.support.invocation import PROJECT, Push, log_lines, metric_lines
 from tests.support.provider import Provider
 
-MODULES = 432
+MODULES = 434
 """Modules of a cold direct invocation, the standard library's included (bare boto3: 362)."""
 
-HTTP_MODULES = 540
+HTTP_MODULES = 542
 """Those of a cold invocation over HTTP: Powertools' event handler brings along what it has for
 other services, too."""
 
