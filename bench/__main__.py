@@ -15,7 +15,7 @@ from bench.packages import BENCH, zipped
 from bench.processes import BenchError, draw, simulated_service
 from bench.queue_run import queue_run
 from bench.results import Results
-from infra.wheels import BundleError
+from infra.bundle.wheels import BundleError
 from sandbox.environment import isolate
 
 _DESCRIPTION = """\

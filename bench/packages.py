@@ -19,8 +19,8 @@ from py_compile import PycInvalidationMode
 from typing import Final, NamedTuple
 
 from infra.bundle import OUT, build
-from infra.locks import EVERYTHING, FUNCTION, PEERS, entries
-from infra.wheels import LAMBDA_ARM64, install_wheels, this_machine
+from infra.bundle.wheels import LAMBDA_ARM64, install_wheels, this_machine
+from infra.install.locks import EVERYTHING, FUNCTION, PEERS, entries
 
 BENCH: Final = OUT / "bench"
 OF_BOTO3: Final = (
