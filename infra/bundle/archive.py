@@ -146,7 +146,7 @@ def _build(target: Target, source: Path, out: Path, *, bytecode: bool) -> Bundle
     compiler = find_compiler(target.python) if bytecode else None
     if bytecode and compiler is None:
         log.warning(
-            "no Python %s on this machine: without bytecode a cold start takes twice as long",
+            "no Python %s here: the bundle is without bytecode, which doubles the cold start",
             target.python,
         )
     lock = _read_lock(source / "requirements.txt")

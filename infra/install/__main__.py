@@ -56,14 +56,14 @@ def main(arguments: list[str]) -> int:
         print(f"The installation failed: {cause} ({error.filename}).", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nThe installation was interrupted; the next run continues.", file=sys.stderr)
+        print("\nThe installation was ended; the next run goes on.", file=sys.stderr)
         return 130
     return 0
 
 
 def _install(part: str) -> None:
     wanted = group(part)  # first, so that nothing is made for an unknown group
-    print(f"Installing the packages for {part} into .venv. This happens once.", file=sys.stderr)
+    print(f"Installing into .venv: what {part} needs. This happens once.", file=sys.stderr)
     if not _works():
         _make_environment()
     lock = EVERYTHING.read_text()

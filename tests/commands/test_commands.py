@@ -110,7 +110,7 @@ def test_the_smoke_test_passes_at_what_was_deployed(make: Make) -> None:
     smoke = make("smoke", f"STACK={STACK}")
 
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
-    assert "Every door answered as the contract says." in smoke.stdout
+    assert "Every entry point answered as the contract says." in smoke.stdout
 
 
 @pytest.mark.usefixtures("deployed")
@@ -206,5 +206,5 @@ def test_a_push_sender_in_a_stack_of_ones_own_is_smoked_and_redriven(
     redrive = make("redrive", f"STACK={own_stack}")
 
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
-    assert "Every door answered as the contract says." in smoke.stdout
+    assert "Every entry point answered as the contract says." in smoke.stdout
     assert redrive.returncode == 0, redrive.stdout + redrive.stderr

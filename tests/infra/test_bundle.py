@@ -435,8 +435,8 @@ def test_a_change_in_the_function_builds_anew_without_pip_and_a_change_back_does
 
 def test_a_change_in_the_builder_builds_anew(tiny_source: Path) -> None:
     archives = [run_command(tiny_source).stdout.splitlines()[0]]
-    for module in ("bundle.py", "bytecode.py", "wheels.py"):
-        with (tiny_source.parent / "infra" / module).open("a") as builder:
+    for module in ("archive.py", "bytecode.py", "wheels.py"):
+        with (tiny_source.parent / "infra" / "bundle" / module).open("a") as builder:
             builder.write("# changed\n")
         archives.append(run_command(tiny_source).stdout.splitlines()[0])
     assert len(set(archives)) == 4

@@ -327,7 +327,7 @@ def test_ctrl_c_ends_it_in_one_line_and_the_next_run_goes_on(
         _, said = running.communicate(timeout=60)
 
     assert running.returncode != 0
-    assert "The installation was interrupted; the next run continues." in said
+    assert "The installation was ended; the next run goes on." in said
     assert "Traceback" not in said
     assert install(prepared, "demo", environment)[0] == 0
 
