@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from infra.wheels import LAMBDA_X86_64
+from infra.bundle.wheels import LAMBDA_X86_64
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import REGION, client
 

@@ -19,8 +19,8 @@ from threading import Event, Thread
 
 import pytest
 
-from infra.locks import EVERYTHING, FUNCTION, PEERS, LockError, entries, group
-from infra.package_index import explain
+from infra.install.locks import EVERYTHING, FUNCTION, PEERS, LockError, entries, group
+from infra.install.package_index import explain
 from tests.support.bundles import lock_of, write_wheel
 
 REPOSITORY = Path(__file__).parents[2]
