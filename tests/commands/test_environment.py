@@ -17,8 +17,7 @@ from infra.wheels import this_machine
 from sandbox.environment import isolate
 from sandbox.running import runtime_packages
 from sandbox.stack.account import committed_context
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.paths import REPOSITORY
 
 NOWHERE = "http://127.0.0.1:9"
 
