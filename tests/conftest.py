@@ -26,9 +26,8 @@ from sandbox.server import Server
 from tests.support.account import Account, running_account
 from tests.support.dynamodb import Table, dynamodb_client, running_table
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff
+from tests.support.paths import REPOSITORY
 from tests.support.provider import Provider, running_provider
-
-REPOSITORY = Path(__file__).parent.parent
 
 # Every session has a loader of its own, and parses the models anew that its clients need. The
 # tests make thousands of sessions; what a loader has read it never changes.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
+from tests.support.paths import REPOSITORY
+
 FUNCTION = REPOSITORY / "lambda_src" / "push_sender"
 
 ROOMS = sorted(folder.name for folder in FUNCTION.iterdir() if (folder / "__init__.py").exists())

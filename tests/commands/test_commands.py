@@ -17,8 +17,8 @@ from packaging.requirements import Requirement
 from infra.bundle.wheels import LAMBDA_X86_64
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import REGION, client
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 STACK = "push-sender-commands"
 ARCHITECTURE = "x86_64" if platform.machine().lower() in ("x86_64", "amd64") else "arm64"
 SETTINGS = f"-c stage=commands -c architecture={ARCHITECTURE} -c fcm_secret=sandbox/fcm"

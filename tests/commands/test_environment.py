@@ -17,8 +17,7 @@ from infra.settings import SettingsError
 from sandbox.environment import isolate
 from sandbox.running import runtime_packages
 from sandbox.stack.account import committed_context
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.paths import REPOSITORY
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -37,9 +37,10 @@ from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, client
 from sandbox.stack.deployment import Deployment
-from tests.support.provider import Provider, Reply, refused
+from tests.support.loopback import Reply
+from tests.support.paths import REPOSITORY
+from tests.support.provider import Provider, refused
 
-REPOSITORY = Path(__file__).parents[2]
 PROJECT = "project"
 DEVICES = nonexistent_devices(in_sandbox=False)
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}

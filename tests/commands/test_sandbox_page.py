@@ -12,7 +12,7 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.paths import REPOSITORY
 
 
 def test_the_commands_to_try_by_hand_work_as_printed_into_a_file_too(tmp_path: Path) -> None:

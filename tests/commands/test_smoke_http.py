@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,7 +21,7 @@ from operations.smoke.http_check import check_http
 from operations.smoke.nonexistent_devices import request
 from operations.smoke.raw_answers import RawAnswer, RawAnswers
 from tests.commands.test_operations import ANY_JSON, DEVICES, PROJECT, RAW, sound_report
-from tests.support.provider import Reply
+from tests.support.loopback import LoopbackHandler, Reply, serving
 
 SESSION_TOKEN = "the-session/token+of=somebody"
 CALLER = Credentials("ASIAABCDEFGHIJKLMNOP", "the-secret", SESSION_TOKEN)
@@ -68,31 +66,14 @@ class Api:
 def api() -> Iterator[Api]:
     api = Api()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(LoopbackHandler):
+        def reply(self, body: bytes) -> Reply:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = self.rfile.read(int(headers["content-length"]))
-            answer = api.take(Received(self.path, headers, body))
-            if answer.cut_off:
-                return
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
+            return api.take(Received(self.path, headers, body))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    api.url = f"http://127.0.0.1:{server.server_port}/api"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield api
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as url:
+        api.url = f"{url}/api"
+        yield api
 
 
 @pytest.fixture

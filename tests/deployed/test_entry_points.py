@@ -7,24 +7,15 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.running import Sandbox, running_sandbox
+from sandbox.running import Sandbox
 from sandbox.stack.account import REGION, client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import changed_policy, dead_letters, invoke, within
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
+from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,32 +20,25 @@ import pytest
 
 from push_sender.telemetry.log import token_digest
 from sandbox.pinpoint import devices
-from sandbox.running import running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.support.invocation import log_lines, metric_lines
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.json"))
 SERVICES = ["GCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"]
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Deployment]:
-    with running_sandbox() as running:
-        yield running.deployment
-
-
 @pytest.fixture
-def reconfigurable(sandbox: Deployment) -> Deployment:
+def reconfigurable(deployment: Deployment) -> Deployment:
     """Name the function itself, which can be changed, in place of the version behind the alias."""
-    return replace(sandbox, outputs={**sandbox.outputs, "FunctionName": "push-sender"})
+    return replace(deployment, outputs={**deployment.outputs, "FunctionName": "push-sender"})
 
 
 @pytest.fixture(autouse=True)
 def _empty_inbox(request: pytest.FixtureRequest) -> None:
-    if "sandbox" in request.fixturenames:
-        deployment = request.getfixturevalue("sandbox")
+    if "deployment" in request.fixturenames:
+        deployment = request.getfixturevalue("deployment")
         inbox(deployment, method="DELETE")
 
 
@@ -71,10 +63,10 @@ def example(name: str) -> Any:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_each_example_does_what_it_shows(sandbox: Deployment, path: Path) -> None:
+def test_each_example_does_what_it_shows(deployment: Deployment, path: Path) -> None:
     event = json.loads(path.read_text())
 
-    answer, error, _ = invoke(sandbox, event)
+    answer, error, _ = invoke(deployment, event)
 
     if path.stem == "invalid":
         assert error == "Unhandled"
@@ -86,14 +78,14 @@ def test_each_example_does_what_it_shows(sandbox: Deployment, path: Path) -> Non
             "titel",
             "url",
         ]
-        assert inbox(sandbox)["calls"] == {}
+        assert inbox(deployment)["calls"] == {}
         return
     assert error is None
     asked = event.get("recipients") or [event["recipient"]]
     assert [result["token"] for result in answer["results"]] == [each["token"] for each in asked]
     if path.stem == "dry-run":
         assert len(answer["requests"]) == 2
-        assert inbox(sandbox)["calls"] == {}
+        assert inbox(deployment)["calls"] == {}
     elif path.stem == "every-outcome":
         assert answer["summary"] == {
             "recipients": 15,
@@ -112,12 +104,12 @@ def test_each_example_does_what_it_shows(sandbox: Deployment, path: Path) -> Non
         assert answer["warnings"] == []
 
 
-def test_the_example_of_aws_reaches_the_device_of_each_service(sandbox: Deployment) -> None:
+def test_the_example_of_aws_reaches_the_device_of_each_service(deployment: Deployment) -> None:
     event = example("first-push")
 
-    invoke(sandbox, event)
+    invoke(deployment, event)
 
-    messages = inbox(sandbox)["messages"]
+    messages = inbox(deployment)["messages"]
     assert sorted(message["service"] for message in messages) == ["ADM", "APNS", "BAIDU", "GCM"]
     for message in messages:
         assert message["message"]["Title"] == event["title"]
@@ -125,10 +117,10 @@ def test_the_example_of_aws_reaches_the_device_of_each_service(sandbox: Deployme
         assert message["message"]["Url"] == event["url"]
 
 
-def test_a_firebase_app_gets_a_notification_it_can_show(sandbox: Deployment) -> None:
-    invoke(sandbox, example("firebase-notification"))
+def test_a_firebase_app_gets_a_notification_it_can_show(deployment: Deployment) -> None:
+    invoke(deployment, example("firebase-notification"))
 
-    contents = [json.loads(m["message"]["RawContent"]) for m in inbox(sandbox)["messages"]]
+    contents = [json.loads(m["message"]["RawContent"]) for m in inbox(deployment)["messages"]]
     titles = {content["fcmV1Message"]["message"]["notification"]["title"] for content in contents}
     assert titles == {"Your parcel is on its way", "Ann, your parcel is on its way"}
 
@@ -139,13 +131,15 @@ def test_a_firebase_app_gets_a_notification_it_can_show(sandbox: Deployment) -> 
         device.token for device in devices.WELL_KNOWN if device.token != "sandbox-slow"
     ],  # by deadline
 )
-def test_each_known_token_ends_as_its_documented_outcome(sandbox: Deployment, token: str) -> None:
+def test_each_known_token_ends_as_its_documented_outcome(
+    deployment: Deployment, token: str
+) -> None:
     page = (REPOSITORY / "docs" / "sandbox-tokens.md").read_text()
     row = re.search(rf"^\| `{token}` \|.*\| (.*) \|$", page, re.M)
     assert row, "the token is not in the table"
 
     recipients = [{"token": token, "service": service} for service in SERVICES]
-    answer, _, _ = invoke(sandbox, {"recipients": recipients, "message": "m"})
+    answer, _, _ = invoke(deployment, {"recipients": recipients, "message": "m"})
 
     outcomes = {result["outcome"] for result in answer["results"]}
     if token == "sandbox-broken":
@@ -154,13 +148,13 @@ def test_each_known_token_ends_as_its_documented_outcome(sandbox: Deployment, to
         assert outcomes == set(re.findall(r"`([a-z_]+)`", row[1]))
 
 
-def test_the_calls_received_equal_the_attempts_reported(sandbox: Deployment) -> None:
+def test_the_calls_received_equal_the_attempts_reported(deployment: Deployment) -> None:
     answer, _, _ = invoke(
-        sandbox,
+        deployment,
         {"recipient": {"token": "sandbox-call-500", "service": "GCM"}, "message": "m"},
     )
 
-    assert inbox(sandbox)["calls"] == {"500": answer["results"][0]["attempts"]}
+    assert inbox(deployment)["calls"] == {"500": answer["results"][0]["attempts"]}
 
 
 def test_the_report_is_back_before_lambda_ends_the_function(reconfigurable: Deployment) -> None:
@@ -185,11 +179,11 @@ def test_the_report_is_back_before_lambda_ends_the_function(reconfigurable: Depl
     assert answer["summary"] == {"recipients": 1_700, "unknown": 1_600, "unsent": 100}
 
 
-def test_logs_and_metrics_come_out_as_json_lines_without_a_token(sandbox: Deployment) -> None:
+def test_logs_and_metrics_come_out_as_json_lines_without_a_token(deployment: Deployment) -> None:
     token = "a-token-that-nobody-may-see"
 
     _, _, log = invoke(
-        sandbox,
+        deployment,
         {"recipient": {"token": token, "service": "GCM"}, "message": "a text like that"},
     )
 
@@ -246,20 +240,20 @@ def test_at_debug_the_real_runtime_logs_no_token_and_no_text(reconfigurable: Dep
     assert secret not in log + json.dumps(refusal)
 
 
-def test_the_stock_command_line_invokes_it(sandbox: Deployment, tmp_path: Path) -> None:
+def test_the_stock_command_line_invokes_it(deployment: Deployment, tmp_path: Path) -> None:
     output = tmp_path / "report.json"
     aws = Path(sys.executable).with_name("aws")
 
     subprocess.run(
         [
-            *(aws, "lambda", "invoke", "--function-name", sandbox.function_name),
+            *(aws, "lambda", "invoke", "--function-name", deployment.function_name),
             *("--payload", "fileb://examples/first-push.json", output),
         ],
         cwd=REPOSITORY,
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
-            "AWS_ENDPOINT_URL": sandbox.url,
+            "AWS_ENDPOINT_URL": deployment.url,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "sandbox",
             "AWS_SECRET_ACCESS_KEY": "sandbox",

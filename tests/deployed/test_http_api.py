@@ -15,15 +15,8 @@ from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, REGION, client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import within
-from tests.support.sandbox_http_apis import (
-    ADMINISTRATOR,
-    FORBIDDEN,
-    NOT_FOUND,
-    TOO_LARGE,
-    Answer,
-    Api,
-    document,
-)
+from tests.support.http_apis import FORBIDDEN, NOT_FOUND, TOO_LARGE, Answer, Api, document
+from tests.support.service_sandbox import ADMINISTRATOR
 
 JSON_TYPE = {"Content-Type": "application/json"}
 
@@ -33,11 +26,6 @@ def sandbox() -> Iterator[Sandbox]:
     # A rate that no laptop reaches, so that no answer is API Gateway's 429.
     with running_sandbox(context={"http_requests_per_second": 10_000}) as running:
         yield running
-
-
-@pytest.fixture
-def deployment(sandbox: Sandbox) -> Deployment:
-    return sandbox.deployment
 
 
 @pytest.fixture

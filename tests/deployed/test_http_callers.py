@@ -7,17 +7,16 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.running import running_sandbox
 from sandbox.stack.account import REGION
 from sandbox.stack.deployment import Deployment
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 CLIENT = '''
@@ -65,12 +64,6 @@ assert refused.message == "Forbidden"
 
 assert get_openapi.sync(client=client)["openapi"] == "3.1.0"
 '''
-
-
-@pytest.fixture(scope="module")
-def deployment() -> Iterator[Deployment]:
-    with running_sandbox() as running:
-        yield running.deployment
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,7 +12,6 @@ import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,12 +29,11 @@ from schemathesis.specs.openapi.checks import (
 
 from sandbox.running import running_sandbox
 from sandbox.stack.deployment import Deployment
+from tests.support.paths import REPOSITORY
 from tests.support.signing import SignedBySandbox
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
-DOCUMENT: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "docs" / "openapi.json").read_text()
-)
+DOCUMENT: dict[str, Any] = json.loads((REPOSITORY / "docs" / "openapi.json").read_text())
 
 PROMISES = [
     content_type_conformance,

@@ -19,8 +19,7 @@ import pytest
 from infra.bundle import SOURCE
 from sandbox.running import running_sandbox
 from tests.support.deployed_function import invoke, push, within
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.paths import REPOSITORY
 
 
 def test_a_channel_that_is_not_configured_answers_as_the_real_api_does() -> None:

@@ -9,9 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from sandbox.running import Sandbox, running_sandbox
+from sandbox.running import Sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import (
@@ -24,22 +22,11 @@ from tests.support.deployed_function import (
     push,
     statements,
 )
-from tests.support.sandbox_services import eventually
+from tests.support.paths import REPOSITORY
+from tests.support.service_sandbox import eventually
 from tests.support.synthesized_stack import LAMBDA_ITSELF
 
-REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.json"))
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def deployment(sandbox: Sandbox) -> Deployment:
-    return sandbox.deployment
 
 
 def fail_later(sandbox: Sandbox) -> list[dict[str, Any]]:

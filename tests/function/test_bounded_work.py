@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,10 +32,11 @@ from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, Me
 from push_sender.send_messages.writer import MessageWriter
 from push_sender.validation import rules
 from push_sender.validation.check import check
+from tests.support.function_process import run_program
 from tests.support.invocation import PROJECT
+from tests.support.paths import LAMBDA_SOURCE
 from tests.support.provider import Json
 
-LAMBDA_SRC = Path(__file__).parents[2] / "lambda_src"
 FCM = {"format": "fcm_v1"}
 GCM = {"token": "t", "service": "GCM"}
 
@@ -327,9 +327,9 @@ def test_no_pattern_can_go_back_over_a_text_of_a_caller() -> None:
     a request, which has 256 characters."""
     pattern = re.compile(r"""\bre\.\w+\(\s*r?(['"])(.*?)(?<!\\)\1[,)]""")
     found: dict[str, set[str]] = {}
-    for file in (LAMBDA_SRC / "push_sender").rglob("*.py"):
+    for file in (LAMBDA_SOURCE / "push_sender").rglob("*.py"):
         if patterns := {match[2] for match in pattern.finditer(file.read_text())}:
-            found[file.relative_to(LAMBDA_SRC / "push_sender").as_posix()] = patterns
+            found[file.relative_to(LAMBDA_SOURCE / "push_sender").as_posix()] = patterns
 
     assert found == known
 
@@ -392,14 +392,7 @@ HUGE: dict[str, Callable[[], str]] = {
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells a peak")
 @pytest.mark.parametrize("huge", HUGE.values(), ids=HUGE)
 def test_a_bad_request_of_6_mb_is_refused_within_200_mb(huge: Callable[[], str]) -> None:
-    process = subprocess.run(
-        [sys.executable, "-c", PEAK],
-        input=huge(),
-        env={"PYTHONPATH": str(LAMBDA_SRC)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    process = run_program(PEAK, stdin=huge())
     peak = json.loads(process.stdout)
 
     assert peak["refused"]

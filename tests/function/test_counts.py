@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.api_gateway import event
-from tests.support.invocation import PROJECT, Push, log_lines, metric_lines
+from tests.support.function_process import CONTEXT, run_program
+from tests.support.invocation import Push, log_lines, metric_lines
 from tests.support.provider import Provider
 
 MODULES = 434
@@ -31,14 +28,6 @@ CALLS_OF_ONE = 2_500
 
 CALLS_OF_A_TOKEN = 64
 """And for each further recipient of a request."""
-
-CONTEXT = """
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 20_000
-"""
-"""What the programs below call the handler with."""
 
 COLD_START = (
     CONTEXT
@@ -63,23 +52,8 @@ def run_counted(
     program: str, provider: Provider, *arguments: str, said: str = "", **environment: str
 ) -> Any:
     """Run a program that counts in a new process; give the JSON of its last line."""
-    process = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        input=said,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(__file__).parents[2] / "lambda_src"),
-            "APPLICATION_IDS": PROJECT,
-            "AWS_ENDPOINT_URL_PINPOINT": provider.url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "made-up",
-            "AWS_SECRET_ACCESS_KEY": "made-up",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    process = run_program(
+        program, *arguments, stdin=said, AWS_ENDPOINT_URL_PINPOINT=provider.url, **environment
     )
     return json.loads(process.stdout.splitlines()[-1])
 

@@ -13,7 +13,8 @@ import pytest
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.settings import Settings
 from tests.support.invocation import Push
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, refused, results
 from tests.support.senders import Clock, sender
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # its stubs are not among the requirements
@@ -16,9 +15,9 @@ from push_sender.follow_up.events import Event, EventBus
 from push_sender.request import errors as faults
 from tests.support.account import Account, running_service
 from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.paths import REPOSITORY
 from tests.support.provider import Json, Provider, accepted
 
-REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples" / "events"
 SCHEMAS = {
     schema["title"]: schema

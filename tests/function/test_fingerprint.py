@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import uuid
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +11,8 @@ from push_sender.idempotency.fingerprint import fingerprint, record_id
 from push_sender.idempotency.records import UnknownFormatError, pack, unpack
 from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome
 from push_sender.validation.check import check
+from tests.support.function_process import run_program
+from tests.support.paths import LAMBDA_SOURCE, REPOSITORY
 from tests.support.provider import Json
 
 EVERYTHING: Json = {
@@ -66,19 +64,10 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
     script = "import json, sys; from tests.function.test_fingerprint import *; " + (
         "print(fingerprint_of(json.load(sys.stdin)))"
     )
-    root = Path(__file__).parents[2]
+    path = f"{REPOSITORY}:{LAMBDA_SOURCE}"
     printed = {
-        subprocess.run(
-            [sys.executable, "-c", script],
-            input=json.dumps(EVERYTHING),
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": f"{root}:{root / 'lambda_src'}",
-                "PYTHONHASHSEED": seed,
-            },
-            capture_output=True,
-            text=True,
-            check=True,
+        run_program(
+            script, stdin=json.dumps(EVERYTHING), PYTHONPATH=path, PYTHONHASHSEED=seed
         ).stdout.strip()
         for seed in ("1", "2")
     }

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from push_sender.entry_points.problems import KINDS
-from tests.support.account import Account, nobody, running_service
+from tests.support.account import Account, running_service
 from tests.support.api_gateway import Answer, Http, event, read
 from tests.support.dynamodb import Forward, Table, refusing
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Push, WorkOff, log_lines
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.loopback import Reply, refusing_url
+from tests.support.paths import REPOSITORY
+from tests.support.provider import Json, Provider, accepted, refused, results
 
 LAMBDA_RESPONSE_BYTES = 6_291_556
 PROBLEM = "urn:push-sender:problem:"
@@ -551,7 +552,7 @@ def test_a_request_too_large_for_the_queue_is_refused(http: Http, account: Accou
 def test_while_the_queue_is_out_of_reach_it_is_not_said_to_be_queued(
     http: Http, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing_url())
 
     answer = http.post(to("t"), prefer="respond-async")
 
@@ -621,7 +622,7 @@ def test_a_key_is_free_where_nothing_was_tried_and_nothing_was_queued(
         if queue == "none":
             monkeypatch.setenv("QUEUE_URL", "")
         elif queue in ("nobody", "400"):
-            url = nobody() if queue == "nobody" else broken.url
+            url = refusing_url() if queue == "nobody" else broken.url
             monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
         refused = http.post(to("t", requeue=True), idempotency_key="key")
     provider.reset()
@@ -726,6 +727,6 @@ def test_a_dry_run_that_fits_directly_but_not_as_text_is_refused(
 
 
 def test_every_kind_of_problem_has_a_section_in_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+    text = (REPOSITORY / "docs" / "http.md").read_text()
 
     assert [kind.type for kind in KINDS if f"`{kind.type}`" not in text] == []

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 import zlib
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +16,7 @@ from push_sender.request.errors import (
     IdempotencyStoreUnavailable,
 )
 from tests.support.dynamodb import Table
+from tests.support.function_process import CONTEXT, run_program
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Push
 from tests.support.provider import Json, Provider, accepted, results
 
@@ -316,39 +313,25 @@ def test_without_a_table_a_request_with_a_key_is_sent_and_told_so(
 def test_without_a_key_nothing_asks_for_the_table_nor_loads_what_would(
     provider: Provider, table: Table
 ) -> None:
-    script = """
+    script = (
+        CONTEXT
+        + """
 import gc, json, sys
 from botocore.client import BaseClient
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 5_000
 
 handler(json.load(sys.stdin), Context())
 loaded = [name for name in sys.modules if name.startswith("push_sender.")]
 clients = [type(one).__name__ for one in gc.get_objects() if isinstance(one, BaseClient)]
 print(json.dumps([loaded, clients]))
 """
-    process = subprocess.run(
-        [sys.executable, "-c", script],
-        input=json.dumps(to("a", key=None)),
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(__file__).parents[2] / "lambda_src"),
-            "APPLICATION_IDS": PROJECT,
-            "IDEMPOTENCY_TABLE": table.name,
-            "AWS_ENDPOINT_URL_PINPOINT": provider.url,
-            "AWS_ENDPOINT_URL_DYNAMODB": table.url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "made-up",
-            "AWS_SECRET_ACCESS_KEY": "made-up",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    )
+    process = run_program(
+        script,
+        stdin=json.dumps(to("a", key=None)),
+        IDEMPOTENCY_TABLE=table.name,
+        AWS_ENDPOINT_URL_PINPOINT=provider.url,
+        AWS_ENDPOINT_URL_DYNAMODB=table.url,
     )
 
     loaded, clients = json.loads(process.stdout.splitlines()[-1])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,21 +24,21 @@ from push_sender.request.model import Recipient
 from tests.function.test_delivery import THROTTLED
 from tests.function.test_idempotency import answer_last, to, without_what_is_not_kept
 from tests.support.dynamodb import Forward, Table, refusing
+from tests.support.function_process import CONTEXT, function_environment
 from tests.support.invocation import PROJECT, Push, log_lines, metric_lines
-from tests.support.provider import Json, Provider, Reply, accepted, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, results
 from tests.support.senders import Clock, Nobody, sender_with
 
-RUN = """
+RUN = (
+    CONTEXT
+    + """
 import json, sys
 from push_sender.handler import handler
 
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 20_000
-
 handler(json.load(sys.stdin), Context())
 """
+)
 
 
 def is_last_word(call: Json) -> bool:
@@ -330,18 +328,12 @@ def test_a_process_killed_between_two_batches_repeats_only_what_was_under_way(
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(__file__).parents[2] / "lambda_src"),
-            "APPLICATION_IDS": PROJECT,
-            "SEND_CONCURRENCY": "1",
-            "IDEMPOTENCY_TABLE": table.name,
-            "AWS_ENDPOINT_URL_PINPOINT": provider.url,
-            "AWS_ENDPOINT_URL_DYNAMODB": table.url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "made-up",
-            "AWS_SECRET_ACCESS_KEY": "made-up",
-        },
+        env=function_environment(
+            SEND_CONCURRENCY="1",
+            IDEMPOTENCY_TABLE=table.name,
+            AWS_ENDPOINT_URL_PINPOINT=provider.url,
+            AWS_ENDPOINT_URL_DYNAMODB=table.url,
+        ),
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps(event))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +19,9 @@ from examples.leaving_pinpoint.adapter import (
     push_request,
 )
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Push
+from tests.support.paths import REPOSITORY
 from tests.support.provider import Provider, accepted, refused
 
-REPOSITORY = Path(__file__).parents[2]
 MODEL: Any = get_session().get_service_model("pinpoint")
 MESSAGE_REQUEST: Any = MODEL.operation_model("SendMessages").input_shape.members["MessageRequest"]
 

@@ -11,7 +11,8 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from push_sender.telemetry.log import Telemetry
 from push_sender.telemetry.metrics import Metric, Unit, records
 from tests.support.invocation import Push, metric_lines
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, refused, results
 
 
 def values(record: Json) -> Json:

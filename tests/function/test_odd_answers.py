@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -32,8 +31,10 @@ from push_sender.sender import Sender
 from tests.function.test_connections import answering, read_request, serving
 from tests.support.account import Account
 from tests.support.dynamodb import Table
+from tests.support.function_process import function_environment
 from tests.support.invocation import PROJECT, Push
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, refused, results
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429}
 
@@ -467,15 +468,7 @@ def test_a_report_is_in_time_while_name_resolution_hangs(tmp_path: Path, recipie
         resolver.write_text("nameserver 127.0.0.77\noptions timeout:30\n")
         process = subprocess.run(
             [UNSHARE, "-m", "sh", "-c", script],
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(Path(__file__).parents[2] / "lambda_src"),
-                "APPLICATION_IDS": PROJECT,
-                "AWS_ENDPOINT_URL_PINPOINT": "http://pinpoint.test",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ACCESS_KEY_ID": "made-up",
-                "AWS_SECRET_ACCESS_KEY": "made-up",
-            },
+            env=function_environment(AWS_ENDPOINT_URL_PINPOINT="http://pinpoint.test"),
             capture_output=True,
             text=True,
             timeout=60,

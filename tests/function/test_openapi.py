@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ from push_sender.entry_points.openapi import document
 from push_sender.entry_points.problems import KINDS
 from tests.support.api_gateway import Http, event
 from tests.support.invocation import Push
+from tests.support.paths import REPOSITORY
 
-COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
+COPY = REPOSITORY / "docs" / "openapi.json"
 
 
 def test_the_copy_in_docs_is_a_snapshot_of_the_document() -> None:

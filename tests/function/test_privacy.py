@@ -8,9 +8,6 @@ handler, as the runtime does.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,22 +19,25 @@ from push_sender.idempotency.fingerprint import record_id
 from push_sender.telemetry.log import token_digest
 from tests.support.api_gateway import event
 from tests.support.dynamodb import Forward, Table, refusing
+from tests.support.function_process import CONTEXT, run_program
 from tests.support.invocation import PROJECT, Push, log_lines
-from tests.support.provider import Json, Provider, Reply, accepted, refused, results
+from tests.support.loopback import Reply
+from tests.support.provider import Json, Provider, accepted, refused, results
 
 CANARY = "KaNaRy"
 LONG_NAME = CANARY * 8  # a name as short as a field's is shown, or nobody could find it
-LAMBDA_SOURCE = Path(__file__).parents[2] / "lambda_src"
+DEBUG = {
+    "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
+    "POWERTOOLS_LOG_LEVEL": "DEBUG",
+    "POWERTOOLS_DEBUG": "true",
+}
 
-DRIVER = """
+DRIVER = (
+    CONTEXT
+    + """
 import json, logging, sys, traceback
 logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 5_000
 
 outcomes = []
 for event in json.load(sys.stdin):
@@ -50,6 +50,7 @@ for event in json.load(sys.stdin):
 with open(sys.argv[1], "w") as file:
     json.dump(outcomes, file)
 """
+)
 
 
 def run(
@@ -57,26 +58,14 @@ def run(
 ) -> tuple[list[Any], str]:
     """Handle events in a process at DEBUG; give what became of each, and all it printed."""
     told = tmp_path / "outcomes.json"
-    process = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(told)],
-        input=json.dumps(events),
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(LAMBDA_SOURCE),
-            "APPLICATION_IDS": PROJECT,
-            "AWS_ENDPOINT_URL_PINPOINT": provider.url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "made-up",
-            "AWS_SECRET_ACCESS_KEY": f"secret-{CANARY}",
-            "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
-            "POWERTOOLS_LOG_LEVEL": "DEBUG",
-            "POWERTOOLS_DEBUG": "true",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    process = run_program(
+        DRIVER,
+        str(told),
+        stdin=json.dumps(events),
+        AWS_ENDPOINT_URL_PINPOINT=provider.url,
+        AWS_SECRET_ACCESS_KEY=f"secret-{CANARY}",
+        **DEBUG,
+        **environment,
     )
     return json.loads(told.read_text()), process.stdout + process.stderr
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
-from tests.support.account import Account, nobody
+from tests.support.account import Account
+from tests.support.function_process import CONTEXT, run_program
 from tests.support.invocation import PROJECT, Push, WorkOff, log_lines
-from tests.support.provider import Json, Provider, Reply, accepted, results
+from tests.support.loopback import Reply, refusing_url
+from tests.support.provider import Json, Provider, accepted, results
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
 
@@ -172,7 +171,7 @@ def test_a_message_whose_key_cannot_be_taken_fails_and_comes_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     message_id = account.send(to("a"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", refusing_url())
 
     assert work_off() == {"batchItemFailures": [{"itemIdentifier": message_id}]}
 
@@ -355,32 +354,22 @@ def test_without_a_queue_or_bus_or_table_messages_are_sent_all_the_same(
     assert provider.tokens.count("a") == 1
 
 
-DOORS = """
+DOORS = (
+    CONTEXT
+    + """
 import json, sys
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 5_000
 
 handler(json.load(sys.stdin), Context())
 print(json.dumps(sorted(sys.modules)))
 """
+)
 
 
 def test_a_direct_invocation_loads_nothing_of_the_other_doors(
     account: Account, push: Push, provider: Provider
 ) -> None:
-    process = subprocess.run(
-        [sys.executable, "-c", DOORS],
-        input=json.dumps(to("a")),
-        env={**os.environ, "PYTHONPATH": "lambda_src"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    process = run_program(DOORS, stdin=json.dumps(to("a")), AWS_ENDPOINT_URL_PINPOINT=provider.url)
 
     loaded = set(json.loads(process.stdout.splitlines()[-1]))
     assert "push_sender.entry_points.direct" in loaded
@@ -391,18 +380,16 @@ def test_a_direct_invocation_loads_nothing_of_the_other_doors(
     assert not any(name.startswith("aws_lambda_powertools.utilities.batch") for name in loaded)
 
 
-AT_DEBUG = """
+AT_DEBUG = (
+    CONTEXT
+    + """
 import json, logging, sys
 logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)
 from push_sender.handler import handler
 
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 20_000
-
 handler(json.load(sys.stdin), Context())
 """
+)
 
 
 def test_no_token_and_no_text_reaches_a_log_by_the_queue_at_any_level(
@@ -429,20 +416,14 @@ def test_no_token_and_no_text_reaches_a_log_by_the_queue_at_any_level(
     event = account.receive()
     event["Records"][-1]["attributes"]["SentTimestamp"] = "KaNaRy"  # and an error repeats it
 
-    process = subprocess.run(
-        [sys.executable, "-c", AT_DEBUG],
-        input=json.dumps(event),
-        env={
-            **os.environ,
-            "PYTHONPATH": "lambda_src",
-            "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
-            "POWERTOOLS_LOG_LEVEL": "DEBUG",
-            "POWERTOOLS_DEBUG": "true",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    process = run_program(
+        AT_DEBUG,
+        stdin=json.dumps(event),
+        **account.environment(),
+        AWS_ENDPOINT_URL_PINPOINT=provider.url,
+        AWS_LAMBDA_LOG_LEVEL="DEBUG",
+        POWERTOOLS_LOG_LEVEL="DEBUG",
+        POWERTOOLS_DEBUG="true",
     )
 
     assert "KaNaRy" not in process.stdout + process.stderr

@@ -16,8 +16,11 @@ import pytest
 
 from push_sender.follow_up.requeue import ATTEMPTS, DELAY_SECONDS, derived_key, messages_of
 from push_sender.follow_up.submission import Submission
-from tests.support.account import Account, nobody, running_service
+from tests.support.account import Account, running_service
+from tests.support.function_process import CONTEXT
 from tests.support.invocation import Push, WorkOff, log_lines, metric_lines
+from tests.support.loopback import refusing_url
+from tests.support.paths import LAMBDA_SOURCE
 from tests.support.provider import Json, Provider, accepted, refused
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
@@ -363,7 +366,7 @@ def test_requeue_without_a_queue_is_answered_with_a_warning(push: Push, provider
 def test_requeue_while_the_queue_is_out_of_reach_keeps_the_outcome_and_warns(
     account: Account, push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing_url())
     answering(provider, {"a": THROTTLED})
     began = time.monotonic()
 
@@ -438,18 +441,16 @@ def test_what_goes_to_the_queues_is_counted(
     assert (record["PushesRequeued"], record["PushesDeadLettered"]) == ([1], [2])
 
 
-DIES = """
+DIES = (
+    CONTEXT
+    + """
 import json, os, signal, sys
 from push_sender.handler import handler
-
-class Context:
-    aws_request_id = "request"
-    def get_remaining_time_in_millis(self):
-        return 20_000
 
 # Ended from outside by the service that it calls: nothing in here knows of it.
 handler(json.load(sys.stdin), Context())
 """
+)
 
 
 @pytest.mark.parametrize("target", ["SQS", "EVENTBRIDGE"])
@@ -468,7 +469,7 @@ def test_a_process_that_is_killed_between_two_effects_repeats_none_of_its_pushes
     with running_service(kill) as deadly:
         environment = {
             **os.environ,
-            "PYTHONPATH": "lambda_src",
+            "PYTHONPATH": str(LAMBDA_SOURCE),
             f"AWS_ENDPOINT_URL_{target}": deadly.url,
         }
         process.append(

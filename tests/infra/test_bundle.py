@@ -39,8 +39,8 @@ from infra.bundle.archive import PRUNED, SERVICE_MODELS
 from infra.bundle.wheels import LAMBDA_ARM64, Target, this_machine
 from infra.install.locks import EVERYTHING, FUNCTION, entries
 from tests.support.bundles import elf, keep_pip_offline, lock_of, run_alone, write_function
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = SOURCE.parent
 MEGABYTE = 1_000_000
 CACHE_TAG = sys.implementation.cache_tag
 ELF_MACHINES = {"aarch64": 0xB7, "x86_64": 0x3E}

@@ -13,17 +13,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
+from typing import NamedTuple
 
 import pytest
 
 from infra.install.locks import EVERYTHING, FUNCTION, PEERS, LockError, entries, group
 from infra.install.package_index import explain
 from tests.support.bundles import lock_of, write_wheel
+from tests.support.loopback import LoopbackHandler, Reply, refusing_url, serving
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 
 PYPROJECT = """
@@ -199,47 +200,37 @@ def test_what_a_shell_sets_for_other_programs_has_no_effect(
 # ------------------------------------------------------------------ what goes wrong
 
 
-class Index:
-    """A package index on loopback that answers every request with one status, or never."""
+class Index(NamedTuple):
+    """A package index on loopback that was asked for something when ``asked`` is set."""
 
-    def __init__(self, status: int | None) -> None:
-        self.asked = Event()
-        self._end = Event()
-        index = self
+    environment: dict[str, str]
+    asked: Event
 
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                index.asked.set()
-                if status is None:
-                    index._end.wait()
-                    return
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self._server.daemon_threads = True
-        self.environment = {
-            "PIP_CONFIG_FILE": os.devnull,
-            "PIP_INDEX_URL": f"http://127.0.0.1:{self._server.server_port}/simple",
-            "PIP_RETRIES": "0",
-        }
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._end.set()
-        self._server.shutdown()
-        self._server.server_close()
+def index_at(url: str) -> dict[str, str]:
+    """Give the environment in which pip and uv use the index at a URL, once."""
+    return {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": f"{url}/simple",
+        "PIP_RETRIES": "0",
+    }
 
 
 @pytest.fixture
 def index(request: pytest.FixtureRequest) -> Iterator[Index]:
-    running = Index(request.param)
-    yield running
-    running.close()
+    """Run an index that answers every request with the status of the parameter; None: never."""
+    asked, end = Event(), Event()
+
+    class Handler(LoopbackHandler):
+        def reply(self, body: bytes) -> Reply:
+            asked.set()
+            if request.param is None:
+                end.wait()
+            return Reply(request.param or 503, b"")
+
+    with serving(Handler) as url:
+        yield Index(index_at(url), asked)
+        end.set()
 
 
 def failure(said: list[str]) -> str:
@@ -275,10 +266,8 @@ def test_an_index_that_refuses_uv_is_one_line_and_the_next_run_goes_on(
 def test_no_network_is_one_line(
     request: pytest.FixtureRequest, environment: dict[str, str], start_from: str
 ) -> None:
-    gone = Index(200)
-    gone.close()
     checkout = request.getfixturevalue(start_from)
-    status, said = install(checkout, "demo", {**environment, **gone.environment})
+    status, said = install(checkout, "demo", {**environment, **index_at(refusing_url())})
 
     assert status != 0
     assert "the package index is out of reach: look at the network" in failure(said)

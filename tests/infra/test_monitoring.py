@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,11 +17,12 @@ from infra.settings import Service
 from push_sender.outcomes.outcome import Outcome
 from tests.support import account
 from tests.support import monitoring as watched
+from tests.support.function_process import run_program
 from tests.support.invocation import PROJECT, metric_lines
+from tests.support.paths import LAMBDA_SOURCE, REPOSITORY
 from tests.support.provider import Json, Provider, accepted, running_provider
 from tests.support.synthesized_stack import add_stack, new_app, read, stub_bundle
 
-REPOSITORY = Path(__file__).parents[2]
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:on-call"
 
 STACKS: Mapping[str, dict[str, str]] = {
@@ -126,31 +124,23 @@ def emitted(
 
     def run(template: Json) -> set[watched.Metric]:
         (function,) = watched.resources(template, "AWS::Lambda::Function").values()
-        process = subprocess.run(
-            [sys.executable, "-c", FUNCTION],
-            input=json.dumps([(sent, 29), (too_late, 0.2), (from_the_queue, 29)]),
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": f"{REPOSITORY / 'lambda_src'}:{REPOSITORY}",
+        process = run_program(
+            FUNCTION,
+            stdin=json.dumps([(sent, 29), (too_late, 0.2), (from_the_queue, 29)]),
+            **{
+                "PYTHONPATH": f"{LAMBDA_SOURCE}:{REPOSITORY}",
                 "AWS_ENDPOINT_URL_PINPOINT": _provider.url,
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ACCESS_KEY_ID": "made-up",
-                "AWS_SECRET_ACCESS_KEY": "made-up",
                 "AWS_ENDPOINT_URL_SQS": _queues_and_bus.url,
                 "AWS_ENDPOINT_URL_EVENTBRIDGE": _queues_and_bus.url,
                 **function["Environment"]["Variables"],
-                # In place of what comes at deployment. No table: nothing is counted of one.
+                # In place of what comes at deployment. No table: it has no metrics.
                 "APPLICATION_IDS": PROJECT,
                 "IDEMPOTENCY_TABLE": "",
                 "QUEUE_URL": _queues_and_bus.url,
                 "DEAD_LETTER_QUEUE_URL": _queues_and_bus.url,
                 "EVENT_BUS_NAME": "default",
-                "MESSAGE_KEY": "made-up",
+                "MESSAGE_KEY": "any",
             },
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
         )
         return watched.written(metric_lines(process.stdout))
 

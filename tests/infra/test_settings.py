@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from infra.bundle import REPOSITORY
 from infra.settings import MOST_EXTRA_PROJECTS, Credential, Secret, Settings, SettingsError, table
+from tests.support.paths import REPOSITORY
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 OTHER_PROJECT = "f" * 32

@@ -22,9 +22,10 @@ import yaml  # type: ignore[import-untyped]  # cfn-lint brings it, without its t
 from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without its types
 
 from infra.acknowledgement import acknowledge
-from infra.bundle import REPOSITORY, build
+from infra.bundle import build
 from infra.bundle.wheels import LAMBDA_ARM64
 from infra.settings import Settings, SettingsError
+from tests.support.paths import REPOSITORY
 from tests.support.synthesized_stack import (
     CERTIFICATES,
     FLAGS,

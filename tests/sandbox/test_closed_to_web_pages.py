@@ -22,7 +22,7 @@ from sandbox.functions.runtime_api import RuntimeApi
 from sandbox.loopback import refusal_reason
 from sandbox.pinpoint_only import running_pinpoint
 from sandbox.server import Server
-from tests.support.sandbox_services import Sandbox, running_sandbox
+from tests.support.service_sandbox import ServiceSandbox
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -217,13 +217,7 @@ def test_the_port_of_a_functions_process_is_closed_too() -> None:
 # What has to go on.
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-def test_stock_clients_of_python_go_on(sandbox: Sandbox) -> None:
+def test_stock_clients_of_python_go_on(sandbox: ServiceSandbox) -> None:
     for url in (sandbox.url, sandbox.url.replace("127.0.0.1", "localhost")):
         for name in ("sqs", "s3", "dynamodb", "sns", "cloudformation", "pinpoint"):
             client = boto3.client(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,19 +10,17 @@ from botocore.exceptions import ClientError, WaiterError
 from moto.cloudformation import parsing
 
 from sandbox.services import RESOURCE_TYPES
-from tests.support.deployed_stacks import (
+from tests.support.service_sandbox import ServiceSandbox, refusal
+from tests.support.templates import (
     ACCOUNT,
     PROJECT,
     REGION,
-    Sandbox,
     Template,
     cdk_template,
     joined,
     output,
     outputs,
-    refusal,
     resource,
-    running_sandbox,
     template,
     topic,
 )
@@ -32,21 +29,10 @@ CANARY = "canary-of-a-secret"
 FAULTY = resource("Lambda::Alias", FunctionName="nobodys", FunctionVersion="1", Name="live")
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[Sandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox) -> Sandbox:
-    return _running.emptied()
-
-
 # What a template may be.
 
 
-def test_a_type_that_nobody_implements_is_refused_by_its_name(sandbox: Sandbox) -> None:
+def test_a_type_that_nobody_implements_is_refused_by_its_name(sandbox: ServiceSandbox) -> None:
     unknown = {"Topic": topic(), "New": resource("Push::Pigeon")}
 
     assert "Unrecognized resource types: [AWS::Push::Pigeon]" in refusal(sandbox.create, unknown)
@@ -57,7 +43,7 @@ def test_a_type_that_nobody_implements_is_refused_by_its_name(sandbox: Sandbox) 
     assert sandbox.stack()["StackStatus"] == "CREATE_COMPLETE"
 
 
-def test_a_handle_that_does_nothing_is_let_through(sandbox: Sandbox) -> None:
+def test_a_handle_that_does_nothing_is_let_through(sandbox: ServiceSandbox) -> None:
     handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
 
     stack = sandbox.create({"Handle": handle, "Topic": topic()})
@@ -66,7 +52,7 @@ def test_a_handle_that_does_nothing_is_let_through(sandbox: Sandbox) -> None:
     assert sandbox.topics() == ["topic"]
 
 
-def test_a_custom_resource_is_left_to_its_function(sandbox: Sandbox) -> None:
+def test_a_custom_resource_is_left_to_its_function(sandbox: ServiceSandbox) -> None:
     function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:nobodys"
     custom = {"Type": "Custom::Thing", "Properties": {"ServiceToken": function}}
 
@@ -75,7 +61,7 @@ def test_a_custom_resource_is_left_to_its_function(sandbox: Sandbox) -> None:
     assert "[Custom]. Function not found" in stack["StackStatusReason"]
 
 
-def test_types_of_moto_itself_are_made_replaced_and_deleted(sandbox: Sandbox) -> None:
+def test_types_of_moto_itself_are_made_replaced_and_deleted(sandbox: ServiceSandbox) -> None:
     def buckets() -> list[str]:
         return [bucket["Name"] for bucket in sandbox.client("s3").list_buckets()["Buckets"]]
 
@@ -116,14 +102,14 @@ def test_types_of_moto_itself_are_made_replaced_and_deleted(sandbox: Sandbox) ->
     ],
 )
 def test_a_template_that_cannot_work_is_refused(
-    sandbox: Sandbox, resources: Template, told: Template, reason: str
+    sandbox: ServiceSandbox, resources: Template, told: Template, reason: str
 ) -> None:
     assert reason in refusal(sandbox.create, resources, Outputs=output(Told=told))
     assert sandbox.topics() == []
     assert "does not exist" in refusal(sandbox.stack)
 
 
-def test_resources_are_made_after_what_they_refer_to_or_depend_on(sandbox: Sandbox) -> None:
+def test_resources_are_made_after_what_they_refer_to_or_depend_on(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         {
             "Last": topic(
@@ -140,7 +126,7 @@ def test_resources_are_made_after_what_they_refer_to_or_depend_on(sandbox: Sandb
     assert sandbox.display_name("last") == f"{sandbox.id_of('Third')} {sandbox.id_of('Second')}"
 
 
-def test_parameters_conditions_and_rules_do_not_disturb(sandbox: Sandbox) -> None:
+def test_parameters_conditions_and_rules_do_not_disturb(sandbox: ServiceSandbox) -> None:
     sandbox.client("ssm").put_parameter(
         Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String"
     )
@@ -180,7 +166,7 @@ def test_parameters_conditions_and_rules_do_not_disturb(sandbox: Sandbox) -> Non
     assert sandbox.display_name() == "production"
 
 
-def test_a_parameter_that_is_not_in_the_store_is_refused(sandbox: Sandbox) -> None:
+def test_a_parameter_that_is_not_in_the_store_is_refused(sandbox: ServiceSandbox) -> None:
     missing = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/nowhere"}
 
     refused = refusal(sandbox.create, {"Topic": topic()}, Parameters={"P": missing})
@@ -188,7 +174,7 @@ def test_a_parameter_that_is_not_in_the_store_is_refused(sandbox: Sandbox) -> No
     assert "Unable to fetch parameters [/nowhere]" in refused
 
 
-def test_a_template_can_come_from_s3_by_the_address_of_the_sandbox(sandbox: Sandbox) -> None:
+def test_a_template_can_come_from_s3_by_the_address_of_the_sandbox(sandbox: ServiceSandbox) -> None:
     s3, stacks = sandbox.client("s3"), sandbox.client("cloudformation")
     s3.create_bucket(Bucket="templates")
     s3.put_object(Bucket="templates", Key="t.json", Body=template({"Topic": topic()}).encode())
@@ -201,7 +187,7 @@ def test_a_template_can_come_from_s3_by_the_address_of_the_sandbox(sandbox: Sand
         assert f"there is nothing at {nowhere}" in refused
 
 
-def test_a_template_can_be_yaml(sandbox: Sandbox) -> None:
+def test_a_template_can_be_yaml(sandbox: ServiceSandbox) -> None:
     policy = "{Version: 2012-10-17, Statement: [{Sid: own}]}"
     sandbox.client("cloudformation").create_stack(
         StackName="stack",
@@ -218,7 +204,7 @@ Resources:
     assert json.loads(attributes["Attributes"]["Policy"])["Version"] == "2012-10-17"
 
 
-def test_generated_names_are_as_short_as_their_services_want_them(sandbox: Sandbox) -> None:
+def test_generated_names_are_as_short_as_their_services_want_them(sandbox: ServiceSandbox) -> None:
     long = "ConstructOfAConstructOfAConstructOfAConstructOfAConstruct8A7B6C5D"
     stack = "a-name-of-a-stack-that-is-not-so-short-either"
     role = cdk_template()["Role"]
@@ -249,7 +235,7 @@ SECRETS = {
 
 
 @pytest.fixture
-def secret_arn(sandbox: Sandbox) -> str:
+def secret_arn(sandbox: ServiceSandbox) -> str:
     secrets = sandbox.client("secretsmanager")
     for name, value in SECRETS.items():
         arn = secrets.create_secret(Name=f"app/{name}", SecretString="before")["ARN"]
@@ -284,7 +270,7 @@ def secret_arn(sandbox: Sandbox) -> str:
     ],
 )
 def test_a_reference_to_a_secret_becomes_its_value(
-    sandbox: Sandbox, secret_arn: str, value: Any, resolved: str
+    sandbox: ServiceSandbox, secret_arn: str, value: Any, resolved: str
 ) -> None:
     written = json.loads(json.dumps(value).replace("ARN", secret_arn))
     parameters = {"Secret": {"Type": "String", "Default": "app/plain"}}
@@ -296,7 +282,7 @@ def test_a_reference_to_a_secret_becomes_its_value(
 
 
 @pytest.mark.usefixtures("secret_arn")
-def test_a_reference_may_be_deep_in_a_property(sandbox: Sandbox) -> None:
+def test_a_reference_may_be_deep_in_a_property(sandbox: ServiceSandbox) -> None:
     tags = [{"Key": "tag", "Value": "{{resolve:secretsmanager:app/plain}}"}]
 
     sandbox.create({"Topic": topic(Tags=tags)})
@@ -306,7 +292,7 @@ def test_a_reference_may_be_deep_in_a_property(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("secret_arn")
-def test_a_certain_version_of_a_secret_can_be_referred_to(sandbox: Sandbox) -> None:
+def test_a_certain_version_of_a_secret_can_be_referred_to(sandbox: ServiceSandbox) -> None:
     secrets = sandbox.client("secretsmanager")
     version = secrets.put_secret_value(SecretId="app/plain", SecretString="wanted")["VersionId"]
     secrets.put_secret_value(SecretId="app/plain", SecretString="newer")
@@ -341,7 +327,7 @@ def test_a_certain_version_of_a_secret_can_be_referred_to(sandbox: Sandbox) -> N
 )
 @pytest.mark.usefixtures("secret_arn")
 def test_a_reference_that_cannot_be_resolved_fails_the_stack_and_tells_no_value(
-    sandbox: Sandbox, reference: str, reason: str
+    sandbox: ServiceSandbox, reference: str, reason: str
 ) -> None:
     stack = sandbox.create({"Topic": topic(DisplayName=f"{{{{resolve:{reference}}}}}")})
 
@@ -353,7 +339,7 @@ def test_a_reference_that_cannot_be_resolved_fails_the_stack_and_tells_no_value(
 
 
 @pytest.mark.usefixtures("secret_arn")
-def test_the_template_and_the_outputs_show_the_reference(sandbox: Sandbox) -> None:
+def test_the_template_and_the_outputs_show_the_reference(sandbox: ServiceSandbox) -> None:
     reference = "{{resolve:secretsmanager:app/plain}}"
 
     stack = sandbox.create(
@@ -367,7 +353,9 @@ def test_the_template_and_the_outputs_show_the_reference(sandbox: Sandbox) -> No
 
 
 @pytest.mark.usefixtures("secret_arn")
-def test_a_rotated_secret_reaches_only_a_resource_that_changes_otherwise(sandbox: Sandbox) -> None:
+def test_a_rotated_secret_reaches_only_a_resource_that_changes_otherwise(
+    sandbox: ServiceSandbox,
+) -> None:
     reference = "{{resolve:secretsmanager:app/plain}}"
     sandbox.create({"Topic": topic(DisplayName=reference)})
     secrets = sandbox.client("secretsmanager")
@@ -383,7 +371,9 @@ def test_a_rotated_secret_reaches_only_a_resource_that_changes_otherwise(sandbox
 # What stays, and what fails.
 
 
-def test_what_is_to_be_retained_outlives_its_template_and_its_stack(sandbox: Sandbox) -> None:
+def test_what_is_to_be_retained_outlives_its_template_and_its_stack(
+    sandbox: ServiceSandbox,
+) -> None:
     def kept(name: str, policy: str = "Retain") -> Template:
         return {**topic(name), "DeletionPolicy": policy}
 
@@ -412,7 +402,7 @@ def test_what_is_to_be_retained_outlives_its_template_and_its_stack(sandbox: San
 
 @pytest.mark.parametrize(("policy", "left"), [("Retain", ["new", "old"]), ("Delete", ["new"])])
 def test_what_was_replaced_stays_if_it_is_to_be_retained(
-    sandbox: Sandbox, policy: str, left: list[str]
+    sandbox: ServiceSandbox, policy: str, left: list[str]
 ) -> None:
     sandbox.create({"Topic": {**topic("old"), "UpdateReplacePolicy": policy}})
 
@@ -421,7 +411,7 @@ def test_what_was_replaced_stays_if_it_is_to_be_retained(
     assert sorted(sandbox.topics()) == left
 
 
-def test_a_failed_creation_is_rolled_back_and_says_why(sandbox: Sandbox) -> None:
+def test_a_failed_creation_is_rolled_back_and_says_why(sandbox: ServiceSandbox) -> None:
     resources = {
         "Topic": topic(),
         "Kept": {**topic("kept"), "DeletionPolicy": "Retain"},
@@ -452,7 +442,7 @@ def test_a_failed_creation_is_rolled_back_and_says_why(sandbox: Sandbox) -> None
     assert sandbox.create({"Topic": topic()})["StackStatus"] == "CREATE_COMPLETE"
 
 
-def test_a_property_that_must_be_there_is_missed_by_its_name(sandbox: Sandbox) -> None:
+def test_a_property_that_must_be_there_is_missed_by_its_name(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create({"Alias": resource("Lambda::Alias", Name="live")})
 
     assert (
@@ -461,7 +451,7 @@ def test_a_property_that_must_be_there_is_missed_by_its_name(sandbox: Sandbox) -
     )
 
 
-def test_a_failed_update_brings_back_what_was(sandbox: Sandbox) -> None:
+def test_a_failed_update_brings_back_what_was(sandbox: ServiceSandbox) -> None:
     before = {"Changed": topic(DisplayName="before"), "Renamed": topic("old")}
     told = output(Renamed={"Ref": "Renamed"})
     sandbox.create(before, Outputs=told)
@@ -489,7 +479,7 @@ def test_a_failed_update_brings_back_what_was(sandbox: Sandbox) -> None:
     assert shown(StackName="stack")["TemplateBody"]["Resources"] == after
 
 
-def test_a_failed_update_keeps_what_it_was_about_to_replace(sandbox: Sandbox) -> None:
+def test_a_failed_update_keeps_what_it_was_about_to_replace(sandbox: ServiceSandbox) -> None:
     project = output(Id={"Ref": "App"})
     before = outputs(sandbox.create({"App": PROJECT}, Outputs=project))["Id"]
     renamed = resource("Pinpoint::App", Name="renamed")
@@ -503,7 +493,7 @@ def test_a_failed_update_keeps_what_it_was_about_to_replace(sandbox: Sandbox) ->
     assert outputs(stack)["Id"] == before
 
 
-def test_a_resource_that_failed_half_way_is_brought_back_too(sandbox: Sandbox) -> None:
+def test_a_resource_that_failed_half_way_is_brought_back_too(sandbox: ServiceSandbox) -> None:
     def resources(sid: str, *queues: Any) -> Template:
         own = {"Statement": [{"Sid": sid}]}
         policy = resource("SQS::QueuePolicy", Queues=list(queues), PolicyDocument=own)
@@ -520,7 +510,7 @@ def test_a_resource_that_failed_half_way_is_brought_back_too(sandbox: Sandbox) -
     assert json.loads(attributes["Policy"])["Statement"] == [{"Sid": "before"}]
 
 
-def test_resources_are_deleted_before_what_they_came_to_refer_to(sandbox: Sandbox) -> None:
+def test_resources_are_deleted_before_what_they_came_to_refer_to(sandbox: ServiceSandbox) -> None:
     sandbox.create({"First": topic("first")})
     stack = sandbox.update(
         {"First": topic("first", DisplayName={"Ref": "Later"}), "Later": topic("later")}
@@ -532,7 +522,7 @@ def test_resources_are_deleted_before_what_they_came_to_refer_to(sandbox: Sandbo
     assert deleted == ["First", "Later", "stack"]
 
 
-def test_a_resource_cannot_become_one_of_another_type(sandbox: Sandbox) -> None:
+def test_a_resource_cannot_become_one_of_another_type(sandbox: ServiceSandbox) -> None:
     sandbox.create({"Thing": topic()})
 
     stack = sandbox.update({"Thing": resource("SQS::Queue")})
@@ -541,14 +531,14 @@ def test_a_resource_cannot_become_one_of_another_type(sandbox: Sandbox) -> None:
     assert sandbox.topics() == ["topic"]
 
 
-def test_an_update_that_changes_nothing_is_refused(sandbox: Sandbox) -> None:
+def test_an_update_that_changes_nothing_is_refused(sandbox: ServiceSandbox) -> None:
     sandbox.create({"Topic": topic()})
 
     assert "No updates are to be performed" in refusal(sandbox.update, {"Topic": topic()})
     assert sandbox.stack()["StackStatus"] == "CREATE_COMPLETE"
 
 
-def test_a_stack_that_cannot_be_deleted_stays_and_says_why(sandbox: Sandbox) -> None:
+def test_a_stack_that_cannot_be_deleted_stays_and_says_why(sandbox: ServiceSandbox) -> None:
     sandbox.create({"Role": cdk_template()["Role"], "Topic": topic()})
     iam, role = sandbox.client("iam"), sandbox.id_of("Role")
     iam.create_instance_profile(InstanceProfileName="p")
@@ -567,7 +557,7 @@ def test_a_stack_that_cannot_be_deleted_stays_and_says_why(sandbox: Sandbox) -> 
     assert "does not exist" in refusal(sandbox.stack)
 
 
-def test_what_somebody_else_has_removed_can_be_deleted(sandbox: Sandbox) -> None:
+def test_what_somebody_else_has_removed_can_be_deleted(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         {
             "App": PROJECT,
@@ -598,7 +588,7 @@ def test_what_somebody_else_has_removed_can_be_deleted(sandbox: Sandbox) -> None
 # Several stacks, and change sets.
 
 
-def test_a_stack_can_use_what_another_exports(sandbox: Sandbox) -> None:
+def test_a_stack_can_use_what_another_exports(sandbox: ServiceSandbox) -> None:
     exported = {"Topic": {"Value": {"Ref": "Topic"}, "Export": {"Name": "the-topic"}}}
     sandbox.create({"Topic": topic()}, Outputs=exported)
     imported = {"Topic": topic("other", DisplayName={"Fn::ImportValue": "the-topic"})}
@@ -615,7 +605,7 @@ def test_a_stack_can_use_what_another_exports(sandbox: Sandbox) -> None:
     assert exports()["Exports"] == []
 
 
-def test_change_sets_deploy_and_fail_as_stacks_do(sandbox: Sandbox) -> None:
+def test_change_sets_deploy_and_fail_as_stacks_do(sandbox: ServiceSandbox) -> None:
     stacks = sandbox.client("cloudformation")
 
     def execute(kind: str, name: str, resources: Template) -> dict[str, Any]:
@@ -641,13 +631,15 @@ def test_change_sets_deploy_and_fail_as_stacks_do(sandbox: Sandbox) -> None:
     assert sandbox.display_name() == "changed"
 
 
-def test_of_two_models_for_a_type_only_the_sandboxs_is_used(sandbox: Sandbox) -> None:
+def test_of_two_models_for_a_type_only_the_sandboxs_is_used(sandbox: ServiceSandbox) -> None:
     types = [model.cloudformation_type() for model in parsing.get_model_list()]
 
     assert {types.count(model.type_name) for model in RESOURCE_TYPES} == {1}
 
 
-def test_a_change_set_is_deleted_and_one_that_is_not_there_is_no_error(sandbox: Sandbox) -> None:
+def test_a_change_set_is_deleted_and_one_that_is_not_there_is_no_error(
+    sandbox: ServiceSandbox,
+) -> None:
     stacks = sandbox.client("cloudformation")
     sandbox.create({"Topic": topic()})
     named = {"StackName": "stack", "ChangeSetName": "later"}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.support.deployed_stacks import output, outputs, refusal, resource, template
-from tests.support.sandbox_services import ACCOUNT, REGION, Sandbox, eventually, running_sandbox
+from tests.support.service_sandbox import ServiceSandbox, eventually, refusal
+from tests.support.templates import ACCOUNT, REGION, output, outputs, resource, template
 
 PATTERN = {
     "detail-type": ["Push Notification Requested"],
@@ -21,19 +19,8 @@ PATTERN = {
 }
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[Sandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox, tmp_path: Path) -> Sandbox:
-    return _running.emptied(tmp_path)
-
-
 def rule(
-    sandbox: Sandbox,
+    sandbox: ServiceSandbox,
     *targets: str | dict[str, Any],
     pattern: Any = PATTERN,
     name: str = "rule",
@@ -50,7 +37,7 @@ def rule(
 
 
 def put(
-    sandbox: Sandbox,
+    sandbox: ServiceSandbox,
     detail: Any = None,
     kind: str = "Push Notification Requested",
     source: str = "shop",
@@ -63,11 +50,11 @@ def put(
     return str(answer["Entries"][0]["EventId"])
 
 
-def bodies(sandbox: Sandbox, queue: str = "queue") -> list[Any]:
+def bodies(sandbox: ServiceSandbox, queue: str = "queue") -> list[Any]:
     return [json.loads(each["Body"]) for each in sandbox.received(queue)]
 
 
-def test_a_queue_gets_the_event_as_aws_builds_it(sandbox: Sandbox) -> None:
+def test_a_queue_gets_the_event_as_aws_builds_it(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue())
     detail = {"text": "hällo <id> <time>", "list": [1, None, {"a": 1.5}], "empty": {}}
     when = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -89,7 +76,7 @@ def test_a_queue_gets_the_event_as_aws_builds_it(sandbox: Sandbox) -> None:
     assert "MessageAttributes" not in message
 
 
-def test_an_event_without_a_time_has_that_at_which_it_came(sandbox: Sandbox) -> None:
+def test_an_event_without_a_time_has_that_at_which_it_came(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue())
     before = datetime.now(UTC).replace(microsecond=0)
 
@@ -121,7 +108,7 @@ def test_an_event_without_a_time_has_that_at_which_it_came(sandbox: Sandbox) -> 
     ],
 )
 def test_a_rule_takes_what_fits_its_pattern(
-    sandbox: Sandbox, pattern: Any, event: dict[str, Any], fits: bool
+    sandbox: ServiceSandbox, pattern: Any, event: dict[str, Any], fits: bool
 ) -> None:
     rule(sandbox, sandbox.queue(), pattern=pattern)
 
@@ -130,7 +117,7 @@ def test_a_rule_takes_what_fits_its_pattern(
     assert len(bodies(sandbox)) == fits
 
 
-def test_a_disabled_rule_takes_nothing(sandbox: Sandbox) -> None:
+def test_a_disabled_rule_takes_nothing(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue(), State="DISABLED")
     put(sandbox, {"number": 1})
     sandbox.client("events").enable_rule(Name="rule")
@@ -139,7 +126,7 @@ def test_a_disabled_rule_takes_nothing(sandbox: Sandbox) -> None:
     assert [event["detail"] for event in bodies(sandbox)] == [{"number": 2}]
 
 
-def test_a_schedule_takes_no_events(sandbox: Sandbox) -> None:
+def test_a_schedule_takes_no_events(sandbox: ServiceSandbox) -> None:
     events = sandbox.client("events")
     events.put_rule(Name="schedule", ScheduleExpression="rate(5 minutes)")
     events.put_targets(Rule="schedule", Targets=[{"Id": "q", "Arn": sandbox.queue()}])
@@ -149,7 +136,7 @@ def test_a_schedule_takes_no_events(sandbox: Sandbox) -> None:
     assert not bodies(sandbox)
 
 
-def test_a_function_gets_the_event_and_nobody_waits(sandbox: Sandbox) -> None:
+def test_a_function_gets_the_event_and_nobody_waits(sandbox: ServiceSandbox) -> None:
     function = sandbox.function()
     rule(sandbox, function, sandbox.queue())
 
@@ -161,7 +148,7 @@ def test_a_function_gets_the_event_and_nobody_waits(sandbox: Sandbox) -> None:
     assert bodies(sandbox) == [invocation["event"]]
 
 
-def test_a_functions_alias_can_be_a_target(sandbox: Sandbox) -> None:
+def test_a_functions_alias_can_be_a_target(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     functions = sandbox.client("lambda")
     functions.publish_version(FunctionName="f")
@@ -192,7 +179,7 @@ def test_a_functions_alias_can_be_a_target(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_target_may_ask_for_a_part_of_the_event(
-    sandbox: Sandbox, target: dict[str, Any], body: Any
+    sandbox: ServiceSandbox, target: dict[str, Any], body: Any
 ) -> None:
     rule(sandbox, {"Arn": sandbox.queue(), **target})
 
@@ -252,7 +239,9 @@ DETAIL = {
         ('{"a":<aws.events.rule-arn>}', f'{{"a":"arn:aws:events:{REGION}:{ACCOUNT}:rule/rule"}}'),
     ],
 )
-def test_a_template_makes_the_input_of_a_target(sandbox: Sandbox, written: str, body: str) -> None:
+def test_a_template_makes_the_input_of_a_target(
+    sandbox: ServiceSandbox, written: str, body: str
+) -> None:
     transformer = {"InputPathsMap": EVENT_PARTS, "InputTemplate": written}
     rule(sandbox, {"Arn": sandbox.queue(), "InputTransformer": transformer})
 
@@ -261,7 +250,7 @@ def test_a_template_makes_the_input_of_a_target(sandbox: Sandbox, written: str, 
     assert [each["Body"] for each in sandbox.received()] == [body]
 
 
-def test_a_template_may_take_in_the_event(sandbox: Sandbox) -> None:
+def test_a_template_may_take_in_the_event(sandbox: ServiceSandbox) -> None:
     written = """{"all": <aws.events.event.json>, "rest": <aws.events.event>,
                   "in": <aws.events.event.ingestion-time>}"""
     target = {"Arn": sandbox.queue(), "InputTransformer": {"InputTemplate": written}}
@@ -276,7 +265,7 @@ def test_a_template_may_take_in_the_event(sandbox: Sandbox) -> None:
     assert made["in"] == event["time"]
 
 
-def test_a_template_with_an_undefined_variable_is_refused(sandbox: Sandbox) -> None:
+def test_a_template_with_an_undefined_variable_is_refused(sandbox: ServiceSandbox) -> None:
     events = sandbox.client("events")
     events.put_rule(Name="rule", EventPattern=json.dumps(PATTERN))
     transformer = {"InputPathsMap": {"a": "$.source"}, "InputTemplate": '{"a":<a>,"b":<b>}'}
@@ -285,7 +274,7 @@ def test_a_template_with_an_undefined_variable_is_refused(sandbox: Sandbox) -> N
     assert "does not define: b" in refusal(events.put_targets, Rule="rule", Targets=[target])
 
 
-def unusual_targets(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+def unusual_targets(sandbox: ServiceSandbox) -> dict[str, dict[str, Any]]:
     """Give targets that cannot take an event, by what is unusual."""
     quoted = {"InputPathsMap": {"q": "$.detail.quoted"}, "InputTemplate": '{"a":"<q>"}'}
     text = {"InputTemplate": "no JSON"}
@@ -310,7 +299,7 @@ def unusual_targets(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
 )
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_failure_of_a_target_is_that_targets_alone(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, unusual: str, kept: bool
+    sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture, unusual: str, kept: bool
 ) -> None:
     target = unusual_targets(sandbox)[unusual]
     dead = {"DeadLetterConfig": {"Arn": sandbox.queue("dead")}} if kept else {}
@@ -336,7 +325,7 @@ def test_the_failure_of_a_target_is_that_targets_alone(
 
 
 def test_a_dead_letter_queue_that_fails_fails_nothing_else(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone"
     small = sandbox.queue("small", MaximumMessageSize="1024")
@@ -353,7 +342,7 @@ def test_a_dead_letter_queue_that_fails_fails_nothing_else(
     [{"EventBusName": "unknown"}, {"Time": 1e18}, {"Detail": "[" * 100_000 + "]" * 100_000}],
 )
 def test_a_call_that_is_refused_has_delivered_nothing(
-    sandbox: Sandbox, wrong: dict[str, Any]
+    sandbox: ServiceSandbox, wrong: dict[str, Any]
 ) -> None:
     rule(sandbox, sandbox.queue())
     entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
@@ -378,7 +367,7 @@ def test_a_call_that_is_refused_has_delivered_nothing(
     [f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gone"],
 )
 def test_what_cannot_be_delivered_is_a_dead_letter_of_its_target(
-    sandbox: Sandbox, target: str
+    sandbox: ServiceSandbox, target: str
 ) -> None:
     dead = sandbox.queue("dead")
     rule(sandbox, {"Arn": target, "DeadLetterConfig": {"Arn": dead}}, sandbox.queue())
@@ -397,7 +386,7 @@ def test_what_cannot_be_delivered_is_a_dead_letter_of_its_target(
 
 
 def test_what_cannot_be_delivered_is_told_where_nobody_keeps_it(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     rule(sandbox, f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone")
 
@@ -406,7 +395,7 @@ def test_what_cannot_be_delivered_is_told_where_nobody_keeps_it(
     assert f"event {identifier} is lost" in caplog.text
 
 
-def test_what_eventbridge_refuses_is_refused(sandbox: Sandbox) -> None:
+def test_what_eventbridge_refuses_is_refused(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue())
     events = sandbox.client("events")
     entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
@@ -421,7 +410,9 @@ def test_what_eventbridge_refuses_is_refused(sandbox: Sandbox) -> None:
     assert len(bodies(sandbox)) == 1
 
 
-def test_an_event_comes_through_the_rule_and_the_queue_to_the_function(sandbox: Sandbox) -> None:
+def test_an_event_comes_through_the_rule_and_the_queue_to_the_function(
+    sandbox: ServiceSandbox,
+) -> None:
     sandbox.function()
     queue = sandbox.queue()
     sandbox.map(queue)
@@ -484,7 +475,9 @@ def stack(**settings: Any) -> dict[str, Any]:
 NAMED = output(Rule={"Ref": "Rule"}, Arn={"Fn::GetAtt": ["Rule", "Arn"]})
 
 
-def deploy(sandbox: Sandbox, verb: str, resources: dict[str, Any], **others: Any) -> dict[str, Any]:
+def deploy(
+    sandbox: ServiceSandbox, verb: str, resources: dict[str, Any], **others: Any
+) -> dict[str, Any]:
     cloudformation = sandbox.client("cloudformation")
     others.setdefault("Outputs", NAMED)
     call = getattr(cloudformation, f"{verb}_stack")
@@ -493,7 +486,7 @@ def deploy(sandbox: Sandbox, verb: str, resources: dict[str, Any], **others: Any
     return dict(told)
 
 
-def test_a_template_makes_a_rule_on_the_default_bus(sandbox: Sandbox) -> None:
+def test_a_template_makes_a_rule_on_the_default_bus(sandbox: ServiceSandbox) -> None:
     told = outputs(deploy(sandbox, "create", stack(Description="requests")))
 
     events = sandbox.client("events")
@@ -513,7 +506,7 @@ def test_a_template_makes_a_rule_on_the_default_bus(sandbox: Sandbox) -> None:
     assert [event["detail"] for event in bodies(sandbox)] == [{"number": 1}]
 
 
-def test_a_rule_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) -> None:
+def test_a_rule_changes_with_its_template_and_goes_with_it(sandbox: ServiceSandbox) -> None:
     name = outputs(deploy(sandbox, "create", stack()))["Rule"]
     events = sandbox.client("events")
 
@@ -532,7 +525,7 @@ def test_a_rule_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) -> 
     assert events.list_rules()["Rules"] == []
 
 
-def test_a_stage_has_a_bus_of_its_own(sandbox: Sandbox) -> None:
+def test_a_stage_has_a_bus_of_its_own(sandbox: ServiceSandbox) -> None:
     resources = {
         **stack(EventBusName={"Ref": "Bus"}, Name="requests"),
         "Bus": resource("Events::EventBus", Name="stage", Description="of a stage"),
@@ -563,7 +556,7 @@ def test_a_stage_has_a_bus_of_its_own(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_rule_that_cannot_be_fails_the_stack(
-    sandbox: Sandbox, settings: dict[str, Any], reason: str
+    sandbox: ServiceSandbox, settings: dict[str, Any], reason: str
 ) -> None:
     told = deploy(sandbox, "create", stack(**settings))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import re
@@ -12,19 +11,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.awslambda import urls
 from moto.awslambda.models import LambdaBackend, LambdaFunction
@@ -34,8 +28,9 @@ from sandbox.functions.output import FunctionOutput
 from sandbox.functions.service import LambdaService
 from sandbox.server import Server
 from sandbox.services import running as running_functions
+from tests.support.paths import REPOSITORY
+from tests.support.service_sandbox import client, eventually, zipped
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = "eu-west-1"
 
 FUNCTION = '''
@@ -116,35 +111,14 @@ def from_a_queue(event, context):
 """
 
 
-@pytest.fixture(scope="session")
-def runtime_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runtime")
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("--target", str(folder), f"awslambdaric=={version('awslambdaric')}"),
-        ],
-        check=True,
-    )
-    return folder
-
-
 @dataclass
-class Clients:
-    """What a caller does."""
+class FunctionCaller:
+    """Creates functions in a sandbox and invokes them, with stock clients."""
 
     url: str
 
     def client(self, service: str) -> Any:
-        """Make a stock client."""
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # stubs know names as literals only
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=20),
-        )
+        return client(service, self.url, region_name=REGION)
 
     def create(self, name: str = "f", code: str = FUNCTION, **settings: Any) -> Any:
         """Create a function."""
@@ -157,7 +131,7 @@ class Clients:
         return self.client("lambda").create_function(
             FunctionName=name,
             Role=role["Arn"],
-            Code={"ZipFile": zipped(code)},
+            Code={"ZipFile": zipped(code, **{"beside/data.txt": "data"})},
             **{**usual, **settings},
         )
 
@@ -176,41 +150,33 @@ class Clients:
 
 
 @dataclass
-class Sandbox(Clients):
+class FunctionSandbox(FunctionCaller):
     """A sandbox of this process, with what can be seen only from within."""
 
     functions: LambdaService
 
 
 @pytest.fixture
-def start(runtime_packages: Path) -> Iterator[Callable[..., Sandbox]]:
+def start(runtime_packages: Path) -> Iterator[Callable[..., FunctionSandbox]]:
     """Start sandboxes with settings of a test's own."""
     with ExitStack() as stack:
 
-        def start(**settings: Any) -> Sandbox:
+        def start(**settings: Any) -> FunctionSandbox:
             server = stack.enter_context(Server())
             functions = stack.enter_context(
                 running_functions(LambdaService(runtime_packages, server.url, **settings))
             )
-            return Sandbox(server.url, functions)
+            return FunctionSandbox(server.url, functions)
 
         yield start
 
 
 @pytest.fixture
-def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
+def sandbox(start: Callable[..., FunctionSandbox]) -> FunctionSandbox:
     """Start a sandbox with one function, `f`."""
     sandbox = start()
     sandbox.create()
     return sandbox
-
-
-def zipped(code: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as bundle:
-        bundle.writestr("app.py", code)
-        bundle.writestr("beside/data.txt", "data")
-    return buffer.getvalue()
 
 
 def tail(answer: dict[str, Any]) -> str:
@@ -225,14 +191,6 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def eventually(condition: Callable[[], Any]) -> Any:
-    give_up = time.monotonic() + 20
-    while not (result := condition()):
-        assert time.monotonic() < give_up, "it never happened"
-        time.sleep(0.02)
-    return result
-
-
 def refused(call: Callable[..., Any], **arguments: Any) -> tuple[str, int]:
     with pytest.raises(ClientError) as error:
         call(**arguments)
@@ -243,7 +201,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> tuple[str, int]:
 # What the caller gets.
 
 
-def test_a_function_answers_a_stock_client(sandbox: Sandbox) -> None:
+def test_a_function_answers_a_stock_client(sandbox: FunctionSandbox) -> None:
     answer = sandbox.invoke("echo", text="hällo", number=1.5)
 
     assert answer["Payload"] == {"do": "echo", "text": "hällo", "number": 1.5}
@@ -251,7 +209,7 @@ def test_a_function_answers_a_stock_client(sandbox: Sandbox) -> None:
     assert "FunctionError" not in answer
 
 
-def test_the_command_line_invokes_a_function(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_command_line_invokes_a_function(sandbox: FunctionSandbox, tmp_path: Path) -> None:
     event, answer = tmp_path / "event.json", tmp_path / "answer.json"
     event.write_text('{"do": "echo", "text": "hello"}')
     aws = Path(sys.executable).with_name("aws")
@@ -277,7 +235,7 @@ def test_the_command_line_invokes_a_function(sandbox: Sandbox, tmp_path: Path) -
     assert json.loads(finished.stdout)["StatusCode"] == 200
 
 
-def test_no_payload_is_an_empty_object(sandbox: Sandbox) -> None:
+def test_no_payload_is_an_empty_object(sandbox: FunctionSandbox) -> None:
     sandbox.create("plain", "def handler(event, context): return [event]")
 
     answer = sandbox.client("lambda").invoke(FunctionName="plain")
@@ -285,7 +243,7 @@ def test_no_payload_is_an_empty_object(sandbox: Sandbox) -> None:
     assert json.loads(answer["Payload"].read()) == [{}]
 
 
-def test_the_function_knows_its_context(sandbox: Sandbox) -> None:
+def test_the_function_knows_its_context(sandbox: FunctionSandbox) -> None:
     custom = base64.b64encode(json.dumps({"custom": {"from": "tést"}}).encode()).decode()
 
     answer = sandbox.client("lambda").invoke(
@@ -305,7 +263,7 @@ def test_the_function_knows_its_context(sandbox: Sandbox) -> None:
     }
 
 
-def test_versions_and_aliases_run_their_own_code(sandbox: Sandbox) -> None:
+def test_versions_and_aliases_run_their_own_code(sandbox: FunctionSandbox) -> None:
     functions = sandbox.client("lambda")
     code = "def handler(event, context): return [{}, context.invoked_function_arn[-6:]]"
     sandbox.create("numbered", code.format(1))
@@ -325,7 +283,7 @@ def test_versions_and_aliases_run_their_own_code(sandbox: Sandbox) -> None:
     assert run(FunctionName="123456789012:function:numbered:1") == ([1, "ered:1"], "1")
 
 
-def test_an_exception_of_the_function_is_a_function_error(sandbox: Sandbox) -> None:
+def test_an_exception_of_the_function_is_a_function_error(sandbox: FunctionSandbox) -> None:
     answer = sandbox.invoke("fail")
 
     assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
@@ -344,7 +302,7 @@ def test_an_exception_of_the_function_is_a_function_error(sandbox: Sandbox) -> N
     ],
 )
 def test_a_process_that_ends_is_an_exit_error_and_the_next_one_is_new(
-    sandbox: Sandbox, do: str, event: dict[str, Any], reason: str
+    sandbox: FunctionSandbox, do: str, event: dict[str, Any], reason: str
 ) -> None:
     first = sandbox.returned("identify")
 
@@ -374,7 +332,7 @@ def test_a_process_that_ends_is_an_exit_error_and_the_next_one_is_new(
     ],
 )
 def test_code_that_cannot_be_loaded_is_the_runtimes_own_error(
-    sandbox: Sandbox, code: str, error: str, message: str
+    sandbox: FunctionSandbox, code: str, error: str, message: str
 ) -> None:
     sandbox.create("unloadable", code)
 
@@ -387,7 +345,7 @@ def test_code_that_cannot_be_loaded_is_the_runtimes_own_error(
 
 
 def test_the_time_limit_kills_the_process_and_what_it_started(
-    start: Callable[..., Sandbox], tmp_path: Path
+    start: Callable[..., FunctionSandbox], tmp_path: Path
 ) -> None:
     sandbox = start()
     sandbox.create(Timeout=1)
@@ -407,7 +365,7 @@ def test_the_time_limit_kills_the_process_and_what_it_started(
     assert sandbox.returned("identify")["pid"] != process
 
 
-def test_an_answer_may_have_six_megabytes_and_no_more(sandbox: Sandbox) -> None:
+def test_an_answer_may_have_six_megabytes_and_no_more(sandbox: FunctionSandbox) -> None:
     limit = 6_291_556
 
     assert sandbox.returned("answer_of", size=limit - 2) == "x" * (limit - 2)
@@ -421,7 +379,7 @@ def test_an_answer_may_have_six_megabytes_and_no_more(sandbox: Sandbox) -> None:
 # What is refused.
 
 
-def test_a_request_may_have_six_megabytes_and_an_event_one(sandbox: Sandbox) -> None:
+def test_a_request_may_have_six_megabytes_and_an_event_one(sandbox: FunctionSandbox) -> None:
     invoke = sandbox.client("lambda").invoke
 
     def payload(size: int) -> bytes:
@@ -441,7 +399,9 @@ def test_a_request_may_have_six_megabytes_and_an_event_one(sandbox: Sandbox) -> 
     "payload", [b"{", b"{'a': 1}", b"NaN", b"\xff\xfe", b'"\xc3"', b"[" * 100_000]
 )
 @pytest.mark.parametrize("kind", ["RequestResponse", "Event"])
-def test_a_payload_that_is_not_json_is_refused(sandbox: Sandbox, payload: bytes, kind: str) -> None:
+def test_a_payload_that_is_not_json_is_refused(
+    sandbox: FunctionSandbox, payload: bytes, kind: str
+) -> None:
     invoke = sandbox.client("lambda").invoke
 
     answer = refused(invoke, FunctionName="f", Payload=payload, InvocationType=kind)
@@ -450,7 +410,7 @@ def test_a_payload_that_is_not_json_is_refused(sandbox: Sandbox, payload: bytes,
 
 
 @pytest.mark.parametrize("kind", ["RequestResponse", "Event", "DryRun"])
-def test_a_function_that_does_not_exist_is_not_found(sandbox: Sandbox, kind: str) -> None:
+def test_a_function_that_does_not_exist_is_not_found(sandbox: FunctionSandbox, kind: str) -> None:
     invoke = sandbox.client("lambda").invoke
 
     for target in (
@@ -462,7 +422,7 @@ def test_a_function_that_does_not_exist_is_not_found(sandbox: Sandbox, kind: str
         assert answer == ("ResourceNotFoundException", 404)
 
 
-def test_a_broken_client_context_is_refused(sandbox: Sandbox) -> None:
+def test_a_broken_client_context_is_refused(sandbox: FunctionSandbox) -> None:
     invoke = sandbox.client("lambda").invoke
 
     answer = refused(invoke, FunctionName="f", ClientContext="no base64!")
@@ -470,14 +430,14 @@ def test_a_broken_client_context_is_refused(sandbox: Sandbox) -> None:
     assert answer == ("InvalidRequestContentException", 400)
 
 
-def test_code_that_is_no_zip_is_refused(sandbox: Sandbox) -> None:
+def test_code_that_is_no_zip_is_refused(sandbox: FunctionSandbox) -> None:
     functions = sandbox.client("lambda")
     functions.update_function_code(FunctionName="f", ZipFile=b"no zip")
 
     assert refused(functions.invoke, FunctionName="f") == ("InvalidZipFileException", 502)
 
 
-def test_a_dry_run_runs_nothing(sandbox: Sandbox) -> None:
+def test_a_dry_run_runs_nothing(sandbox: FunctionSandbox) -> None:
     answer = sandbox.client("lambda").invoke(FunctionName="f", InvocationType="DryRun")
 
     assert answer["StatusCode"] == 204
@@ -493,7 +453,7 @@ def test_a_folder_without_the_runtime_is_refused_with_the_cure(tmp_path: Path) -
 
 
 def test_the_process_sees_its_bundle_and_the_runtime_and_nothing_else(
-    sandbox: Sandbox, runtime_packages: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: FunctionSandbox, runtime_packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setenv("SECRET_OF_THE_PARENT", "secret")
@@ -513,7 +473,7 @@ def test_the_process_sees_its_bundle_and_the_runtime_and_nothing_else(
 
 
 def test_the_environment_is_that_of_lambda(
-    start: Callable[..., Sandbox], runtime_packages: Path
+    start: Callable[..., FunctionSandbox], runtime_packages: Path
 ) -> None:
     sandbox = start()
     own = {"OWN": "ä value", "TZ": "Asia/Tokyo", "AWS_REGION": "moon"}
@@ -549,7 +509,9 @@ def test_the_environment_is_that_of_lambda(
     }
 
 
-def test_the_function_may_name_an_endpoint_of_its_own(start: Callable[..., Sandbox]) -> None:
+def test_the_function_may_name_an_endpoint_of_its_own(
+    start: Callable[..., FunctionSandbox],
+) -> None:
     sandbox = start()
     sandbox.create(Environment={"Variables": {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}})
 
@@ -558,7 +520,7 @@ def test_the_function_may_name_an_endpoint_of_its_own(start: Callable[..., Sandb
     assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
 
 
-def test_credentials_come_from_the_functions_role(start: Callable[..., Sandbox]) -> None:
+def test_credentials_come_from_the_functions_role(start: Callable[..., FunctionSandbox]) -> None:
     sandbox = start(credentials=lambda role: {"AWS_ACCESS_KEY_ID": f"key of {role}"})
     role = sandbox.create()["Role"]
 
@@ -569,7 +531,7 @@ def test_credentials_come_from_the_functions_role(start: Callable[..., Sandbox])
 
 
 def test_a_function_without_the_right_architecture_runs_all_the_same(
-    start: Callable[..., Sandbox],
+    start: Callable[..., FunctionSandbox],
 ) -> None:
     sandbox = start()
     for number, architecture in enumerate(("arm64", "x86_64")):
@@ -580,7 +542,7 @@ def test_a_function_without_the_right_architecture_runs_all_the_same(
 # Processes: warm, several, new ones.
 
 
-def test_a_warm_process_serves_the_next_invocation(sandbox: Sandbox) -> None:
+def test_a_warm_process_serves_the_next_invocation(sandbox: FunctionSandbox) -> None:
     first, second = sandbox.returned("identify"), sandbox.returned("identify")
 
     assert first["pid"] == second["pid"]
@@ -588,7 +550,7 @@ def test_a_warm_process_serves_the_next_invocation(sandbox: Sandbox) -> None:
 
 
 def test_invocations_at_the_same_time_run_in_processes_of_their_own(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: FunctionSandbox, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor() as callers:
         calls = [callers.submit(sandbox.returned, "meet", place=str(tmp_path)) for _ in range(2)]
@@ -600,7 +562,7 @@ def test_invocations_at_the_same_time_run_in_processes_of_their_own(
 
 
 def test_changed_code_and_changed_settings_are_picked_up_by_a_new_process(
-    sandbox: Sandbox,
+    sandbox: FunctionSandbox,
 ) -> None:
     functions = sandbox.client("lambda")
     old = sandbox.returned("identify")["pid"]
@@ -622,7 +584,7 @@ def test_changed_code_and_changed_settings_are_picked_up_by_a_new_process(
 
 
 def test_more_invocations_than_places_are_refused(
-    start: Callable[..., Sandbox], tmp_path: Path
+    start: Callable[..., FunctionSandbox], tmp_path: Path
 ) -> None:
     sandbox = start(max_environments=1)
     sandbox.create()
@@ -639,7 +601,7 @@ def test_more_invocations_than_places_are_refused(
     assert sandbox.returned("echo") == {"do": "echo"}
 
 
-def test_a_function_with_no_concurrency_left_to_it_is_stopped(sandbox: Sandbox) -> None:
+def test_a_function_with_no_concurrency_left_to_it_is_stopped(sandbox: FunctionSandbox) -> None:
     functions = sandbox.client("lambda")
 
     functions.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=0)
@@ -649,7 +611,7 @@ def test_a_function_with_no_concurrency_left_to_it_is_stopped(sandbox: Sandbox) 
     assert sandbox.returned("echo") == {"do": "echo"}
 
 
-def test_a_process_that_is_idle_for_long_is_ended(start: Callable[..., Sandbox]) -> None:
+def test_a_process_that_is_idle_for_long_is_ended(start: Callable[..., FunctionSandbox]) -> None:
     sandbox = start(idle_seconds=0.2)
     sandbox.create()
     pid = sandbox.returned("identify")["pid"]
@@ -663,7 +625,7 @@ def test_a_process_that_is_idle_for_long_is_ended(start: Callable[..., Sandbox])
 
 
 def test_an_event_is_taken_at_once_and_runs_in_the_background(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: FunctionSandbox, tmp_path: Path
 ) -> None:
     end = tmp_path / "end"
 
@@ -681,7 +643,7 @@ def test_an_event_is_taken_at_once_and_runs_in_the_background(
 
 
 def test_events_wait_for_a_place_instead_of_being_refused(
-    start: Callable[..., Sandbox], tmp_path: Path
+    start: Callable[..., FunctionSandbox], tmp_path: Path
 ) -> None:
     sandbox = start(max_environments=1)
     sandbox.create()
@@ -706,7 +668,7 @@ def test_events_wait_for_a_place_instead_of_being_refused(
 
 
 def test_an_event_that_fails_is_reported_as_it_came(
-    start: Callable[..., Sandbox], caplog: pytest.LogCaptureFixture
+    start: Callable[..., FunctionSandbox], caplog: pytest.LogCaptureFixture
 ) -> None:
     failed: list[FailedEvent] = []
     sandbox = start(on_failed_event=failed.append)
@@ -729,7 +691,7 @@ def test_an_event_that_fails_is_reported_as_it_came(
 # Logs.
 
 
-def test_all_that_is_printed_is_in_the_tail_and_in_cloudwatch(sandbox: Sandbox) -> None:
+def test_all_that_is_printed_is_in_the_tail_and_in_cloudwatch(sandbox: FunctionSandbox) -> None:
     answer = sandbox.invoke("speak", text="hällo")
 
     request_id = answer["ResponseMetadata"]["RequestId"]
@@ -763,14 +725,14 @@ def test_what_was_printed_before_the_end_stands_before_the_end() -> None:
     assert output.take_tail() == b"first\nunfinished\nEND\nlater\nlast words\n"
 
 
-def test_only_a_cold_start_reports_its_duration(sandbox: Sandbox) -> None:
+def test_only_a_cold_start_reports_its_duration(sandbox: FunctionSandbox) -> None:
     cold, warm = tail(sandbox.invoke("echo")), tail(sandbox.invoke("echo"))
 
     assert "Init Duration" in cold
     assert "Init Duration" not in warm
 
 
-def test_the_tail_has_four_kilobytes_and_only_who_asks_gets_it(sandbox: Sandbox) -> None:
+def test_the_tail_has_four_kilobytes_and_only_who_asks_gets_it(sandbox: FunctionSandbox) -> None:
     answer = sandbox.invoke("speak", text="x" * 10_000)
     silent = sandbox.client("lambda").invoke(FunctionName="f", Payload=b'{"do": "echo"}')
 
@@ -779,7 +741,7 @@ def test_the_tail_has_four_kilobytes_and_only_who_asks_gets_it(sandbox: Sandbox)
     assert "LogResult" not in silent
 
 
-def test_the_memory_figure_is_that_of_the_process(sandbox: Sandbox) -> None:
+def test_the_memory_figure_is_that_of_the_process(sandbox: FunctionSandbox) -> None:
     def used(answer: dict[str, Any]) -> int:
         match = re.search(r"Max Memory Used: (\d+) MB", tail(answer))
         assert match
@@ -792,7 +754,9 @@ def test_the_memory_figure_is_that_of_the_process(sandbox: Sandbox) -> None:
     assert 45 <= during - before <= 60
 
 
-def test_a_function_that_logs_json_gets_json_from_lambda_too(start: Callable[..., Sandbox]) -> None:
+def test_a_function_that_logs_json_gets_json_from_lambda_too(
+    start: Callable[..., FunctionSandbox],
+) -> None:
     sandbox = start()
     logging = {"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "LogGroup": "/push"}
     sandbox.create(LoggingConfig=logging)
@@ -813,7 +777,9 @@ def test_a_function_that_logs_json_gets_json_from_lambda_too(start: Callable[...
     assert described["LoggingConfig"] == logging
 
 
-def test_lines_can_be_followed_as_they_come(start: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_lines_can_be_followed_as_they_come(
+    start: Callable[..., FunctionSandbox], tmp_path: Path
+) -> None:
     seen: list[tuple[str, str]] = []
     sandbox = start(echo=lambda name, line: seen.append((name, line)))
     sandbox.create(code=FUNCTION.replace("while not", "print('waiting')\n    while not"))
@@ -830,7 +796,7 @@ def test_lines_can_be_followed_as_they_come(start: Callable[..., Sandbox], tmp_p
 
 
 def test_a_function_that_a_template_deploys_runs_with_its_settings(
-    start: Callable[..., Sandbox],
+    start: Callable[..., FunctionSandbox],
 ) -> None:
     sandbox = start()
     sandbox.create("only-for-its-role")
@@ -857,7 +823,7 @@ def test_a_function_that_a_template_deploys_runs_with_its_settings(
     assert '"platform.report"' in tail(answer)
 
 
-def test_a_function_is_run_by_what_happens_in_other_services(sandbox: Sandbox) -> None:
+def test_a_function_is_run_by_what_happens_in_other_services(sandbox: FunctionSandbox) -> None:
     topics = sandbox.client("sns")
     topic = topics.create_topic(Name="t")["TopicArn"]
     arn = f"arn:aws:lambda:{REGION}:123456789012:function:told"
@@ -870,7 +836,7 @@ def test_a_function_is_run_by_what_happens_in_other_services(sandbox: Sandbox) -
 
 
 def test_a_subscriber_that_fails_fails_neither_the_publisher_nor_the_others(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sandbox: FunctionSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     topics, queues = sandbox.client("sns"), sandbox.client("sqs")
     topic = topics.create_topic(Name="t")["TopicArn"]
@@ -890,7 +856,9 @@ def test_a_subscriber_that_fails_fails_neither_the_publisher_nor_the_others(
     assert "function:gone got nothing" in caplog.text
 
 
-def test_a_subscriber_that_takes_its_time_holds_up_nobody(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_subscriber_that_takes_its_time_holds_up_nobody(
+    sandbox: FunctionSandbox, tmp_path: Path
+) -> None:
     go = tmp_path / "go"
     code = f"""
 import os, time
@@ -927,7 +895,7 @@ def test_the_end_leaves_no_process_no_thread_and_no_file(
             Server() as server,
             running_functions(LambdaService(runtime_packages, server.url)) as functions,
         ):
-            sandbox = Sandbox(server.url, functions)
+            sandbox = FunctionSandbox(server.url, functions)
             sandbox.create()
             warm = sandbox.returned("identify")["pid"]
             left = sandbox.returned("leave_a_file")
@@ -954,7 +922,7 @@ def test_a_batch_that_is_worked_off_at_the_end_stays_in_its_queue(
         Server() as server,
         running_functions(LambdaService(runtime_packages, server.url)) as functions,
     ):
-        sandbox = Sandbox(server.url, functions)
+        sandbox = FunctionSandbox(server.url, functions)
         sandbox.create(code=FUNCTION + FROM_A_QUEUE, Handler="app.from_a_queue")
         queues = sandbox.client("sqs")
         url = queues.create_queue(QueueName="queue")["QueueUrl"]
@@ -1021,7 +989,7 @@ def test_a_sandbox_that_is_killed_takes_its_processes_along(
         text=True,
     ) as program:
         assert program.stdout is not None
-        sandbox = Clients(url=program.stdout.readline().strip())
+        sandbox = FunctionCaller(url=program.stdout.readline().strip())
         sandbox.create()
         sandbox.client("lambda").invoke(
             FunctionName="f",

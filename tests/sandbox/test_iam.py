@@ -5,21 +5,17 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from moto.awslambda.exceptions import LambdaClientError
 from moto.sts.models import sts_backends
@@ -33,13 +29,12 @@ from sandbox.iam.service import Call, Permissions
 from sandbox.pinpoint.projects import enable_channel
 from sandbox.server import Server
 from sandbox.services import patched_moto, running
+from tests.support.service_sandbox import ADMINISTRATOR, assumed, client
+from tests.support.templates import ACCOUNT, REGION
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
-ADMINISTRATOR = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
 UNKNOWN = "because the sandbox's check of permissions does not know this call"
 KEY = {"k": {"S": "1"}}
 
@@ -146,25 +141,8 @@ NEARLY_EVERYTHING = (statement("*", "*"), statement("iam:CreateUser", "*", effec
 """What is no administrator's, and allows all that is asked for here."""
 
 
-def client(
-    service: str,
-    url: str,
-    credentials: Mapping[str, str] = ADMINISTRATOR,
-    signature_version: str | None = None,
-) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]  # stubs know names as literals only
-        endpoint_url=url,
-        region_name=REGION,
-        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
-        config=Config(retries={"total_max_attempts": 1}, signature_version=signature_version),
-    )
-
-
 @dataclass
-class Account:
+class AccountWithRole:
     """A sandbox with one resource of each kind, and a role that policies can be given to."""
 
     url: str
@@ -172,7 +150,7 @@ class Account:
     application_id: str = ""
     queue_url: str = ""
     role: str = "sender"
-    credentials: dict[str, str] = field(default_factory=dict)
+    credentials: Credentials = ADMINISTRATOR
 
     def allow(self, *statements: Mapping[str, Any]) -> None:
         """Let this be all that the role may do."""
@@ -222,7 +200,7 @@ def message_of(error: ClientError) -> str:
     return error.response["Error"]["Message"]
 
 
-def passes_the_check(account: Account, operation: str, **changed: Any) -> None:
+def passes_the_check(account: AccountWithRole, operation: str, **changed: Any) -> None:
     """Call an operation that the role may; a made-up receipt handle is moto's to refuse."""
     with suppress(account.as_role("sqs").exceptions.ReceiptHandleIsInvalid):
         account.ask(operation, **changed)
@@ -230,15 +208,14 @@ def passes_the_check(account: Account, operation: str, **changed: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def _running_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def _running_account(runtime_packages: Path) -> Iterator[AccountWithRole]:
     permissions = Permissions()
-    runtime = installed_runtime(tmp_path_factory.mktemp("runtime"))
     with (
         patched_moto(),
         Server(mounts={"/sandbox": echo}, guard=permissions.guard) as server,
-        running(LambdaService(runtime, server.url, credentials=role_credentials)),
+        running(LambdaService(runtime_packages, server.url, credentials=role_credentials)),
     ):
-        account = Account(server.url, permissions)
+        account = AccountWithRole(server.url, permissions)
         pinpoint = client("pinpoint", server.url)
         created = pinpoint.create_app(CreateApplicationRequest={"Name": "app"})
         account.application_id = created["ApplicationResponse"]["Id"]
@@ -253,19 +230,8 @@ def _running_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accou
         )
         client("events", server.url).create_event_bus(Name="pushes")
         client("sns", server.url).create_topic(Name="alarms")
-        account.credentials = role_credentials(create_role(account, account.role))
+        account.credentials = assumed(create_role(account, account.role))
         yield account
-
-
-def installed_runtime(folder: Path) -> Path:
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("--target", str(folder), f"awslambdaric=={version('awslambdaric')}"),
-        ],
-        check=True,
-    )
-    return folder
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -274,7 +240,7 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     return [b"reached with ", body]
 
 
-def create_role(account: Account, name: str, **settings: Any) -> str:
+def create_role(account: AccountWithRole, name: str, **settings: Any) -> str:
     created = client("iam", account.url).create_role(
         RoleName=name, AssumeRolePolicyDocument="{}", **settings
     )
@@ -283,7 +249,7 @@ def create_role(account: Account, name: str, **settings: Any) -> str:
 
 
 @pytest.fixture
-def account(_running_account: Account) -> Account:
+def account(_running_account: AccountWithRole) -> AccountWithRole:
     _running_account.allow(statement("logs:*", "*"))  # which is nothing that is asked for here
     _running_account.permissions.forget_calls()
     return _running_account
@@ -292,40 +258,36 @@ def account(_running_account: Account) -> Account:
 # The credentials.
 
 
-def test_a_roles_credentials_are_a_session_of_the_role_in_sts(account: Account) -> None:
-    key = account.credentials["AWS_ACCESS_KEY_ID"]
+def test_a_roles_credentials_are_a_session_of_the_role_in_sts(account: AccountWithRole) -> None:
+    key = account.credentials.access_key
 
     session = sts_backends[ACCOUNT]["aws"].get_assumed_role_from_access_key(key)
 
     assert session is not None
     assert session.role_arn == f"arn:aws:iam::{ACCOUNT}:role/sender"
     assert session.arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/sender/function"
-    assert account.credentials == {
-        "AWS_ACCESS_KEY_ID": session.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
-        "AWS_SESSION_TOKEN": session.session_token,
-    }
+    own = account.credentials.get_frozen_credentials()
+    assert (own.access_key, own.secret_key, own.token) == (
+        *(session.access_key_id, session.secret_access_key, session.session_token),
+    )
 
 
-def test_two_processes_get_credentials_of_their_own(account: Account) -> None:
-    other = role_credentials(f"arn:aws:iam::{ACCOUNT}:role/sender")
+def test_two_processes_get_credentials_of_their_own(account: AccountWithRole) -> None:
+    own, other = account.credentials, assumed(f"arn:aws:iam::{ACCOUNT}:role/sender")
 
-    assert not set(other.values()) & set(account.credentials.values())
+    for part in ("access_key", "secret_key", "token"):
+        assert getattr(own, part) != getattr(other, part)
 
 
 @pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov"])
-def test_a_role_of_another_partition_is_judged_like_any(account: Account, partition: str) -> None:
+def test_a_role_of_another_partition_is_judged_like_any(
+    account: AccountWithRole, partition: str
+) -> None:
     region = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[partition]
-    roles = boto3.client(
-        "iam",
-        endpoint_url=account.url,
-        region_name=region,
-        aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",
-    )
+    roles = client("iam", account.url, region_name=region)
     arn = roles.create_role(RoleName="far", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     assert arn.startswith(f"arn:{partition}:")
-    credentials = role_credentials(arn)
+    credentials = assumed(arn)
 
     # Whatever region the call is signed for.
     with pytest.raises(ClientError, match=f"arn:{partition}:dynamodb:{REGION}:{ACCOUNT}:table/t"):
@@ -345,7 +307,7 @@ def test_a_role_that_is_not_there_gives_no_credentials(arn: str) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_call_that_the_policy_allows_passes(account: Account, operation: str) -> None:
+def test_a_call_that_the_policy_allows_passes(account: AccountWithRole, operation: str) -> None:
     action, _ = OPERATIONS[operation]
     account.allow(statement(action, account.arn(action)))
 
@@ -353,7 +315,7 @@ def test_a_call_that_the_policy_allows_passes(account: Account, operation: str) 
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_action_that_is_taken_out_is_denied(account: Account, operation: str) -> None:
+def test_an_action_that_is_taken_out_is_denied(account: AccountWithRole, operation: str) -> None:
     action, _ = OPERATIONS[operation]
     account.allow_all_but(action)
 
@@ -369,7 +331,7 @@ def test_an_action_that_is_taken_out_is_denied(account: Account, operation: str)
     ("part", "other"), [(REGION, "eu-west-1"), (ACCOUNT, "999999999999"), ("", "x")]
 )
 def test_the_same_action_on_another_resource_is_denied(
-    account: Account, operation: str, part: str, other: str
+    account: AccountWithRole, operation: str, part: str, other: str
 ) -> None:
     action, _ = OPERATIONS[operation]
     arn = account.arn(action)
@@ -380,7 +342,7 @@ def test_the_same_action_on_another_resource_is_denied(
     assert f"{action} on resource: {arn} because" in account.denied(operation)
 
 
-def test_a_resource_may_be_called_by_its_arn(account: Account) -> None:
+def test_a_resource_may_be_called_by_its_arn(account: AccountWithRole) -> None:
     account.allow_all_but()
     account.ask("dynamodb.get_item", TableName=account.arn("dynamodb:GetItem"))
     event = {"Source": "s", "DetailType": "t", "Detail": "{}"}
@@ -392,7 +354,7 @@ def test_a_resource_may_be_called_by_its_arn(account: Account) -> None:
     assert f"on resource: {other} because" in account.denied("dynamodb.get_item", TableName=other)
 
 
-def test_a_topic_may_be_called_a_target(account: Account) -> None:
+def test_a_topic_may_be_called_a_target(account: AccountWithRole) -> None:
     account.allow_all_but()
 
     account.as_role("sns").publish(TargetArn=account.arn("sns:Publish"), Message="hello")
@@ -400,13 +362,13 @@ def test_a_topic_may_be_called_a_target(account: Account) -> None:
     assert [call.allowed for call in account.permissions.calls()] == [True]
 
 
-def test_a_refusal_in_xml_repeats_a_name_with_markup_as_it_is(account: Account) -> None:
+def test_a_refusal_in_xml_repeats_a_name_with_markup_as_it_is(account: AccountWithRole) -> None:
     odd = account.arn("sns:Publish") + "</Message>&amp;"
 
     assert f"on resource: {odd} because" in account.denied("sns.publish", TopicArn=odd)
 
 
-def test_every_bus_of_a_call_must_be_allowed(account: Account) -> None:
+def test_every_bus_of_a_call_must_be_allowed(account: AccountWithRole) -> None:
     account.allow_all_but()
     event = {"Source": "s", "DetailType": "t", "Detail": "{}"}
     mine, default = {**event, "EventBusName": "pushes"}, event
@@ -427,7 +389,7 @@ def test_every_bus_of_a_call_must_be_allowed(account: Account) -> None:
     assert f"on resource: {buses}/other because" in words
 
 
-def test_every_table_of_a_batch_must_be_allowed(account: Account) -> None:
+def test_every_table_of_a_batch_must_be_allowed(account: AccountWithRole) -> None:
     account.allow_all_but()
 
     words = account.denied(
@@ -438,7 +400,7 @@ def test_every_table_of_a_batch_must_be_allowed(account: Account) -> None:
     assert f"on resource: arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/others because" in words
 
 
-def test_a_query_of_an_index_needs_a_right_to_the_index(account: Account) -> None:
+def test_a_query_of_an_index_needs_a_right_to_the_index(account: AccountWithRole) -> None:
     account.allow_all_but()
 
     words = account.denied("dynamodb.query", IndexName="by-time")
@@ -446,7 +408,9 @@ def test_a_query_of_an_index_needs_a_right_to_the_index(account: Account) -> Non
     assert f"on resource: {account.arn('dynamodb:Query')}/index/by-time because" in words
 
 
-def test_what_a_service_does_in_a_roles_name_is_judged_and_counted(account: Account) -> None:
+def test_what_a_service_does_in_a_roles_name_is_judged_and_counted(
+    account: AccountWithRole,
+) -> None:
     account.allow_all_but("sqs:DeleteMessage")
     role, queue = f"arn:aws:iam::{ACCOUNT}:role/sender", account.arn("sqs:DeleteMessage")
 
@@ -463,7 +427,7 @@ def test_what_a_service_does_in_a_roles_name_is_judged_and_counted(account: Acco
     assert len(account.permissions.calls()) == len(told)
 
 
-def test_an_explicit_deny_wins_wherever_it_stands(account: Account) -> None:
+def test_an_explicit_deny_wins_wherever_it_stands(account: AccountWithRole) -> None:
     allow = statement("sqs:*", "*")
     deny = statement("sqs:SendMessage", account.arn("sqs:SendMessage"), effect="Deny")
     for statements in ([allow, deny], [deny, allow]):
@@ -476,7 +440,7 @@ def test_an_explicit_deny_wins_wherever_it_stands(account: Account) -> None:
 
 
 def test_a_managed_policy_counts_while_it_is_attached_in_its_default_version(
-    account: Account,
+    account: AccountWithRole,
 ) -> None:
     roles = client("iam", account.url)
     arn = roles.create_policy(
@@ -498,7 +462,7 @@ def test_a_managed_policy_counts_while_it_is_attached_in_its_default_version(
     account.denied("sqs.receive_message")
 
 
-def test_a_policy_that_a_template_gives_to_a_role_counts(account: Account) -> None:
+def test_a_policy_that_a_template_gives_to_a_role_counts(account: AccountWithRole) -> None:
     document = json.loads(policy(statement("sqs:SendMessage", account.arn("sqs:SendMessage"))))
     trust = {
         "Version": "2012-10-17",
@@ -523,7 +487,7 @@ def test_a_policy_that_a_template_gives_to_a_role_counts(account: Account) -> No
     client("cloudformation", account.url).create_stack(
         StackName="s", TemplateBody=json.dumps(template)
     )
-    credentials = role_credentials(f"arn:aws:iam::{ACCOUNT}:role/templated")
+    credentials = assumed(f"arn:aws:iam::{ACCOUNT}:role/templated")
     queues = client("sqs", account.url, credentials)
 
     queues.send_message(QueueUrl=account.queue_url, MessageBody="hello")
@@ -531,16 +495,18 @@ def test_a_policy_that_a_template_gives_to_a_role_counts(account: Account) -> No
         queues.receive_message(QueueUrl=account.queue_url)
 
 
-def test_a_session_whose_role_was_deleted_may_do_nothing(account: Account) -> None:
+def test_a_session_whose_role_was_deleted_may_do_nothing(account: AccountWithRole) -> None:
     arn = create_role(account, "gone")
-    credentials = role_credentials(arn)
+    credentials = assumed(arn)
     client("iam", account.url).delete_role(RoleName="gone")
 
     with pytest.raises(ClientError, match="no identity-based policy allows"):
         client("sqs", account.url, credentials).receive_message(QueueUrl=account.queue_url)
 
 
-def test_limits_that_the_check_does_not_know_are_named_and_allow_nothing(account: Account) -> None:
+def test_limits_that_the_check_does_not_know_are_named_and_allow_nothing(
+    account: AccountWithRole,
+) -> None:
     roles = client("iam", account.url)
     everything = policy(statement("*", "*"))
     boundary = roles.create_policy(PolicyName="boundary", PolicyDocument=everything)
@@ -550,20 +516,17 @@ def test_limits_that_the_check_does_not_know_are_named_and_allow_nothing(account
     session = client("sts", account.url).assume_role(
         RoleArn=f"arn:aws:iam::{ACCOUNT}:role/sender", RoleSessionName="narrow", Policy=everything
     )["Credentials"]
-    narrowed = {
-        "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
-    }
+    narrowed = Credentials(session["AccessKeyId"], session["SecretAccessKey"])
 
     for credentials, limit in (
-        (role_credentials(bounded), "a permissions boundary"),
+        (assumed(bounded), "a permissions boundary"),
         (narrowed, "a session policy"),
     ):
         with pytest.raises(ClientError, match=f"does not understand {limit}$"):
             client("sqs", account.url, credentials).receive_message(QueueUrl=account.queue_url)
 
 
-def test_a_role_that_may_do_everything_is_an_administrator(account: Account) -> None:
+def test_a_role_that_may_do_everything_is_an_administrator(account: AccountWithRole) -> None:
     account.allow(statement("*", "*"))
     buckets = account.as_role("s3").list_buckets()["Buckets"]
 
@@ -725,7 +688,7 @@ def test_a_statement_may_stand_without_a_list() -> None:
     ],
 )
 def test_a_call_that_the_check_does_not_know_is_denied_and_named(
-    account: Account,
+    account: AccountWithRole,
     service: str,
     method: str,
     parameters: dict[str, Any],
@@ -744,7 +707,7 @@ def test_a_call_that_the_check_does_not_know_is_denied_and_named(
     assert (call.action, call.allowed) == (action, False)
 
 
-def test_a_call_that_is_signed_for_another_service_is_not_known(account: Account) -> None:
+def test_a_call_that_is_signed_for_another_service_is_not_known(account: AccountWithRole) -> None:
     account.allow(*NEARLY_EVERYTHING)
     body = json.dumps({"QueueUrl": account.queue_url, "TableName": "sends"}).encode()
 
@@ -765,7 +728,7 @@ def test_a_call_that_is_signed_for_another_service_is_not_known(account: Account
     ],
 )
 def test_only_send_messages_itself_is_known_of_pinpoint(
-    account: Account, method: str, path: str
+    account: AccountWithRole, method: str, path: str
 ) -> None:
     account.allow(*NEARLY_EVERYTHING)
     asked = http.client.HTTPConnection(account.url.removeprefix("http://"), timeout=10)
@@ -777,7 +740,7 @@ def test_only_send_messages_itself_is_known_of_pinpoint(
     asked.close()
 
 
-def test_a_region_cannot_smuggle_in_another_resource(account: Account) -> None:
+def test_a_region_cannot_smuggle_in_another_resource(account: AccountWithRole) -> None:
     account.allow(statement("sqs:SendMessage", f"arn:aws:sqs:{REGION}*"))
     scope = signed(account).replace(REGION, f"{REGION}:{ACCOUNT}:x")
     body = json.dumps({"QueueUrl": account.queue_url, "MessageBody": "hello"}).encode()
@@ -789,7 +752,7 @@ def test_a_region_cannot_smuggle_in_another_resource(account: Account) -> None:
 
 @pytest.mark.parametrize(("target", "named"), [("é\t<x>", "?"), ("x" * 5_000, "x" * 90)])
 def test_what_is_not_known_is_named_in_few_and_harmless_letters(
-    account: Account, target: str, named: str
+    account: AccountWithRole, target: str, named: str
 ) -> None:
     post(account.url, b"", signed(account), target=target)
 
@@ -804,12 +767,12 @@ def test_what_is_not_known_is_named_in_few_and_harmless_letters(
     ("version", "credential"), [("s3v4", "X-Amz-Credential=ASIA"), ("s3", "AWSAccessKeyId=ASIA")]
 )
 def test_a_presigned_address_is_judged_as_the_role_that_signed_it(
-    account: Account, version: str, credential: str
+    account: AccountWithRole, version: str, credential: str
 ) -> None:
     account.allow(*NEARLY_EVERYTHING)
-    address = client("s3", account.url, account.credentials, version).generate_presigned_url(
-        "get_object", Params={"Bucket": "b", "Key": "k"}
-    )
+    address = client(
+        "s3", account.url, account.credentials, signature_version=version
+    ).generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
     assert credential in address
 
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -820,16 +783,16 @@ def test_a_presigned_address_is_judged_as_the_role_that_signed_it(
         assert f"perform: s3:GET /b/k on resource: * {UNKNOWN}" in answer.read().decode()
 
 
-def test_the_older_signature_of_s3_is_judged(account: Account) -> None:
+def test_the_older_signature_of_s3_is_judged(account: AccountWithRole) -> None:
     account.allow(*NEARLY_EVERYTHING)
 
     with pytest.raises(ClientError) as refused:
-        client("s3", account.url, account.credentials, "s3").list_buckets()
+        client("s3", account.url, account.credentials, signature_version="s3").list_buckets()
 
     assert code_and_status(refused.value) == ("AccessDenied", 403)
 
 
-def test_a_phone_number_is_no_resource_and_is_not_repeated(account: Account) -> None:
+def test_a_phone_number_is_no_resource_and_is_not_repeated(account: AccountWithRole) -> None:
     account.allow(*NEARLY_EVERYTHING)
 
     with pytest.raises(ClientError, match="cannot tell from the request which") as refused:
@@ -852,7 +815,7 @@ def test_a_phone_number_is_no_resource_and_is_not_repeated(account: Account) -> 
     ],
     ids=range(15),
 )
-def test_a_resource_that_cannot_be_told_is_denied(account: Account, body: bytes) -> None:
+def test_a_resource_that_cannot_be_told_is_denied(account: AccountWithRole, body: bytes) -> None:
     account.allow(*NEARLY_EVERYTHING)
 
     status, answer = post(account.url, body, signed(account), target="AmazonSQS.SendMessage")
@@ -865,7 +828,9 @@ def test_a_resource_that_cannot_be_told_is_denied(account: Account, body: bytes)
 
 
 @pytest.mark.parametrize("entries", [None, [], {}, [1], [{"EventBusName": None}]])
-def test_events_without_a_bus_that_can_be_told_are_denied(account: Account, entries: Any) -> None:
+def test_events_without_a_bus_that_can_be_told_are_denied(
+    account: AccountWithRole, entries: Any
+) -> None:
     account.allow(*NEARLY_EVERYTHING)
     body = json.dumps({"Entries": entries}).encode()
 
@@ -890,13 +855,13 @@ def post(url: str, body: bytes, authorization: str, *, target: str) -> tuple[int
     return answer.status, content
 
 
-def signed(account: Account, service: str = "sqs") -> str:
-    key = account.credentials["AWS_ACCESS_KEY_ID"]
+def signed(account: AccountWithRole, service: str = "sqs") -> str:
+    key = account.credentials.access_key
     scope = f"{key}/20260101/{REGION}/{service}/aws4_request"
     return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
 
 
-def test_the_administrator_is_not_judged(account: Account) -> None:
+def test_the_administrator_is_not_judged(account: AccountWithRole) -> None:
     queues = client("sqs", account.url)
 
     queues.send_message(QueueUrl=account.queue_url, MessageBody="hello")
@@ -905,7 +870,7 @@ def test_the_administrator_is_not_judged(account: Account) -> None:
     assert not account.permissions.calls()
 
 
-def test_a_request_without_a_signature_is_not_judged(account: Account) -> None:
+def test_a_request_without_a_signature_is_not_judged(account: AccountWithRole) -> None:
     assert ask_mounted(account) == (200, b"reached with all")
     assert not account.permissions.calls()
 
@@ -934,10 +899,10 @@ def test_a_request_without_a_signature_is_not_judged(account: Account) -> None:
     ],
 )
 def test_no_broken_signature_breaks_the_sandbox_or_frees_a_role_from_the_check(
-    account: Account, authorization: str, judged: bool
+    account: AccountWithRole, authorization: str, judged: bool
 ) -> None:
     account.allow(*NEARLY_EVERYTHING)
-    header = authorization.replace("{key}", account.credentials["AWS_ACCESS_KEY_ID"])
+    header = authorization.replace("{key}", account.credentials.access_key)
 
     status, answer = ask_mounted(account, Authorization=header)
 
@@ -948,7 +913,7 @@ def test_no_broken_signature_breaks_the_sandbox_or_frees_a_role_from_the_check(
     assert account.permissions.calls().total() == judged
 
 
-def ask_mounted(account: Account, **headers: str) -> tuple[int, bytes]:
+def ask_mounted(account: AccountWithRole, **headers: str) -> tuple[int, bytes]:
     """Ask what is mounted in front of moto."""
     asked = http.client.HTTPConnection(account.url.removeprefix("http://"), timeout=10)
     latin = {name: value.encode("latin-1") for name, value in headers.items()}
@@ -959,7 +924,9 @@ def ask_mounted(account: Account, **headers: str) -> tuple[int, bytes]:
     return answer.status, content
 
 
-def test_pages_of_other_sites_are_refused_before_anybody_is_judged(account: Account) -> None:
+def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
+    account: AccountWithRole,
+) -> None:
     status, answer = ask_mounted(
         account, Authorization=signed(account), Origin="https://example.com"
     )
@@ -971,7 +938,7 @@ def test_pages_of_other_sites_are_refused_before_anybody_is_judged(account: Acco
 # What was asked for.
 
 
-def test_the_calls_are_counted_until_they_are_forgotten(account: Account) -> None:
+def test_the_calls_are_counted_until_they_are_forgotten(account: AccountWithRole) -> None:
     account.allow_all_but("sqs:DeleteMessage")
     for _ in range(3):
         account.ask("sqs.send_message")
@@ -990,7 +957,7 @@ def test_the_calls_are_counted_until_they_are_forgotten(account: Account) -> Non
 
 
 def test_no_more_than_ten_thousand_different_calls_are_kept(
-    account: Account, caplog: pytest.LogCaptureFixture
+    account: AccountWithRole, caplog: pytest.LogCaptureFixture
 ) -> None:
     guarded = account.permissions.guard(echo)
 
@@ -1016,7 +983,9 @@ def test_no_more_than_ten_thousand_different_calls_are_kept(
 # The function itself.
 
 
-def create_function(account: Account, name: str, role: str, archive: bytes, handler: str) -> None:
+def create_function(
+    account: AccountWithRole, name: str, role: str, archive: bytes, handler: str
+) -> None:
     client("lambda", account.url).create_function(
         FunctionName=name,
         Runtime="python3.13",
@@ -1029,14 +998,14 @@ def create_function(account: Account, name: str, role: str, archive: bytes, hand
     )
 
 
-def invoke(account: Account, name: str, event: Any) -> Any:
+def invoke(account: AccountWithRole, name: str, event: Any) -> Any:
     answer = client("lambda", account.url).invoke(FunctionName=name, Payload=json.dumps(event))
     payload = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, payload
     return payload
 
 
-def test_the_function_sends_only_what_its_role_may(account: Account) -> None:
+def test_the_function_sends_only_what_its_role_may(account: AccountWithRole) -> None:
     action = "mobiletargeting:SendMessages"
     arn = account.arn(action)
     archive = build(this_machine()).path.read_bytes()
@@ -1066,7 +1035,7 @@ def test_the_function_sends_only_what_its_role_may(account: Account) -> None:
     assert send()["outcome"] == "misconfigured"
 
 
-def test_a_function_whose_role_was_deleted_is_not_run(account: Account) -> None:
+def test_a_function_whose_role_was_deleted_is_not_run(account: AccountWithRole) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as bundle:
         bundle.writestr("app.py", "def handler(event, context): return event")

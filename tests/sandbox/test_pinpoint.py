@@ -29,11 +29,12 @@ from sandbox.pinpoint import service as push_service
 from sandbox.pinpoint.patches import PATCHES
 from sandbox.pinpoint.projects import enable_channel
 from sandbox.server import Server
+from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from mypy_boto3_pinpoint import PinpointClient
 
-DOCS = Path(__file__).parents[2] / "docs" / "sandbox-tokens.md"
+DOCS = REPOSITORY / "docs" / "sandbox-tokens.md"
 MESSAGES: dict[str, Any] = {
     "GCMMessage": {"Title": "Hello", "Body": "A message"},
     "APNSMessage": {"Title": "Hello", "Body": "A message"},

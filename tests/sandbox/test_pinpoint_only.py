@@ -23,8 +23,7 @@ from sandbox.pinpoint.devices import CHANNELS
 from sandbox.pinpoint.patches import PATCHES
 from sandbox.pinpoint_only import running_pinpoint
 from sandbox.server import Server
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.paths import REPOSITORY
 
 PROGRAM = '''
 """In the shape of AWS's own example: no argument, no endpoint, an application id in the text."""

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.deployed_stacks import (
+from tests.support.service_sandbox import ServiceSandbox, refusal
+from tests.support.templates import (
     ACCOUNT,
     ARN,
     PROJECT,
     REGION,
-    Sandbox,
     Template,
     cdk_template,
     joined,
     output,
     outputs,
-    refusal,
     resource,
-    running_sandbox,
     topic,
 )
 
 CANARY = "canary-of-a-secret"
-
-
-@pytest.fixture(scope="module")
-def _running() -> Iterator[Sandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox) -> Sandbox:
-    return _running.emptied()
 
 
 # Push projects.
@@ -58,7 +44,7 @@ def channel(kind: str, **properties: Any) -> Template:
     return resource(f"Pinpoint::{kind}Channel", ApplicationId={"Ref": "App"}, **properties)
 
 
-def test_a_stack_makes_a_project_with_every_channel(sandbox: Sandbox) -> None:
+def test_a_stack_makes_a_project_with_every_channel(sandbox: ServiceSandbox) -> None:
     channels = {kind: channel(kind, Enabled=True, **own) for kind, own in CREDENTIALS.items()}
     arn = {"Fn::GetAtt": ["App", "Arn"]}
 
@@ -110,7 +96,7 @@ def test_a_stack_makes_a_project_with_every_channel(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_channel_without_its_credentials_fails_the_stack(
-    sandbox: Sandbox, kind: str, properties: dict[str, str], reason: str
+    sandbox: ServiceSandbox, kind: str, properties: dict[str, str], reason: str
 ) -> None:
     stack = sandbox.create({"App": PROJECT, "Faulty": channel(kind, Enabled=True, **properties)})
 
@@ -121,7 +107,7 @@ def test_a_channel_without_its_credentials_fails_the_stack(
     assert sandbox.client("pinpoint").get_apps()["ApplicationsResponse"]["Item"] == []
 
 
-def test_a_channel_of_no_project_fails_the_stack(sandbox: Sandbox) -> None:
+def test_a_channel_of_no_project_fails_the_stack(sandbox: ServiceSandbox) -> None:
     lost = resource("Pinpoint::ADMChannel", ApplicationId="nobodys", **CREDENTIALS["ADM"])
 
     stack = sandbox.create({"Lost": lost})
@@ -129,7 +115,7 @@ def test_a_channel_of_no_project_fails_the_stack(sandbox: Sandbox) -> None:
     assert "[Lost]. ApplicationId names no project" in stack["StackStatusReason"]
 
 
-def test_a_channel_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) -> None:
+def test_a_channel_changes_with_its_template_and_goes_with_it(sandbox: ServiceSandbox) -> None:
     def sent() -> str:
         project = sandbox.id_of("App")
         answer = sandbox.client("pinpoint").send_messages(
@@ -153,7 +139,7 @@ def test_a_channel_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) 
     assert [*statuses, sent()] == [no, yes, no, yes, no]
 
 
-def test_a_project_changes_its_tags_and_stays_itself(sandbox: Sandbox) -> None:
+def test_a_project_changes_its_tags_and_stays_itself(sandbox: ServiceSandbox) -> None:
     project = outputs(sandbox.create({"App": PROJECT}, Outputs=output(Id={"Ref": "App"})))["Id"]
     tags = [{"Key": "stage", "Value": "test"}]
 
@@ -169,7 +155,7 @@ def test_a_project_changes_its_tags_and_stays_itself(sandbox: Sandbox) -> None:
     assert told["tags"] == {"stage": "test"}
 
 
-def test_a_new_name_makes_a_new_project_and_its_channels_move(sandbox: Sandbox) -> None:
+def test_a_new_name_makes_a_new_project_and_its_channels_move(sandbox: ServiceSandbox) -> None:
     resources = {"App": PROJECT, "Adm": channel("ADM", Enabled=True, **CREDENTIALS["ADM"])}
     before = outputs(sandbox.create(resources, Outputs=output(Id={"Ref": "App"})))["Id"]
 
@@ -187,14 +173,14 @@ def test_a_new_name_makes_a_new_project_and_its_channels_move(sandbox: Sandbox) 
 
 
 @pytest.fixture
-def code(sandbox: Sandbox) -> None:
+def code(sandbox: ServiceSandbox) -> None:
     sandbox.client("s3").create_bucket(Bucket="code")
     for key in ("first", "second", "third"):
         sandbox.put_code(f"{key}.zip", answer=key)
 
 
 @pytest.mark.usefixtures("code")
-def test_a_template_of_the_cdk_deploys_a_function_that_runs(sandbox: Sandbox) -> None:
+def test_a_template_of_the_cdk_deploys_a_function_that_runs(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create(
         cdk_template(),
         Outputs=output(
@@ -225,7 +211,9 @@ def test_a_template_of_the_cdk_deploys_a_function_that_runs(sandbox: Sandbox) ->
 
 
 @pytest.mark.usefixtures("code")
-def test_a_function_and_its_versions_keep_all_settings_of_the_template(sandbox: Sandbox) -> None:
+def test_a_function_and_its_versions_keep_all_settings_of_the_template(
+    sandbox: ServiceSandbox,
+) -> None:
     sandbox.create(cdk_template())
 
     functions = sandbox.client("lambda")
@@ -247,7 +235,7 @@ def test_a_function_and_its_versions_keep_all_settings_of_the_template(sandbox: 
 
 
 @pytest.mark.usefixtures("code")
-def test_the_retries_of_events_are_those_of_the_alias_alone(sandbox: Sandbox) -> None:
+def test_the_retries_of_events_are_those_of_the_alias_alone(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
 
     functions = sandbox.client("lambda")
@@ -276,7 +264,7 @@ def test_the_retries_of_events_are_those_of_the_alias_alone(sandbox: Sandbox) ->
 
 
 @pytest.mark.usefixtures("code")
-def test_new_code_becomes_a_new_version_that_the_alias_points_to(sandbox: Sandbox) -> None:
+def test_new_code_becomes_a_new_version_that_the_alias_points_to(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
     answers = [sandbox.invoke("push-sender:live")]
 
@@ -300,7 +288,7 @@ def test_new_code_becomes_a_new_version_that_the_alias_points_to(sandbox: Sandbo
 
 
 @pytest.mark.usefixtures("code")
-def test_a_retained_version_stays_what_it_was(sandbox: Sandbox) -> None:
+def test_a_retained_version_stays_what_it_was(sandbox: ServiceSandbox) -> None:
     first = cdk_template()
     first["Version1a2b"]["DeletionPolicy"] = "Retain"
     sandbox.create(first)
@@ -324,7 +312,7 @@ def test_a_retained_version_stays_what_it_was(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_a_setting_that_leaves_the_template_is_unset(sandbox: Sandbox) -> None:
+def test_a_setting_that_leaves_the_template_is_unset(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
     bare = cdk_template(version="Version3c4d")
     for name in ("DeadLetterConfig", "LoggingConfig", "MemorySize", "Architectures"):
@@ -339,7 +327,7 @@ def test_a_setting_that_leaves_the_template_is_unset(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_a_new_version_of_an_unchanged_function_fails_as_in_aws(sandbox: Sandbox) -> None:
+def test_a_new_version_of_an_unchanged_function_fails_as_in_aws(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
 
     stack = sandbox.update(cdk_template(version="Version3c4d"))
@@ -353,14 +341,14 @@ def test_a_new_version_of_an_unchanged_function_fails_as_in_aws(sandbox: Sandbox
 
 
 @pytest.mark.usefixtures("code")
-def test_code_that_is_not_there_fails_the_stack(sandbox: Sandbox) -> None:
+def test_code_that_is_not_there_fails_the_stack(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create(cdk_template(key="nowhere.zip"))
 
     assert "[Function]. Error occurred while GetObject" in stack["StackStatusReason"]
 
 
 @pytest.mark.usefixtures("code")
-def test_code_that_is_no_longer_there_changes_nothing(sandbox: Sandbox) -> None:
+def test_code_that_is_no_longer_there_changes_nothing(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
 
     stack = sandbox.update(cdk_template(version="Version2", key="nowhere.zip"))
@@ -370,7 +358,7 @@ def test_code_that_is_no_longer_there_changes_nothing(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_a_function_is_not_taken_over_from_another_stack(sandbox: Sandbox) -> None:
+def test_a_function_is_not_taken_over_from_another_stack(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
 
     stack = sandbox.create(cdk_template(key="second.zip"), name="other")
@@ -380,7 +368,7 @@ def test_a_function_is_not_taken_over_from_another_stack(sandbox: Sandbox) -> No
 
 
 @pytest.mark.usefixtures("code")
-def test_a_version_tells_its_own_code_and_description(sandbox: Sandbox) -> None:
+def test_a_version_tells_its_own_code_and_description(sandbox: ServiceSandbox) -> None:
     functions = sandbox.client("lambda")
     resources = cdk_template()
     resources["Version1a2b"]["Properties"]["Description"] = "the first"
@@ -398,7 +386,7 @@ def test_a_version_tells_its_own_code_and_description(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_layers_tags_and_reserved_concurrency_follow_the_template(sandbox: Sandbox) -> None:
+def test_layers_tags_and_reserved_concurrency_follow_the_template(sandbox: ServiceSandbox) -> None:
     functions = sandbox.client("lambda")
     layer = functions.publish_layer_version(LayerName="l", Content={"ZipFile": b"PK"})
     arn = layer["LayerVersionArn"]
@@ -420,7 +408,7 @@ def test_layers_tags_and_reserved_concurrency_follow_the_template(sandbox: Sandb
 
 
 @pytest.mark.usefixtures("code")
-def test_an_alias_and_its_retries_leave_with_the_template(sandbox: Sandbox) -> None:
+def test_an_alias_and_its_retries_leave_with_the_template(sandbox: ServiceSandbox) -> None:
     functions = sandbox.client("lambda")
     sandbox.create(cdk_template())
     less = cdk_template()
@@ -435,7 +423,7 @@ def test_an_alias_and_its_retries_leave_with_the_template(sandbox: Sandbox) -> N
 
 
 @pytest.mark.usefixtures("code")
-def test_the_limits_of_retries_may_be_text(sandbox: Sandbox) -> None:
+def test_the_limits_of_retries_may_be_text(sandbox: ServiceSandbox) -> None:
     resources = cdk_template()
     resources["AliasEventInvokeConfig"]["Properties"]["MaximumRetryAttempts"] = "1"
     sandbox.create(resources)
@@ -447,7 +435,7 @@ def test_the_limits_of_retries_may_be_text(sandbox: Sandbox) -> None:
     assert config["MaximumRetryAttempts"] == 1
 
 
-def test_inline_code_can_be_changed(sandbox: Sandbox) -> None:
+def test_inline_code_can_be_changed(sandbox: ServiceSandbox) -> None:
     def resources(answer: int) -> Template:
         code = {"ZipFile": f"def handler(event, context): return {{'answer': {answer}}}"}
         function = cdk_template()["Function"]["Properties"] | {"Code": code}
@@ -463,7 +451,7 @@ def test_inline_code_can_be_changed(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_an_alias_can_share_the_load_between_versions(sandbox: Sandbox) -> None:
+def test_an_alias_can_share_the_load_between_versions(sandbox: ServiceSandbox) -> None:
     resources = cdk_template()
     resources["Alias"]["Properties"] |= {
         "Description": "half and half",
@@ -480,7 +468,7 @@ def test_an_alias_can_share_the_load_between_versions(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_the_end_of_a_stack_is_the_end_of_its_function(sandbox: Sandbox) -> None:
+def test_the_end_of_a_stack_is_the_end_of_its_function(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
     role = sandbox.id_of("Role")
 
@@ -495,7 +483,7 @@ def test_the_end_of_a_stack_is_the_end_of_its_function(sandbox: Sandbox) -> None
 # Roles.
 
 
-def test_a_role_has_what_its_template_and_its_policies_say(sandbox: Sandbox) -> None:
+def test_a_role_has_what_its_template_and_its_policies_say(sandbox: ServiceSandbox) -> None:
     def statement(action: str) -> Template:
         return {
             "Version": "2012-10-17",
@@ -542,7 +530,7 @@ def test_a_role_has_what_its_template_and_its_policies_say(sandbox: Sandbox) -> 
     assert sandbox.id_of("Role") == name
 
 
-def test_a_role_with_a_faulty_policy_is_not_left_behind(sandbox: Sandbox) -> None:
+def test_a_role_with_a_faulty_policy_is_not_left_behind(sandbox: ServiceSandbox) -> None:
     trust = cdk_template()["Role"]["Properties"]["AssumeRolePolicyDocument"]
     faulty = {"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": []}}
 
@@ -554,7 +542,9 @@ def test_a_role_with_a_faulty_policy_is_not_left_behind(sandbox: Sandbox) -> Non
     assert sandbox.client("iam").list_roles()["Roles"] == []
 
 
-def test_a_role_changes_what_is_attached_to_it_and_keeps_what_others_did(sandbox: Sandbox) -> None:
+def test_a_role_changes_what_is_attached_to_it_and_keeps_what_others_did(
+    sandbox: ServiceSandbox,
+) -> None:
     iam = sandbox.client("iam")
     allow = json.dumps(
         {
@@ -604,7 +594,7 @@ def test_a_role_changes_what_is_attached_to_it_and_keeps_what_others_did(sandbox
 # Queues and topics.
 
 
-def test_a_queue_has_its_attributes_and_a_url_that_works(sandbox: Sandbox) -> None:
+def test_a_queue_has_its_attributes_and_a_url_that_works(sandbox: ServiceSandbox) -> None:
     def resources(retention: int, **more: Any) -> Template:
         return {
             "Dead": resource("SQS::Queue", RedriveAllowPolicy={"redrivePermission": "allowAll"}),
@@ -657,7 +647,7 @@ def test_a_queue_has_its_attributes_and_a_url_that_works(sandbox: Sandbox) -> No
     assert "Policy" not in attributes("Queue")
 
 
-def test_a_queue_is_not_taken_over_from_somebody_else(sandbox: Sandbox) -> None:
+def test_a_queue_is_not_taken_over_from_somebody_else(sandbox: ServiceSandbox) -> None:
     sandbox.client("sqs").create_queue(QueueName="taken")
 
     stack = sandbox.create({"Queue": resource("SQS::Queue", QueueName="taken")})
@@ -666,7 +656,7 @@ def test_a_queue_is_not_taken_over_from_somebody_else(sandbox: Sandbox) -> None:
     assert sandbox.client("sqs").get_queue_url(QueueName="taken")
 
 
-def test_what_is_published_reaches_a_subscribed_queue(sandbox: Sandbox) -> None:
+def test_what_is_published_reaches_a_subscribed_queue(sandbox: ServiceSandbox) -> None:
     def resources(display_name: str, raw: bool, wanted: str) -> Template:
         return {
             "Topic": topic(DisplayName=display_name),
@@ -705,7 +695,7 @@ def test_what_is_published_reaches_a_subscribed_queue(sandbox: Sandbox) -> None:
     assert arrived(sandbox.update(unfiltered)) == []
 
 
-def test_a_subscription_can_look_into_messages(sandbox: Sandbox) -> None:
+def test_a_subscription_can_look_into_messages(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         {
             "Topic": topic(),
@@ -729,7 +719,7 @@ def test_a_subscription_can_look_into_messages(sandbox: Sandbox) -> None:
     assert told["FilterPolicyScope"] == "MessageBody"
 
 
-def test_queues_and_topics_have_tags_and_may_be_in_order(sandbox: Sandbox) -> None:
+def test_queues_and_topics_have_tags_and_may_be_in_order(sandbox: ServiceSandbox) -> None:
     def resources(tag: str) -> Template:
         tags = [{"Key": tag, "Value": "x"}]
         return {
@@ -770,7 +760,7 @@ def test_queues_and_topics_have_tags_and_may_be_in_order(sandbox: Sandbox) -> No
     assert json.loads(message["Body"])["Message"] == "in order"
 
 
-def test_a_policy_moves_to_another_queue_or_topic(sandbox: Sandbox) -> None:
+def test_a_policy_moves_to_another_queue_or_topic(sandbox: ServiceSandbox) -> None:
     def resources(holder: str) -> Template:
         own = {"Statement": [{"Sid": "own"}]}
         return {
@@ -807,7 +797,7 @@ def test_a_policy_moves_to_another_queue_or_topic(sandbox: Sandbox) -> None:
     assert (before, holders()) == (["QueueA", "TopicA"], ["QueueB", "TopicB"])
 
 
-def test_the_policy_of_a_topic_is_the_usual_one_before_and_after(sandbox: Sandbox) -> None:
+def test_the_policy_of_a_topic_is_the_usual_one_before_and_after(sandbox: ServiceSandbox) -> None:
     def policy() -> Any:
         arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"
         attributes = sandbox.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
@@ -833,7 +823,9 @@ def test_the_policy_of_a_topic_is_the_usual_one_before_and_after(sandbox: Sandbo
 # Monitoring.
 
 
-def test_an_alarm_watches_a_metric_or_what_is_reckoned_from_several(sandbox: Sandbox) -> None:
+def test_an_alarm_watches_a_metric_or_what_is_reckoned_from_several(
+    sandbox: ServiceSandbox,
+) -> None:
     def resources(threshold: float) -> Template:
         common = {
             "ComparisonOperator": "GreaterThanThreshold",
@@ -901,7 +893,7 @@ def test_an_alarm_watches_a_metric_or_what_is_reckoned_from_several(sandbox: San
     assert cloudwatch.describe_alarms()["MetricAlarms"] == []
 
 
-def test_an_alarm_can_be_silent_but_not_watch_two_things(sandbox: Sandbox) -> None:
+def test_an_alarm_can_be_silent_but_not_watch_two_things(sandbox: ServiceSandbox) -> None:
     alarm = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1, "Threshold": 1}
     metric = {"MetricName": "m", "Namespace": "n", "Period": 60, "Statistic": "Sum"}
     silent = resource("CloudWatch::Alarm", AlarmName="a", ActionsEnabled="false", **alarm, **metric)
@@ -915,7 +907,9 @@ def test_an_alarm_can_be_silent_but_not_watch_two_things(sandbox: Sandbox) -> No
         assert "[Faulty]. An alarm has either MetricName or Metrics." in stack["StackStatusReason"]
 
 
-def test_a_metric_of_an_alarm_is_what_it_watches_unless_told_otherwise(sandbox: Sandbox) -> None:
+def test_a_metric_of_an_alarm_is_what_it_watches_unless_told_otherwise(
+    sandbox: ServiceSandbox,
+) -> None:
     sandbox.create(
         {
             "Alarm": resource(
@@ -932,7 +926,9 @@ def test_a_metric_of_an_alarm_is_what_it_watches_unless_told_otherwise(sandbox: 
     assert alarm["Metrics"] == [{"Id": "one", "Expression": "1", "ReturnData": True}]
 
 
-def test_a_dashboard_keeps_its_generated_name_when_its_body_changes(sandbox: Sandbox) -> None:
+def test_a_dashboard_keeps_its_generated_name_when_its_body_changes(
+    sandbox: ServiceSandbox,
+) -> None:
     def board(title: str) -> Template:
         body = joined('{"title": "', title, " in ", ARN[1], '"}')
         return {"Board": resource("CloudWatch::Dashboard", DashboardBody=body)}
@@ -953,7 +949,7 @@ def test_a_dashboard_keeps_its_generated_name_when_its_body_changes(sandbox: San
     assert cloudwatch.list_dashboards()["DashboardEntries"] == []
 
 
-def test_a_log_group_changes_how_long_it_keeps_lines(sandbox: Sandbox) -> None:
+def test_a_log_group_changes_how_long_it_keeps_lines(sandbox: ServiceSandbox) -> None:
     def retention() -> int | None:
         (group,) = sandbox.client("logs").describe_log_groups()["logGroups"]
         days: int | None = group.get("retentionInDays")
@@ -988,7 +984,7 @@ def table(**properties: Any) -> Template:
     return {"Table": resource("DynamoDB::Table", **{**usual, **properties})}
 
 
-def test_a_template_makes_an_on_demand_table_with_its_settings(sandbox: Sandbox) -> None:
+def test_a_template_makes_an_on_demand_table_with_its_settings(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create(
         table(
             TimeToLiveSpecification={"AttributeName": "expiration", "Enabled": True},
@@ -1016,13 +1012,13 @@ def test_a_template_makes_an_on_demand_table_with_its_settings(sandbox: Sandbox)
     tables.put_item(TableName=name, Item={"id": {"S": "1"}})
 
 
-def recovery(sandbox: Sandbox, name: str) -> str:
+def recovery(sandbox: ServiceSandbox, name: str) -> str:
     told = sandbox.client("dynamodb").describe_continuous_backups(TableName=name)
     description = told["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
     return str(description["PointInTimeRecoveryStatus"])
 
 
-def test_a_table_changes_its_settings_and_keeps_what_is_in_it(sandbox: Sandbox) -> None:
+def test_a_table_changes_its_settings_and_keeps_what_is_in_it(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         table(
             TimeToLiveSpecification={"AttributeName": "expiration", "Enabled": True},
@@ -1051,7 +1047,7 @@ def test_a_table_changes_its_settings_and_keeps_what_is_in_it(sandbox: Sandbox) 
 
 
 def test_a_table_with_another_key_is_another_table_and_goes_with_its_stack(
-    sandbox: Sandbox,
+    sandbox: ServiceSandbox,
 ) -> None:
     sandbox.create(table())
     name = sandbox.id_of("Table")
@@ -1078,7 +1074,7 @@ def test_a_table_with_another_key_is_another_table_and_goes_with_its_stack(
     ],
 )
 def test_a_table_that_cannot_be_fails_the_stack(
-    sandbox: Sandbox, properties: dict[str, Any], reason: str
+    sandbox: ServiceSandbox, properties: dict[str, Any], reason: str
 ) -> None:
     stack = sandbox.create(table(**properties))
 
@@ -1086,7 +1082,7 @@ def test_a_table_that_cannot_be_fails_the_stack(
     assert f"[Table]. {reason}" in stack["StackStatusReason"]
 
 
-def test_a_protected_table_keeps_its_stack(sandbox: Sandbox) -> None:
+def test_a_protected_table_keeps_its_stack(sandbox: ServiceSandbox) -> None:
     sandbox.create(table(DeletionProtectionEnabled=True))
 
     sandbox.delete()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,9 +16,9 @@ from botocore.session import get_session
 from sandbox.pinpoint import retired
 from sandbox.pinpoint_only import running_pinpoint
 from sandbox.server import Server
+from tests.support.paths import REPOSITORY
 
 MODEL = get_session().get_service_model("pinpoint")
-REPOSITORY = Path(__file__).parents[2]
 
 ENDED = [
     *("SendUsersMessages", "UpdateEndpoint", "UpdateEndpointsBatch", "GetEndpoint"),

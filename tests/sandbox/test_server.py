@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,11 +18,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.server import PortTakenError, Server
+from tests.support.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SIGNED = "AWS4-HMAC-SHA256 Credential=a/20260101/eu-west-1/lambda/aws4_request, "
 
 

@@ -20,36 +20,18 @@ from moto.sqs.models import Message, sqs_backends
 from sandbox.functions import queue_batches
 from sandbox.iam.service import Call
 from sandbox.sqs.queues import queue_of
-from tests.support.deployed_stacks import output, outputs, refusal, resource, template
-from tests.support.sandbox_services import (
-    ACCOUNT,
-    NEEDED,
-    REGION,
-    Sandbox,
-    eventually,
-    running_sandbox,
-)
+from tests.support.service_sandbox import NEEDED, ServiceSandbox, eventually, refusal
+from tests.support.templates import ACCOUNT, REGION, output, outputs, resource, template
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[Sandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox, tmp_path: Path) -> Sandbox:
-    return _running.emptied(tmp_path)
-
-
-def dead_lettered(sandbox: Sandbox, receives: int = 1, **attributes: Any) -> tuple[str, str]:
+def dead_lettered(sandbox: ServiceSandbox, receives: int = 1, **attributes: Any) -> tuple[str, str]:
     """Create a queue with its dead-letter queue; give both ARNs."""
     dead = sandbox.queue("dead")
     policy = {"deadLetterTargetArn": dead, "maxReceiveCount": receives}
     return sandbox.queue(RedrivePolicy=policy, **attributes), dead
 
 
-def let_time_pass(sandbox: Sandbox) -> None:
+def let_time_pass(sandbox: ServiceSandbox) -> None:
     """Wait until what is in flight is worked off, and let its visibility timeout be over."""
     settled(sandbox)
     for each in sqs_backends[ACCOUNT][REGION].get_queue("queue")._messages:
@@ -62,7 +44,7 @@ def let_time_pass(sandbox: Sandbox) -> None:
 # From the queue to the function.
 
 
-def test_a_message_reaches_the_function_as_lambda_writes_it(sandbox: Sandbox) -> None:
+def test_a_message_reaches_the_function_as_lambda_writes_it(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     queue = sandbox.queue()
     before = time.time() * 1000
@@ -111,7 +93,7 @@ def test_a_message_reaches_the_function_as_lambda_writes_it(sandbox: Sandbox) ->
     }
 
 
-def test_what_a_function_has_dealt_with_is_deleted_and_comes_once(sandbox: Sandbox) -> None:
+def test_what_a_function_has_dealt_with_is_deleted_and_comes_once(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue(VisibilityTimeout=20))
 
@@ -126,7 +108,7 @@ def test_what_a_function_has_dealt_with_is_deleted_and_comes_once(sandbox: Sandb
         assert record["md5OfBody"] == digest
 
 
-def test_only_what_failed_comes_back_after_the_visibility_timeout(sandbox: Sandbox) -> None:
+def test_only_what_failed_comes_back_after_the_visibility_timeout(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     queue = sandbox.queue()
     good, bad = sandbox.send(), sandbox.send(do="fail")
@@ -186,7 +168,7 @@ def test_an_answer_is_read_as_lambda_reads_it(answer: Any, dealt_with: str) -> N
     assert queue_batches.succeeded(batch, text, reports=False) == batch
 
 
-def test_a_malformed_answer_loses_nothing(sandbox: Sandbox) -> None:
+def test_a_malformed_answer_loses_nothing(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue())
     sandbox.send(do="answer", answer={"batchItemFailures": [{"itemIdentifier": "unknown"}]})
@@ -197,12 +179,14 @@ def test_a_malformed_answer_loses_nothing(sandbox: Sandbox) -> None:
     assert sandbox.counts() == (0, 1)
 
 
-def settled(sandbox: Sandbox) -> None:
+def settled(sandbox: ServiceSandbox) -> None:
     """Wait until no batch is worked off any more."""
     eventually(lambda: not [t for t in threading.enumerate() if t.name == "event-source-batch"])
 
 
-def test_without_partial_responses_a_batch_succeeds_or_fails_as_a_whole(sandbox: Sandbox) -> None:
+def test_without_partial_responses_a_batch_succeeds_or_fails_as_a_whole(
+    sandbox: ServiceSandbox,
+) -> None:
     sandbox.function()
     queue = sandbox.queue()
     sandbox.send(do="fail")
@@ -221,7 +205,9 @@ def test_without_partial_responses_a_batch_succeeds_or_fails_as_a_whole(sandbox:
     assert sandbox.counts() == (0, 2)
 
 
-def test_a_message_that_fails_too_often_is_a_dead_letter_as_it_came(sandbox: Sandbox) -> None:
+def test_a_message_that_fails_too_often_is_a_dead_letter_as_it_came(
+    sandbox: ServiceSandbox,
+) -> None:
     sandbox.function()
     queue, _ = dead_lettered(sandbox, receives=2)
     sandbox.map(queue)
@@ -249,7 +235,7 @@ def test_a_message_that_fails_too_often_is_a_dead_letter_as_it_came(sandbox: San
     assert sandbox.counts() == (0, 0)
 
 
-def test_a_batch_is_no_larger_than_the_mapping_says(sandbox: Sandbox) -> None:
+def test_a_batch_is_no_larger_than_the_mapping_says(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     queue = sandbox.queue()
     for _ in range(7):
@@ -262,7 +248,7 @@ def test_a_batch_is_no_larger_than_the_mapping_says(sandbox: Sandbox) -> None:
     assert sizes == [1, 3, 3]
 
 
-def test_a_batch_window_gathers_messages(sandbox: Sandbox) -> None:
+def test_a_batch_window_gathers_messages(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue(), BatchSize=20, MaximumBatchingWindowInSeconds=4)
 
@@ -276,7 +262,7 @@ def test_a_batch_window_gathers_messages(sandbox: Sandbox) -> None:
 
 
 def test_no_more_batches_are_worked_off_at_a_time_than_the_mapping_says(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: ServiceSandbox, tmp_path: Path
 ) -> None:
     sandbox.function()
     go = tmp_path / "go"
@@ -294,7 +280,7 @@ def test_no_more_batches_are_worked_off_at_a_time_than_the_mapping_says(
     eventually(lambda: sandbox.counts() == (0, 0))
 
 
-def test_a_delayed_message_comes_when_it_is_due(sandbox: Sandbox) -> None:
+def test_a_delayed_message_comes_when_it_is_due(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue())
 
@@ -307,7 +293,9 @@ def test_a_delayed_message_comes_when_it_is_due(sandbox: Sandbox) -> None:
     assert waited >= 1000
 
 
-def test_a_batch_of_large_messages_is_divided_to_fit_into_invocations(sandbox: Sandbox) -> None:
+def test_a_batch_of_large_messages_is_divided_to_fit_into_invocations(
+    sandbox: ServiceSandbox,
+) -> None:
     sandbox.queue()
     queue = sqs_backends[ACCOUNT][REGION].get_queue("queue")
     messages = [message(str(number), "x" * 400) for number in range(5)]
@@ -329,7 +317,7 @@ def impatient_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient_threads")
-def test_many_at_once_neither_lose_a_message_nor_get_one_twice(sandbox: Sandbox) -> None:
+def test_many_at_once_neither_lose_a_message_nor_get_one_twice(sandbox: ServiceSandbox) -> None:
     sandbox.queue()
     # Not through the server, whose own work would keep them apart.
     sqs = sqs_backends[ACCOUNT][REGION]
@@ -361,7 +349,7 @@ def test_many_at_once_neither_lose_a_message_nor_get_one_twice(sandbox: Sandbox)
 
 
 def test_two_receivers_at_a_time_never_get_the_same_message(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: ServiceSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.queue()
     for number in range(5):
@@ -384,7 +372,9 @@ def test_two_receivers_at_a_time_never_get_the_same_message(
 # The mapping.
 
 
-def test_a_mapping_is_listed_and_works_from_when_to_when_it_is_enabled(sandbox: Sandbox) -> None:
+def test_a_mapping_is_listed_and_works_from_when_to_when_it_is_enabled(
+    sandbox: ServiceSandbox,
+) -> None:
     sandbox.function()
     queue = sandbox.queue()
     functions = sandbox.client("lambda")
@@ -410,7 +400,7 @@ def test_a_mapping_is_listed_and_works_from_when_to_when_it_is_enabled(sandbox: 
     assert "ResourceNotFoundException" in gone
 
 
-def test_a_mapping_goes_with_the_alias_that_it_names(sandbox: Sandbox) -> None:
+def test_a_mapping_goes_with_the_alias_that_it_names(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     functions = sandbox.client("lambda")
     first = functions.publish_version(FunctionName="f")["Version"]
@@ -445,7 +435,7 @@ def test_a_mapping_goes_with_the_alias_that_it_names(sandbox: Sandbox) -> None:
     ],
 )
 def test_what_lambda_refuses_of_a_mapping_is_refused(
-    sandbox: Sandbox, settings: dict[str, Any], reason: str
+    sandbox: ServiceSandbox, settings: dict[str, Any], reason: str
 ) -> None:
     sandbox.function()
     queue, short = sandbox.queue(), sandbox.queue("short", VisibilityTimeout=19)
@@ -471,7 +461,7 @@ OTHER_SOURCES = [
 
 @pytest.mark.parametrize(("source", "named"), OTHER_SOURCES)
 def test_a_mapping_of_anything_but_a_queue_is_refused_by_name(
-    sandbox: Sandbox, source: str, named: str
+    sandbox: ServiceSandbox, source: str, named: str
 ) -> None:
     sandbox.function()
     table = {
@@ -506,7 +496,7 @@ def test_a_mapping_of_anything_but_a_queue_is_refused_by_name(
     ],
 )
 def test_a_template_with_such_a_mapping_fails_and_names_it(
-    sandbox: Sandbox, settings: dict[str, Any], named: str
+    sandbox: ServiceSandbox, settings: dict[str, Any], named: str
 ) -> None:
     resources = queue_stack()
     mapping = resources["Mapping"]["Properties"]
@@ -520,7 +510,7 @@ def test_a_template_with_such_a_mapping_fails_and_names_it(
 
 
 def test_a_queue_that_cannot_be_worked_off_does_not_stop_the_others(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     sandbox.function()
     broken, queue = sandbox.queue("broken"), sandbox.queue()
@@ -542,7 +532,9 @@ def test_a_queue_that_cannot_be_worked_off_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("action", NEEDED)
-def test_a_mapping_needs_a_role_that_may_read_the_queue(sandbox: Sandbox, action: str) -> None:
+def test_a_mapping_needs_a_role_that_may_read_the_queue(
+    sandbox: ServiceSandbox, action: str
+) -> None:
     sandbox.function()
     queue = sandbox.queue()
     sandbox.allow(*(set(NEEDED) - {action}))
@@ -554,7 +546,7 @@ def test_a_mapping_needs_a_role_that_may_read_the_queue(sandbox: Sandbox, action
     assert f"does not have permissions to call {action.partition(':')[2]} on SQS" in why
 
 
-def test_a_role_that_may_no_longer_receive_gets_nothing(sandbox: Sandbox) -> None:
+def test_a_role_that_may_no_longer_receive_gets_nothing(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     queue = sandbox.queue()
     sandbox.map(queue)
@@ -577,7 +569,7 @@ def test_a_role_that_may_no_longer_receive_gets_nothing(sandbox: Sandbox) -> Non
     }
 
 
-def test_what_a_role_may_not_delete_comes_again(sandbox: Sandbox) -> None:
+def test_what_a_role_may_not_delete_comes_again(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue())
     sandbox.allow("sqs:ReceiveMessage")
@@ -590,7 +582,7 @@ def test_what_a_role_may_not_delete_comes_again(sandbox: Sandbox) -> None:
     assert {record["messageId"] for record in sandbox.records()} == {identifier}
 
 
-def test_nobody_is_asked_while_there_is_nothing_to_receive(sandbox: Sandbox) -> None:
+def test_nobody_is_asked_while_there_is_nothing_to_receive(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue())
     sandbox.permissions.forget_calls()
@@ -603,7 +595,9 @@ def test_nobody_is_asked_while_there_is_nothing_to_receive(sandbox: Sandbox) -> 
 # The reset.
 
 
-def test_motos_reset_ends_what_was_and_nothing_else(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_motos_reset_ends_what_was_and_nothing_else(
+    sandbox: ServiceSandbox, tmp_path: Path
+) -> None:
     go = tmp_path / "go"
     sandbox.function()
     sandbox.map(sandbox.queue())
@@ -674,7 +668,9 @@ def queue_stack(**mapping: Any) -> dict[str, Any]:
     }
 
 
-def deploy(sandbox: Sandbox, verb: str, resources: dict[str, Any], **others: Any) -> dict[str, Any]:
+def deploy(
+    sandbox: ServiceSandbox, verb: str, resources: dict[str, Any], **others: Any
+) -> dict[str, Any]:
     cloudformation = sandbox.client("cloudformation")
     call = getattr(cloudformation, f"{verb}_stack")
     call(StackName="stack", TemplateBody=template(resources, **others))
@@ -682,7 +678,7 @@ def deploy(sandbox: Sandbox, verb: str, resources: dict[str, Any], **others: Any
     return dict(stack)
 
 
-def test_a_template_maps_a_queue_to_an_alias(sandbox: Sandbox) -> None:
+def test_a_template_maps_a_queue_to_an_alias(sandbox: ServiceSandbox) -> None:
     functions = sandbox.client("lambda")
     named = output(Queue={"Ref": "Queue"}, Alias={"Ref": "Alias"}, Mapping={"Ref": "Mapping"})
     resources = queue_stack(BatchSize="5", ScalingConfig={"MaximumConcurrency": 4})
@@ -707,7 +703,7 @@ def test_a_template_maps_a_queue_to_an_alias(sandbox: Sandbox) -> None:
     assert sandbox.client("sqs").list_queues().get("QueueUrls", []) == []
 
 
-def test_a_mapping_that_lambda_refuses_fails_the_stack(sandbox: Sandbox) -> None:
+def test_a_mapping_that_lambda_refuses_fails_the_stack(sandbox: ServiceSandbox) -> None:
     resources = queue_stack()
     resources["Role"]["Properties"]["Policies"] = []
 
@@ -723,7 +719,7 @@ def test_a_mapping_that_lambda_refuses_fails_the_stack(sandbox: Sandbox) -> None
 # Moves out of a dead-letter queue.
 
 
-def buried(sandbox: Sandbox, *bodies: str) -> list[str]:
+def buried(sandbox: ServiceSandbox, *bodies: str) -> list[str]:
     """Have messages redriven into the dead-letter queue; give their ids."""
     sqs = sandbox.client("sqs")
     sent = [
@@ -740,12 +736,12 @@ def buried(sandbox: Sandbox, *bodies: str) -> list[str]:
     return sent
 
 
-def moves(sandbox: Sandbox, dead: str, most: int = 10) -> list[dict[str, Any]]:
+def moves(sandbox: ServiceSandbox, dead: str, most: int = 10) -> list[dict[str, Any]]:
     answer = sandbox.client("sqs").list_message_move_tasks(SourceArn=dead, MaxResults=most)
     return list(answer["Results"])
 
 
-def test_dead_letters_move_to_a_named_queue_as_new_messages(sandbox: Sandbox) -> None:
+def test_dead_letters_move_to_a_named_queue_as_new_messages(sandbox: ServiceSandbox) -> None:
     _, dead = dead_lettered(sandbox)
     other = sandbox.queue("other")
     old = buried(sandbox, "first", "second")
@@ -770,7 +766,7 @@ def test_dead_letters_move_to_a_named_queue_as_new_messages(sandbox: Sandbox) ->
     assert moved[0]["MessageAttributes"]["kind"]["StringValue"] == "of first"
 
 
-def test_dead_letters_move_back_to_where_they_failed(sandbox: Sandbox) -> None:
+def test_dead_letters_move_back_to_where_they_failed(sandbox: ServiceSandbox) -> None:
     _, dead = dead_lettered(sandbox)
     policy = {"deadLetterTargetArn": dead, "maxReceiveCount": 1}
     sandbox.queue("second", RedrivePolicy=policy)
@@ -786,7 +782,7 @@ def test_dead_letters_move_back_to_where_they_failed(sandbox: Sandbox) -> None:
     assert [each["Body"] for each in sandbox.received("second")] == ['{"number": 2}']
 
 
-def test_what_a_program_put_there_moves_only_to_a_named_queue(sandbox: Sandbox) -> None:
+def test_what_a_program_put_there_moves_only_to_a_named_queue(sandbox: ServiceSandbox) -> None:
     queue, dead = dead_lettered(sandbox)
     buried(sandbox, "redriven")
     sandbox.send("dead", put="there")
@@ -806,7 +802,7 @@ def test_what_a_program_put_there_moves_only_to_a_named_queue(sandbox: Sandbox) 
     assert (sandbox.counts(), sandbox.counts("dead")) == ((2, 0), (0, 0))
 
 
-def test_what_is_in_flight_stays_where_it_is(sandbox: Sandbox) -> None:
+def test_what_is_in_flight_stays_where_it_is(sandbox: ServiceSandbox) -> None:
     queue, dead = dead_lettered(sandbox)
     buried(sandbox, "one")
     sandbox.received("dead")
@@ -817,7 +813,7 @@ def test_what_is_in_flight_stays_where_it_is(sandbox: Sandbox) -> None:
     assert sandbox.counts("dead") == (0, 1)
 
 
-def test_a_move_with_a_rate_goes_on_until_it_is_cancelled(sandbox: Sandbox) -> None:
+def test_a_move_with_a_rate_goes_on_until_it_is_cancelled(sandbox: ServiceSandbox) -> None:
     queue, dead = dead_lettered(sandbox)
     buried(sandbox, *map(str, range(10)))
     sqs = sandbox.client("sqs")
@@ -841,7 +837,7 @@ def test_a_move_with_a_rate_goes_on_until_it_is_cancelled(sandbox: Sandbox) -> N
     assert "does not exist" in refusal(sqs.cancel_message_move_task, TaskHandle="unknown")
 
 
-def test_only_the_latest_move_is_told_unless_more_are_asked_for(sandbox: Sandbox) -> None:
+def test_only_the_latest_move_is_told_unless_more_are_asked_for(sandbox: ServiceSandbox) -> None:
     queue, dead = dead_lettered(sandbox)
     sqs = sandbox.client("sqs")
     for _ in range(12):
@@ -865,7 +861,7 @@ def test_only_the_latest_move_is_told_unless_more_are_asked_for(sandbox: Sandbox
     ],
 )
 def test_what_sqs_refuses_of_a_move_is_refused(
-    sandbox: Sandbox, changed: dict[str, Any], reason: str
+    sandbox: ServiceSandbox, changed: dict[str, Any], reason: str
 ) -> None:
     queue, dead = dead_lettered(sandbox)
     for name, value in changed.items():
@@ -879,7 +875,7 @@ def test_what_sqs_refuses_of_a_move_is_refused(
 # Which door a push came by.
 
 
-def test_the_inbox_tells_the_door_that_each_push_came_by(sandbox: Sandbox) -> None:
+def test_the_inbox_tells_the_door_that_each_push_came_by(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     project = sandbox.project()
     sandbox.map(sandbox.queue())
@@ -909,7 +905,7 @@ def test_the_inbox_tells_the_door_that_each_push_came_by(sandbox: Sandbox) -> No
     assert sandbox.entry_points() == expected
 
 
-def test_a_process_that_serves_another_door_next_says_so(sandbox: Sandbox) -> None:
+def test_a_process_that_serves_another_door_next_says_so(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     project = sandbox.project()
     sandbox.map(sandbox.queue())

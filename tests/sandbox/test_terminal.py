@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,8 +18,8 @@ from rich.console import Console
 
 from sandbox import terminal
 from sandbox.pinpoint.pushes import Push, Refusal
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 ANSWER = {"DeliveryStatus": "SUCCESSFUL", "StatusCode": 200, "StatusMessage": ""}
 GONE = {
     "DeliveryStatus": "PERMANENT_FAILURE",

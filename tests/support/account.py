@@ -6,22 +6,18 @@ mapping does is done here: receive, invoke, delete what did not fail.
 
 from __future__ import annotations
 
-import functools
 import json
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import botocore.session
 
 from push_sender.follow_up.signed_attributes import Steering
 from sandbox.server import Server
-from tests.support.provider import LoopbackServer
+from tests.support.loopback import LoopbackHandler, Reply, serving
 
 Json = dict[str, Any]
 
@@ -242,55 +238,19 @@ class Service:
     calls: list[Json] = field(default_factory=list)
 
 
-class _Server(LoopbackServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that was killed."""
-
-
 @contextmanager
 def running_service(answer: Callable[[str, Json], tuple[int, Json]]) -> Iterator[Service]:
     """Run a service that speaks AWS's JSON protocols on a free port of loopback."""
     service = Service(answer)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+    class Handler(LoopbackHandler):
+        def reply(self, body: bytes) -> Reply:
+            call = json.loads(body)
+            service.calls.append(call)
+            operation = self.headers["X-Amz-Target"].split(".")[-1]
+            status, result = service.answer(operation, call)
+            kind = {"Content-Type": "application/x-amz-json-1.1"}
+            return Reply(status, json.dumps(result).encode(), kind)
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            service.calls.append(body)
-            status, told = service.answer(self.headers["X-Amz-Target"].split(".")[-1], body)
-            text = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
-            pass
-
-    server = _Server(("127.0.0.1", 0), Handler)
-    service.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(Handler) as service.url:
         yield service
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@functools.cache
-def nobody() -> str:
-    """Give a URL on loopback that refuses connections.
-
-    Its port stays bound until the process ends, and is never listened on: were it freed, the next
-    server of another process could get it.
-    """
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        taken.detach()
-    return url

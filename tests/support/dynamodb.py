@@ -11,13 +11,13 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.session
 
-from tests.support.provider import Json, LoopbackServer, Reply
+from tests.support.loopback import LoopbackHandler, Reply, serving
+from tests.support.provider import Json
 
 Forward = Callable[[], Reply]
 
@@ -121,26 +121,13 @@ def running_table(client: Any, name: str) -> Iterator[Table]:
     table.create()
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+    class Handler(LoopbackHandler):
+        def reply(self, body: bytes) -> Reply:
             operation = self.headers["X-Amz-Target"].partition(".")[2]
             call = json.loads(body)
             with lock:
                 table.calls.append((operation, call))
-            reply = table.answer(operation, call, lambda: self._forward(body))
-            if reply.cut_off:
-                self.close_connection = True
-                return
-            self.send_response(reply.status)
-            for header, value in reply.headers.items():
-                self.send_header(header, value)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            self.wfile.write(reply.body)
+            return table.answer(operation, call, lambda: self._forward(body))
 
         def _forward(self, body: bytes) -> Reply:
             connection = http.client.HTTPConnection(dynamodb, timeout=10)
@@ -152,17 +139,8 @@ def running_table(client: Any, name: str) -> Iterator[Table]:
             reply.headers["Content-Type"] = "application/x-amz-json-1.0"
             return reply
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
-            pass
-
-    server = LoopbackServer(("127.0.0.1", 0), Handler)
-    table.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield table
-    finally:
-        table.recover()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as table.url:
+        try:
+            yield table
+        finally:
+            table.recover()

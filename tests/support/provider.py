@@ -9,21 +9,11 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.loopback import LoopbackHandler, Reply, serving
+
 Json = dict[str, Any]
-
-
-@dataclass
-class Reply:
-    """What goes back over the wire."""
-
-    status: int = 200
-    body: bytes = b"{}"
-    headers: dict[str, str] = field(default_factory=dict)
-    cut_off: bool = False
 
 
 def accepted(token: str) -> Json:
@@ -100,49 +90,17 @@ class Provider:
         return self.answer(call)
 
 
-class LoopbackServer(ThreadingHTTPServer):
-    """A server whose threads end with the process, and that many may call at once."""
-
-    daemon_threads = True
-    block_on_close = False
-    # With Python's 5 a busy machine drops connections, which are tried again after 1 s: longer
-    # than the store's client waits for one.
-    request_queue_size = 128
-
-
 @contextmanager
 def running_provider() -> Iterator[Provider]:
     """Run a provider on a free port of loopback."""
     provider = Provider()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # else an answer waits 40 ms for an acknowledgement
+    class Handler(LoopbackHandler):
+        def reply(self, body: bytes) -> Reply:
+            return provider.take(self.path, json.loads(body))
 
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            reply = provider.take(self.path, json.loads(self.rfile.read(length)))
-            if reply.cut_off:
-                self.close_connection = True
-                return
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            self.wfile.write(reply.body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
-            pass
-
-    server = LoopbackServer(("127.0.0.1", 0), Handler)
-    provider.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield provider
-    finally:
-        provider.reset()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as provider.url:
+        try:
+            yield provider
+        finally:
+            provider.reset()

@@ -18,9 +18,10 @@ import infra  # noqa: F401  first: it names the Node.js that the CDK runs in
 # isort: split
 import aws_cdk as cdk
 
-from infra.bundle import REPOSITORY, Bundle
+from infra.bundle import Bundle
 from infra.settings import Settings
 from infra.stack import PushSenderStack
+from tests.support.paths import REPOSITORY
 
 FLAGS: Mapping[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
 """What cdk.json says, without which the template is another than the one deployed."""

@@ -5,47 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.request import urlopen
 
 import pytest
 
 from sandbox.pinpoint.projects import enable_channel
-from tests.support.sandbox_http_apis import (
-    ACCOUNT,
-    REGION,
-    Api,
-    Sandbox,
-    running_sandbox,
-)
+from tests.support.http_apis import Api, HttpApiSandbox
+from tests.support.templates import ACCOUNT, REGION
 
 
-@pytest.fixture(scope="module")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running_sandbox(tmp_path_factory.mktemp("place")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox) -> Sandbox:
-    return _running.cleared()
-
-
-@pytest.fixture(scope="module")
-def _api(_running: Sandbox) -> Api:
-    return _running.api(
-        routes={"POST /messages": "AWS_IAM", "GET /openapi.json": "NONE", "$default": "NONE"}
-    )
-
-
-@pytest.fixture
-def api(_api: Api, sandbox: Sandbox) -> Api:
-    """Give an API in front of the function, which has done nothing yet."""
-    return _api
-
-
-def test_a_function_gets_a_request_as_payload_format_2(sandbox: Sandbox, api: Api) -> None:
+def test_a_function_gets_a_request_as_payload_format_2(sandbox: HttpApiSandbox, api: Api) -> None:
     sandbox.clock.stopped_at = datetime(2020, 3, 12, 19, 3, 58, 123_000, tzinfo=UTC).timestamp()
 
     answer = api.ask(
@@ -102,7 +72,9 @@ def test_a_function_gets_a_request_as_payload_format_2(sandbox: Sandbox, api: Ap
     }
 
 
-def test_what_a_request_does_not_have_is_not_in_the_event(sandbox: Sandbox, api: Api) -> None:
+def test_what_a_request_does_not_have_is_not_in_the_event(
+    sandbox: HttpApiSandbox, api: Api
+) -> None:
     api.ask_with("GET", "/openapi.json", b"", [])
 
     event = sandbox.event()
@@ -114,7 +86,7 @@ def test_what_a_request_does_not_have_is_not_in_the_event(sandbox: Sandbox, api:
 
 
 def test_repeated_headers_arrive_joined_and_those_of_the_connection_not(
-    sandbox: Sandbox, api: Api
+    sandbox: HttpApiSandbox, api: Api
 ) -> None:
     lines = [
         *(("X-Many", "one"), ("x-many", "two, three"), ("X-Forwarded-For", "10.0.0.1")),
@@ -133,7 +105,7 @@ def test_repeated_headers_arrive_joined_and_those_of_the_connection_not(
     assert not {"connection", "te", "cookie"} & headers.keys()
 
 
-def test_the_authorization_header_is_passed_on(sandbox: Sandbox, api: Api) -> None:
+def test_the_authorization_header_is_passed_on(sandbox: HttpApiSandbox, api: Api) -> None:
     headers = api.signed()
 
     api.ask_with("POST", "/messages", b"", list(headers.items()))
@@ -162,7 +134,7 @@ def test_the_authorization_header_is_passed_on(sandbox: Sandbox, api: Api) -> No
     ],
 )
 def test_a_body_is_text_where_its_type_says_so_and_else_base64(
-    sandbox: Sandbox, api: Api, kind: str | None, body: bytes, is_text: bool
+    sandbox: HttpApiSandbox, api: Api, kind: str | None, body: bytes, is_text: bool
 ) -> None:
     api.ask_with("POST", "/x", body, [("Content-Type", kind)] if kind is not None else [])
 
@@ -171,7 +143,7 @@ def test_a_body_is_text_where_its_type_says_so_and_else_base64(
     assert event["body"] == (body.decode() if is_text else base64.b64encode(body).decode())
 
 
-def test_a_body_in_chunks_arrives_whole(sandbox: Sandbox, api: Api) -> None:
+def test_a_body_in_chunks_arrives_whole(sandbox: HttpApiSandbox, api: Api) -> None:
     lines = [("Transfer-Encoding", "chunked"), ("Content-Type", "text/plain")]
 
     answer = api.ask_with("POST", "/x", b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n", lines)
@@ -192,7 +164,7 @@ def test_a_body_in_chunks_arrives_whole(sandbox: Sandbox, api: Api) -> None:
     ],
 )
 def test_the_trace_is_the_clients_or_a_new_one_and_is_the_functions(
-    sandbox: Sandbox, api: Api, given: str, is_kept: bool
+    sandbox: HttpApiSandbox, api: Api, given: str, is_kept: bool
 ) -> None:
     api.ask_with("GET", "/x", b"", [("X-Amzn-Trace-Id", given)])
 
@@ -203,7 +175,9 @@ def test_the_trace_is_the_clients_or_a_new_one_and_is_the_functions(
     assert invocation["trace"] == trace
 
 
-def test_what_the_function_sends_came_by_the_http_entry_point(sandbox: Sandbox, api: Api) -> None:
+def test_what_the_function_sends_came_by_the_http_entry_point(
+    sandbox: HttpApiSandbox, api: Api
+) -> None:
     created = sandbox.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})
     project = created["ApplicationResponse"]["Id"]
     enable_channel(project, "ADM")

@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.http_apis.throttling import Limit, Throttle
-from tests.support.sandbox_http_apis import (
-    ACCOUNT,
+from tests.support.http_apis import (
     ALIAS_ARN,
     FAILED,
     FORBIDDEN,
     FUNCTION_ARN,
     NOT_FOUND,
-    REGION,
     TOO_LARGE,
     TOO_MANY,
     UNAVAILABLE,
     Api,
-    Sandbox,
-    running_sandbox,
+    HttpApiSandbox,
 )
+from tests.support.templates import ACCOUNT, REGION
 
 OPEN = {"$default": "NONE"}
-
-
-@pytest.fixture(scope="module")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running_sandbox(tmp_path_factory.mktemp("place")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox) -> Sandbox:
-    return _running.cleared()
-
-
-@pytest.fixture(scope="module")
-def _api(_running: Sandbox) -> Api:
-    return _running.api(
-        routes={"POST /messages": "AWS_IAM", "GET /openapi.json": "NONE", "$default": "NONE"}
-    )
-
-
-@pytest.fixture
-def api(_api: Api, sandbox: Sandbox) -> Api:
-    """Give an API in front of the function, which has done nothing yet."""
-    return _api
 
 
 # The route.
@@ -71,7 +44,7 @@ def api(_api: Api, sandbox: Sandbox) -> Api:
     ],
 )
 def test_a_request_takes_its_own_route_or_the_default_one(
-    sandbox: Sandbox, api: Api, method: str, path: str, key: str, told: str
+    sandbox: HttpApiSandbox, api: Api, method: str, path: str, key: str, told: str
 ) -> None:
     assert api.ask(method, path, who=None).status == 200
 
@@ -86,7 +59,7 @@ def test_a_request_takes_its_own_route_or_the_default_one(
     [("GET", "/messages"), ("POST", "/"), ("POST", "/messages/1"), ("OPTIONS", "/messages")],
 )
 def test_without_a_route_nothing_is_found_whatever_the_method(
-    sandbox: Sandbox, method: str, path: str
+    sandbox: HttpApiSandbox, method: str, path: str
 ) -> None:
     api = sandbox.api()
 
@@ -97,7 +70,7 @@ def test_without_a_route_nothing_is_found_whatever_the_method(
     assert not sandbox.invocations()
 
 
-def test_an_api_that_is_not_there_is_not_found(sandbox: Sandbox) -> None:
+def test_an_api_that_is_not_there_is_not_found(sandbox: HttpApiSandbox) -> None:
     api = sandbox.api()
     sandbox.client("cloudformation").delete_stack(StackName=api.stack)
 
@@ -107,7 +80,7 @@ def test_an_api_that_is_not_there_is_not_found(sandbox: Sandbox) -> None:
 
 
 def test_a_kind_of_api_that_the_sandbox_does_not_have_is_never_let_through(
-    sandbox: Sandbox,
+    sandbox: HttpApiSandbox,
 ) -> None:
     gateway = sandbox.client("apigatewayv2")
     api = sandbox.api()
@@ -211,13 +184,15 @@ def test_what_is_no_response_is_a_failure_of_the_server(api: Api, returned: Any)
 
 
 def test_an_error_of_the_function_is_a_failure_that_tells_nothing(
-    sandbox: Sandbox, api: Api
+    sandbox: HttpApiSandbox, api: Api
 ) -> None:
     assert api.do(**{"raise": "canary"}).told == FAILED
-    assert any("canary" in line for line in sandbox.lambdas.logs("answers"))
+    assert any("canary" in line for line in sandbox.functions.logs("answers"))
 
 
-def test_a_function_that_takes_too_long_is_not_waited_for(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_function_that_takes_too_long_is_not_waited_for(
+    sandbox: HttpApiSandbox, tmp_path: Path
+) -> None:
     api = sandbox.api(integration={"TimeoutInMillis": 50})
 
     assert api.do(wait=str(tmp_path / "answered")).told == UNAVAILABLE
@@ -225,7 +200,7 @@ def test_a_function_that_takes_too_long_is_not_waited_for(sandbox: Sandbox, tmp_
     (tmp_path / "answered").touch()
 
 
-def test_a_function_that_is_throttled_is_unavailable(sandbox: Sandbox, api: Api) -> None:
+def test_a_function_that_is_throttled_is_unavailable(sandbox: HttpApiSandbox, api: Api) -> None:
     own = sandbox.client("lambda")
     own.put_function_concurrency(FunctionName="answers", ReservedConcurrentExecutions=0)
     try:
@@ -235,7 +210,7 @@ def test_a_function_that_is_throttled_is_unavailable(sandbox: Sandbox, api: Api)
     assert not sandbox.invocations()
 
 
-def test_a_function_that_is_gone_is_a_failure(sandbox: Sandbox) -> None:
+def test_a_function_that_is_gone_is_a_failure(sandbox: HttpApiSandbox) -> None:
     gone = f"{FUNCTION_ARN}:2"
     sandbox.client("lambda").create_alias(
         FunctionName="answers", Name="former", FunctionVersion="1"
@@ -273,7 +248,7 @@ def test_a_function_that_is_gone_is_a_failure(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_function_runs_only_where_its_policy_lets_the_api_in(
-    sandbox: Sandbox, lets_in: str, let_in: str, function: str, may: bool
+    sandbox: HttpApiSandbox, lets_in: str, let_in: str, function: str, may: bool
 ) -> None:
     api = sandbox.api(lets_in=lets_in, let_in=let_in, function=function)
 
@@ -285,12 +260,12 @@ def test_a_function_runs_only_where_its_policy_lets_the_api_in(
         assert (answer.told, sandbox.invocations()) == (FAILED, [])
 
 
-def test_the_policy_names_the_default_route_as_such(sandbox: Sandbox) -> None:
+def test_the_policy_names_the_default_route_as_such(sandbox: HttpApiSandbox) -> None:
     for lets_in, status in (("/*/$default", 200), ("/*/GET/x", 500)):
         assert sandbox.api(routes=OPEN, lets_in=lets_in).ask("GET", "/x").status == status
 
 
-def test_a_permission_of_lambdas_own_call_counts_as_well(sandbox: Sandbox) -> None:
+def test_a_permission_of_lambdas_own_call_counts_as_well(sandbox: HttpApiSandbox) -> None:
     api = sandbox.api(lets_in="/*/GET/none")
     own = sandbox.client("lambda")
 
@@ -327,7 +302,7 @@ def test_a_permission_of_lambdas_own_call_counts_as_well(sandbox: Sandbox) -> No
 # How much.
 
 
-def test_a_body_over_10_mb_is_too_large_whoever_sends_it(sandbox: Sandbox, api: Api) -> None:
+def test_a_body_over_10_mb_is_too_large_whoever_sends_it(sandbox: HttpApiSandbox, api: Api) -> None:
     limit = 10_485_760
 
     assert api.ask(body=b"x" * (limit + 1), who=None).told == TOO_LARGE
@@ -335,7 +310,7 @@ def test_a_body_over_10_mb_is_too_large_whoever_sends_it(sandbox: Sandbox, api: 
     assert not sandbox.invocations()
 
 
-def test_an_event_over_6_mb_is_too_large(sandbox: Sandbox, api: Api) -> None:
+def test_an_event_over_6_mb_is_too_large(sandbox: HttpApiSandbox, api: Api) -> None:
     text = [("Content-Type", "text/plain")]
 
     assert api.ask("POST", "/x", b"x" * 6_000_000, who=None).told == TOO_LARGE  # in base64, 8 MB
@@ -344,7 +319,9 @@ def test_an_event_over_6_mb_is_too_large(sandbox: Sandbox, api: Api) -> None:
     assert api.ask_with("POST", "/x", b"x" * 6_000_000, text).status == 200
 
 
-def test_each_route_lets_a_burst_through_and_then_what_the_rate_allows(sandbox: Sandbox) -> None:
+def test_each_route_lets_a_burst_through_and_then_what_the_rate_allows(
+    sandbox: HttpApiSandbox,
+) -> None:
     api = sandbox.api(
         routes={"POST /messages": "NONE", "GET /x": "NONE"},
         stage={"DefaultRouteSettings": {"ThrottlingBurstLimit": 2, "ThrottlingRateLimit": 0.5}},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,38 +11,23 @@ import pytest
 
 from sandbox.http_apis.access_log import _VARIABLES
 from sandbox.http_apis.gateway import Gateway
-from tests.support.deployed_stacks import Template, outputs
-from tests.support.sandbox_http_apis import (
-    ACCOUNT,
+from tests.support.http_apis import (
     ALIAS_ARN,
     FAILED,
     FORBIDDEN,
     FUNCTION_ARN,
     NOT_FOUND,
-    REGION,
     Api,
-    Sandbox,
+    HttpApiSandbox,
     api,
     changed,
-    running_sandbox,
 )
-
-
-@pytest.fixture(scope="module")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running_sandbox(tmp_path_factory.mktemp("place")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox) -> Sandbox:
-    return _running.cleared()
-
+from tests.support.templates import ACCOUNT, REGION, Template, outputs
 
 # Templates.
 
 
-def test_an_api_tells_where_it_answers_and_so_does_api_gateway(sandbox: Sandbox) -> None:
+def test_an_api_tells_where_it_answers_and_so_does_api_gateway(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api(Description="takes requests", Tags={"team": "push"})
 
     assert made.url == f"{sandbox.url}/execute-api/{made.api_id}"
@@ -56,19 +40,19 @@ def test_an_api_tells_where_it_answers_and_so_does_api_gateway(sandbox: Sandbox)
     assert by_hand["ApiEndpoint"] == f"{sandbox.url}/execute-api/{by_hand['ApiId']}"
 
 
-def test_where_an_api_answers_is_told_while_its_door_is_open(sandbox: Sandbox) -> None:
+def test_where_an_api_answers_is_told_while_its_door_is_open(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api()
     gateway = sandbox.client("apigatewayv2")
     elsewhere = "http://127.0.0.1:1"
 
-    with Gateway(lambda *_: None).serving(elsewhere, sandbox.lambdas.invoke):
+    with Gateway(lambda *_: None).serving(elsewhere, sandbox.functions.invoke):
         inside = gateway.get_api(ApiId=made.api_id)["ApiEndpoint"]
 
     assert inside == f"{elsewhere}/execute-api/{made.api_id}"
     assert gateway.get_api(ApiId=made.api_id)["ApiEndpoint"] == made.url
 
 
-def test_api_gateway_shows_what_the_template_wants(sandbox: Sandbox) -> None:
+def test_api_gateway_shows_what_the_template_wants(sandbox: HttpApiSandbox) -> None:
     limits = {"ThrottlingBurstLimit": 200, "ThrottlingRateLimit": 100.5}
     made = sandbox.api(
         integration={"TimeoutInMillis": 5_000, "Description": "the function"},
@@ -98,7 +82,7 @@ def test_api_gateway_shows_what_the_template_wants(sandbox: Sandbox) -> None:
     assert ids["Stage"] == "$default"
 
 
-def test_an_api_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) -> None:
+def test_an_api_changes_with_its_template_and_goes_with_it(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api()
     assert made.ask().status == 200
     wanted = api(routes={"GET /x": "NONE"})
@@ -126,7 +110,7 @@ def test_an_api_changes_with_its_template_and_goes_with_it(sandbox: Sandbox) -> 
     assert made.api_id not in policy
 
 
-def test_a_failed_change_is_rolled_back(sandbox: Sandbox) -> None:
+def test_a_failed_change_is_rolled_back(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api()
     wanted = changed(api(routes={"GET /x": "NONE"}), "Stage", StageName="prod")
 
@@ -191,7 +175,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("name", "properties", "named"), REFUSED)
 def test_what_the_sandbox_does_not_have_fails_the_stack_by_its_name(
-    sandbox: Sandbox, name: str, properties: dict[str, Any], named: str
+    sandbox: HttpApiSandbox, name: str, properties: dict[str, Any], named: str
 ) -> None:
     routes = {"POST /messages": "AWS_IAM", "GET /openapi.json": "AWS_IAM"}
     resources = changed(api(routes=routes), name, **properties)
@@ -225,7 +209,7 @@ def test_what_the_sandbox_does_not_have_fails_the_stack_by_its_name(
     ],
 )
 def test_an_access_log_that_cannot_be_fails_the_stack(
-    sandbox: Sandbox, settings: dict[str, Any], reason: str
+    sandbox: HttpApiSandbox, settings: dict[str, Any], reason: str
 ) -> None:
     resources = api()
     log = {**resources["Stage"]["Properties"]["AccessLogSettings"], **settings}
@@ -237,7 +221,7 @@ def test_an_access_log_that_cannot_be_fails_the_stack(
     assert reason in stack["StackStatusReason"]
 
 
-def test_a_second_stage_fails_the_stack(sandbox: Sandbox) -> None:
+def test_a_second_stage_fails_the_stack(sandbox: HttpApiSandbox) -> None:
     resources = api()
 
     stack = sandbox.deploy({**resources, "Other": resources["Stage"]})
@@ -245,13 +229,15 @@ def test_a_second_stage_fails_the_stack(sandbox: Sandbox) -> None:
     assert "StageName" in stack["StackStatusReason"]
 
 
-def permissions(sandbox: Sandbox, made: Api) -> list[dict[str, Any]]:
+def permissions(sandbox: HttpApiSandbox, made: Api) -> list[dict[str, Any]]:
     """Give what the function's policy says of an API."""
     policy = json.loads(sandbox.client("lambda").get_policy(FunctionName="answers")["Policy"])
     return [each for each in policy["Statement"] if made.api_id in json.dumps(each)]
 
 
-def test_a_permission_is_for_the_alias_and_stays_when_the_alias_moves(sandbox: Sandbox) -> None:
+def test_a_permission_is_for_the_alias_and_stays_when_the_alias_moves(
+    sandbox: HttpApiSandbox,
+) -> None:
     made = sandbox.api()
     (permission,) = permissions(sandbox, made)
     assert permission == {
@@ -278,7 +264,9 @@ def test_a_permission_is_for_the_alias_and_stays_when_the_alias_moves(sandbox: S
     assert made.ask().status == 200
 
 
-def test_a_changed_permission_is_another_one_and_leaves_none_behind(sandbox: Sandbox) -> None:
+def test_a_changed_permission_is_another_one_and_leaves_none_behind(
+    sandbox: HttpApiSandbox,
+) -> None:
     made = sandbox.api()
     (before,) = permissions(sandbox, made)
 
@@ -301,13 +289,13 @@ def logging(log_format: str, **parts: Any) -> Template:
     return changed(resources, "Stage", AccessLogSettings=log)
 
 
-def line(sandbox: Sandbox, made: Api) -> dict[str, str]:
+def line(sandbox: HttpApiSandbox, made: Api) -> dict[str, str]:
     """Give the one line that there is."""
     (told,) = sandbox.log(made)
     return dict(json.loads(told))
 
 
-def test_a_line_tells_who_called_and_what_became_of_it(sandbox: Sandbox) -> None:
+def test_a_line_tells_who_called_and_what_became_of_it(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api(logging(EVERY_VARIABLE))
     user = sandbox.user({"Effect": "Allow", "Action": "execute-api:*", "Resource": "*"})
 
@@ -352,7 +340,7 @@ def test_a_line_tells_who_called_and_what_became_of_it(sandbox: Sandbox) -> None
     assert user.access_key not in sandbox.log(made)[0]
 
 
-def test_the_time_of_a_line_is_that_at_which_the_request_came(sandbox: Sandbox) -> None:
+def test_the_time_of_a_line_is_that_at_which_the_request_came(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api(
         logging("$context.requestId [$context.requestTime] $context.responseLatency\n")
     )
@@ -366,7 +354,9 @@ def test_the_time_of_a_line_is_that_at_which_the_request_came(sandbox: Sandbox) 
     assert told[16:] == f" [{now:%d/%b/%Y:%H:%M:%S} +0000] 0"
 
 
-def test_each_request_that_reaches_the_api_has_a_line(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_each_request_that_reaches_the_api_has_a_line(
+    sandbox: HttpApiSandbox, tmp_path: Path
+) -> None:
     named = (
         *("status", "routeKey", "error.message", "identity.userArn", "responseLength"),
         *("integration.status", "integration.integrationStatus", "integrationErrorMessage"),
@@ -417,7 +407,7 @@ def test_each_request_that_reaches_the_api_has_a_line(sandbox: Sandbox, tmp_path
 
 
 def test_a_line_tells_why_the_function_was_not_reached_or_not_waited_for(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: HttpApiSandbox, tmp_path: Path
 ) -> None:
     log_format = "$context.requestId $context.status $context.integrationErrorMessage"
     closed = sandbox.api(logging(log_format, lets_in="/none"))
@@ -445,7 +435,7 @@ def test_a_line_tells_why_the_function_was_not_reached_or_not_waited_for(
         "\xff\xfe",
     ],
 )
-def test_no_client_can_break_a_line_or_add_to_it(sandbox: Sandbox, agent: str) -> None:
+def test_no_client_can_break_a_line_or_add_to_it(sandbox: HttpApiSandbox, agent: str) -> None:
     made = sandbox.api(
         logging(
             '{"agent": "$context.identity.userAgent", "id": "$context.requestId",'
@@ -463,7 +453,7 @@ def test_no_client_can_break_a_line_or_add_to_it(sandbox: Sandbox, agent: str) -
     assert (read["path"], read["status"]) == ('/\n"\\, "status":"200"', "404")
 
 
-def test_an_api_answers_without_a_log_or_when_its_log_is_gone(sandbox: Sandbox) -> None:
+def test_an_api_answers_without_a_log_or_when_its_log_is_gone(sandbox: HttpApiSandbox) -> None:
     silent = sandbox.api(changed(api(), "Stage", AccessLogSettings=None))
     made = sandbox.api()
     (group,) = {

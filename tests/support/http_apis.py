@@ -4,44 +4,26 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 
-from sandbox import services
-from sandbox.functions.credentials import role_credentials
-from sandbox.functions.service import LambdaService
-from sandbox.http_apis.gateway import Gateway
 from sandbox.http_apis.requests import PREFIX
-from sandbox.iam.service import Permissions
-from sandbox.inbox import pages
-from sandbox.running import runtime_packages
-from sandbox.server import Server
-from tests.support.deployed_stacks import Template, joined, outputs, resource, template
-from tests.support.sandbox_services import FUNCTION as OTHER_FUNCTION
-from tests.support.sandbox_services import zipped
+from tests.support.service_sandbox import ADMINISTRATOR, PUSHING, ServiceSandbox, assumed, zipped
+from tests.support.templates import ACCOUNT, REGION, Template, joined, outputs, resource, template
 
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
-ADMINISTRATOR = Credentials("sandbox", "sandbox")
 FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:answers"
 ALIAS_ARN = f"{FUNCTION_ARN}:live"
 
 FUNCTION = (
-    '''
+    PUSHING
+    + '''
 """Keeps each event that it gets, and does what a header of it asks for."""
-import os
-
 def handler(event, context):
     trace = os.environ.get("_X_AMZN_TRACE_ID")
     kept = os.path.join(os.environ["PLACE"], f"{time.time_ns()}-{os.getpid()}")
@@ -59,19 +41,7 @@ def handler(event, context):
         push(what["push"])
     return what.get("return", {"statusCode": 200, "body": "answered"})
 '''
-    + OTHER_FUNCTION[OTHER_FUNCTION.index("def push(") :]
-    + "import json, time\n"
 )
-
-
-@dataclass
-class Clock:
-    """The time of this machine, unless it is stopped."""
-
-    stopped_at: float | None = None
-
-    def __call__(self) -> float:
-        return self.stopped_at or time.time()
 
 
 @dataclass(frozen=True)
@@ -166,37 +136,16 @@ class Api:
         return self.ask("POST", path, headers={"X-Do": json.dumps(what)})
 
 
-@dataclass
-class Sandbox:
-    """What somebody does with stock clients."""
+class HttpApiSandbox(ServiceSandbox):
+    """A sandbox with a function, its alias, and HTTP APIs in front of them."""
 
-    url: str
-    permissions: Permissions
-    lambdas: LambdaService
-    clock: Clock
-    place: Path
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # stubs know names as literals only
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="sandbox",
-            aws_secret_access_key="sandbox",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-    def cleared(self) -> Sandbox:
+    def cleared(self) -> HttpApiSandbox:
         """Forget what has happened so far."""
         for file in self.place.glob("*.json"):
             file.unlink()
         self.permissions.forget_calls()
         self.clock.stopped_at = None
         return self
-
-    def invocations(self) -> list[dict[str, Any]]:
-        """Give what the function was invoked with, in order."""
-        return [json.loads(file.read_text()) for file in sorted(self.place.glob("*.json"))]
 
     def event(self) -> dict[str, Any]:
         """Give the one event that the function got."""
@@ -255,15 +204,6 @@ class Sandbox:
         (stack,) = self.client("cloudformation").describe_stacks(StackName=api.stack)["Stacks"]
         answer = self.client("logs").filter_log_events(logGroupName=outputs(stack)["Group"])
         return [event["message"] for event in answer["events"]]
-
-
-def assumed(role_arn: str) -> Credentials:
-    variables = role_credentials(role_arn)
-    return Credentials(
-        variables["AWS_ACCESS_KEY_ID"],
-        variables["AWS_SECRET_ACCESS_KEY"],
-        variables["AWS_SESSION_TOKEN"],
-    )
 
 
 def document(*statements: Mapping[str, Any]) -> str:
@@ -347,34 +287,8 @@ def changed(resources: Template, name: str, /, **properties: Any) -> Template:
     return {**resources, name: {**old, "Properties": kept}}
 
 
-@contextmanager
-def running_sandbox(place: Path) -> Iterator[Sandbox]:
-    """Run a sandbox with a function and its alias, which APIs can be deployed in front of."""
-    permissions, clock = Permissions(), Clock()
-    gateway = Gateway(permissions.caller_refusal_reason, clock=clock)
-    with (
-        services.patched_moto(),
-        Server(
-            mounts={"/sandbox": pages.application},
-            guard=permissions.guard,
-            unguarded={PREFIX: gateway.application},
-        ) as server,
-        services.running(
-            LambdaService(
-                runtime_packages(),
-                server.url,
-                credentials=role_credentials,
-                is_allowed=permissions.allow,
-            )
-        ) as lambdas,
-        gateway.serving(server.url, lambdas.invoke),
-    ):
-        sandbox = Sandbox(server.url, permissions, lambdas, clock, place)
-        _create_function(sandbox)
-        yield sandbox
-
-
-def _create_function(sandbox: Sandbox) -> None:
+def create_function(sandbox: HttpApiSandbox) -> None:
+    """Create the function `answers` and its alias `live`."""
     role, _ = sandbox.role({"Effect": "Allow", "Action": "mobiletargeting:*", "Resource": "*"})
     own = sandbox.client("lambda")
     own.create_function(

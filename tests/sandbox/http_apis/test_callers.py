@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPMessage
 from typing import Any
 
@@ -20,19 +20,16 @@ from botocore.credentials import Credentials
 from moto.iam.models import iam_backends
 
 from sandbox.iam.service import Call
-from tests.support.sandbox_http_apis import (
-    ACCOUNT,
-    ADMINISTRATOR,
+from tests.support.http_apis import (
     FORBIDDEN,
-    REGION,
     Answer,
     Api,
-    Sandbox,
-    assumed,
+    HttpApiSandbox,
     document,
     invoking,
-    running_sandbox,
 )
+from tests.support.service_sandbox import ADMINISTRATOR, assumed
+from tests.support.templates import ACCOUNT, REGION
 
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 BODY = b'{"text": "hello"}'
@@ -40,32 +37,15 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running_sandbox(tmp_path_factory.mktemp("place")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: Sandbox) -> Sandbox:
-    return _running.cleared()
-
-
-@pytest.fixture(scope="module")
-def _api(_running: Sandbox) -> Api:
+def _api(_running: HttpApiSandbox) -> Api:
     return _running.api(routes={"POST /messages": "AWS_IAM", "$default": "AWS_IAM"})
-
-
-@pytest.fixture
-def api(_api: Api, sandbox: Sandbox) -> Api:
-    """Give an API whose routes are all for IAM."""
-    return _api
 
 
 def arn(api: Api, resource: str = "POST/messages") -> str:
     return f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api.api_id}/$default/{resource}"
 
 
-def denial(sandbox: Sandbox, api: Api, answer: Answer) -> str:
+def denial(sandbox: HttpApiSandbox, api: Api, answer: Answer) -> str:
     """Give why a caller was answered 403, as the access log says."""
     assert answer.told == FORBIDDEN
     lines = map(json.loads, sandbox.log(api))
@@ -73,7 +53,7 @@ def denial(sandbox: Sandbox, api: Api, answer: Answer) -> str:
     return str(line["denial"])
 
 
-def identity(sandbox: Sandbox) -> dict[str, Any]:
+def identity(sandbox: HttpApiSandbox) -> dict[str, Any]:
     """Give what the function was told of its caller."""
     return dict(sandbox.event()["requestContext"]["authorizer"]["iam"])
 
@@ -82,7 +62,7 @@ def identity(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def test_the_administrator_comes_in_with_the_key_of_the_documents(
-    sandbox: Sandbox, api: Api
+    sandbox: HttpApiSandbox, api: Api
 ) -> None:
     assert api.ask("POST", "/messages?b=2&a=1&a=%20x", BODY, JSON).status == 200
 
@@ -99,7 +79,7 @@ def test_the_administrator_comes_in_with_the_key_of_the_documents(
     assert not sandbox.permissions.calls()
 
 
-def test_curl_can_sign(sandbox: Sandbox, api: Api) -> None:
+def test_curl_can_sign(sandbox: HttpApiSandbox, api: Api) -> None:
     curl = shutil.which("curl")
     assert curl is not None
 
@@ -119,7 +99,7 @@ def test_curl_can_sign(sandbox: Sandbox, api: Api) -> None:
     assert sandbox.event()["body"] == BODY.decode()
 
 
-def test_a_user_comes_in_with_an_own_key(sandbox: Sandbox, api: Api) -> None:
+def test_a_user_comes_in_with_an_own_key(sandbox: HttpApiSandbox, api: Api) -> None:
     user = sandbox.user(invoking(arn(api)))
 
     assert api.ask(body=BODY, headers=JSON, who=user).status == 200
@@ -130,7 +110,7 @@ def test_a_user_comes_in_with_an_own_key(sandbox: Sandbox, api: Api) -> None:
     assert (told["callerId"], told["userId"]) == (people[told["userArn"]],) * 2
 
 
-def test_a_session_of_a_role_comes_in_and_is_counted(sandbox: Sandbox, api: Api) -> None:
+def test_a_session_of_a_role_comes_in_and_is_counted(sandbox: HttpApiSandbox, api: Api) -> None:
     role, session = sandbox.role(invoking(arn(api)))
 
     assert api.ask(body=BODY, headers=JSON, who=session).status == 200
@@ -158,7 +138,7 @@ class Careful(SigV4Auth):
 
 
 def test_headers_that_only_some_clients_sign_are_verified_as_well(
-    sandbox: Sandbox, api: Api
+    sandbox: HttpApiSandbox, api: Api
 ) -> None:
     headers = {
         "User-Agent": "careful/1",
@@ -264,7 +244,9 @@ REASONS: Mapping[str, str] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_signature_that_is_not_good_stays_outside(sandbox: Sandbox, api: Api, fault: str) -> None:
+def test_a_signature_that_is_not_good_stays_outside(
+    sandbox: HttpApiSandbox, api: Api, fault: str
+) -> None:
     headers = api.signed(body=BODY, headers=JSON)
     assert api.ask_with("POST", "/messages", BODY, list(headers.items())).status == 200
     sandbox.cleared()
@@ -278,7 +260,7 @@ def test_a_signature_that_is_not_good_stays_outside(sandbox: Sandbox, api: Api, 
 
 
 @pytest.mark.parametrize("left_out", ["host", "x-amz-date"])
-def test_host_and_date_must_be_signed(sandbox: Sandbox, api: Api, left_out: str) -> None:
+def test_host_and_date_must_be_signed(sandbox: HttpApiSandbox, api: Api, left_out: str) -> None:
     class Careless(SigV4Auth):
         def headers_to_sign(self, request: AWSRequest) -> HTTPMessage:
             headers = super().headers_to_sign(request)
@@ -312,7 +294,7 @@ def test_host_and_date_must_be_signed(sandbox: Sandbox, api: Api, left_out: str)
     ],
 )
 def test_the_part_that_a_client_signed_by_mistake_is_named(
-    sandbox: Sandbox, api: Api, signed: dict[str, Any], said: str
+    sandbox: HttpApiSandbox, api: Api, signed: dict[str, Any], said: str
 ) -> None:
     bare_path = f"{api.prefix}/messages"
     places = {
@@ -350,7 +332,7 @@ def test_the_part_that_a_client_signed_by_mistake_is_named(
     ],
 )
 def test_a_signature_is_good_for_nothing_else_than_was_signed(
-    sandbox: Sandbox, api: Api, method: str, path: str, body: bytes
+    sandbox: HttpApiSandbox, api: Api, method: str, path: str, body: bytes
 ) -> None:
     headers = list(api.signed("POST", "/messages?a=1", BODY).items())
 
@@ -358,7 +340,7 @@ def test_a_signature_is_good_for_nothing_else_than_was_signed(
     assert not sandbox.invocations()
 
 
-def test_a_signature_for_one_api_is_not_good_for_another(sandbox: Sandbox, api: Api) -> None:
+def test_a_signature_for_one_api_is_not_good_for_another(sandbox: HttpApiSandbox, api: Api) -> None:
     other = sandbox.api(routes={"$default": "AWS_IAM"})
     headers = list(api.signed("GET", "/x").items())
 
@@ -369,7 +351,7 @@ def test_a_signature_for_one_api_is_not_good_for_another(sandbox: Sandbox, api: 
 
 @pytest.mark.parametrize(("seconds", "status"), [(-310, 403), (-290, 200), (290, 200), (310, 403)])
 def test_a_signature_is_good_for_five_minutes(
-    sandbox: Sandbox, api: Api, seconds: int, status: int
+    sandbox: HttpApiSandbox, api: Api, seconds: int, status: int
 ) -> None:
     headers = list(api.signed().items())
     sandbox.clock.stopped_at = time.time() + seconds
@@ -377,7 +359,7 @@ def test_a_signature_is_good_for_five_minutes(
     assert api.ask_with("POST", "/messages", b"", headers).status == status
 
 
-def test_a_presigned_address_stays_outside(sandbox: Sandbox, api: Api) -> None:
+def test_a_presigned_address_stays_outside(sandbox: HttpApiSandbox, api: Api) -> None:
     request = AWSRequest("GET", f"{api.url}/x")
     SigV4QueryAuth(ADMINISTRATOR, "execute-api", REGION).add_auth(request)
     assert request.url is not None
@@ -388,7 +370,7 @@ def test_a_presigned_address_stays_outside(sandbox: Sandbox, api: Api) -> None:
     assert not sandbox.invocations()
 
 
-def test_a_wrong_secret_stays_outside(sandbox: Sandbox, api: Api) -> None:
+def test_a_wrong_secret_stays_outside(sandbox: HttpApiSandbox, api: Api) -> None:
     user = sandbox.user(EVERYTHING)
     _, session = sandbox.role(EVERYTHING)
 
@@ -398,7 +380,7 @@ def test_a_wrong_secret_stays_outside(sandbox: Sandbox, api: Api) -> None:
     assert not sandbox.invocations()
 
 
-def test_a_session_must_show_its_own_token(sandbox: Sandbox, api: Api) -> None:
+def test_a_session_must_show_its_own_token(sandbox: HttpApiSandbox, api: Api) -> None:
     _, session = sandbox.role(EVERYTHING)
     _, other = sandbox.role(EVERYTHING)
 
@@ -409,7 +391,9 @@ def test_a_session_must_show_its_own_token(sandbox: Sandbox, api: Api) -> None:
     assert api.ask(who=session).status == 200
 
 
-def test_a_key_that_is_not_active_or_was_deleted_stays_outside(sandbox: Sandbox, api: Api) -> None:
+def test_a_key_that_is_not_active_or_was_deleted_stays_outside(
+    sandbox: HttpApiSandbox, api: Api
+) -> None:
     user = sandbox.user(EVERYTHING)
     people = sandbox.client("iam")
     (name,) = [
@@ -451,7 +435,7 @@ def test_a_key_that_is_not_active_or_was_deleted_stays_outside(sandbox: Sandbox,
 )
 @pytest.mark.parametrize("kind", ["user", "role"])
 def test_a_callers_policies_are_asked(
-    sandbox: Sandbox, api: Api, kind: str, statements: list[dict[str, Any]], may: bool
+    sandbox: HttpApiSandbox, api: Api, kind: str, statements: list[dict[str, Any]], may: bool
 ) -> None:
     filled = json.loads(
         json.dumps(statements).replace("{arn}", arn(api)).replace("{api}", api.api_id)
@@ -469,7 +453,7 @@ def test_a_callers_policies_are_asked(
 
 
 def test_policies_of_groups_and_attached_ones_are_a_users_as_well(
-    sandbox: Sandbox, api: Api
+    sandbox: HttpApiSandbox, api: Api
 ) -> None:
     people = sandbox.client("iam")
     name = f"p-{uuid.uuid4().hex}"
@@ -498,7 +482,7 @@ def test_policies_of_groups_and_attached_ones_are_a_users_as_well(
 
 
 def test_what_bounds_a_role_besides_its_policies_is_not_understood_and_refused(
-    sandbox: Sandbox, api: Api
+    sandbox: HttpApiSandbox, api: Api
 ) -> None:
     boundary = sandbox.client("iam").create_policy(
         PolicyName=f"b-{uuid.uuid4().hex}", PolicyDocument=document(EVERYTHING)
@@ -513,7 +497,7 @@ def test_what_bounds_a_role_besides_its_policies_is_not_understood_and_refused(
     assert [api.ask(who=who).status for who in (bounded, narrowed, free)] == [403, 403, 200]
 
 
-def test_a_role_of_another_account_stays_outside(sandbox: Sandbox, api: Api) -> None:
+def test_a_role_of_another_account_stays_outside(sandbox: HttpApiSandbox, api: Api) -> None:
     there = iam_backends["999999999999"]["aws"]
     role = there.create_role("far", "{}", "/", None, "", [], None)
     there.put_role_policy("far", "p", document(EVERYTHING))
@@ -522,7 +506,7 @@ def test_a_role_of_another_account_stays_outside(sandbox: Sandbox, api: Api) -> 
     assert told.endswith("because the caller is of another account than the API")
 
 
-def test_what_a_role_may_no_longer_do_is_refused_at_once(sandbox: Sandbox, api: Api) -> None:
+def test_what_a_role_may_no_longer_do_is_refused_at_once(sandbox: HttpApiSandbox, api: Api) -> None:
     role, session = sandbox.role(invoking(arn(api)))
     assert api.ask(who=session).status == 200
 
@@ -532,7 +516,7 @@ def test_what_a_role_may_no_longer_do_is_refused_at_once(sandbox: Sandbox, api: 
 
 
 def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
-    sandbox: Sandbox, api: Api
+    sandbox: HttpApiSandbox, api: Api
 ) -> None:
     answer = api.ask(headers={"Origin": "https://example.com"})
 
@@ -540,7 +524,9 @@ def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
     assert not sandbox.invocations()
 
 
-def test_white_space_around_a_header_is_not_signed_and_not_told(sandbox: Sandbox, api: Api) -> None:
+def test_white_space_around_a_header_is_not_signed_and_not_told(
+    sandbox: HttpApiSandbox, api: Api
+) -> None:
     signed = api.signed(body=BODY, headers={**JSON, "Idempotency-Key": "a  b"})
     host, _, port = api.host.partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as raw:

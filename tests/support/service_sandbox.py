@@ -1,4 +1,7 @@
-"""A sandbox with queues, events, functions and roles, and what happens in it."""
+"""A sandbox with every service and no stack: what stock clients do with it.
+
+``tests/sandbox/conftest.py`` runs one for the files of that folder.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,54 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.request import Request, urlopen
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from sandbox import services
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.service import LambdaService
+from sandbox.http_apis.gateway import Gateway
+from sandbox.http_apis.requests import PREFIX
 from sandbox.iam.service import Permissions
 from sandbox.inbox import pages
 from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import runtime_packages
 from sandbox.server import Server
+from tests.support.templates import ACCOUNT, REGION, Template, template
 
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
+ADMINISTRATOR = Credentials("sandbox", "sandbox")
 
 NEEDED = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
-FUNCTION = '''
-"""Keeps each event that it gets, and does what the messages in it ask for."""
+PUSHING = """
 import json, os, time
 
+def push(what):
+    import urllib.request
+    request = urllib.request.Request(
+        os.environ["AWS_ENDPOINT_URL"] + "/v1/apps/" + what["project"] + "/messages",
+        data=json.dumps({"Addresses": {what["token"]: {"ChannelType": "ADM"}},
+                         "MessageConfiguration": {"ADMMessage": {"Body": "b"}}}).encode(),
+        headers={"Authorization": "AWS4-HMAC-SHA256 Credential="
+                 + os.environ["AWS_ACCESS_KEY_ID"]
+                 + "/20260101/us-east-1/mobiletargeting/aws4_request, Signature=0",
+                 "Content-Type": "application/json"},
+        method="POST")
+    urllib.request.urlopen(request).read()
+"""
+
+FUNCTION = (
+    PUSHING
+    + '''
+"""Keeps each event that it gets, and does what the messages in it ask for."""
 def handler(event, context):
     kept = os.path.join(os.environ["PLACE"], f"{time.time_ns()}-{os.getpid()}")
     with open(kept, "w") as file:
@@ -60,64 +85,161 @@ def handler(event, context):
         if "push" in what:
             push(what["push"])
     return {"batchItemFailures": failed}
-
-def push(what):
-    import urllib.request
-    request = urllib.request.Request(
-        os.environ["AWS_ENDPOINT_URL"] + "/v1/apps/" + what["project"] + "/messages",
-        data=json.dumps({"Addresses": {what["token"]: {"ChannelType": "ADM"}},
-                         "MessageConfiguration": {"ADMMessage": {"Body": "b"}}}).encode(),
-        headers={"Authorization": "AWS4-HMAC-SHA256 Credential="
-                 + os.environ["AWS_ACCESS_KEY_ID"]
-                 + "/20260101/us-east-1/mobiletargeting/aws4_request, Signature=0",
-                 "Content-Type": "application/json"},
-        method="POST")
-    urllib.request.urlopen(request).read()
 '''
+)
+
+CODE = """
+import logging, os
+def handler(event, context):
+    logging.getLogger().info("said at info")
+    logging.getLogger().warning("said at warning")
+    return {"answer": %r, "variable": os.environ["VARIABLE"], "version": context.function_version}
+"""
 
 
-def zipped(code: str) -> bytes:
+def zipped(code: str, **files: str) -> bytes:
+    """Pack a function's code, `app.py`, and files beside it."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as bundle:
-        bundle.writestr("app.py", code)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in {"app.py": code, **files}.items():
+            archive.writestr(name, text)
     return buffer.getvalue()
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for something that happens in the background; give its result."""
     give_up = time.monotonic() + seconds
     pause = 0.01
     while not (result := condition()):
-        assert time.monotonic() < give_up, "it never happened"
+        assert time.monotonic() < give_up, "it did not happen in time"
         time.sleep(pause)
         pause = min(pause * 1.5, 0.25)
     return result
 
 
+def client(
+    service: str,
+    url: str,
+    credentials: Credentials = ADMINISTRATOR,
+    *,
+    region_name: str = REGION,
+    **settings: Any,
+) -> Any:
+    """Make a stock client that does not retry, with settings of botocore's."""
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # stubs know names as literals only
+        endpoint_url=url,
+        region_name=region_name,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        aws_session_token=credentials.token,
+        config=Config(retries={"total_max_attempts": 1}, max_pool_connections=20, **settings),
+    )
+
+
+def assumed(role_arn: str) -> Credentials:
+    """Give the credentials that a function with a role has."""
+    variables = role_credentials(role_arn)
+    return Credentials(
+        variables["AWS_ACCESS_KEY_ID"],
+        variables["AWS_SECRET_ACCESS_KEY"],
+        variables["AWS_SESSION_TOKEN"],
+    )
+
+
 @dataclass
-class Sandbox:
-    """What somebody does with stock clients, and what the functions got."""
+class Clock:
+    """The time of this machine, unless a test stops it."""
+
+    stopped_at: float | None = None
+
+    def __call__(self) -> float:
+        return self.stopped_at or time.time()
+
+
+@dataclass
+class ServiceSandbox:
+    """A sandbox with every service and no stack.
+
+    Attributes
+    ----------
+    url
+        Of every service.
+    functions, permissions, clock
+        What tests see or change from within this process.
+    place
+        The folder in which functions keep the events that they get.
+    """
 
     url: str
     functions: LambdaService
     permissions: Permissions
-    place: Path = field(default_factory=Path)
+    clock: Clock
+    place: Path
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # stubs know names as literals only
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=20),
-        )
+        return client(service, self.url)
 
-    def emptied(self, place: Path) -> Sandbox:
+    def emptied(self, place: Path) -> ServiceSandbox:
         """Take everything out of the account."""
         with urlopen(Request(f"{self.url}/moto-api/reset", method="POST")):  # noqa: S310  loopback
             self.place = place
         self.permissions.forget_calls()
         return self
+
+    # Stacks.
+
+    def create(self, resources: Template, name: str = "stack", **others: Any) -> dict[str, Any]:
+        """Create a stack; give what DescribeStacks says of it."""
+        self.client("cloudformation").create_stack(
+            StackName=name, TemplateBody=template(resources, **others)
+        )
+        return self.stack(name)
+
+    def update(self, resources: Template, name: str = "stack", **others: Any) -> dict[str, Any]:
+        """Update a stack; give what DescribeStacks says of it."""
+        self.client("cloudformation").update_stack(
+            StackName=name, TemplateBody=template(resources, **others)
+        )
+        return self.stack(name)
+
+    def delete(self, name: str = "stack") -> None:
+        self.client("cloudformation").delete_stack(StackName=name)
+
+    def stack(self, name: str = "stack") -> dict[str, Any]:
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        return dict(stack)
+
+    def id_of(self, logical_id: str, name: str = "stack") -> str:
+        """Give the physical id of a resource."""
+        answer = self.client("cloudformation").describe_stack_resource(
+            StackName=name, LogicalResourceId=logical_id
+        )
+        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
+
+    def events(self, name: str = "stack") -> list[tuple[str, str]]:
+        """List what happened, the first event first."""
+        events = self.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
+        return [(event["LogicalResourceId"], event["ResourceStatus"]) for event in events[::-1]]
+
+    def topics(self) -> list[str]:
+        topics = self.client("sns").list_topics()["Topics"]
+        return [topic["TopicArn"].rpartition(":")[2] for topic in topics]
+
+    def display_name(self, topic: str = "topic") -> str:
+        arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic}"
+        attributes = self.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
+        return str(attributes.get("DisplayName", ""))
+
+    def invoke(self, name: str) -> dict[str, Any]:
+        answer = self.client("lambda").invoke(FunctionName=name)
+        return dict(json.loads(answer["Payload"].read()))
+
+    def put_code(self, key: str, answer: str) -> None:
+        """Put a function's code into the bucket `code`."""
+        self.client("s3").put_object(Bucket="code", Key=key, Body=zipped(CODE % answer))
+
+    # Queues and functions.
 
     def queue(self, name: str = "queue", **attributes: Any) -> str:
         """Create a queue; give its ARN."""
@@ -191,6 +313,8 @@ class Sandbox:
         )
         return str(answer["UUID"])
 
+    # Pushes and what functions got.
+
     def project(self) -> str:
         """Create a push project with a channel."""
         answer = self.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})
@@ -213,20 +337,36 @@ class Sandbox:
         return [record for each in self.invocations() for record in each["event"]["Records"]]
 
 
+Kind = TypeVar("Kind", bound=ServiceSandbox)
+
+
 @contextmanager
-def running_sandbox(**settings: Any) -> Iterator[Sandbox]:
-    permissions = Permissions()
+def running_services(kind: type[Kind], place: Path) -> Iterator[Kind]:
+    """Run a sandbox with every service and no stack on a free port of loopback."""
+    permissions, clock = Permissions(), Clock()
+    gateway = Gateway(permissions.caller_refusal_reason, clock=clock)
     with (
         services.patched_moto(),
-        Server(mounts={"/sandbox": pages.application}, guard=permissions.guard) as server,
+        Server(
+            mounts={"/sandbox": pages.application},
+            guard=permissions.guard,
+            unguarded={PREFIX: gateway.application},
+        ) as server,
         services.running(
             LambdaService(
                 runtime_packages(),
                 server.url,
                 credentials=role_credentials,
                 is_allowed=permissions.allow,
-                **settings,
             )
-        ) as running,
+        ) as functions,
+        gateway.serving(server.url, functions.invoke),
     ):
-        yield Sandbox(server.url, running, permissions)
+        yield kind(server.url, functions, permissions, clock, place)
+
+
+def refusal(call: Any, *arguments: Any, **others: Any) -> str:
+    with pytest.raises(ClientError) as error:
+        call(*arguments, **others)
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+    return str(error.value)
