@@ -29,7 +29,7 @@ OF_BOTO3: Final = (
 """boto3 and what it requires."""
 
 TRACER: Final = ("aws-xray-sdk", "wrapt")
-"""What Powertools' tracer requires beside boto3."""
+"""Powertools' tracer, without boto3."""
 
 
 class Compiled(Enum):

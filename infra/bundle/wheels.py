@@ -192,10 +192,10 @@ def _explain(output: str, verbose: str, target: Target, lock: str) -> str:
     lines = [line.strip() for line in output.splitlines()]
     lines = [line for line in lines if line and not line.startswith("[notice]")]
     last = lines[-1].removeprefix("ERROR: ") if lines else "no output"
-    told = package_index.unread(verbose) or output
-    cause = package_index.explain(told)
+    reason = package_index.unread(verbose) or output
+    cause = package_index.explain(reason)
     if cause:
-        return f"{cause} (pip: {last if told == output else told})"
+        return f"{cause} (pip: {last if reason == output else reason})"
     missing = re.search(r"No matching distribution found for (\S+)", last)
     if missing:
         return (
