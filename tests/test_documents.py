@@ -77,7 +77,7 @@ def problem_of(link: str, document: Path) -> str | None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     links = dict.fromkeys(links_in(tokens_of(document)))
 
     broken = {link: problem for link in links if (problem := problem_of(link, document))}
@@ -86,7 +86,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_blocks_of_json_are_json(document: Path) -> None:
+def test_json_blocks_are_valid(document: Path) -> None:
     blocks = [token for token in tokens_of(document) if token.type == "fence"]
 
     for block in blocks:
@@ -160,7 +160,7 @@ def test_every_folder_with_code_has_its_row(parent: str) -> None:
     assert folders <= named
 
 
-def test_the_places_of_the_recipes_are_there() -> None:
+def test_every_place_in_the_recipes_exists() -> None:
     recipes = section_of(REPOSITORY / "CONTRIBUTING.md", "## Recipes")
     places = re.findall(r"`([a-z_/]+)`: (`\w+`(?:, `\w+`)*)", recipes)
     assert len(places) > 15

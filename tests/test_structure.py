@@ -52,22 +52,22 @@ def rooms_of(names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_along_the_arrows(room: str) -> None:
+def test_a_package_imports_only_the_listed_packages(room: str) -> None:
     names = {name for file in (FUNCTION / room).rglob("*.py") for name in imports_of(file)}
 
     assert rooms_of(names) - {room} == IMPORTS[room]
 
 
-def test_no_arrows_go_in_a_circle() -> None:
+def test_packages_have_no_import_cycle() -> None:
     assert set(TopologicalSorter(IMPORTS).static_order()) == set(ROOMS)
 
 
-def test_no_other_room_imports_an_entry_point() -> None:
+def test_no_other_package_imports_an_entry_point() -> None:
     assert not [room for room, imported in IMPORTS.items() if "entry_points" in imported]
 
 
 @pytest.mark.parametrize("room", ["request", "recipients", "messages", "validation"])
-def test_what_writes_a_message_knows_no_client(room: str) -> None:
+def test_message_building_packages_import_no_client(room: str) -> None:
     for file in (FUNCTION / room).rglob("*.py"):
         sdk = {name for name in imports_of(file) if name.split(".")[0] in ("boto3", "botocore")}
         assert sdk == set(), file.name

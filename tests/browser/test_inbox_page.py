@@ -129,7 +129,7 @@ def test_a_push_that_is_sent_while_the_page_is_open_appears_at_the_top(page: Pag
     assert page.text("#status").startswith("2 pushes")
 
 
-def test_a_card_shows_what_the_phone_shows_and_what_became_of_it(page: Page) -> None:
+def test_a_card_shows_the_notification_and_its_outcome(page: Page) -> None:
     page.send(
         "sandbox-unregistered",
         "APNS",
@@ -167,7 +167,7 @@ def test_a_silent_push_is_marked(page: Page) -> None:
     assert "Data: sync: orders" in page.text(".phone")
 
 
-def test_raw_content_of_both_platforms_is_drawn(page: Page) -> None:
+def test_raw_content_of_both_platforms_is_shown(page: Page) -> None:
     page.send("a", "APNS", RawContent=json.dumps({"aps": {"alert": {"title": "An iPhone"}}}))
     message = {"notification": {"title": "An Android phone"}}
     page.send("b", RawContent=json.dumps({"fcmV1Message": {"message": message}}))
@@ -193,7 +193,7 @@ def test_the_request_and_the_answer_open_with_the_keyboard(page: Page) -> None:
     assert answer["Result"]["mine"]["DeliveryStatus"] == "SUCCESSFUL"
 
 
-def test_the_search_goes_by_token_text_and_service_and_stays_live(page: Page) -> None:
+def test_the_search_covers_token_text_and_service_and_stays_live(page: Page) -> None:
     page.send("ann-1", "GCM", Title="Parcel", Body="x")
     page.send("bob-1", "APNS", Title="Invoice", Body="for the parcel")
     page.send("carl-1", "GCM", Title="News", Body="x")
@@ -233,7 +233,7 @@ def test_clearing_empties_page_and_sandbox_and_new_pushes_appear(page: Page) -> 
     assert not page.find("#empty").is_displayed()
 
 
-def test_what_is_cleared_elsewhere_leaves_the_page_too(page: Page) -> None:
+def test_pushes_cleared_elsewhere_disappear_from_the_page(page: Page) -> None:
     page.send("any-phone", Title="Old", Body="x")
     page.shows("Old")
     page.clear_behind_its_back()
@@ -241,7 +241,7 @@ def test_what_is_cleared_elsewhere_leaves_the_page_too(page: Page) -> None:
     page.shows("New")
 
 
-def test_a_button_sends_to_its_token_and_tells_the_answer(page: Page) -> None:
+def test_a_button_sends_to_its_token_and_shows_the_answer(page: Page) -> None:
     assert len(page.browser.find_elements(By.CSS_SELECTOR, "#tokens button")) == len(WELL_KNOWN)
     Select(page.find("#sender")).select_by_visible_text("APNS")
     page.browser.find_element(By.XPATH, "//button[.='sandbox-bad-token']").click()
@@ -258,7 +258,7 @@ def test_a_button_sends_to_its_token_and_tells_the_answer(page: Page) -> None:
         ("sandbox-call-500", "500 InternalServerErrorException", "transient"),
     ],
 )
-def test_a_call_of_a_button_that_is_refused_whole_is_shown_as_such(
+def test_a_buttons_refused_call_is_shown_as_refused(
     page: Page, token: str, code: str, outcome: str
 ) -> None:
     button = page.browser.find_element(By.XPATH, f"//button[.='{token}']")
@@ -279,7 +279,7 @@ def test_a_call_of_a_button_that_is_refused_whole_is_shown_as_such(
     assert page.text("#pushes li:last-child .refusal") == code
 
 
-def test_one_can_be_sent_to_any_token_with_any_text(page: Page) -> None:
+def test_a_push_can_be_sent_to_any_token_with_any_text(page: Page) -> None:
     Select(page.find("#sender")).select_by_visible_text("APNS")
     page.find("#to").send_keys("my-own-phone")
     page.find("#what").send_keys("Hello, phone")
@@ -291,7 +291,7 @@ def test_one_can_be_sent_to_any_token_with_any_text(page: Page) -> None:
     page.wait(lambda: page.text("#sent") == "my-own-phone, APNS: 200 SUCCESSFUL")
 
 
-def test_outcome_and_entry_point_choose_and_clearing_keeps_to_the_choice(page: Page) -> None:
+def test_filters_select_by_outcome_and_entry_point_and_limit_clearing(page: Page) -> None:
     page.send("fine", Title="Arrived", Body="x")
     page.send("sandbox-unregistered", Title="Not arrived", Body="x")
     page.shows("Not arrived", "Arrived")
@@ -315,7 +315,7 @@ def test_outcome_and_entry_point_choose_and_clearing_keeps_to_the_choice(page: P
     page.shows("Arrived")
 
 
-def test_a_clearing_elsewhere_in_the_middle_of_the_list_is_followed(page: Page) -> None:
+def test_pushes_cleared_elsewhere_in_the_middle_of_the_list_disappear(page: Page) -> None:
     for title in ("First", "Second", "Third"):
         page.send(title.lower(), Title=title, Body="x")
     page.shows("Third", "Second", "First")
@@ -324,7 +324,7 @@ def test_a_clearing_elsewhere_in_the_middle_of_the_list_is_followed(page: Page) 
     page.shows("Third", "First")
 
 
-def test_what_the_platforms_show_besides_is_on_the_card(page: Page) -> None:
+def test_a_card_shows_the_platforms_further_fields(page: Page) -> None:
     aps = {"alert": {"title": "T", "subtitle": "Below it"}, "interruption-level": "time-sensitive"}
     page.send("a", "APNS", RawContent=json.dumps({"aps": aps}))
     page.shows("T")
@@ -338,7 +338,7 @@ def test_what_the_platforms_show_besides_is_on_the_card(page: Page) -> None:
     assert "Colour: #ff8800" in page.text(".extras")
 
 
-def test_what_a_push_says_is_text_and_never_runs_or_loads(page: Page) -> None:
+def test_the_content_of_a_push_is_text_and_never_runs_or_loads(page: Page) -> None:
     page.send(HOSTILE, "APNS", Title=HOSTILE, Body=HOSTILE, MediaUrl=HOSTILE, Url=HOSTILE)
     raw = {"aps": {"alert": {"title": HOSTILE, "subtitle": HOSTILE}}, HOSTILE: HOSTILE}
     page.send("raw", "APNS", RawContent=json.dumps(raw))
@@ -358,7 +358,7 @@ def test_what_a_push_says_is_text_and_never_runs_or_loads(page: Page) -> None:
     assert all(name.startswith(f"{page.url}/sandbox/") for name in loaded)
 
 
-def test_the_policy_stops_what_would_get_past_the_page(page: Page) -> None:
+def test_the_security_policy_stops_injected_markup(page: Page) -> None:
     """So that one mistake in the page does not yet let a push run or load something."""
     stopped: list[bool] = page.browser.execute_async_script("""
         const done = arguments[0];
@@ -375,7 +375,7 @@ def test_the_policy_stops_what_would_get_past_the_page(page: Page) -> None:
     page.log()  # the policy's own complaints
 
 
-def test_a_flood_leaves_page_and_sandbox_bounded_and_both_say_so(page: Page) -> None:
+def test_a_flood_keeps_page_and_sandbox_limited_and_both_show_it(page: Page) -> None:
     for start in range(0, inbox.KEPT + 100, 100):
         page.send_many([f"t{number}" for number in range(start, start + 100)], Body="x")
     page.wait(lambda: page.titles()[:1] == [f"Push to t{inbox.KEPT + 99}"])
@@ -388,7 +388,7 @@ def test_a_flood_leaves_page_and_sandbox_bounded_and_both_say_so(page: Page) -> 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_no_rule_of_accessibility_is_broken(
+def test_the_page_breaks_no_accessibility_rule(
     page: Page, axe: str, theme: str, size: tuple[int, int]
 ) -> None:
     show_as(page.browser, theme, size)
@@ -426,7 +426,7 @@ def test_no_rule_of_accessibility_is_broken(
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_nothing_is_wider_than_the_screen(page: Page, size: tuple[int, int]) -> None:
+def test_the_page_is_no_wider_than_the_screen(page: Page, size: tuple[int, int]) -> None:
     show_as(page.browser, "light", size)
     page.send("t" * 300, Title="W" * 300, Body="W" * 300, Url="https://" + "w" * 300)
     page.shows("W" * 300)

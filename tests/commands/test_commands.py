@@ -80,7 +80,7 @@ def deployed(make: Make) -> subprocess.CompletedProcess[str]:
     return make("deploy", f"ARGS={SETTINGS} --require-approval never")
 
 
-def test_deploy_ends_with_what_a_person_needs_next(
+def test_deploy_ends_with_the_next_steps(
     sandbox: Sandbox, deployed: subprocess.CompletedProcess[str]
 ) -> None:
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
@@ -106,7 +106,7 @@ def test_a_second_deployment_finds_nothing_to_change(make: Make) -> None:
 
 @pytest.mark.usefixtures("deployed")
 @OF_LAMBDAS_PYTHON
-def test_the_smoke_test_passes_at_what_was_deployed(make: Make) -> None:
+def test_the_smoke_test_passes_on_the_deployed_stack(make: Make) -> None:
     smoke = make("smoke", f"STACK={STACK}")
 
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
@@ -138,7 +138,7 @@ def test_synth_writes_a_template_with_the_settings(make: Make, tmp_path: Path) -
     assert groups == [{"RetentionInDays": 7}] * 2  # the function's, and the HTTP API's
 
 
-def test_a_bad_setting_stops_a_deployment_with_its_fault_alone(make: Make) -> None:
+def test_a_bad_setting_stops_a_deployment_with_its_error_only(make: Make) -> None:
     refused = make("deploy", "ARGS=-c retain=false")
 
     assert refused.returncode != 0
@@ -180,7 +180,7 @@ def own_stack(run: Run, own_app: Path, sandbox: Sandbox) -> str:
     return "my-app"
 
 
-def test_the_app_of_the_documents_needs_no_more_than_it_says(own_app: Path) -> None:
+def test_the_documented_app_needs_only_the_documented_packages(own_app: Path) -> None:
     locked = dict(
         re.findall(r"^([\w-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.M)
     )
@@ -199,7 +199,7 @@ def test_the_app_of_the_documents_needs_no_more_than_it_says(own_app: Path) -> N
 
 
 @OF_LAMBDAS_PYTHON
-def test_a_push_sender_in_a_stack_of_ones_own_is_smoked_and_redriven(
+def test_smoke_and_redrive_work_for_a_push_sender_in_another_stack(
     make: Make, own_stack: str
 ) -> None:
     smoke = make("smoke", f"STACK={own_stack}")

@@ -91,7 +91,7 @@ def make(
     )
 
 
-def test_the_demo_works_whatever_the_shell_says_of_aws_proxies_and_python(home: Path) -> None:
+def test_the_demo_works_with_any_shell_settings_of_aws_proxies_and_python(home: Path) -> None:
     runtime_packages()  # what is fetched once, through the proxy that there is
     build(this_machine())
     without = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
@@ -104,7 +104,7 @@ def test_the_demo_works_whatever_the_shell_says_of_aws_proxies_and_python(home: 
 
 
 @pytest.mark.usefixtures("node_modules")  # they cannot be fetched by way of that proxy
-def test_synth_needs_no_account_whatever_the_shell_says(home: Path, tmp_path: Path) -> None:
+def test_synth_needs_no_account_with_any_shell_settings(home: Path, tmp_path: Path) -> None:
     environment = {**os.environ, **SHELL, **OF_PYTHON, "HOME": str(home)}
     environment["CDK_VALIDATION"] = "false"  # 5 s; the checks of the template do it once
     files = {"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}  # those of the home folder
@@ -116,7 +116,7 @@ def test_synth_needs_no_account_whatever_the_shell_says(home: Path, tmp_path: Pa
     assert (tmp_path / "out" / "push-sender.template.json").is_file()
 
 
-def test_a_terminal_that_lacks_a_character_shows_another() -> None:
+def test_a_terminal_without_a_character_gets_a_replacement() -> None:
     demo = subprocess.run(
         [sys.executable, "-m", "sandbox", "demo"],
         cwd=REPOSITORY,
@@ -138,7 +138,7 @@ def test_a_terminal_that_lacks_a_character_shows_another() -> None:
         ({"NO_PROXY": "*"}, "*"),
     ],
 )
-def test_loopback_is_reached_without_the_proxy_and_the_rest_with_it(
+def test_loopback_is_reached_directly_and_other_hosts_by_the_proxy(
     before: dict[str, str], after: str
 ) -> None:
     environment = {**before, "HTTPS_PROXY": "http://proxy.example.com"}
@@ -147,7 +147,7 @@ def test_loopback_is_reached_without_the_proxy_and_the_rest_with_it(
     assert environment["HTTPS_PROXY"] == "http://proxy.example.com"
 
 
-def test_nothing_of_the_shells_account_is_left() -> None:
+def test_the_shells_account_is_removed_from_the_environment() -> None:
     environment = {**SHELL, "PATH": "/bin"}
     isolate(environment)
     left = {name for name in environment if name.startswith(("AWS_", "CDK_", "POWERTOOLS_"))}
@@ -159,7 +159,7 @@ def test_nothing_of_the_shells_account_is_left() -> None:
 
 
 @pytest.mark.parametrize("port", ["80000", "-1", "four", "", "٤٥٨٠"])
-def test_a_port_that_is_none_is_one_line(port: str) -> None:
+def test_an_invalid_port_gives_one_line(port: str) -> None:
     refused = make("sandbox", f"PORT={port}", environment=dict(os.environ))
 
     (line, *of_make) = refused.stderr.splitlines()
@@ -180,7 +180,7 @@ def test_a_port_that_is_none_is_one_line(port: str) -> None:
         (None, "cdk.json: No such file or directory"),
     ],
 )
-def test_a_broken_cdk_json_is_told_with_its_place(
+def test_a_broken_cdk_json_is_reported_with_its_position(
     tmp_path: Path, content: bytes | None, told: str
 ) -> None:
     if content is not None:
@@ -213,7 +213,7 @@ def test_ctrl_c_ends_the_app_without_a_traceback(tmp_path: Path) -> None:
     ("target", "option"),
     [("deploy", "--require-approval never"), ("destroy", "--force")],
 )
-def test_where_there_is_no_terminal_it_is_told_what_to_add(
+def test_without_a_terminal_the_message_names_the_option_to_add(
     tmp_path: Path, target: str, option: str
 ) -> None:
     done = shutil.which("true") or "true"  # in place of the CDK, and of Python

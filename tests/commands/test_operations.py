@@ -165,7 +165,7 @@ def test_the_record_contains_everything_but_no_account_id(
     assert ACCOUNT_ID not in text
 
 
-def test_a_record_that_cannot_be_written_is_one_clear_line(
+def test_an_unwritable_record_gives_one_clear_line(
     sandbox: Deployment, commands: Commands, tmp_path: Path
 ) -> None:
     result = commands.smoke(sandbox, "--json", tmp_path)
@@ -193,7 +193,9 @@ def test_a_missing_channel_is_no_failure_and_settles_an_assumption(
     assert "not asked · neither APNS nor APNS_SANDBOX is known to be set up" in shown
 
 
-def test_the_region_of_other_sdks_is_understood(sandbox: Deployment, commands: Commands) -> None:
+def test_the_regions_variable_of_other_sdks_is_read(
+    sandbox: Deployment, commands: Commands
+) -> None:
     result = commands.smoke(sandbox, AWS_DEFAULT_REGION="eu-west-1", AWS_REGION="us-east-1")
 
     assert "in us-east-1." in result.stdout
@@ -246,7 +248,7 @@ def test_another_function_fails_the_test_with_a_reason(
     assert ACCOUNT_ID not in record.read_text()
 
 
-def test_a_function_without_permission_differs_from_the_raw_answers(
+def test_a_function_without_permission_differs_from_the_direct_calls(
     sandbox: Deployment, commands: Commands
 ) -> None:
     name = sandbox.function_name.partition(":")[0]
@@ -755,7 +757,7 @@ def test_words_that_are_new_to_the_function_are_pointed_out() -> None:
     assert "GCM: “no” IS NEW TO US, taken for rejected" in message
 
 
-def test_a_report_that_differs_settles_nothing_about_the_providers() -> None:
+def test_a_differing_report_settles_no_fact_about_providers() -> None:
     report = sound_report()
     for result in report["results"]:
         result |= {"delivery_status": None, "status_code": 403}
@@ -948,7 +950,7 @@ def run_commands(text: str, folder: Path, **variables: str) -> subprocess.Comple
     )
 
 
-def test_the_next_steps_fit_a_screen_and_name_everything(steps: NextSteps) -> None:
+def test_the_next_steps_fit_on_a_screen_and_name_everything(steps: NextSteps) -> None:
     text = steps.after({"push-sender": OUTPUTS})
 
     for name, value in OUTPUTS.items():
@@ -962,7 +964,7 @@ def test_the_next_steps_fit_a_screen_and_name_everything(steps: NextSteps) -> No
 
 
 @pytest.mark.parametrize("channels", ["GCM", "GCM, APNS", "ADM"])
-def test_the_first_push_goes_out_as_it_is_printed(
+def test_the_printed_first_push_works(
     sandbox: Deployment, steps: NextSteps, tmp_path: Path, channels: str
 ) -> None:
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
@@ -1006,7 +1008,7 @@ def test_a_stack_without_a_sender_is_only_listed(steps: NextSteps, outputs: Any)
     assert not isinstance(outputs, dict) or all(key in text for key in outputs)
 
 
-def test_hostile_outputs_are_only_text(steps: NextSteps, tmp_path: Path) -> None:
+def test_malicious_outputs_are_shown_as_text(steps: NextSteps, tmp_path: Path) -> None:
     hostile = "$(touch pwned); touch pwned '[red]' \x1b[31m\n touch pwned #"
     outputs = {**dict.fromkeys(OUTPUTS, hostile), "[bold]": hostile, "Channels": "GCM"}
     aws = tmp_path / ".venv" / "bin" / "aws"

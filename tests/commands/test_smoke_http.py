@@ -263,7 +263,7 @@ def test_a_refusal_fails_the_check_unless_every_raw_call_is_refused(
     assert http_check.failures(reply(REFUSED, 502, PROBLEM_TYPE), raw) == expected
 
 
-def test_another_problem_is_no_refusal(http_check: HttpCheck) -> None:
+def test_another_problem_type_is_a_failure(http_check: HttpCheck) -> None:
     raw = refused_by("NotFoundException", 404)
     other = {**REFUSED, "type": "urn:push-sender:problem:throttled"}
 

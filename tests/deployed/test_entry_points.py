@@ -97,13 +97,13 @@ def test_a_message_in_the_queue_is_sent(deployment: Deployment) -> None:
     assert within(15, lambda: arrived(deployment, "by-queue") == 1)
 
 
-def test_an_event_on_the_bus_is_sent_by_way_of_the_queue(deployment: Deployment) -> None:
+def test_an_event_on_the_bus_is_sent_through_the_queue(deployment: Deployment) -> None:
     put_event(deployment, request("by-event"))
 
     assert within(15, lambda: arrived(deployment, "by-event") == 1)
 
 
-def test_anything_else_on_the_bus_is_left_alone(deployment: Deployment) -> None:
+def test_other_events_on_the_bus_are_ignored(deployment: Deployment) -> None:
     put_event(deployment, request("not-asked-for"), DetailType="Order Placed")
     put_event(deployment, request("our-own"), Source="push-sender")
     put_event(deployment, request("asked-for"))
@@ -112,7 +112,7 @@ def test_anything_else_on_the_bus_is_left_alone(deployment: Deployment) -> None:
     assert arrived(deployment, "not-asked-for") == arrived(deployment, "our-own") == 0
 
 
-def test_a_request_that_can_never_succeed_is_a_dead_letter_at_once(deployment: Deployment) -> None:
+def test_an_invalid_request_is_dead_lettered_immediately(deployment: Deployment) -> None:
     send(deployment, "not JSON")
     send(deployment, json.dumps(request("beside-the-poison")))
 
@@ -124,7 +124,7 @@ def test_a_request_that_can_never_succeed_is_a_dead_letter_at_once(deployment: D
     assert within(15, lambda: arrived(deployment, "beside-the-poison") == 1)
 
 
-def test_what_was_misconfigured_is_sent_once_after_the_fix_and_a_redrive(
+def test_misconfigured_pushes_are_sent_once_after_the_fix_and_a_redrive(
     deployment: Deployment,
 ) -> None:
     pinpoint = client("pinpoint", deployment.url)
@@ -149,7 +149,7 @@ def test_what_was_misconfigured_is_sent_once_after_the_fix_and_a_redrive(
     assert not within(2, lambda: arrived(deployment, "waits-for-the-fix") > 1)
 
 
-def test_a_failed_asynchronous_request_is_sent_by_a_redrive(deployment: Deployment) -> None:
+def test_a_redrive_sends_a_failed_asynchronous_request(deployment: Deployment) -> None:
     def without_the_table(all_: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [each for each in all_ if "dynamodb:PutItem" not in each["Action"]]
 

@@ -63,7 +63,7 @@ def example(name: str) -> Any:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_each_example_does_what_it_shows(deployment: Deployment, path: Path) -> None:
+def test_each_example_gives_the_documented_result(deployment: Deployment, path: Path) -> None:
     event = json.loads(path.read_text())
 
     answer, error, _ = invoke(deployment, event)
@@ -157,7 +157,7 @@ def test_the_calls_received_equal_the_attempts_reported(deployment: Deployment) 
     assert inbox(deployment)["calls"] == {"500": answer["results"][0]["attempts"]}
 
 
-def test_the_report_is_back_before_lambda_ends_the_function(reconfigurable: Deployment) -> None:
+def test_the_report_is_returned_before_lambdas_timeout(reconfigurable: Deployment) -> None:
     functions = client("lambda", reconfigurable.url)
     functions.update_function_configuration(FunctionName=reconfigurable.function_name, Timeout=5)
     try:
@@ -194,7 +194,7 @@ def test_logs_and_metrics_come_out_as_json_lines_without_a_token(deployment: Dep
     assert "a text like that" not in log
 
 
-def test_a_cold_start_logs_nothing_of_the_sdks(reconfigurable: Deployment) -> None:
+def test_a_cold_start_logs_nothing_from_the_sdk(reconfigurable: Deployment) -> None:
     functions = client("lambda", reconfigurable.url)
     functions.update_function_configuration(
         FunctionName=reconfigurable.function_name, MemorySize=640
@@ -240,7 +240,7 @@ def test_at_debug_the_real_runtime_logs_no_token_and_no_text(reconfigurable: Dep
     assert secret not in log + json.dumps(refusal)
 
 
-def test_the_stock_command_line_invokes_it(deployment: Deployment, tmp_path: Path) -> None:
+def test_the_aws_command_line_invokes_the_function(deployment: Deployment, tmp_path: Path) -> None:
     output = tmp_path / "report.json"
     aws = Path(sys.executable).with_name("aws")
 
@@ -279,7 +279,7 @@ def run_sandbox(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_demonstration_shows_both_reports_and_the_commands_to_go_on_with() -> None:
+def test_the_demo_shows_both_reports_and_the_next_commands() -> None:
     process = run_sandbox("demo")
     output, errors = process.communicate(timeout=120)
 
@@ -290,7 +290,7 @@ def test_the_demonstration_shows_both_reports_and_the_commands_to_go_on_with() -
     assert max(map(len, output.splitlines())) <= 100
 
 
-def test_a_taken_port_is_one_clear_message() -> None:
+def test_a_taken_port_gives_one_clear_message() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

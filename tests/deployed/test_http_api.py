@@ -90,7 +90,7 @@ def test_a_signed_request_is_sent_and_answered_with_its_report(
     assert doors(deployment, "signed") == ["http"]
 
 
-def test_who_may_not_call_stays_outside_and_nothing_is_sent(
+def test_callers_without_permission_are_refused_and_nothing_is_sent(
     api: Api, deployment: Deployment
 ) -> None:
     before = service_calls(deployment)
@@ -103,7 +103,7 @@ def test_who_may_not_call_stays_outside_and_nothing_is_sent(
     assert service_calls(deployment) == before
 
 
-def test_who_may_post_may_do_nothing_else(api: Api, deployment: Deployment) -> None:
+def test_permission_to_post_allows_nothing_else(api: Api, deployment: Deployment) -> None:
     arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{api.api_id}/*/POST/messages"
     caller = user_who_may(deployment, arn)
 
@@ -111,13 +111,13 @@ def test_who_may_post_may_do_nothing_else(api: Api, deployment: Deployment) -> N
     assert api.ask("GET", "/openapi.json", who=caller).told == FORBIDDEN
 
 
-def test_the_document_is_served_to_whoever_may_have_it(api: Api) -> None:
+def test_the_document_is_served_to_callers_with_permission(api: Api) -> None:
     answer = api.ask("GET", "/openapi.json")
 
     assert (answer.status, json.loads(answer.body)["openapi"]) == (200, "3.1.0")
 
 
-def test_a_request_that_is_not_waited_for_is_sent_under_the_id_that_was_answered(
+def test_an_asynchronous_request_is_sent_under_the_id_of_the_answer(
     api: Api, deployment: Deployment
 ) -> None:
     answer = post(api, request("later"), prefer="respond-async")
@@ -138,7 +138,7 @@ def messages(deployment: Deployment) -> list[dict[str, Any]]:
     return [line for line in lines(deployment, "LogGroupName") if "message" in line]
 
 
-def test_the_access_log_tells_who_called_and_leads_to_the_functions_log(
+def test_the_access_log_names_the_caller_and_the_functions_request(
     api: Api, deployment: Deployment
 ) -> None:
     caller = user_who_may(deployment, f"arn:aws:execute-api:*:*:{api.api_id}/*")
@@ -161,7 +161,7 @@ def test_the_access_log_tells_who_called_and_leads_to_the_functions_log(
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "post"]
 )
-def test_other_methods_lead_nowhere(api: Api, deployment: Deployment, method: str) -> None:
+def test_other_methods_are_not_found(api: Api, deployment: Deployment, method: str) -> None:
     before = service_calls(deployment)
 
     answer = api.ask(method, "/messages", json.dumps(request("t")).encode(), JSON_TYPE)
@@ -178,7 +178,7 @@ def test_other_methods_lead_nowhere(api: Api, deployment: Deployment, method: st
         *("/openapi.json", "/..%2f..%2fetc/passwd", "/" + "a" * 8_000),
     ],
 )
-def test_other_paths_lead_nowhere(api: Api, deployment: Deployment, path: str) -> None:
+def test_other_paths_are_not_found(api: Api, deployment: Deployment, path: str) -> None:
     before = service_calls(deployment)
 
     answer = api.ask("POST", path, json.dumps(request("t")).encode(), JSON_TYPE)
@@ -210,7 +210,7 @@ def test_other_paths_lead_nowhere(api: Api, deployment: Deployment, path: str) -
     ],
     ids=range(17),
 )
-def test_bombs_and_tricks_are_bad_requests(api: Api, deployment: Deployment, body: bytes) -> None:
+def test_malicious_bodies_are_bad_requests(api: Api, deployment: Deployment, body: bytes) -> None:
     before = service_calls(deployment)
 
     answer = post(api, body)
@@ -222,14 +222,14 @@ def test_bombs_and_tricks_are_bad_requests(api: Api, deployment: Deployment, bod
 
 
 @pytest.mark.parametrize("size", [7_000_000, 10_000_000, 10_485_761])
-def test_what_is_too_large_is_refused(api: Api, deployment: Deployment, size: int) -> None:
+def test_too_large_requests_are_refused(api: Api, deployment: Deployment, size: int) -> None:
     before = service_calls(deployment)
 
     assert post(api, b"{" + b" " * (size - 2) + b"}").told == TOO_LARGE
     assert service_calls(deployment) == before
 
 
-def test_text_may_be_anything_that_is_text(api: Api) -> None:
+def test_any_unicode_text_is_sent(api: Api) -> None:
     odd = "<script>\u202e\u200b\U0001f468\u200d\U0001f469\u0301 {{x}} %s ${x} '; DROP TABLE --\r\n"
 
     answer = post(api, request("odd", title=odd, context={"\u202e": odd}))
@@ -241,7 +241,7 @@ def test_text_may_be_anything_that_is_text(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["k" * 257, "k" * 10_000, '"' + "k" * 10_000 + '"', "\xe9\x80"])
-def test_a_key_that_is_none_is_a_bad_request(api: Api, deployment: Deployment, key: str) -> None:
+def test_an_invalid_key_is_a_bad_request(api: Api, deployment: Deployment, key: str) -> None:
     before = service_calls(deployment)
 
     answer = post(api, request("t"), idempotency_key=key)
@@ -251,7 +251,7 @@ def test_a_key_that_is_none_is_a_bad_request(api: Api, deployment: Deployment, k
     assert service_calls(deployment) == before
 
 
-def test_two_headers_with_a_key_are_one_other_key(api: Api, deployment: Deployment) -> None:
+def test_two_key_headers_are_joined_to_one_key(api: Api, deployment: Deployment) -> None:
     body = json.dumps(request("twice")).encode()
     signed = api.signed(body=body, headers=JSON_TYPE)
     keys = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
@@ -279,7 +279,7 @@ def test_two_headers_with_a_key_are_one_other_key(api: Api, deployment: Deployme
         b"X-Amz-Security-Token: x\r\n",
     ],
 )
-def test_what_is_injected_into_headers_never_comes_back_and_breaks_nothing(
+def test_injected_header_values_are_never_returned_and_break_nothing(
     api: Api, injected: bytes
 ) -> None:
     body = json.dumps(request("t")).encode()

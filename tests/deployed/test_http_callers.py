@@ -117,7 +117,7 @@ EXAMPLES = pytest.mark.parametrize(
 
 @EXAMPLES
 @pytest.mark.usefixtures("node_modules")
-def test_each_example_sends_a_request_once_and_fails_where_it_may_not(
+def test_each_example_sends_a_request_once_and_fails_without_permission(
     run: Run, deployment: Deployment, tmp_path: Path, program: tuple[str, str]
 ) -> None:
     token = f"by-{program[1].rpartition('.')[2]}"
@@ -158,7 +158,7 @@ def test_each_example_sends_a_request_once_and_fails_where_it_may_not(
     ids=["no argument", "no address", "no file", "no connection", "no credentials"],
 )
 @pytest.mark.usefixtures("node_modules")
-def test_what_an_example_lacks_it_tells_in_one_line(
+def test_an_example_reports_missing_settings_in_one_line(
     run: Run,
     program: tuple[str, str],
     arguments: tuple[str, ...],
@@ -172,7 +172,7 @@ def test_what_an_example_lacks_it_tells_in_one_line(
     assert told in line
 
 
-def test_a_client_that_was_generated_from_the_document_sends_a_push(
+def test_a_client_generated_from_the_document_sends_a_push(
     run: Run, deployment: Deployment, tmp_path: Path
 ) -> None:
     client = tmp_path / "push_sender_client"

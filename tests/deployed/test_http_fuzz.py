@@ -98,7 +98,7 @@ def sendable() -> dict[str, Any]:
     ],
     ids=["what the document allows", "what it does not allow", "what can be sent"],
 )
-def test_the_door_keeps_what_its_document_promises(
+def test_the_http_entry_point_conforms_to_its_document(
     deployment: Deployment,
     document: dict[str, Any],
     mode: GenerationMode,

@@ -22,7 +22,7 @@ from tests.support.deployed_function import invoke, push, within
 from tests.support.paths import REPOSITORY
 
 
-def test_a_channel_that_is_not_configured_answers_as_the_real_api_does() -> None:
+def test_an_unconfigured_channel_answers_as_the_real_api() -> None:
     with running_sandbox(context={"fcm_secret": "my/fcm"}) as sandbox:
         configured = push(sandbox.deployment, "GCM")
         missing = push(sandbox.deployment, "APNS")
@@ -32,7 +32,7 @@ def test_a_channel_that_is_not_configured_answers_as_the_real_api_does() -> None
     assert missing["status_message"].startswith("No channel of type APNS is enabled")
 
 
-def test_an_existing_project_is_sent_through_and_the_extra_ones_too() -> None:
+def test_pushes_go_through_an_existing_project_and_the_extra_ones() -> None:
     existing, extra = "1" * 32, "2" * 32
     context = {"application_id": existing, "extra_application_ids": extra}
 
@@ -76,7 +76,7 @@ def test_a_changed_source_is_deployed_while_the_sandbox_runs(tmp_path: Path) -> 
         ("memory_mb=lots", "memory_mb: must be a whole number"),
     ],
 )
-def test_a_bad_setting_is_one_clear_message(setting: str, fault: str) -> None:
+def test_a_bad_setting_gives_one_clear_message(setting: str, fault: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "sandbox", "up", "--port", "0", "-c", setting],
         cwd=REPOSITORY,
@@ -91,7 +91,7 @@ def test_a_bad_setting_is_one_clear_message(setting: str, fault: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_the_inbox_is_named_first_and_its_buttons_send_through_the_stacks_project() -> None:
+def test_the_inbox_is_printed_first_and_its_buttons_send_through_the_stacks_project() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "up", "--port", "0"],
         cwd=REPOSITORY,

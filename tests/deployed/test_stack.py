@@ -94,7 +94,7 @@ def requeue(deployment: Deployment) -> bool:
     return bool(report["summary"].get("requeued"))
 
 
-def test_the_outputs_are_what_cloudformation_describes(deployment: Deployment) -> None:
+def test_the_outputs_equal_those_of_cloudformation(deployment: Deployment) -> None:
     (stack,) = client("cloudformation", deployment.url).describe_stacks(StackName="push-sender")[
         "Stacks"
     ]
@@ -130,7 +130,7 @@ def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> N
     assert "batch delivered" in "".join(event["message"] for event in log["events"])
 
 
-def test_a_failed_asynchronous_event_lies_among_the_dead_letters_as_it_was(
+def test_a_failed_asynchronous_event_is_dead_lettered_unchanged(
     sandbox: Sandbox,
 ) -> None:
     (letter,) = fail_later(sandbox)
@@ -139,7 +139,7 @@ def test_a_failed_asynchronous_event_lies_among_the_dead_letters_as_it_was(
     assert "recipients: " in letter["MessageAttributes"]["ErrorMessage"]["StringValue"]
 
 
-def test_the_role_may_do_what_the_code_does_and_nothing_else(sandbox: Sandbox) -> None:
+def test_the_role_allows_exactly_the_calls_of_the_code(sandbox: Sandbox) -> None:
     deployment = sandbox.deployment
     sandbox.permissions.forget_calls()
 
@@ -163,7 +163,7 @@ def test_the_role_may_do_what_the_code_does_and_nothing_else(sandbox: Sandbox) -
     assert all(call.allowed for call in sandbox.permissions.calls())
 
 
-def test_an_action_that_is_taken_out_is_denied(sandbox: Sandbox) -> None:
+def test_a_removed_action_is_denied(sandbox: Sandbox) -> None:
     deployment = sandbox.deployment
     works: dict[str, Callable[[], bool]] = {
         "mobiletargeting:SendMessages": lambda: push(deployment)["outcome"] == "accepted",
@@ -196,7 +196,7 @@ def test_an_action_that_is_taken_out_is_denied(sandbox: Sandbox) -> None:
         assert works_still(), action
 
 
-def test_a_push_that_the_role_may_not_send_ends_as_misconfigured(deployment: Deployment) -> None:
+def test_a_push_without_permission_ends_as_misconfigured(deployment: Deployment) -> None:
     def another_project(all_: list[dict[str, Any]]) -> list[dict[str, Any]]:
         text = json.dumps(all_)
         assert deployment.application_id in text
@@ -217,7 +217,7 @@ def _contents(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
             yield path, path.read_bytes()
 
 
-def test_the_value_of_a_secret_is_nowhere_in_the_stack(deployment: Deployment) -> None:
+def test_the_stack_shows_no_secret_value(deployment: Deployment) -> None:
     secrets = client("secretsmanager", deployment.url)
     value = secrets.get_secret_value(SecretId="sandbox/apns")["SecretString"]
     cloudformation = client("cloudformation", deployment.url)

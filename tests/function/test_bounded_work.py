@@ -158,7 +158,7 @@ GROWING: dict[str, Callable[[int], Any]] = {
 
 
 @pytest.mark.parametrize("grow", GROWING.values(), ids=GROWING)
-def test_twice_the_request_is_at_most_twice_the_work(grow: Callable[[int], Any]) -> None:
+def test_a_request_of_double_size_takes_at_most_double_the_work(grow: Callable[[int], Any]) -> None:
     plan(grow(1))
     once, twice, fourfold = (lines(grow(n)) for n in (1_000, 2_000, 4_000))
 
@@ -281,7 +281,7 @@ SHARED: Json = {
     [{"title": "x"}, {"message": "{{a}}"}, {"substitutions": {"a": "b"}}, {"context": {"k1": "u"}}],
     ids=str,
 )
-def test_what_recipients_share_is_read_no_more_often_for_more_of_them(
+def test_shared_fields_are_read_equally_often_for_any_number_of_recipients(
     shape: MessageShape, options: Json, fields: Json, silent: bool
 ) -> None:
     shared = {**SHARED, **options, "silent": silent}
@@ -294,7 +294,7 @@ def test_what_recipients_share_is_read_no_more_often_for_more_of_them(
 @pytest.mark.parametrize("unit", ["{", "{{", "}}", "{{a}}", "{{a", "a}}", "{{ ", "{}", "{{{a}}}"])
 @pytest.mark.parametrize("end", ["", "}}"])
 @pytest.mark.parametrize("options", [{}, {"gcm": FCM}], ids=["pinpoint", "fcm_v1"])
-def test_variables_are_looked_for_in_one_pass(options: Json, unit: str, end: str) -> None:
+def test_variables_are_found_in_one_pass(options: Json, unit: str, end: str) -> None:
     def read_of(n: int) -> int:
         shared = {"message": unit * n + end, "substitutions": {"a": "b"}, **options}
         request = PushRequest.model_validate({**shared, "recipients": own(1)})
@@ -308,7 +308,7 @@ def test_variables_are_looked_for_in_one_pass(options: Json, unit: str, end: str
     assert 0 < read_of(2_000) < 2.1 * read_of(1_000)
 
 
-def test_no_pattern_can_go_back_over_a_text_of_a_caller() -> None:
+def test_no_pattern_can_backtrack_over_a_callers_text() -> None:
     known = {
         "entry_points/http.py": {r'"((?:[^"\\]|\\["\\])*)"', r'"(?:[^"\\]|\\.)*"?', r"\\(.)"},
         "entry_points/json_body.py": {r'"[^"]*"?'},
@@ -409,7 +409,7 @@ def errors_of(event: Any) -> dict[str, list[str]]:
     return errors
 
 
-def test_what_is_not_listed_is_counted() -> None:
+def test_errors_that_are_not_listed_are_counted() -> None:
     recipients = [{"token": 1, "service": 2, "title": 3} for _ in range(4_000)]
 
     with pytest.raises(InvalidRequest, match=r"… and 2,000 more$") as refused:
@@ -419,7 +419,7 @@ def test_what_is_not_listed_is_counted() -> None:
     assert len(refused.value.errors) == 10_001
 
 
-def test_more_recipients_than_there_may_be_hide_no_error_of_theirs() -> None:
+def test_too_many_recipients_do_not_hide_the_errors_of_each() -> None:
     errors = errors_of(
         {"recipients": [{"token": "", "service": "GCM"}] + [GCM] * 5_000, "ttl": "x"}
     )
@@ -441,7 +441,7 @@ def test_more_recipients_than_there_may_be_hide_no_error_of_theirs() -> None:
         (lambda name: {"apns": {"raw_content": {name: 1}}}, "apns.raw_content"),
     ],
 )
-def test_half_a_surrogate_pair_in_a_name_is_an_error_like_others(
+def test_half_a_surrogate_pair_in_a_name_is_a_validation_error(
     put: Callable[[str], Json], path: str, name: str
 ) -> None:
     assert path in errors_of({"recipient": GCM, "message": "m", **put(name)})
@@ -483,11 +483,13 @@ TWICE: list[Json] = [{**GCM, "title": "a"}, {**GCM, "title": "b"}]
         ({**BOTH, "application_id": "other", "recipients": 7}, {"application_id", "recipients"}),
     ],
 )  # fmt: skip
-def test_a_malformed_field_hides_what_does_not_depend_on_it(event: Json, paths: set[str]) -> None:
+def test_a_malformed_field_hides_only_the_errors_that_depend_on_it(
+    event: Json, paths: set[str]
+) -> None:
     assert errors_of(event).keys() == paths
 
 
-def test_one_map_tells_each_kind_of_error_in_it() -> None:
+def test_each_kind_of_error_in_a_map_is_reported() -> None:
     data = {"a": 1, "b": "\x00", "c": [], "d": HALF, "\x00": "v", "e": None}
 
     assert set(errors_of({"recipient": GCM, "message": "m", "data": data})["data"]) == {
@@ -504,7 +506,7 @@ HALF = "\ud800"
 
 
 @pytest.mark.parametrize("ttl", [3600.0, 0.0, -0.0, 1e6])
-def test_a_whole_number_may_be_written_with_a_fraction_of_zero(ttl: float) -> None:
+def test_an_integer_may_have_a_fraction_of_zero(ttl: float) -> None:
     request, _, contents = check({"recipient": GCM, "message": "m", "ttl": ttl}, [PROJECT])
 
     assert type(request.ttl) is int
@@ -523,7 +525,7 @@ def test_a_whole_number_may_be_written_with_a_fraction_of_zero(ttl: float) -> No
         (True, "must be a whole number, not true or false"),
     ],
 )
-def test_what_is_no_whole_number_is_refused_in_clear_words(ttl: Any, words: str) -> None:
+def test_a_number_with_a_fraction_is_refused_with_a_clear_message(ttl: Any, words: str) -> None:
     event = {"recipient": {**GCM, "service": "APNS"}, "message": "m", "apns": {"badge": ttl}}
 
     assert errors_of(event)["apns.badge"] == [words]
@@ -539,7 +541,7 @@ values = st.dictionaries(st.sampled_from(["a", "b", "a b"]), texts | st.lists(te
 
 @given(texts, values)
 @settings(deadline=None)
-def test_variables_are_those_that_the_pattern_finds(text: str, values: Json) -> None:
+def test_the_same_variables_are_filled_in_as_by_the_pattern(text: str, values: Json) -> None:
     lists = {name: [value] if isinstance(value, str) else value for name, value in values.items()}
     pattern = re.compile(r"\{\{\s*([^{}]*[^{}\s])\s*\}\}")
     filled = pattern.sub(lambda m: ", ".join(lists[m[1]]) if m[1] in lists else m[0], text)
@@ -552,7 +554,7 @@ def test_variables_are_those_that_the_pattern_finds(text: str, values: Json) -> 
 
 @given(texts)
 @settings(deadline=None)
-def test_what_may_be_filled_in_counts_for_nothing_in_the_api_s_format(text: str) -> None:
+def test_placeholders_have_no_size_in_the_apis_format(text: str) -> None:
     event = {"recipient": GCM, "message": text, "substitutions": {"a": "b"}}
     request = PushRequest.model_validate(event)
     measured = sizes(request, GCM_MESSAGE, request.content_for(Variant(GCM_MESSAGE)))
@@ -668,7 +670,7 @@ def fcm_raw(**message: Any) -> Json:
         ),
     ],
 )  # fmt: skip
-def test_raw_content_is_refused_only_where_a_platforms_part_is_too_large(
+def test_raw_content_is_refused_only_if_one_platforms_part_is_too_large(
     event: Json, outcome: str
 ) -> None:
     try:

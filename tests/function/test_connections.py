@@ -158,7 +158,7 @@ def connections(**settings: Any) -> Connections:
 # --- kept
 
 
-def test_calls_one_after_the_other_share_a_connection() -> None:
+def test_successive_calls_share_a_connection() -> None:
     asked: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:
@@ -177,7 +177,7 @@ def test_calls_one_after_the_other_share_a_connection() -> None:
     assert asked[0].endswith(b"\r\n\r\nbody")
 
 
-def test_a_connection_that_nobody_uses_is_looked_after() -> None:
+def test_an_idle_connection_has_keepalive() -> None:
     with serving(answering(ANSWER)) as server:
         http = connections()
         http.send(asking(server))
@@ -186,7 +186,7 @@ def test_a_connection_that_nobody_uses_is_looked_after() -> None:
         assert kept.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
-def test_calls_at_once_have_connections_of_their_own_of_which_so_many_are_kept() -> None:
+def test_concurrent_calls_have_separate_connections_and_a_limited_number_is_kept() -> None:
     together = threading.Barrier(6)
 
     def talk(connection: socket.socket) -> None:
@@ -202,7 +202,7 @@ def test_calls_at_once_have_connections_of_their_own_of_which_so_many_are_kept()
             assert server.accepted == accepted
 
 
-def test_a_connection_that_the_server_has_closed_meanwhile_is_not_used_again() -> None:
+def test_a_connection_that_the_server_closed_is_not_reused() -> None:
     gone = threading.Event()
 
     def talk(connection: socket.socket) -> None:
@@ -235,7 +235,7 @@ def test_a_connection_that_the_server_will_close_is_not_kept(answer: bytes) -> N
         assert server.accepted == 2
 
 
-def test_an_answer_in_pieces_is_put_together() -> None:
+def test_a_chunked_answer_is_joined() -> None:
     pieces = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
 
     with serving(answering(pieces)) as server:
@@ -245,13 +245,13 @@ def test_an_answer_in_pieces_is_put_together() -> None:
         assert server.accepted == 1
 
 
-def test_headers_are_found_however_they_are_written() -> None:
+def test_header_names_are_case_insensitive() -> None:
     with serving(answering(ANSWER.replace(b"\r\n\r\n", b"\r\nx-AMZN-told: yes\r\n\r\n"))) as server:
         assert connections().send(asking(server)).headers["X-Amzn-Told"] == "yes"
 
 
 @pytest.mark.parametrize("forget", ["close", "drop"])
-def test_whoever_is_done_leaves_no_connection_open(forget: str) -> None:
+def test_a_closed_or_dropped_pool_leaves_no_connection_open(forget: str) -> None:
     ended = threading.Event()
 
     def talk(connection: socket.socket) -> None:
@@ -294,7 +294,7 @@ def test_whoever_is_done_leaves_no_connection_open(forget: str) -> None:
         "huge length", "half a chunk", "negative chunk", "no chunk",
     ],
 )  # fmt: skip
-def test_without_a_whole_answer_a_call_may_have_been_done(
+def test_a_call_without_a_complete_answer_may_have_been_executed(
     answer: bytes, error: type[Exception]
 ) -> None:
     with serving(answering(answer, then_close=True)) as server:
@@ -317,14 +317,14 @@ def test_without_a_whole_answer_a_call_may_have_been_done(
     ],
     ids=["too short", "half a chunk", "unknown encoding", "no gzip"],
 )
-def test_an_error_whose_body_cannot_be_read_is_known_by_its_status(body: bytes) -> None:
+def test_an_error_with_an_unreadable_body_keeps_its_status(body: bytes) -> None:
     with serving(answering(b"HTTP/1.1 503 X\r\n" + body, then_close=True)) as server:
         answer = connections().send(asking(server))
 
     assert (answer.status_code, answer.content) == (503, b"")
 
 
-def test_interim_answers_are_read_past() -> None:
+def test_interim_answers_are_skipped() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 
     with serving(answering(interim + ANSWER)) as server:
@@ -346,7 +346,7 @@ def test_interim_answers_are_read_past() -> None:
     ],
     ids=["length", "until closed", "chunk of minus one", "interim answers"],
 )
-def test_no_more_of_an_answer_is_read_than_an_answer_may_have(answer: bytes) -> None:
+def test_reading_stops_at_the_largest_size_of_an_answer(answer: bytes) -> None:
     assert len(answer) > ANSWER_BYTES
     with (
         serving(answering(answer, then_close=True)) as server,
@@ -371,7 +371,7 @@ def test_a_compressed_answer_is_read(body: bytes, encoding: bytes) -> None:
         assert connections().send(asking(server)).content == b"{}"
 
 
-def test_a_compressed_answer_is_unpacked_up_to_the_same_bound() -> None:
+def test_a_compressed_answer_is_unpacked_up_to_the_same_limit() -> None:
     bomb = gzip.compress(b" " * (ANSWER_BYTES + 1))
     cut = gzip.compress(b"{}")[:-6]
 
@@ -381,7 +381,7 @@ def test_a_compressed_answer_is_unpacked_up_to_the_same_bound() -> None:
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\nX: "])
-def test_an_answer_that_drips_ends_with_the_time_of_the_call(start: bytes) -> None:
+def test_a_slowly_dripping_answer_ends_at_the_calls_time_limit(start: bytes) -> None:
     def talk(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(start)
@@ -393,7 +393,7 @@ def test_an_answer_that_drips_ends_with_the_time_of_the_call(start: bytes) -> No
         connections(read_seconds=0.3).send(asking(server))
 
 
-def test_a_body_that_drips_ends_with_the_time_of_the_call() -> None:
+def test_a_slowly_dripping_body_ends_at_the_calls_time_limit() -> None:
     def talk(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
@@ -405,7 +405,7 @@ def test_a_body_that_drips_ends_with_the_time_of_the_call() -> None:
         connections(read_seconds=0.3).send(asking(server))
 
 
-def test_a_request_that_nobody_reads_ends_with_the_time_of_the_call() -> None:
+def test_a_request_that_the_server_does_not_read_ends_at_the_calls_time_limit() -> None:
     released = threading.Event()
 
     def talk(_: socket.socket) -> None:
@@ -434,12 +434,12 @@ class Until:
             raise TooLateError
 
 
-def test_a_call_ends_with_its_permit() -> None:
+def test_a_call_ends_when_its_permit_ends() -> None:
     with serving(silent) as server, pytest.raises(ReadTimeoutError), permitted(Until(0.2)):
         connections(read_seconds=30).send(asking(server))
 
 
-def test_the_first_byte_goes_out_only_with_leave() -> None:
+def test_the_first_byte_is_sent_only_with_permission() -> None:
     asked: list[bytes] = []
 
     closed = threading.Event()
@@ -458,7 +458,7 @@ def test_the_first_byte_goes_out_only_with_leave() -> None:
     assert asked == [b""]
 
 
-def test_a_kept_connection_asks_for_leave_too() -> None:
+def test_a_kept_connection_asks_for_permission_too() -> None:
     permit = Until(5)
     with serving(answering(ANSWER)) as server:
         http = connections()
@@ -469,7 +469,7 @@ def test_a_kept_connection_asks_for_leave_too() -> None:
     assert permit.noted == ["sending"]
 
 
-def test_an_answer_that_does_not_come_in_time_may_still_be_on_its_way() -> None:
+def test_a_timed_out_call_may_have_been_executed() -> None:
     with serving(silent) as server:
         http = connections(read_seconds=0.2)
         with pytest.raises(ReadTimeoutError):
@@ -480,7 +480,7 @@ def test_an_answer_that_does_not_come_in_time_may_still_be_on_its_way() -> None:
         assert server.accepted == 2  # what may come of the first is not taken for the second's
 
 
-def test_an_answer_may_take_longer_than_a_connection() -> None:
+def test_an_answer_may_take_longer_than_connecting() -> None:
     def talk(connection: socket.socket) -> None:
         while read_request(connection):
             time.sleep(0.6)
@@ -510,7 +510,7 @@ def test_a_call_that_timed_out_keeps_no_connection() -> None:
         assert server.accepted == 2
 
 
-def test_an_answer_that_comes_before_all_is_sent_is_heard() -> None:
+def test_an_answer_during_sending_is_read() -> None:
     def talk(connection: socket.socket) -> None:
         connection.recv(100)
         connection.sendall(ANSWER.replace(b"200 OK", b"413 Content Too Large"))
@@ -526,7 +526,7 @@ def test_an_answer_that_comes_before_all_is_sent_is_heard() -> None:
 # --- not connected
 
 
-def test_where_nobody_listens_nothing_was_sent() -> None:
+def test_a_refused_connection_sent_nothing() -> None:
     with serving(answering(ANSWER)) as server:
         pass
 
@@ -534,12 +534,12 @@ def test_where_nobody_listens_nothing_was_sent() -> None:
         connections().send(asking(server))
 
 
-def test_a_host_that_does_not_exist_was_sent_nothing() -> None:
+def test_an_unknown_host_was_sent_nothing() -> None:
     with pytest.raises(EndpointConnectionError):
         connections().send(asking("http://nowhere.invalid/"))
 
 
-def test_a_host_that_does_not_take_the_connection_was_sent_nothing() -> None:
+def test_a_host_that_does_not_accept_connections_was_sent_nothing() -> None:
     with ExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):  # until its queue takes no more
@@ -554,12 +554,12 @@ def test_a_host_that_does_not_take_the_connection_was_sent_nothing() -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://127.0.0.1:99999/", "http://a b/"])
-def test_what_is_no_address_was_sent_nothing(url: str) -> None:
+def test_an_invalid_url_was_sent_nothing(url: str) -> None:
     with pytest.raises((UnusableRequestError, EndpointConnectionError)):
         connections().send(asking(url))
 
 
-def test_a_credential_that_http_cannot_carry_is_not_told(
+def test_an_error_about_a_credential_does_not_show_it(
     push: Push,
     provider: Provider,
     monkeypatch: pytest.MonkeyPatch,
@@ -577,7 +577,7 @@ def test_a_credential_that_http_cannot_carry_is_not_told(
     assert "canary" not in json.dumps(report) + json.dumps(log_lines(capsys.readouterr().out))
 
 
-def test_calls_to_a_host_share_a_look_up_that_hangs() -> None:
+def test_calls_to_a_host_share_one_hanging_name_lookup() -> None:
     """Threads do not accumulate while name resolution hangs: there is one for the host."""
     released = threading.Event()
     asked: list[str] = []
@@ -635,7 +635,7 @@ def authority(tmp_path: Path) -> Certified:
     return Certified(tmp_path)
 
 
-def test_a_server_is_believed_who_comes_with_a_certificate(authority: Certified) -> None:
+def test_a_server_with_a_trusted_certificate_is_accepted(authority: Certified) -> None:
     with serving(answering(ANSWER), authority.context("127.0.0.1")) as server:
         http = connections(ca_bundle=str(authority.bundle))
 
@@ -643,7 +643,7 @@ def test_a_server_is_believed_who_comes_with_a_certificate(authority: Certified)
         assert server.accepted == 1
 
 
-def test_http_1_1_is_what_is_spoken(authority: Certified) -> None:
+def test_the_client_speaks_http_1_1(authority: Certified) -> None:
     spoken: list[str | None] = []
     context = authority.context("127.0.0.1")
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -659,7 +659,7 @@ def test_http_1_1_is_what_is_spoken(authority: Certified) -> None:
     assert spoken == ["http/1.1"]
 
 
-def test_certificates_are_read_once_for_all_connections(
+def test_trusted_certificates_are_read_once_for_all_connections(
     authority: Certified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
@@ -689,7 +689,7 @@ def test_a_certificate_for_another_address_is_refused(authority: Certified) -> N
         connections(ca_bundle=str(authority.bundle)).send(asking(server))
 
 
-def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(
+def test_a_certificate_of_an_untrusted_authority_is_refused(
     authority: Certified, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stranger = Certified(tmp_path_factory.mktemp("stranger"))
@@ -701,7 +701,7 @@ def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(
         connections(ca_bundle=str(authority.bundle)).send(asking(server))
 
 
-def test_a_certificate_that_is_not_trusted_is_the_operators_to_fix(
+def test_an_untrusted_certificate_is_a_configuration_error(
     authority: Certified, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stranger = Certified(tmp_path_factory.mktemp("stranger"))
@@ -715,7 +715,7 @@ def test_a_certificate_that_is_not_trusted_is_the_operators_to_fix(
     assert not error.value.is_lost
 
 
-def test_a_server_that_knows_no_tls_was_sent_nothing(authority: Certified) -> None:
+def test_a_server_without_tls_was_sent_nothing(authority: Certified) -> None:
     with (
         serving(lambda connection: connection.sendall(b"220 ready\r\n")) as server,
         pytest.raises(SSLError),
@@ -725,7 +725,7 @@ def test_a_server_that_knows_no_tls_was_sent_nothing(authority: Certified) -> No
         )
 
 
-def test_a_server_that_is_silent_at_the_beginning_was_sent_nothing(authority: Certified) -> None:
+def test_a_server_that_is_silent_in_the_handshake_was_sent_nothing(authority: Certified) -> None:
     with (
         serving(silent) as server,
         pytest.raises(ConnectTimeoutError),
@@ -735,7 +735,7 @@ def test_a_server_that_is_silent_at_the_beginning_was_sent_nothing(authority: Ce
         )
 
 
-def test_a_session_that_breaks_in_the_middle_may_have_carried_what_was_asked(
+def test_a_tls_session_that_breaks_after_the_request_may_have_delivered_it(
     authority: Certified,
 ) -> None:
     def talk(connection: socket.socket) -> None:
@@ -782,7 +782,7 @@ TOLD = ANSWER.replace(b"\r\n\r\n", b"\r\nX-Told: here\r\n\r\n")
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-def test_a_client_trusts_whom_the_sdk_is_told_to_trust(
+def test_a_client_trusts_the_certificates_that_the_sdk_is_set_to(
     authority: Certified, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setattr(URLLib3Session, "send", None)
@@ -799,7 +799,7 @@ def test_a_client_trusts_whom_the_sdk_is_told_to_trust(
 
 
 @pytest.mark.parametrize("text", [None, "no certificate"])
-def test_certificates_that_cannot_be_read_are_told_at_once(
+def test_an_unreadable_certificate_file_fails_immediately(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
 ) -> None:
     file = tmp_path / "bundle.pem"
@@ -814,7 +814,7 @@ def test_certificates_that_cannot_be_read_are_told_at_once(
     ("excepted", "asked"),
     [("", "POST http://sqs.test/ HTTP/1.1"), ("sqs.test", None)],
 )
-def test_a_client_goes_by_the_proxy_that_the_sdk_goes_by(
+def test_a_client_uses_the_proxy_of_the_sdk(
     monkeypatch: pytest.MonkeyPatch, excepted: str, asked: str | None
 ) -> None:
     lines: list[bytes] = []
@@ -840,7 +840,7 @@ def test_a_client_goes_by_the_proxy_that_the_sdk_goes_by(
 
 
 @pytest.mark.parametrize("variable", ["no_proxy", "https_proxy"])
-def test_a_proxy_for_others_keeps_nobody_from_connections_of_our_own(
+def test_a_proxy_for_other_hosts_does_not_replace_our_connections(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setattr(URLLib3Session, "send", None)
@@ -850,7 +850,7 @@ def test_a_proxy_for_others_keeps_nobody_from_connections_of_our_own(
         assert told(client(monkeypatch, **settings)) == "here"
 
 
-def test_timeouts_and_connections_are_those_of_the_configuration(
+def test_timeouts_and_pool_size_come_from_the_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[dict[str, Any]] = []
@@ -863,7 +863,7 @@ def test_timeouts_and_connections_are_those_of_the_configuration(
     assert made == [{"connect_seconds": 1, "read_seconds": 2, "max_idle": 3}]
 
 
-def test_a_push_goes_over_connections_of_our_own(
+def test_a_push_uses_our_own_connections(
     push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(URLLib3Session, "send", None)

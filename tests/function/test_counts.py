@@ -116,7 +116,7 @@ print(json.dumps([calls_of(recipients) for recipients in map(int, sys.argv[1:])]
 )
 
 
-def test_a_push_and_each_further_token_take_few_calls_of_functions(provider: Provider) -> None:
+def test_a_push_and_each_further_token_take_few_function_calls(provider: Provider) -> None:
     one, few, many = run_counted(CALLS, provider, "1", "1000", "3000")
 
     assert one <= CALLS_OF_ONE
@@ -146,7 +146,7 @@ print(json.dumps([*counted, len(gc.get_objects()), gc.get_threshold()[0]]))
 )
 
 
-def test_in_lambda_hardly_anything_is_looked_through_for_garbage(provider: Provider) -> None:
+def test_in_lambda_garbage_collection_looks_at_few_objects(provider: Provider) -> None:
     cold, large, objects, _ = run_counted(
         GARBAGE, provider, AWS_LAMBDA_INITIALIZATION_TYPE="on-demand"
     )
@@ -156,13 +156,13 @@ def test_in_lambda_hardly_anything_is_looked_through_for_garbage(provider: Provi
     assert objects <= 5_000  # of 75,000: the others are frozen
 
 
-def test_elsewhere_garbage_is_looked_for_as_whoever_runs_it_wants(provider: Provider) -> None:
+def test_outside_lambda_garbage_collection_is_left_as_it_is(provider: Provider) -> None:
     *_, threshold = run_counted(GARBAGE, provider)
 
     assert threshold == gc.get_threshold()[0]
 
 
-def test_over_http_5000_recipients_take_as_many_calls_and_log_records_as_directly(
+def test_5000_recipients_over_http_take_as_many_calls_and_log_records_as_directly(
     push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipients = [{"token": f"t{n}", "service": "GCM"} for n in range(5_000)]

@@ -31,7 +31,7 @@ def to(*tokens: str, service: str = "GCM", **more: Any) -> Json:
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 250, 5_000])
-def test_recipients_go_out_a_hundred_a_call_each_once_and_come_back_in_order(
+def test_recipients_are_sent_once_in_calls_of_100_and_reported_in_order(
     push: Push, provider: Provider, count: int
 ) -> None:
     tokens = [f"token-{n}" for n in range(count)]
@@ -61,7 +61,7 @@ def test_one_token_under_two_services_goes_into_two_calls(push: Push, provider: 
     assert report["summary"] == {"recipients": 4, "accepted": 3, "duplicate": 1}
 
 
-def test_a_recipient_listed_twice_alike_is_sent_once_and_its_later_entry_is_a_duplicate(
+def test_an_equal_second_entry_of_a_recipient_is_a_duplicate_and_not_sent(
     push: Push, provider: Provider
 ) -> None:
     report = push(to("a", "b", "a"))
@@ -76,7 +76,7 @@ def test_a_recipient_listed_twice_alike_is_sent_once_and_its_later_entry_is_a_du
     assert report["results"][2]["delivery_status"] is None
 
 
-def test_recipients_with_texts_of_their_own_share_a_call_with_the_others(
+def test_recipients_with_personal_texts_share_calls_with_others(
     push: Push, provider: Provider
 ) -> None:
     push(
@@ -97,7 +97,7 @@ def test_recipients_with_texts_of_their_own_share_a_call_with_the_others(
     ]
 
 
-def test_a_call_stays_under_the_size_that_the_service_takes(push: Push, provider: Provider) -> None:
+def test_a_call_stays_under_the_size_limit_of_the_service(push: Push, provider: Provider) -> None:
     own = {"names": ["é" * 200_000]}  # 1.2 MB on the wire each
     recipients = [{"token": f"t{n}", "service": "GCM", "substitutions": own} for n in range(10)]
 
@@ -107,7 +107,7 @@ def test_a_call_stays_under_the_size_that_the_service_takes(push: Push, provider
     assert [len(call["Addresses"]) for call in provider.calls] == [5, 5]
 
 
-def test_what_fits_into_no_call_is_refused_before_anything_is_sent(
+def test_a_recipient_too_large_for_a_call_is_refused_before_anything_is_sent(
     push: Push, provider: Provider
 ) -> None:
     from push_sender.request.errors import InvalidRequest
@@ -131,9 +131,7 @@ def test_what_fits_into_no_call_is_refused_before_anything_is_sent(
     assert provider.calls == []
 
 
-def test_only_the_addresses_that_were_throttled_go_out_again(
-    push: Push, provider: Provider
-) -> None:
+def test_only_throttled_addresses_are_retried(push: Push, provider: Provider) -> None:
     seen: Counter[str] = Counter()
 
     def one(token: str, _: Json) -> Json:
@@ -155,7 +153,7 @@ def test_only_the_addresses_that_were_throttled_go_out_again(
 
 
 @pytest.mark.parametrize("answer", [THROTTLED, TEMPORARY])
-def test_what_stays_throttled_ends_transient_after_all_tries(
+def test_addresses_throttled_in_every_attempt_end_as_transient(
     push: Push, provider: Provider, answer: Json
 ) -> None:
     provider.answer_each(lambda *_: answer)
@@ -175,7 +173,7 @@ def test_what_stays_throttled_ends_transient_after_all_tries(
         (503, "", None),
     ],
 )
-def test_ours_are_the_only_retries(
+def test_the_sdk_does_not_retry(
     push: Push, provider: Provider, status: int, code: str, reason: str | None
 ) -> None:
     provider.answer = lambda _: refused(status, code)
@@ -190,9 +188,7 @@ def test_ours_are_the_only_retries(
     assert {result["reason"] for result in report["results"]} == {reason}
 
 
-def test_a_broken_connection_is_tried_again_and_then_unknown(
-    push: Push, provider: Provider
-) -> None:
+def test_a_broken_connection_is_retried_and_then_unknown(push: Push, provider: Provider) -> None:
     provider.answer = lambda _: Reply(cut_off=True)
 
     (result,) = push(to("t"))["results"]
@@ -202,9 +198,7 @@ def test_a_broken_connection_is_tried_again_and_then_unknown(
     assert result["reason"] == "ConnectionClosedError"
 
 
-def test_a_call_that_may_have_arrived_is_never_called_merely_transient(
-    push: Push, provider: Provider
-) -> None:
+def test_a_call_that_may_have_arrived_is_never_transient(push: Push, provider: Provider) -> None:
     provider.answer = lambda _: (
         Reply(cut_off=True) if len(provider.calls) == 1 else refused(500, "x")
     )
@@ -214,7 +208,7 @@ def test_a_call_that_may_have_arrived_is_never_called_merely_transient(
     assert (result["outcome"], result["status_code"]) == ("unknown", 500)
 
 
-def test_a_call_that_may_have_arrived_ends_as_the_provider_says_next(
+def test_a_call_that_may_have_arrived_ends_with_the_next_answer_of_the_provider(
     push: Push, provider: Provider
 ) -> None:
     provider.answer = lambda call: (
@@ -229,7 +223,7 @@ def test_a_call_that_may_have_arrived_ends_as_the_provider_says_next(
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"Result": 7}', b"[]", b"null", b'"text"'])
-def test_an_answer_that_is_none_leaves_every_address_unknown(
+def test_an_invalid_answer_leaves_every_address_unknown(
     push: Push, provider: Provider, body: bytes
 ) -> None:
     provider.answer = lambda _: Reply(body=body)
@@ -240,7 +234,7 @@ def test_an_answer_that_is_none_leaves_every_address_unknown(
     assert len(provider.calls) == 1
 
 
-def test_nobody_listening_ends_transient(
+def test_a_refused_connection_ends_as_transient(
     push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_PINPOINT", "http://127.0.0.1:9")
@@ -251,7 +245,7 @@ def test_nobody_listening_ends_transient(
     assert result["attempts"] == 4
 
 
-def test_no_credentials_are_the_operators_to_fix(
+def test_missing_credentials_are_a_configuration_error(
     push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -267,7 +261,9 @@ def test_no_credentials_are_the_operators_to_fix(
     assert provider.calls == []
 
 
-def test_when_every_call_hangs_the_report_is_honest(push: Push, provider: Provider) -> None:
+def test_if_every_call_hangs_the_report_says_unknown_and_unsent(
+    push: Push, provider: Provider
+) -> None:
     # That it is back in time is seen in the sandbox, where Lambda ends who is late.
     provider.hang()
 
@@ -291,7 +287,7 @@ def test_when_every_call_hangs_the_report_is_honest(push: Push, provider: Provid
         ("AWS_REGION", "eu-west-1", 16),  # neither is there
     ],
 )
-def test_as_many_calls_are_under_way_as_keep_the_cpu_busy(
+def test_concurrency_follows_the_setting_or_the_memory(
     push: Push,
     provider: Provider,
     monkeypatch: pytest.MonkeyPatch,
@@ -308,13 +304,13 @@ def test_as_many_calls_are_under_way_as_keep_the_cpu_busy(
     assert summary["unknown"] == at_once * 100
 
 
-def test_no_more_calls_are_at_once_than_one_cpu_keeps_up_with() -> None:
+def test_concurrency_stays_within_what_one_cpu_can_handle() -> None:
     settings = Settings.from_environment({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "10240"})
 
     assert settings.send_concurrency == 55
 
 
-def test_a_number_of_calls_that_is_none_is_told(
+def test_an_invalid_concurrency_setting_is_refused(
     push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEND_CONCURRENCY", "many")
@@ -323,7 +319,7 @@ def test_a_number_of_calls_that_is_none_is_told(
         push(to("t"))
 
 
-def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
+def test_an_answer_that_arrived_counts_although_the_deadline_passed(
     provider: Provider, push: Push
 ) -> None:
     from push_sender.delivery.batches import Batch
@@ -358,7 +354,7 @@ def test_an_answer_that_is_there_when_the_deadline_finds_us_late_still_counts(
     assert outcomes == ["accepted", "accepted"]
 
 
-def test_calls_that_still_hang_take_no_worker_from_the_next_invocation(
+def test_hanging_calls_take_no_worker_from_the_next_invocation(
     push: Push, provider: Provider
 ) -> None:
     provider.hang()
@@ -371,7 +367,9 @@ def test_calls_that_still_hang_take_no_worker_from_the_next_invocation(
     assert report["summary"] == {"recipients": 2, "accepted": 2}
 
 
-def test_an_answer_that_drips_is_not_waited_for(push: Push, provider: Provider) -> None:
+def test_a_slowly_dripping_answer_is_abandoned_at_the_deadline(
+    push: Push, provider: Provider
+) -> None:
     class Dripping(bytes):
         """A body whose length is announced and hardly sent."""
 
@@ -394,7 +392,7 @@ def test_with_no_time_left_nothing_is_sent(push: Push, provider: Provider) -> No
     ] * 2
 
 
-def test_a_time_to_live_that_ran_out_in_the_wait_is_told_and_not_sent(
+def test_a_ttl_that_ended_during_the_wait_is_reported_and_not_sent(
     push: Push, provider: Provider
 ) -> None:
     clock = Clock()
@@ -419,7 +417,7 @@ def test_a_time_to_live_that_ran_out_in_the_wait_is_told_and_not_sent(
     assert not {result["token"] for result in unsent} & set(provider.tokens)
 
 
-def test_a_retry_passes_on_what_is_left_of_the_time_to_live(push: Push, provider: Provider) -> None:
+def test_a_retry_sends_the_rest_of_the_ttl(push: Push, provider: Provider) -> None:
     clock = Clock()
 
     def slow_then_throttled(call: Json) -> Reply:
@@ -440,7 +438,7 @@ def test_a_retry_passes_on_what_is_left_of_the_time_to_live(push: Push, provider
     assert 400 < lives[2] <= 500
 
 
-def test_a_time_to_live_of_nought_is_sent_as_it_is(push: Push, provider: Provider) -> None:
+def test_a_ttl_of_zero_is_sent_unchanged(push: Push, provider: Provider) -> None:
     report = push(to("t", ttl=0))
 
     assert report["summary"]["accepted"] == 1

@@ -68,11 +68,11 @@ def answering(provider: Provider) -> Provider:
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
-def test_the_schemas_are_schemas(schema: Json) -> None:
+def test_the_schemas_are_valid(schema: Json) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_every_outcome_is_told_in_its_event_and_every_event_is_as_its_schema_says(
+def test_each_outcome_has_its_event_and_each_event_follows_its_schema(
     account: Account, work_off: WorkOff, answering: Provider
 ) -> None:
     message_id = account.send(to("fine", "fine", *ANSWERS))
@@ -121,7 +121,7 @@ def test_every_outcome_is_told_in_its_event_and_every_event_is_as_its_schema_say
     assert others == {"invalid_request", "expired", "transient"}
 
 
-def test_a_schema_refuses_what_is_not_told(
+def test_a_schema_refuses_unknown_members(
     account: Account, work_off: WorkOff, answering: Provider
 ) -> None:
     account.send(to("dead"))
@@ -139,7 +139,9 @@ def test_a_schema_refuses_what_is_not_told(
             jsonschema.validate({**event, "detail": detail}, SCHEMAS["Push Token Update"])
 
 
-def test_a_report_tells_no_token(account: Account, work_off: WorkOff, answering: Provider) -> None:
+def test_the_report_event_holds_no_token(
+    account: Account, work_off: WorkOff, answering: Provider
+) -> None:
     account.send(to("KaNaRy", "dead"))
 
     work_off()
@@ -148,7 +150,7 @@ def test_a_report_tells_no_token(account: Account, work_off: WorkOff, answering:
     assert "KaNaRy" not in json.dumps(report)
 
 
-def test_a_long_list_is_spread_over_events_and_calls_within_the_limits(
+def test_a_long_list_is_split_into_events_and_calls_within_the_limits(
     push: Push, answering: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = [f"{n:04}{'t' * 1_900}" for n in range(2_000)]
@@ -172,7 +174,7 @@ def test_a_long_list_is_spread_over_events_and_calls_within_the_limits(
     assert len(bus.calls) > 4
 
 
-def test_many_small_events_go_out_ten_a_call(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_events_are_sent_ten_per_call(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
     def take(_operation: str, body: Json) -> tuple[int, Json]:
         return 200, {"Entries": [{"EventId": "e"}] * len(body["Entries"])}
 
@@ -189,7 +191,7 @@ def test_many_small_events_go_out_ten_a_call(push: Push, monkeypatch: pytest.Mon
     assert {entry["EventBusName"] for call in bus.calls for entry in call["Entries"]} == {"bus"}
 
 
-def test_entries_that_the_bus_refuses_are_put_again_and_only_they(
+def test_only_the_entries_that_the_bus_refused_are_retried(
     account: Account, work_off: WorkOff, answering: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse_the_first_time(_operation: str, body: Json) -> tuple[int, Json]:
@@ -227,7 +229,7 @@ def test_entries_that_the_bus_refuses_are_put_again_and_only_they(
     ],
     ids=["fails", "forbids", "refuses each entry"],
 )
-def test_a_bus_that_refuses_costs_the_events_and_no_push_is_sent_again(
+def test_a_refusing_bus_loses_events_and_no_push_is_repeated(
     account: Account,
     work_off: WorkOff,
     answering: Provider,
@@ -253,7 +255,7 @@ def test_a_bus_that_refuses_costs_the_events_and_no_push_is_sent_again(
     assert metrics["EventsNotSent"] == [2]
 
 
-def test_what_there_is_no_time_to_tell_is_told_when_the_message_comes_back_and_nothing_is_sent(
+def test_events_that_missed_the_deadline_are_sent_when_the_message_returns_without_a_push(
     account: Account,
     push: Push,
     answering: Provider,
@@ -285,7 +287,7 @@ def test_what_there_is_no_time_to_tell_is_told_when_the_message_comes_back_and_n
     assert [told["token"] for told in update["detail"]["tokens"]] == ["dead"]
 
 
-def test_the_example_entry_comes_through_the_bus_to_the_queue_and_is_sent(
+def test_the_example_entry_reaches_the_queue_through_the_bus_and_is_sent(
     account: Account, work_off: WorkOff, answering: Provider
 ) -> None:
     account.events.put_rule(
@@ -311,7 +313,7 @@ def test_the_example_entry_comes_through_the_bus_to_the_queue_and_is_sent(
         ("rule-for-reports", "fine"),
     ],
 )
-def test_each_example_rule_lets_through_its_event_and_no_other(
+def test_each_example_rule_matches_only_its_event(
     account: Account, work_off: WorkOff, answering: Provider, name: str, token: str
 ) -> None:
     pattern = example(name)
@@ -328,7 +330,7 @@ def test_each_example_rule_lets_through_its_event_and_no_other(
     assert [event["detail-type"]] == pattern["detail-type"]
 
 
-def test_the_example_for_the_scheduler_is_sent_by_the_direct_door_once_an_execution(
+def test_the_scheduler_example_is_sent_directly_once_per_execution(
     account: Account, push: Push, answering: Provider
 ) -> None:
     target = example("scheduler")["Target"]
@@ -341,7 +343,7 @@ def test_the_example_for_the_scheduler_is_sent_by_the_direct_door_once_an_execut
     assert first["warnings"] == []
 
 
-def test_the_example_for_step_functions_is_sent_by_the_direct_door(
+def test_the_step_functions_example_is_sent_directly(
     account: Account, push: Push, answering: Provider
 ) -> None:
     machine = example("step-functions")
@@ -393,7 +395,7 @@ CARRIERS: dict[str, Callable[[Json], Any]] = {
 
 
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS.keys())
-def test_an_event_of_our_own_ends_after_one_step_whatever_carries_it(
+def test_our_own_event_in_the_queue_is_dropped_in_every_form(
     account: Account,
     work_off: WorkOff,
     answering: Provider,
@@ -420,7 +422,7 @@ def test_an_event_of_our_own_ends_after_one_step_whatever_carries_it(
 
 
 @pytest.mark.parametrize("carrier", ["as it was", "its detail alone", "another source"])
-def test_a_rule_that_hands_an_event_of_our_own_to_the_function_itself_ends_there(
+def test_our_own_event_from_a_rule_is_dropped(
     account: Account, push: Push, work_off: WorkOff, answering: Provider, carrier: str
 ) -> None:
     events = own_events(account, work_off)
@@ -442,7 +444,7 @@ def test_a_rule_that_hands_an_event_of_our_own_to_the_function_itself_ends_there
         {"summary": {}},
     ],
 )
-def test_a_request_is_never_taken_for_an_event_of_our_own(
+def test_a_request_is_never_mistaken_for_our_own_event(
     account: Account, work_off: WorkOff, answering: Provider, request_: Json
 ) -> None:
     account.send(request_)
@@ -455,7 +457,7 @@ def test_a_request_is_never_taken_for_an_event_of_our_own(
     assert told["detail"]["failure"] == "invalid_request"
 
 
-def test_a_request_that_pushes_the_text_of_an_event_is_sent(
+def test_a_request_whose_text_is_an_event_is_sent(
     account: Account, work_off: WorkOff, answering: Provider
 ) -> None:
     event = own_events(account, work_off)[0]

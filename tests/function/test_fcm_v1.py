@@ -213,7 +213,7 @@ def test_what_fcm_does_not_take_is_refused_with_the_cure(
     assert str(refused.value) == error
 
 
-def test_every_field_finds_its_place(push: Push, provider: Provider) -> None:
+def test_every_field_is_written_to_its_place(push: Push, provider: Provider) -> None:
     push(
         {
             "recipient": {"token": "t", "service": "GCM"},
@@ -258,7 +258,7 @@ def test_every_field_finds_its_place(push: Push, provider: Provider) -> None:
     assert set(message) == {"RawContent", "PreferredAuthenticationMethod"}
 
 
-def test_what_is_left_out_is_absent(push: Push, provider: Provider) -> None:
+def test_omitted_fields_are_absent(push: Push, provider: Provider) -> None:
     push({"recipient": {"token": "t", "service": "GCM"}, "message": "m", "gcm": FCM})
 
     assert shared_message(provider) == {"notification": {"body": "m"}}
@@ -279,7 +279,7 @@ def test_a_silent_push_has_no_notification(push: Push, provider: Provider) -> No
     assert shared_message(provider) == {"data": {"k": "v"}}
 
 
-def test_a_recipients_own_text_reaches_it_and_it_alone(push: Push, provider: Provider) -> None:
+def test_a_recipients_own_text_reaches_only_this_recipient(push: Push, provider: Provider) -> None:
     push(
         {
             "recipients": [
@@ -305,7 +305,7 @@ def test_a_recipients_own_text_reaches_it_and_it_alone(push: Push, provider: Pro
     assert addresses["raw"]["RawContent"] == '{"data":{}}'
 
 
-def test_variables_are_filled_in_because_raw_content_goes_out_as_it_stands(
+def test_variables_are_filled_in_because_raw_content_is_sent_unchanged(
     push: Push, provider: Provider
 ) -> None:
     push(
@@ -331,7 +331,7 @@ def test_variables_are_filled_in_because_raw_content_goes_out_as_it_stands(
 
 
 @pytest.mark.parametrize("service", ["APNS", "BAIDU", "ADM"])
-def test_other_services_are_not_touched_by_the_format(
+def test_the_format_does_not_change_other_services(
     push: Push, provider: Provider, service: str
 ) -> None:
     push({"recipient": {"token": "t", "service": service}, "message": "m", "gcm": FCM})
@@ -340,9 +340,7 @@ def test_other_services_are_not_touched_by_the_format(
     assert message == {"Body": "m"}
 
 
-def test_data_reaches_the_app_so_there_is_nothing_to_warn_of(
-    push: Push, provider: Provider
-) -> None:
+def test_data_with_a_notification_needs_no_warning(push: Push, provider: Provider) -> None:
     report: dict[str, Any] = push(
         {
             "recipient": {"token": "t", "service": "GCM"},
@@ -355,7 +353,7 @@ def test_data_reaches_the_app_so_there_is_nothing_to_warn_of(
     assert report["warnings"] == []
 
 
-def test_the_payload_is_measured_as_it_will_be(push: Push, provider: Provider) -> None:
+def test_the_measured_size_is_that_of_the_payload(push: Push, provider: Provider) -> None:
     from push_sender.request.errors import InvalidRequest
 
     frame = len('{"notification":{"body":""}}')

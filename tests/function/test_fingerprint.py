@@ -42,7 +42,7 @@ def fingerprint_of(event: Json) -> str:
     return fingerprint(request, audience.recipients)
 
 
-def test_a_fingerprint_outlives_releases() -> None:
+def test_a_fingerprint_is_stable_across_releases() -> None:
     # Keys are remembered over a deployment: a change here lets every retry of the day
     # before it end as a conflict. A new field of the request must not change it.
     assert (
@@ -54,7 +54,7 @@ def test_a_fingerprint_outlives_releases() -> None:
     )
 
 
-def test_a_fingerprint_knows_numbers_by_their_value() -> None:
+def test_equal_numbers_give_equal_fingerprints() -> None:
     as_float = {**EVERYTHING, "ttl": 60.0, "apns": {"badge": -0.0}}
 
     assert fingerprint_of(as_float) == fingerprint_of(EVERYTHING)
@@ -75,7 +75,7 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
     assert printed == {fingerprint_of(EVERYTHING)}
 
 
-def test_a_key_of_one_project_never_meets_that_of_another() -> None:
+def test_keys_of_different_projects_never_collide() -> None:
     assert record_id("ab", "c") != record_id("a", "bc")
 
 
@@ -88,7 +88,7 @@ RESULTS = {
 }
 
 
-def test_outcomes_are_remembered_by_position_without_what_providers_wrote() -> None:
+def test_outcomes_are_stored_by_position_without_texts_of_providers() -> None:
     remembered = unpack(pack(RESULTS, {3: 1, 7: 2, 8: 1, 4_999: 4, 40: 0}))
 
     assert {position: one.result for position, one in remembered.items()} == {
@@ -99,7 +99,7 @@ def test_outcomes_are_remembered_by_position_without_what_providers_wrote() -> N
     assert [at for at, one in remembered.items() if one.replaced] == [3]
 
 
-def test_what_is_no_status_and_no_id_is_not_kept() -> None:
+def test_invalid_statuses_and_ids_are_not_stored() -> None:
     result = AddressResult(Outcome.UNKNOWN, "KaNaRy", 200, None, None, "KaNaRy" * 40)
 
     (remembered,) = unpack(pack({0: result}, {0: 1})).values()
@@ -116,6 +116,6 @@ def test_a_hundred_outcomes_take_a_few_hundred_bytes_and_their_ids() -> None:
     assert len(pack(random, dict.fromkeys(plain, 1))) < 150 + 100 * 20
 
 
-def test_what_another_release_wrote_is_not_guessed_at() -> None:
+def test_records_of_an_unknown_version_are_refused() -> None:
     with pytest.raises(UnknownFormatError):
         unpack(b"2" + pack(RESULTS, dict.fromkeys(RESULTS, 1))[1:])

@@ -48,9 +48,7 @@ def test_a_request_is_answered_with_its_report(http: Http, push: Push, provider:
     assert provider.tokens == ["t", "t"]
 
 
-def test_pushes_that_fail_are_answered_with_their_report_too(
-    http: Http, provider: Provider
-) -> None:
+def test_failed_pushes_are_answered_with_a_report_too(http: Http, provider: Provider) -> None:
     provider.answer_each(
         lambda token, _: {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 410}
     )
@@ -61,9 +59,7 @@ def test_pushes_that_fail_are_answered_with_their_report_too(
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_a_body_in_base64_is_read_as_it_is(
-    http: Http, provider: Provider, content_type: str
-) -> None:
+def test_a_base64_body_is_decoded(http: Http, provider: Provider, content_type: str) -> None:
     body = json.dumps(to("t", title="Grüße 😀"), ensure_ascii=False).encode()
 
     answer = http.ask(event(body, content_type=content_type))
@@ -72,7 +68,7 @@ def test_a_body_in_base64_is_read_as_it_is(
     assert provider.calls[0]["MessageConfiguration"]["GCMMessage"]["Title"] == "Grüße 😀"
 
 
-def test_a_bad_request_is_told_all_its_faults_and_none_of_its_values(
+def test_a_bad_request_gets_all_its_errors_and_none_of_its_values(
     http: Http, provider: Provider
 ) -> None:
     answer = http.post({**to("se cret"), "ttl": "soon", "titel": "KaNaRy"})
@@ -85,7 +81,7 @@ def test_a_bad_request_is_told_all_its_faults_and_none_of_its_values(
     assert provider.calls == []
 
 
-def test_many_faults_are_cut_so_that_the_answer_fits(push: Push) -> None:
+def test_many_errors_are_cut_so_that_the_answer_fits(push: Push) -> None:
     request = json.dumps({f"name{n}": 0 for n in range(300_000)})
 
     answer = push(event(request))
@@ -104,14 +100,14 @@ def test_a_project_that_is_not_ours_is_forbidden(http: Http, provider: Provider)
     assert provider.calls == []
 
 
-def test_a_project_among_other_faults_is_one_of_them(http: Http) -> None:
+def test_a_foreign_project_among_other_errors_is_one_of_them(http: Http) -> None:
     answer = http.post(to("t", application_id="0" * 32, ttl=-1))
 
     assert is_problem(answer, 400, "invalid-request")
     assert sorted(answer.paths) == ["application_id", "ttl"]
 
 
-def test_another_project_of_ours_may_be_named(http: Http, provider: Provider) -> None:
+def test_a_request_may_name_another_allowed_project(http: Http, provider: Provider) -> None:
     assert http.post(to("t", application_id=OTHER_PROJECT)).status == 200
     assert provider.application_ids == [OTHER_PROJECT]
 
@@ -130,7 +126,7 @@ def test_another_project_of_ours_may_be_named(http: Http, provider: Provider) ->
         ("TRACE", "/messages\r\nx-injected: 1"),
     ],
 )
-def test_whatever_else_is_asked_for_is_not_found(
+def test_unknown_paths_and_methods_are_not_found(
     http: Http, provider: Provider, method: str, path: str
 ) -> None:
     answer = http.ask(event(json.dumps(to("t")), method=method, path=path))
@@ -152,7 +148,7 @@ def test_whatever_else_is_asked_for_is_not_found(
         ("application/json", {"content_encoding": "gzip"}),
     ],
 )
-def test_only_json_as_it_is_is_taken(
+def test_only_uncompressed_json_is_accepted(
     http: Http, provider: Provider, content_type: str | None, headers: dict[str, Any]
 ) -> None:
     answer = http.ask(event(json.dumps(to("t")), content_type=content_type, **headers))
@@ -190,7 +186,7 @@ TWICE = '{"recipient": {"token": "t", "service": "GCM"}, "message": "m", "ttl": 
         ("null", "must be an object"),
     ],
 )
-def test_what_is_no_request_in_json_is_refused(
+def test_json_that_is_no_request_is_refused(
     http: Http, provider: Provider, body: str | bytes | None, told: str
 ) -> None:
     answer = http.ask(event(body))
@@ -203,7 +199,7 @@ def test_what_is_no_request_in_json_is_refused(
     assert provider.calls == []
 
 
-def test_brackets_within_a_text_are_no_lists(http: Http) -> None:
+def test_brackets_in_a_text_do_not_count_as_nesting(http: Http) -> None:
     answer = http.post(to("t", substitutions={"a": '[\\"' * 250_001}))
 
     assert answer.status == 200
@@ -217,13 +213,13 @@ def test_half_a_surrogate_pair_in_a_name_is_refused(http: Http, provider: Provid
     assert provider.calls == []
 
 
-def test_base64_that_is_none_is_refused(http: Http) -> None:
+def test_invalid_base64_is_refused(http: Http) -> None:
     spoiled = {**event(b"{}"), "body": "e30=\u00e9"}
 
     assert is_problem(http.ask(spoiled), 400, "invalid-request")
 
 
-def test_a_fault_of_ours_is_raised_and_no_stack_trace_is_answered(
+def test_an_internal_error_is_raised_and_the_answer_holds_no_stack_trace(
     push: Push, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_DEV", "true")  # which asks Powertools for traces
@@ -253,7 +249,7 @@ def test_the_same_key_in_header_and_body_is_one_key(http: Http, table: Table) ->
     assert (answer.status, answer.body["idempotency_key"]) == (200, 'a"b')
 
 
-def test_two_keys_are_refused_along_with_every_other_fault(
+def test_two_different_keys_are_refused_together_with_all_other_errors(
     http: Http, provider: Provider, table: Table
 ) -> None:
     answer = http.post(to("t", idempotency_key="one", ttl=-1), idempotency_key="another")
@@ -265,7 +261,7 @@ def test_two_keys_are_refused_along_with_every_other_fault(
 
 
 @pytest.mark.parametrize("header", ["", '""', "k" * 257, "k" * 10_000, "a\tb", "a\r\nb: c"])
-def test_a_header_that_is_no_key_is_refused_by_its_own_name(
+def test_an_invalid_key_in_the_header_is_refused_with_the_headers_name(
     http: Http, provider: Provider, table: Table, header: str
 ) -> None:
     answer = http.post(to("t"), idempotency_key=header)
@@ -288,7 +284,7 @@ def test_a_key_of_another_request_is_a_conflict(
     assert provider.tokens == ["t"]
 
 
-def test_a_key_that_is_in_use_is_a_conflict_that_says_when_to_come_back(
+def test_a_key_in_use_is_a_conflict_with_a_retry_after(
     http: Http, provider: Provider, table: Table
 ) -> None:
     http.post(to("t"), idempotency_key="key")
@@ -318,7 +314,7 @@ THROTTLED = refused(429, "TooManyRequestsException")
 FORBIDDEN = refused(403, "ForbiddenException")
 
 
-def test_where_the_service_throttles_every_call_the_same_key_may_come_back(
+def test_if_every_call_is_throttled_the_key_may_be_used_again(
     http: Http, provider: Provider, table: Table
 ) -> None:
     provider.answer = lambda _: THROTTLED
@@ -335,7 +331,7 @@ def test_where_the_service_throttles_every_call_the_same_key_may_come_back(
     assert provider.tokens == ["t"]
 
 
-def test_where_the_service_refuses_us_the_same_key_may_come_back_after_the_fix(
+def test_if_the_service_refuses_the_role_the_key_may_be_used_again_after_the_fix(
     http: Http, provider: Provider, table: Table
 ) -> None:
     provider.answer = lambda _: FORBIDDEN
@@ -353,7 +349,7 @@ def test_where_the_service_refuses_us_the_same_key_may_come_back_after_the_fix(
     assert len(provider.tokens) == 250
 
 
-def test_a_key_thrown_back_is_free_for_another_request(
+def test_a_freed_key_may_be_used_for_another_request(
     http: Http, provider: Provider, table: Table
 ) -> None:
     provider.answer = lambda _: THROTTLED
@@ -363,7 +359,7 @@ def test_a_key_thrown_back_is_free_for_another_request(
     assert http.post(to("another"), idempotency_key="key").status == 200
 
 
-def test_a_key_that_cannot_be_freed_is_free_when_its_run_is_surely_over(
+def test_a_key_that_could_not_be_freed_expires_after_its_run(
     http: Http, provider: Provider, table: Table, capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider.answer = lambda _: THROTTLED
@@ -388,7 +384,7 @@ def test_a_key_that_cannot_be_freed_is_free_when_its_run_is_surely_over(
     assert provider.tokens == ["t"]
 
 
-def test_what_a_run_had_sent_that_was_ended_is_not_forgotten_when_the_rest_is_thrown_back(
+def test_freeing_the_rest_of_a_killed_run_keeps_the_record_of_what_it_sent(
     http: Http, provider: Provider, table: Table
 ) -> None:
     request = to(*(f"t{n}" for n in range(250)))
@@ -408,7 +404,7 @@ def test_what_a_run_had_sent_that_was_ended_is_not_forgotten_when_the_rest_is_th
     assert provider.calls == []
 
 
-def test_where_some_pushes_were_tried_there_is_a_report_and_it_is_kept(
+def test_if_some_pushes_were_attempted_there_is_a_report_and_it_is_kept(
     http: Http, provider: Provider, table: Table
 ) -> None:
     def answer(call: Json) -> Any:
@@ -428,7 +424,7 @@ def test_where_some_pushes_were_tried_there_is_a_report_and_it_is_kept(
     assert len(provider.calls) == calls
 
 
-def test_where_calls_were_thrown_back_for_different_reasons_there_is_a_report(
+def test_calls_refused_for_different_reasons_give_a_report(
     http: Http, provider: Provider, table: Table
 ) -> None:
     provider.answer = lambda call: THROTTLED if "GCM" in json.dumps(call) else FORBIDDEN
@@ -442,7 +438,9 @@ def test_where_calls_were_thrown_back_for_different_reasons_there_is_a_report(
     assert again.body["replayed"] is True
 
 
-def test_addresses_that_a_provider_throttled_were_tried(http: Http, provider: Provider) -> None:
+def test_addresses_that_a_provider_throttled_count_as_attempted(
+    http: Http, provider: Provider
+) -> None:
     provider.answer_each(lambda *_: {"DeliveryStatus": "THROTTLED", "StatusCode": 429})
 
     answer = http.post(to("t"))
@@ -450,7 +448,7 @@ def test_addresses_that_a_provider_throttled_were_tried(http: Http, provider: Pr
     assert (answer.status, answer.body["summary"]) == (200, {"recipients": 1, "transient": 1})
 
 
-def test_a_report_from_memory_is_a_report_whatever_is_in_it(
+def test_a_replayed_report_is_answered_with_200_for_all_outcomes(
     http: Http, push: Push, provider: Provider, table: Table
 ) -> None:
     provider.answer = lambda _: THROTTLED
@@ -461,7 +459,7 @@ def test_a_report_from_memory_is_a_report_whatever_is_in_it(
     assert (answer.status, answer.body["replayed"]) == (200, True)
 
 
-def test_a_request_put_on_the_queue_is_sent_from_there_under_the_id_that_was_answered(
+def test_a_queued_request_is_sent_under_the_id_of_the_answer(
     http: Http,
     provider: Provider,
     account: Account,
@@ -486,9 +484,7 @@ def test_a_request_put_on_the_queue_is_sent_from_there_under_the_id_that_was_ans
     assert told["detail"]["request_id"] == told["detail"]["idempotency_key"] == id_
 
 
-def test_the_time_to_live_of_what_is_queued_runs_from_when_it_was_handed_in(
-    http: Http, account: Account
-) -> None:
+def test_the_ttl_of_a_queued_request_starts_at_its_arrival(http: Http, account: Account) -> None:
     before = time.time() * 1_000
 
     http.post(to("t", ttl=60), prefer="respond-async")
@@ -498,7 +494,7 @@ def test_the_time_to_live_of_what_is_queued_runs_from_when_it_was_handed_in(
     assert round(before) <= accepted_at <= time.time() * 1_000
 
 
-def test_queued_twice_under_a_key_it_is_sent_once(
+def test_a_request_queued_twice_under_a_key_is_sent_once(
     http: Http, provider: Provider, account: Account, work_off: WorkOff
 ) -> None:
     first = http.post(to("t"), prefer="respond-async", idempotency_key="key")
@@ -527,7 +523,7 @@ def test_queued_twice_under_a_key_it_is_sent_once(
         ("", 200),
     ],
 )
-def test_a_preference_is_read_as_its_rfc_says(
+def test_the_prefer_header_is_read_as_its_rfc_says(
     http: Http, account: Account, prefer: str, status: int
 ) -> None:
     assert http.post(to("t"), prefer=prefer).status == status
@@ -549,7 +545,7 @@ def test_a_request_too_large_for_the_queue_is_refused(http: Http, account: Accou
     assert account.receive() == {"Records": []}
 
 
-def test_while_the_queue_is_out_of_reach_it_is_not_said_to_be_queued(
+def test_if_the_queue_is_unreachable_the_answer_does_not_say_queued(
     http: Http, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing_url())
@@ -560,7 +556,7 @@ def test_while_the_queue_is_out_of_reach_it_is_not_said_to_be_queued(
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_without_a_queue_the_answer_is_waited_for_and_says_so(
+def test_without_a_queue_the_request_is_answered_synchronously_with_a_warning(
     http: Http, provider: Provider
 ) -> None:
     answer = http.post(to("t"), prefer="respond-async")
@@ -580,7 +576,7 @@ def test_a_dry_run_is_answered_at_once(http: Http, account: Account, provider: P
     assert account.receive() == {"Records": []}
 
 
-def test_what_is_throttled_is_requeued_where_the_request_asks_for_it(
+def test_throttled_pushes_are_requeued_if_the_request_asks_for_it(
     http: Http, provider: Provider, account: Account
 ) -> None:
     provider.answer = lambda _: THROTTLED
@@ -608,7 +604,7 @@ def _refused_by_sqs(status: int) -> Callable[[str, Json], tuple[int, Json]]:
         (THROTTLED, 429, "400"),
     ],
 )
-def test_a_key_is_free_where_nothing_was_tried_and_nothing_was_queued(
+def test_a_key_is_freed_if_nothing_was_attempted_or_queued(
     http: Http,
     provider: Provider,
     account: Account,
@@ -637,7 +633,7 @@ def test_a_key_is_free_where_nothing_was_tried_and_nothing_was_queued(
     assert account.requeued() == []
 
 
-def test_a_key_is_kept_where_something_may_be_queued(
+def test_a_key_is_kept_if_something_may_be_queued(
     http: Http, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider.answer = lambda _: THROTTLED
@@ -657,7 +653,7 @@ def test_a_key_is_kept_where_something_may_be_queued(
     assert provider.tokens == []
 
 
-def test_outcomes_are_remembered_before_anything_is_queued(
+def test_outcomes_are_stored_before_anything_is_queued(
     http: Http, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider.answer = lambda _: THROTTLED
@@ -687,7 +683,7 @@ def test_the_answer_is_ready_before_api_gateway_gives_up(http: Http, provider: P
 
 
 @pytest.mark.parametrize("reached_at", [0, 4_000_000_000])
-def test_an_event_of_another_day_has_the_time_of_its_invocation(
+def test_the_deadline_of_an_event_of_another_day_counts_from_its_invocation(
     http: Http, reached_at: float
 ) -> None:
     answer = http.ask(event(json.dumps(to("t")), reached_at=reached_at))
@@ -696,7 +692,7 @@ def test_an_event_of_another_day_has_the_time_of_its_invocation(
 
 
 @pytest.mark.parametrize("text", ["x" * 5_000, '"\\' * 2_500, "\x01é😀" * 1_000])
-def test_a_report_fits_into_lambdas_answer_as_the_text_that_it_is_there(
+def test_a_report_fits_into_lambdas_answer_as_escaped_text(
     push: Push, provider: Provider, text: str
 ) -> None:
     provider.answer = lambda call: results(
@@ -713,7 +709,7 @@ def test_a_report_fits_into_lambdas_answer_as_the_text_that_it_is_there(
     assert len(read(answer).body["results"][-1]["status_message"]) > 10
 
 
-def test_a_dry_run_that_fits_directly_but_not_as_text_is_refused(
+def test_a_dry_run_that_fits_only_without_escaping_is_refused(
     http: Http, push: Push, provider: Provider
 ) -> None:
     recipients = [{"token": f"t{n}", "service": "GCM", "message": '"' * 600} for n in range(3_000)]

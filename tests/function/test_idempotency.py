@@ -49,7 +49,7 @@ def answer_last(provider: Provider, table: Table, token: str, *, records: int) -
     provider.answer = answer
 
 
-def test_the_same_request_again_gets_the_first_report_and_sends_nothing(
+def test_a_repeated_request_gets_the_first_report_and_sends_nothing(
     push: Push, provider: Provider, table: Table
 ) -> None:
     first = push(to("a", "b"))
@@ -62,7 +62,7 @@ def test_the_same_request_again_gets_the_first_report_and_sends_nothing(
     assert again == {**first, "replayed": True, "results": without_what_is_not_kept(first)}
 
 
-def test_many_batches_of_every_kind_are_told_again_as_they_were(
+def test_a_replay_of_many_batches_has_every_outcome_unchanged(
     push: Push, provider: Provider, table: Table
 ) -> None:
     seen: Counter[str] = Counter()
@@ -112,7 +112,7 @@ SAME: list[tuple[Json, Json]] = [
 
 
 @pytest.mark.parametrize(("first", "again"), SAME)
-def test_what_asks_for_the_same_is_the_same_however_it_is_written(
+def test_equivalent_requests_count_as_the_same_request(
     push: Push, provider: Provider, table: Table, first: Json, again: Json
 ) -> None:
     push(first)
@@ -159,7 +159,7 @@ def test_the_same_key_for_another_request_is_a_conflict_and_sends_nothing(
     assert table.items == before
 
 
-def test_a_key_is_a_projects_own(push: Push, provider: Provider, table: Table) -> None:
+def test_each_project_has_its_own_keys(push: Push, provider: Provider, table: Table) -> None:
     push(to("a"))
 
     report = push(to("a", application_id=OTHER_PROJECT))
@@ -168,7 +168,7 @@ def test_a_key_is_a_projects_own(push: Push, provider: Provider, table: Table) -
     assert provider.application_ids == [PROJECT, OTHER_PROJECT]
 
 
-def test_what_a_twin_asks_while_the_first_is_sent_is_refused(
+def test_a_repetition_during_the_first_run_is_refused(
     push: Push, provider: Provider, table: Table
 ) -> None:
     refusals: list[IdempotencyInProgress] = []
@@ -187,7 +187,7 @@ def test_what_a_twin_asks_while_the_first_is_sent_is_refused(
     assert 15 < refusals[0].seconds < 25  # when the first has surely ended
 
 
-def test_after_the_first_has_surely_ended_the_request_goes_on(
+def test_a_repetition_continues_the_request_after_the_first_run_ended(
     push: Push, provider: Provider, table: Table
 ) -> None:
     push(to("a"))
@@ -202,7 +202,7 @@ def test_after_the_first_has_surely_ended_the_request_goes_on(
     assert push(to("a"))["replayed"] is True
 
 
-def test_a_run_that_goes_on_sends_only_what_has_no_record(
+def test_a_continued_run_sends_only_batches_without_a_record(
     push: Push, provider: Provider, table: Table
 ) -> None:
     event = to(*(f"t{n}" for n in range(350)))
@@ -220,7 +220,7 @@ def test_a_run_that_goes_on_sends_only_what_has_no_record(
     assert push(event)["replayed"] is True
 
 
-def test_where_every_batch_has_a_record_going_on_is_a_replay(
+def test_continuing_a_run_whose_batches_are_all_recorded_is_a_replay(
     push: Push, provider: Provider, table: Table
 ) -> None:
     push(to("a"))
@@ -242,7 +242,7 @@ def test_where_every_batch_has_a_record_going_on_is_a_replay(
     assert push(to("a"))["summary"]["accepted"] == 1
 
 
-def test_after_a_day_a_key_is_new_even_if_its_records_are_still_there(
+def test_a_key_is_new_after_a_day_even_if_its_records_remain(
     push: Push, provider: Provider, table: Table
 ) -> None:
     event = to(*(f"t{n}" for n in range(250)))
@@ -263,7 +263,7 @@ def test_after_a_day_a_key_is_new_even_if_its_records_are_still_there(
     assert push(to("quite", "another"))["summary"]["accepted"] == 2
 
 
-def test_a_run_left_by_the_last_holder_of_a_key_is_not_gone_on_with(
+def test_records_of_an_expired_use_of_a_key_are_ignored(
     push: Push, provider: Provider, table: Table
 ) -> None:
     event = to(*(f"t{n}" for n in range(250)))
@@ -283,7 +283,7 @@ def test_a_run_left_by_the_last_holder_of_a_key_is_not_gone_on_with(
     assert len(provider.tokens) == 250  # the batch records of the day before count for nothing
 
 
-def test_a_dry_run_neither_takes_a_key_nor_asks_for_it(
+def test_a_dry_run_neither_claims_nor_reads_a_key(
     push: Push, provider: Provider, table: Table
 ) -> None:
     dry = push(to("a", dry_run=True))
@@ -297,7 +297,7 @@ def test_a_dry_run_neither_takes_a_key_nor_asks_for_it(
     assert table.operations == ["PutItem", "PutItem"]
 
 
-def test_without_a_table_a_request_with_a_key_is_sent_and_told_so(
+def test_without_a_table_a_request_with_a_key_is_sent_with_a_warning(
     push: Push, provider: Provider
 ) -> None:
     for _ in range(2):
@@ -310,7 +310,7 @@ def test_without_a_table_a_request_with_a_key_is_sent_and_told_so(
     assert len(provider.calls) == 2
 
 
-def test_without_a_key_nothing_asks_for_the_table_nor_loads_what_would(
+def test_without_a_key_the_table_is_not_called_and_its_code_not_loaded(
     provider: Provider, table: Table
 ) -> None:
     script = (
@@ -352,7 +352,7 @@ def test_up_to_100_recipients_take_two_writes_and_no_read(
     assert table.operations == ["PutItem"] * 3
 
 
-def test_5000_recipients_leave_small_records_without_a_token_a_text_or_the_key(
+def test_records_of_5000_recipients_are_small_and_hold_no_token_text_or_key(
     push: Push, provider: Provider, table: Table
 ) -> None:
     provider.answer_each(
@@ -383,7 +383,7 @@ def test_5000_recipients_leave_small_records_without_a_token_a_text_or_the_key(
     assert table.operations.count("BatchGetItem") == 1
 
 
-def test_a_request_refused_for_its_faults_takes_no_key(push: Push, table: Table) -> None:
+def test_an_invalid_request_claims_no_key(push: Push, table: Table) -> None:
     from push_sender.request.errors import InvalidRequest
 
     with pytest.raises(InvalidRequest):
@@ -400,7 +400,7 @@ LATER = json.dumps([[["postponed", None, None, None, 1, False]], [0], [0], []]).
     [b"2whatever", b"1whatever", b"1" + zlib.compress(b"{}"), b"1" + zlib.compress(LATER)],
     ids=["format", "damaged", "no list", "outcome"],
 )
-def test_what_a_later_release_wrote_is_not_sent_over(
+def test_a_record_of_a_later_release_is_not_overwritten(
     push: Push, provider: Provider, table: Table, outcomes: bytes
 ) -> None:
     push(to("a"))

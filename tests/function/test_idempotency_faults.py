@@ -58,7 +58,7 @@ def is_of_a_batch(call: Json) -> bool:
         (500, "InternalServerError"),
     ],
 )
-def test_a_store_that_refuses_lets_nothing_be_sent_and_takes_no_key(
+def test_if_the_store_refuses_nothing_is_sent_and_no_key_claimed(
     push: Push, provider: Provider, table: Table, status: int, code: str
 ) -> None:
     table.answer = lambda *_: refusing(status, code)
@@ -74,7 +74,7 @@ def test_a_store_that_refuses_lets_nothing_be_sent_and_takes_no_key(
     assert (report["replayed"], report["summary"]["accepted"]) == (False, 1)
 
 
-def test_a_store_that_is_down_lets_nothing_be_sent(
+def test_if_the_store_is_down_nothing_is_sent(
     push: Push, provider: Provider, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
@@ -85,7 +85,7 @@ def test_a_store_that_is_down_lets_nothing_be_sent(
     assert provider.calls == []
 
 
-def test_no_region_for_the_store_lets_nothing_be_sent() -> None:
+def test_without_a_region_for_the_store_nothing_is_sent() -> None:
     from push_sender.idempotency.store import RequestRecord, Store, StoreError, dynamodb_client
 
     store = Store(lambda: dynamodb_client(None), "keys")
@@ -117,7 +117,7 @@ def test_a_store_that_does_not_answer_leaves_the_caller_time(
         released.set()
 
 
-def test_a_claim_whose_answer_is_lost_is_still_ours(
+def test_a_claim_whose_answer_was_lost_still_holds(
     push: Push, provider: Provider, table: Table
 ) -> None:
     def lose_the_first(_: str, call: Json, forward: Forward) -> Reply:
@@ -162,7 +162,7 @@ def test_a_store_that_fails_after_the_send_loses_no_result(
     assert len(provider.calls) == 1
 
 
-def test_a_store_that_hangs_after_the_send_delays_the_report_no_longer_than_the_deadline(
+def test_a_store_that_hangs_after_the_send_delays_the_report_at_most_to_the_deadline(
     push: Push, provider: Provider, table: Table
 ) -> None:
     released = threading.Event()
@@ -183,7 +183,7 @@ def test_a_store_that_hangs_after_the_send_delays_the_report_no_longer_than_the_
     assert "(Timeout)" in report["warnings"][0]["message"]
 
 
-def test_what_no_batch_record_could_keep_is_kept_by_the_last_word(
+def test_the_final_record_keeps_outcomes_whose_batch_records_failed(
     push: Push, provider: Provider, table: Table
 ) -> None:
     table.answer = lambda _, call, forward: (
@@ -201,7 +201,7 @@ def test_what_no_batch_record_could_keep_is_kept_by_the_last_word(
     assert again["results"] == without_what_is_not_kept(first)
 
 
-def test_a_slow_store_holds_up_neither_calls_nor_retries(
+def test_a_slow_store_delays_neither_calls_nor_retries(
     push: Push, provider: Provider, table: Table
 ) -> None:
     # More batches than the store has threads, whose records all wait for the last retry.
@@ -231,7 +231,7 @@ def test_a_slow_store_holds_up_neither_calls_nor_retries(
     assert push(event)["results"] == without_what_is_not_kept(report)
 
 
-def test_records_that_hang_hold_up_neither_the_last_word_nor_the_next_request(
+def test_hanging_batch_records_delay_neither_the_final_record_nor_the_next_request(
     push: Push, provider: Provider, table: Table
 ) -> None:
     released = threading.Event()
@@ -261,9 +261,7 @@ def test_records_that_hang_hold_up_neither_the_last_word_nor_the_next_request(
     assert len(provider.calls) == 3 * 15
 
 
-def test_nothing_is_written_any_more_when_the_report_is_there(
-    push: Push, provider: Provider, table: Table
-) -> None:
+def test_nothing_is_written_after_the_report(push: Push, provider: Provider, table: Table) -> None:
     begun, ended = [], []
 
     def dawdle(_: str, call: Json, forward: Forward) -> Reply:
@@ -280,7 +278,7 @@ def test_nothing_is_written_any_more_when_the_report_is_there(
     assert len(begun) == len(ended)
 
 
-def test_when_the_time_is_over_what_happened_is_remembered_too(
+def test_outcomes_are_stored_even_when_the_deadline_has_passed(
     push: Push, provider: Provider, table: Table
 ) -> None:
     event = to(*(f"t{n}" for n in range(1_700)))
@@ -310,7 +308,7 @@ def test_when_the_time_is_over_what_happened_is_remembered_too(
     assert provider.calls == []
 
 
-def test_a_process_killed_between_two_batches_repeats_only_what_was_under_way(
+def test_after_a_kill_between_two_batches_only_the_open_batch_is_repeated(
     push: Push, provider: Provider, table: Table
 ) -> None:
     event = to(*(f"t{n}" for n in range(300)))
@@ -364,7 +362,7 @@ def test_a_process_killed_between_two_batches_repeats_only_what_was_under_way(
     assert push(event)["replayed"] is True
 
 
-def test_records_that_dynamodb_leaves_out_are_asked_for_again(
+def test_records_that_dynamodb_returns_unprocessed_are_read_again(
     push: Push, provider: Provider, table: Table
 ) -> None:
     event = to(*(f"t{n}" for n in range(350)))
@@ -388,7 +386,7 @@ def test_records_that_dynamodb_leaves_out_are_asked_for_again(
     assert again["results"] == without_what_is_not_kept(first)
 
 
-def test_records_that_cannot_be_read_let_nothing_be_sent(
+def test_if_records_cannot_be_read_nothing_is_sent(
     push: Push, provider: Provider, table: Table
 ) -> None:
     event = to(*(f"t{n}" for n in range(150)))
@@ -415,7 +413,9 @@ def test_records_that_cannot_be_read_let_nothing_be_sent(
     assert push(event)["summary"]["accepted"] == 150  # nobody's claim stands in the way
 
 
-def test_of_two_that_would_go_on_one_does(push: Push, provider: Provider, table: Table) -> None:
+def test_only_one_of_two_repetitions_continues_a_run(
+    push: Push, provider: Provider, table: Table
+) -> None:
     twin = sender_with(table)
     push(to("a"))
     table.undo()
@@ -434,7 +434,7 @@ def test_of_two_that_would_go_on_one_does(push: Push, provider: Provider, table:
     assert push(to("a"))["replayed"] is True
 
 
-def test_more_records_are_read_than_one_call_takes(table: Table) -> None:
+def test_records_are_read_in_several_calls_if_needed(table: Table) -> None:
     from push_sender.idempotency.store import RequestRecord, Store, dynamodb_client
 
     store = Store(lambda: dynamodb_client("us-east-1"), table.name)

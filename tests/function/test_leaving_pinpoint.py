@@ -106,7 +106,7 @@ def send(pinpoint: PushSender, project: str = PROJECT, **request: Any) -> dict[s
 
 
 @pytest.mark.parametrize("channel", CHANNEL)
-def test_a_call_with_every_member_goes_out_as_it_was(
+def test_a_call_with_every_member_is_sent_unchanged(
     pinpoint: PushSender, provider: Provider, channel: str
 ) -> None:
     request = {
@@ -127,7 +127,7 @@ def test_a_call_with_every_member_goes_out_as_it_was(
     }
 
 
-def test_the_tables_have_every_member_that_the_api_takes_for_push() -> None:
+def test_the_tables_have_every_push_member_of_the_api() -> None:
     configuration = MESSAGE_REQUEST.members["MessageConfiguration"]
     for name, fields in adapter._FIELDS.items():
         assert fields.keys() == configuration.members[name].members.keys(), name
@@ -137,7 +137,7 @@ def test_the_tables_have_every_member_that_the_api_takes_for_push() -> None:
     assert adapter._ADDRESS.keys() | {"ChannelType"} == address.members.keys()
 
 
-def test_addresses_keep_what_is_theirs_and_raw_content_stays_text(
+def test_addresses_keep_their_personal_fields_and_raw_content_stays_text(
     pinpoint: PushSender, provider: Provider
 ) -> None:
     raw = json.dumps({"aps": {"alert": "raw", "content-available": 0}})
@@ -158,7 +158,7 @@ def test_addresses_keep_what_is_theirs_and_raw_content_stays_text(
     assert provider.calls == [{"Addresses": addresses, "MessageConfiguration": configuration}]
 
 
-def test_a_channel_without_a_message_of_its_own_gets_the_default_one(
+def test_a_channel_without_its_own_message_gets_the_default_message(
     pinpoint: PushSender, provider: Provider
 ) -> None:
     own = {"Title": "own", "Body": "b"}
@@ -193,7 +193,7 @@ def test_priorities_may_be_numbers_as_in_sendmessages() -> None:
         assert request["gcm"]["priority"] == taken
 
 
-def test_what_cannot_be_translated_is_named_all_at_once_and_without_values(
+def test_all_untranslatable_members_are_named_at_once_without_values(
     pinpoint: PushSender, provider: Provider
 ) -> None:
     request: dict[str, Any] = {
@@ -222,7 +222,7 @@ def test_what_cannot_be_translated_is_named_all_at_once_and_without_values(
     assert provider.calls == []
 
 
-def test_the_answers_of_addresses_are_those_of_the_api(
+def test_the_results_of_addresses_have_the_apis_form(
     pinpoint: PushSender, provider: Provider
 ) -> None:
     answers = {
@@ -244,7 +244,7 @@ def test_the_answers_of_addresses_are_those_of_the_api(
     assert response["Result"] == answers
 
 
-def test_a_call_that_was_refused_whole_answers_for_each_address(
+def test_a_refused_call_gives_a_result_for_each_address(
     pinpoint: PushSender, provider: Provider
 ) -> None:
     provider.answer = lambda _: refused(403, "ForbiddenException")
@@ -270,7 +270,7 @@ def test_a_call_that_was_refused_whole_answers_for_each_address(
         ("duplicate", "DUPLICATE"),
     ],
 )
-def test_every_outcome_has_an_answer_of_the_model(outcome: str, status: str) -> None:
+def test_every_outcome_has_a_delivery_status_of_the_model(outcome: str, status: str) -> None:
     unanswered = dict.fromkeys(
         ("delivery_status", "status_code", "status_message", "message_id", "replacement_token")
     )
@@ -287,7 +287,9 @@ def test_every_outcome_has_an_answer_of_the_model(outcome: str, status: str) -> 
     assert status in response.members["Result"].value.members["DeliveryStatus"].enum
 
 
-def test_what_the_function_refuses_is_raised(pinpoint: PushSender, provider: Provider) -> None:
+def test_a_request_that_the_function_refuses_raises(
+    pinpoint: PushSender, provider: Provider
+) -> None:
     with pytest.raises(RefusedError, match=r"gcm\.ttl"):
         send(
             pinpoint,

@@ -40,7 +40,7 @@ COMMON_MEMBERS = {
         ("ADM", "ADMMessage", {"ExpiresAfter": "30"}),
     ],
 )
-def test_the_example_of_aws_goes_out_member_for_member(
+def test_the_example_of_aws_is_sent_member_for_member(
     push: Push, provider: Provider, service: str, member: str, own: dict[str, Any]
 ) -> None:
     push({**EXAMPLE, "recipient": {"token": TOKEN, "service": service}})
@@ -120,7 +120,7 @@ LEFT_OUT = {
         ("ADM", "ADMMessage"),
     ],
 )
-def test_every_member_of_the_model_is_reachable_or_left_out_for_a_reason(
+def test_every_member_of_the_model_is_reachable_or_omitted_with_a_reason(
     push: Push, provider: Provider, service: str, member: str
 ) -> None:
     recipient = {
@@ -159,7 +159,7 @@ def _members(shape: Any) -> set[str]:
     return set(shape.members)
 
 
-def test_what_is_left_out_is_absent_and_false_and_nought_are_sent(
+def test_omitted_fields_are_absent_and_false_and_zero_are_sent(
     push: Push, provider: Provider
 ) -> None:
     push(
@@ -181,7 +181,7 @@ def test_what_is_left_out_is_absent_and_false_and_nought_are_sent(
     }
 
 
-def test_what_a_service_says_for_itself_wins_for_that_service_alone(
+def test_a_services_own_field_overrides_the_common_one_for_that_service_only(
     push: Push, provider: Provider
 ) -> None:
     push(
@@ -198,7 +198,7 @@ def test_what_a_service_says_for_itself_wins_for_that_service_alone(
     assert {"ADMMessage": {"Body": "common", "ExpiresAfter": "10"}} in messages
 
 
-def test_raw_content_goes_out_as_text_however_it_was_given(push: Push, provider: Provider) -> None:
+def test_raw_content_is_sent_as_text_in_either_form(push: Push, provider: Provider) -> None:
     spaced = '{ "aps": {"content-available": 0} }'
     push({"recipient": {"token": "a", "service": "APNS"}, "apns": {"raw_content": spaced}})
     push({"recipient": {"token": "a", "service": "APNS", "raw_content": {"aps": {"é": 1}}}})
@@ -220,7 +220,7 @@ def test_a_request_may_choose_among_the_allowed_projects(push: Push, provider: P
     assert report["application_id"] == OTHER_PROJECT
 
 
-def test_what_a_service_has_no_place_for_is_left_out_for_that_service(
+def test_fields_that_a_service_does_not_have_are_omitted_for_it(
     push: Push, provider: Provider
 ) -> None:
     report = push(

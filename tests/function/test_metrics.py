@@ -58,7 +58,7 @@ def test_pushes_are_counted_by_service_and_outcome(
     assert len(counted["GCM"]["SendMessagesLatency"]) == 1
 
 
-def test_retries_are_counted_apart_from_calls(
+def test_retries_are_counted_separately_from_calls(
     push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider.answer = lambda _: refused(500, "InternalServerErrorException")
@@ -72,7 +72,7 @@ def test_retries_are_counted_apart_from_calls(
     assert len(counted["SendMessagesLatency"]) == 4
 
 
-def test_one_invocation_counts_nothing_of_another(
+def test_an_invocation_does_not_count_metrics_of_another(
     push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     event: Any = {"recipient": {"token": "a", "service": "GCM"}, "message": "m"}
@@ -84,7 +84,7 @@ def test_one_invocation_counts_nothing_of_another(
     assert (second["push_service"], second["accepted"]) == ("APNS", [1])
 
 
-def test_what_sends_nothing_counts_nothing(
+def test_a_request_that_sends_nothing_counts_nothing(
     push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     push({"recipient": {"token": "a", "service": "GCM"}, "message": "m", "dry_run": True})
@@ -95,7 +95,7 @@ def test_what_sends_nothing_counts_nothing(
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_exactly_100_calls_of_a_service_count_once_and_nothing_of_the_next_service(
+def test_exactly_100_calls_of_a_service_are_counted_once_and_not_for_the_next_service(
     push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given 50 batches that are refused once each: a record takes 100 values of a metric

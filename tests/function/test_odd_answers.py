@@ -99,9 +99,7 @@ ODD: dict[str, tuple[Reply, str]] = {
 }  # fmt: skip
 
 
-def test_an_odd_answer_is_the_result_of_its_call_and_of_no_other(
-    push: Push, provider: Provider
-) -> None:
+def test_an_odd_answer_affects_only_its_call(push: Push, provider: Provider) -> None:
     replies = [reply for reply, _ in ODD.values()]
     usual = provider.answer
 
@@ -135,7 +133,7 @@ def test_an_odd_answer_is_the_result_of_its_call_and_of_no_other(
         (Reply(200, b'{"Result": {"\xff": {}}}'), "unknown"),
     ],
 )
-def test_an_odd_answer_leaves_the_other_batches_alone(
+def test_an_odd_answer_does_not_affect_other_batches(
     push: Push, provider: Provider, odd: Reply, outcome: str
 ) -> None:
     usual = provider.answer
@@ -243,7 +241,7 @@ def test_no_later_refusal_overrides_an_earlier_unknown(
         ),
     ],
 )
-def test_what_a_later_answer_settles_is_the_outcome(
+def test_a_later_clear_answer_decides_the_outcome(
     push: Push, provider: Provider, second: Json, outcome: str
 ) -> None:
     lost = Reply(cut_off=True)
@@ -284,14 +282,14 @@ def test_botocores_own_lists_of_throttling_and_transient_codes_are_transient() -
         (400, "SomethingNewAboutTheMessage", "rejected"),
     ],
 )
-def test_only_what_speaks_of_the_message_is_rejected(status: int, code: str, outcome: str) -> None:
+def test_only_errors_about_the_message_are_rejected(status: int, code: str, outcome: str) -> None:
     assert classify_error(code, status, None).outcome == outcome
 
 
 # --- credentials
 
 
-def test_credentials_that_expire_in_a_warm_process_are_renewed_and_the_call_repeated(
+def test_expired_credentials_in_a_warm_process_are_renewed_and_the_call_retried(
     push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signed: list[str] = []
@@ -346,7 +344,7 @@ ODD_ELSEWHERE = {
 
 
 @pytest.mark.parametrize("name", ODD_ELSEWHERE)
-def test_an_odd_last_answer_of_the_table_costs_no_report(
+def test_an_odd_last_answer_of_the_table_does_not_lose_the_report(
     push: Push, provider: Provider, table: Table, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     asked = itertools.count()
@@ -372,7 +370,7 @@ def test_an_odd_last_answer_of_the_table_costs_no_report(
 
 
 @pytest.mark.parametrize("name", ["null", "no UTF-8", "nothing", "success that is null", "403"])
-def test_an_odd_answer_of_the_queue_costs_no_report(
+def test_an_odd_answer_of_the_queue_does_not_lose_the_report(
     push: Push, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     provider.answer_each(lambda token, _: accepted(token) if token == "t0" else THROTTLED)
@@ -385,7 +383,7 @@ def test_an_odd_answer_of_the_queue_costs_no_report(
 
 
 @pytest.mark.parametrize("name", ["null", "text", "no UTF-8", "nothing", "403"])
-def test_without_a_claim_nothing_is_sent(
+def test_if_the_claim_fails_nothing_is_sent(
     push: Push, provider: Provider, account: Account, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     with serving(answering(ODD_ELSEWHERE[name], then_close=True)) as server:
@@ -398,7 +396,7 @@ def test_without_a_claim_nothing_is_sent(
 
 @pytest.mark.parametrize("service", ["SQS", "EVENTBRIDGE"])
 @pytest.mark.parametrize("name", ["null", "no UTF-8", "success that is null", "403"])
-def test_a_message_never_comes_back_for_a_push_whose_answer_was_heard(
+def test_a_message_never_returns_for_a_push_that_was_answered(
     push: Push,
     provider: Provider,
     account: Account,

@@ -33,7 +33,7 @@ def test_the_document_is_served(push: Push) -> None:
     assert answer.body == document()
 
 
-def test_every_field_says_what_it_means() -> None:
+def test_every_field_has_a_description() -> None:
     silent = [
         f"{name}.{field}"
         for name, schema in document()["components"]["schemas"].items()
@@ -44,7 +44,7 @@ def test_every_field_says_what_it_means() -> None:
     assert silent == []
 
 
-def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+def test_every_reference_resolves_and_every_schema_is_used() -> None:
     used = {reference.rpartition("/")[2] for reference in references(document())}
 
     assert used == document()["components"]["schemas"].keys()
@@ -62,14 +62,14 @@ def references(part: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_problem_is_among_the_answers(kind: Any) -> None:
+def test_every_problem_type_is_among_the_answers(kind: Any) -> None:
     answer = document()["paths"]["/messages"]["post"]["responses"][str(kind.status.value)]
 
     assert "application/problem+json" in answer["content"]
     assert kind.type in answer["description"]
 
 
-def test_unknown_fields_are_ruled_out() -> None:
+def test_the_schemas_refuse_unknown_fields() -> None:
     schemas = document()["components"]["schemas"]
     parts = ("PushRequest", "Recipient", "GcmContent", "ApnsContent", "BaiduContent", "AdmContent")
 

@@ -148,7 +148,7 @@ def told(error: Any = None, response: Any = None, text: str = "Invalid notificat
         pytest.param(told("QUOTA_EXCEEDED"), 429, "transient", "QUOTA_EXCEEDED", id="quota"),
     ],
 )
-def test_a_failure_is_judged_by_who_is_nearest_to_the_device(
+def test_the_answer_nearest_to_the_device_decides_the_outcome(
     message: Any, code: int, outcome: str, reason: str | None
 ) -> None:
     result = classify(permanent(message, code))
@@ -234,7 +234,7 @@ def v1(violation: Json) -> Json:
         ),
     ],
 )
-def test_an_answer_for_one_address_is_judged_by_all_that_it_says(
+def test_every_part_of_an_addresss_answer_counts(
     message: str, code: int, outcome: str, reason: str | None
 ) -> None:
     result = classify(permanent(message, code))
@@ -259,7 +259,7 @@ def test_an_answer_for_one_address_is_judged_by_all_that_it_says(
         (None, None, "unknown"),
     ],
 )
-def test_a_status_decides_where_it_says_all(
+def test_a_clear_status_decides_the_outcome(
     status: str | None, message: str | None, outcome: str
 ) -> None:
     answer = {"DeliveryStatus": status, "StatusCode": 200, "StatusMessage": message}
@@ -268,13 +268,13 @@ def test_a_status_decides_where_it_says_all(
 
 
 @pytest.mark.parametrize("answer", [None, [], "text", 7, {}, {"DeliveryStatus": []}])
-def test_an_answer_of_any_kind_survives(answer: Any) -> None:
+def test_any_json_answer_is_classified_without_an_error(answer: Any) -> None:
     result = classify(answer)
 
     assert result.outcome == "unknown"
 
 
-def test_every_signal_has_its_reason_and_stands_once() -> None:
+def test_every_signal_has_a_reason_and_is_listed_once() -> None:
     # A code of a provider and one of AWS for whole calls may be alike and mean two things.
     for signals in ([s for s in SIGNALS if s not in CALL_SIGNALS], CALL_SIGNALS):
         texts = [signal.text for signal in signals]
@@ -282,14 +282,14 @@ def test_every_signal_has_its_reason_and_stands_once() -> None:
     assert all(len(signal.why) > 5 for signal in SIGNALS if signal.why not in ("400", "500", "503"))
 
 
-def test_only_these_codes_end_a_token() -> None:
+def test_only_these_codes_make_a_token_dead() -> None:
     deadly = {signal.text for signal in SIGNALS if signal.outcome is Outcome.DEAD_TOKEN}
 
     assert deadly == {"Unregistered", "ExpiredToken", "UNREGISTERED", "NotRegistered"}
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.text)
-def test_a_signal_is_believed_alone(signal: Any) -> None:
+def test_a_signal_alone_decides_the_outcome(signal: Any) -> None:
     result = classify(permanent(told(signal.text)))
     of_a_call = classify_error(signal.text, 400, None)
 
@@ -321,7 +321,7 @@ def test_a_signal_is_believed_alone(signal: Any) -> None:
         (401, "SomethingNew", "no", "misconfigured", None),
     ],
 )
-def test_a_refusal_of_the_whole_call_is_told_for_each_address(
+def test_a_refused_call_gives_each_address_the_refusal(
     push: Push,
     provider: Provider,
     status: int,
@@ -345,7 +345,7 @@ def test_a_refusal_of_the_whole_call_is_told_for_each_address(
     ] * 2
 
 
-def test_what_the_service_answers_reaches_the_report(push: Push, provider: Provider) -> None:
+def test_the_services_answer_reaches_the_report(push: Push, provider: Provider) -> None:
     answers = {
         "replaced": {**accepted("replaced"), "UpdatedToken": "new"},
         "dead": permanent(told("Unregistered"), 410),

@@ -149,7 +149,7 @@ def test_values_of_invalid_requests_reach_no_log(provider: Provider, tmp_path: P
     assert CANARY not in printed
 
 
-def test_over_http_values_of_invalid_requests_reach_no_log_and_no_answer(
+def test_values_of_invalid_http_requests_reach_no_log_and_no_answer(
     provider: Provider, tmp_path: Path
 ) -> None:
     broken = f'{{"title": "{CANARY}", "title": "{CANARY}", "{LONG_NAME}": [' * 2
@@ -203,7 +203,7 @@ def test_tokens_and_texts_of_valid_requests_reach_no_log(
     assert CANARY not in printed
 
 
-def test_keys_and_what_is_sent_under_them_reach_no_log(
+def test_keys_and_their_requests_reach_no_log(
     provider: Provider, table: Table, tmp_path: Path
 ) -> None:
     key = FULL["idempotency_key"]
@@ -250,7 +250,7 @@ def test_keys_and_what_is_sent_under_them_reach_no_log(
     assert CANARY not in printed
 
 
-def test_a_log_record_tells_outcome_code_and_reason_under_the_tokens_digest(
+def test_a_log_record_has_outcome_code_and_reason_by_token_digest(
     push: Push, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider.answer_each(

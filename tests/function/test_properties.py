@@ -160,7 +160,9 @@ def check_whole(event: Any) -> None:
 
 @given(valid_requests)
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-def test_a_valid_request_gives_calls_that_botocore_takes_and_a_whole_report(event: Json) -> None:
+def test_a_valid_request_gives_calls_that_botocore_accepts_and_a_complete_report(
+    event: Json,
+) -> None:
     check_whole(event)
 
 
@@ -188,6 +190,6 @@ def mutated_requests(draw: st.DrawFn) -> Any:
 
 @given(mutated_requests() | anything)
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-def test_a_mutated_request_is_sent_whole_or_refused(event: Any) -> None:
+def test_a_mutated_request_is_sent_completely_or_refused(event: Any) -> None:
     with suppress(InvalidRequest):
         check_whole(event)

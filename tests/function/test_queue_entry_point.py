@@ -49,7 +49,7 @@ def event_of(detail: Any, **more: Any) -> Json:
     }
 
 
-def test_several_messages_of_an_invocation_are_sent_in_their_order(
+def test_messages_of_an_invocation_are_sent_in_order(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     for token in ("a", "b", "c"):
@@ -74,7 +74,7 @@ def test_a_message_may_be_an_event_that_holds_a_request(
     assert report["detail"]["request_id"] == event_of({})["id"]
 
 
-def test_a_poisonous_message_takes_no_other_with_it(
+def test_a_poison_message_does_not_fail_the_others(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     for body in ("{", "[" * 100_000, '"text"', json.dumps(event_of(None)), "null"):
@@ -101,7 +101,7 @@ def test_a_poisonous_message_takes_no_other_with_it(
     ],
     ids=["no JSON", "invalid", "a foreign project"],
 )
-def test_what_can_never_be_sent_is_a_dead_letter_as_it_came_and_is_told_without_its_content(
+def test_an_unsendable_message_is_dead_lettered_unchanged_and_logged_without_its_content(
     account: Account,
     work_off: WorkOff,
     provider: Provider,
@@ -125,7 +125,7 @@ def test_what_can_never_be_sent_is_a_dead_letter_as_it_came_and_is_told_without_
     assert provider.calls == []
 
 
-def test_an_invalid_request_that_became_valid_is_sent_once_though_its_letter_lies_there_twice(
+def test_a_request_that_became_valid_is_sent_once_although_it_was_dead_lettered_twice(
     account: Account,
     push: Push,
     work_off: WorkOff,
@@ -146,7 +146,7 @@ def test_an_invalid_request_that_became_valid_is_sent_once_though_its_letter_lie
     assert provider.tokens == ["a"]
 
 
-def test_a_message_that_comes_twice_is_sent_once_and_told_alike(
+def test_a_message_delivered_twice_is_sent_once_and_reported_alike(
     account: Account, push: Push, provider: Provider
 ) -> None:
     provider.answer_each(lambda token, _: failed("Unregistered") if token == "b" else accepted("x"))
@@ -162,7 +162,7 @@ def test_a_message_that_comes_twice_is_sent_once_and_told_alike(
     assert [event["detail"] for event in again] == [event["detail"] for event in first]
 
 
-def test_a_message_whose_key_cannot_be_taken_fails_and_comes_again(
+def test_a_message_whose_key_cannot_be_claimed_fails_and_returns(
     account: Account,
     push: Push,
     work_off: WorkOff,
@@ -185,7 +185,7 @@ def test_a_message_whose_key_cannot_be_taken_fails_and_comes_again(
     assert provider.tokens == ["a"]
 
 
-def test_a_key_that_stands_for_another_request_can_never_be_sent(
+def test_a_message_with_the_key_of_another_request_is_dead_lettered(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     account.send(to("a", idempotency_key="k"))
@@ -201,7 +201,7 @@ def test_a_key_that_stands_for_another_request_can_never_be_sent(
     assert refused["detail"]["faults"][0]["path"] == "idempotency_key"
 
 
-def test_while_the_service_hangs_the_answer_is_in_time_and_what_is_left_is_not_begun(
+def test_if_the_service_hangs_the_answer_is_in_time_and_the_rest_is_not_started(
     account: Account, push: Push, provider: Provider
 ) -> None:
     provider.hang()
@@ -216,7 +216,7 @@ def test_while_the_service_hangs_the_answer_is_in_time_and_what_is_left_is_not_b
     assert set(provider.tokens) == {"a"}
 
 
-def test_what_goes_wrong_in_the_code_fails_one_message_and_its_log_holds_no_value(
+def test_an_internal_error_fails_one_message_and_its_log_holds_no_value(
     account: Account,
     push: Push,
     provider: Provider,
@@ -244,7 +244,7 @@ def test_what_goes_wrong_in_the_code_fails_one_message_and_its_log_holds_no_valu
     assert any("queue.py" in place for place in line["stack"])
 
 
-def test_an_event_of_our_own_is_never_answered_with_another(
+def test_our_own_event_never_causes_another_event(
     account: Account, push: Push, work_off: WorkOff, provider: Provider
 ) -> None:
     own = event_of(to("a"), source="push-sender", **{"detail-type": "Push Delivery Failed"})
@@ -256,7 +256,7 @@ def test_an_event_of_our_own_is_never_answered_with_another(
     assert (provider.calls, account.events_told(), account.dead()) == ([], [], [])
 
 
-def test_somebodys_own_rule_may_hand_an_event_to_the_function(
+def test_a_users_rule_may_pass_an_event_to_the_function(
     account: Account, push: Push, provider: Provider
 ) -> None:
     event = event_of(to("a"))
@@ -270,7 +270,7 @@ def test_somebodys_own_rule_may_hand_an_event_to_the_function(
     assert report["idempotency_key"] == event["id"]
 
 
-def test_an_event_from_somebodys_own_rule_that_cannot_be_sent_is_a_dead_letter_as_it_came(
+def test_an_unsendable_event_from_a_users_rule_is_dead_lettered_unchanged(
     account: Account, push: Push, work_off: WorkOff, provider: Provider
 ) -> None:
     event = event_of({"message": "m"})
@@ -284,7 +284,7 @@ def test_an_event_from_somebodys_own_rule_that_cannot_be_sent_is_a_dead_letter_a
     assert refused["detail"]["faults"][0]["path"] == "recipients"
 
 
-def test_half_a_surrogate_pair_keeps_nothing_from_the_dead_letters(
+def test_a_message_with_half_a_surrogate_pair_is_dead_lettered(
     account: Account, push: Push, work_off: WorkOff
 ) -> None:
     event = event_of(to("a", title="\ud800"))
@@ -297,7 +297,7 @@ def test_half_a_surrogate_pair_keeps_nothing_from_the_dead_letters(
     assert json.loads(account.dead()[1]["text"]) == event
 
 
-def test_a_message_as_large_as_one_may_be_is_a_dead_letter_with_less_said_of_it(
+def test_a_message_of_maximum_size_is_dead_lettered_with_fewer_attributes(
     account: Account, work_off: WorkOff
 ) -> None:
     body = "x" * 1_048_550
@@ -319,7 +319,7 @@ def test_without_a_dead_letter_queue_an_event_that_cannot_be_sent_fails_the_invo
     assert type(raised.value).__name__ == "InvalidRequest"
 
 
-def test_the_ttl_runs_from_when_the_event_was_put_on_the_bus(
+def test_the_ttl_starts_when_the_event_reaches_the_bus(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     accepted_at = time.time() - 40
@@ -336,9 +336,7 @@ def test_the_ttl_runs_from_when_the_event_was_put_on_the_bus(
     assert [one["token"] for one in lost["detail"]["recipients"]] == ["b"]
 
 
-def test_without_a_queue_or_bus_or_table_messages_are_sent_all_the_same(
-    push: Push, provider: Provider
-) -> None:
+def test_messages_are_sent_without_a_queue_bus_or_table(push: Push, provider: Provider) -> None:
     provider.answer_each(lambda token, _: THROTTLED if token == "b" else accepted(token))
     record = {
         "messageId": "m-1",
@@ -366,7 +364,7 @@ print(json.dumps(sorted(sys.modules)))
 )
 
 
-def test_a_direct_invocation_loads_nothing_of_the_other_doors(
+def test_a_direct_invocation_does_not_load_other_entry_points(
     account: Account, push: Push, provider: Provider
 ) -> None:
     process = run_program(DOORS, stdin=json.dumps(to("a")), AWS_ENDPOINT_URL_PINPOINT=provider.url)
@@ -392,7 +390,7 @@ handler(json.load(sys.stdin), Context())
 )
 
 
-def test_no_token_and_no_text_reaches_a_log_by_the_queue_at_any_level(
+def test_tokens_and_texts_from_the_queue_reach_no_log_at_any_level(
     account: Account, push: Push, provider: Provider
 ) -> None:
     answers = iter(

@@ -41,9 +41,7 @@ def test_a_report_has_exactly_the_members_of_the_contract(push: Push) -> None:
     }
 
 
-def test_a_dry_run_shows_the_calls_as_they_would_go_out_and_sends_nothing(
-    push: Push, provider: Provider
-) -> None:
+def test_a_dry_run_shows_the_calls_and_sends_nothing(push: Push, provider: Provider) -> None:
     event: dict[str, Any] = {
         "recipients": [
             {"token": "a", "service": "APNS"},
@@ -77,7 +75,7 @@ def test_a_dry_run_too_large_to_show_is_refused(push: Push, provider: Provider) 
         push({"recipients": recipients, "dry_run": True})
 
 
-def test_tokens_so_long_that_the_report_would_not_fit_are_refused_before_sending(
+def test_tokens_too_long_for_the_report_are_refused_before_sending(
     push: Push, provider: Provider
 ) -> None:
     recipients = [{"token": f"{n:02048}", "service": "GCM"} for n in range(5_000)]
@@ -109,7 +107,7 @@ def test_long_status_messages_are_cut_so_that_the_report_fits(
     assert len(json.dumps(report).encode()) <= LAMBDA_RESPONSE_BYTES
 
 
-def test_a_short_status_message_is_left_as_it_is(push: Push, provider: Provider) -> None:
+def test_a_short_status_message_is_unchanged(push: Push, provider: Provider) -> None:
     text = '{"errorMessage":"' + "x" * 300 + '"}'
     provider.answer_each(lambda token, _: {**accepted(token), "StatusMessage": text})
 

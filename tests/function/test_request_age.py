@@ -28,7 +28,7 @@ def send(push: Push, table: Table) -> Send:
     return send
 
 
-def test_a_request_without_a_key_is_known_by_the_one_its_door_gives(
+def test_a_request_without_a_key_gets_the_one_of_its_entry_point(
     send: Send, provider: Provider
 ) -> None:
     first = send(to("a", key=None), default_key="message-1")
@@ -44,9 +44,7 @@ def test_a_request_without_a_key_is_known_by_the_one_its_door_gives(
     assert len(provider.calls) == 2
 
 
-def test_a_requests_own_key_comes_first_and_one_key_is_the_other(
-    send: Send, provider: Provider
-) -> None:
+def test_a_requests_own_key_wins_and_both_forms_are_one_key(send: Send, provider: Provider) -> None:
     send(to("a", key="own"), default_key="message-1")
 
     assert send(to("a", key="own"), default_key="message-2")["replayed"] is True
@@ -54,13 +52,13 @@ def test_a_requests_own_key_comes_first_and_one_key_is_the_other(
     assert len(provider.calls) == 1
 
 
-def test_the_provider_gets_what_is_left_of_the_time_to_live(send: Send, provider: Provider) -> None:
+def test_the_provider_gets_the_rest_of_the_ttl(send: Send, provider: Provider) -> None:
     send(to("a", key=None, ttl=60), age=20.5)
 
     assert provider.calls[0]["MessageConfiguration"]["GCMMessage"]["TimeToLive"] in (39, 40)
 
 
-def test_what_has_run_out_before_it_came_is_expired_and_stays_so(
+def test_a_request_whose_ttl_ended_before_it_arrived_is_expired_and_stays_so(
     send: Send, provider: Provider
 ) -> None:
     first = send(to("a", "b", ttl=60), age=60)
@@ -73,7 +71,7 @@ def test_what_has_run_out_before_it_came_is_expired_and_stays_so(
 
 
 @pytest.mark.parametrize("ttl", [0, None])
-def test_without_a_time_to_live_no_age_is_too_old(
+def test_a_request_without_a_ttl_never_expires(
     send: Send, provider: Provider, ttl: int | None
 ) -> None:
     report = send(to("a", ttl=ttl), age=10**6)

@@ -58,7 +58,7 @@ def work_off_to_the_end(account: Account, work_off: WorkOff) -> list[Json]:
         account.wait()
 
 
-def test_only_who_was_throttled_is_requeued_later_under_a_key_of_its_own(
+def test_only_throttled_recipients_are_requeued_with_a_delay_and_a_new_key(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
@@ -94,7 +94,7 @@ def test_only_who_was_throttled_is_requeued_later_under_a_key_of_its_own(
     assert account.requeued() == []
 
 
-def test_waits_grow_to_fifteen_minutes_and_then_the_request_is_a_dead_letter(
+def test_delays_grow_to_fifteen_minutes_and_then_the_request_is_dead_lettered(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
@@ -123,7 +123,7 @@ def test_waits_grow_to_fifteen_minutes_and_then_the_request_is_a_dead_letter(
 @pytest.mark.parametrize(
     ("failure", "reason"), [(THROTTLED, "transient"), (MISCONFIGURED, "misconfigured")]
 )
-def test_a_redrive_on_the_same_day_sends_each_dead_letter_once_however_often_it_lies_there(
+def test_a_redrive_within_a_day_sends_duplicate_dead_letter_messages_once(
     account: Account,
     push: Push,
     work_off: WorkOff,
@@ -149,7 +149,7 @@ def test_a_redrive_on_the_same_day_sends_each_dead_letter_once_however_often_it_
     assert provider.tokens == ["b"]
 
 
-def test_a_dead_letter_that_fails_again_after_its_redrive_starts_its_attempts_anew(
+def test_a_redriven_message_that_fails_again_restarts_its_attempts(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
@@ -168,7 +168,7 @@ def test_a_dead_letter_that_fails_again_after_its_redrive_starts_its_attempts_an
     assert provider.tokens == ["b"]
 
 
-def test_a_dead_letter_may_be_invoked_as_it_is(
+def test_a_dead_letter_message_can_be_invoked_directly(
     account: Account, push: Push, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": MISCONFIGURED})
@@ -183,7 +183,7 @@ def test_a_dead_letter_may_be_invoked_as_it_is(
     assert report["replayed"] is False
 
 
-def test_misconfigured_and_throttled_recipients_go_their_ways_under_different_keys(
+def test_misconfigured_and_throttled_recipients_are_put_away_under_different_keys(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
@@ -198,7 +198,7 @@ def test_misconfigured_and_throttled_recipients_go_their_ways_under_different_ke
     assert dead["idempotency_key"] != later["body"]["idempotency_key"]
 
 
-def test_what_a_deadline_left_unsent_is_requeued(
+def test_recipients_unsent_at_the_deadline_are_requeued(
     account: Account, work_off: WorkOff, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEND_CONCURRENCY", "1")
@@ -230,7 +230,7 @@ def test_a_ttl_of_zero_is_never_requeued(
     assert failed["detail"]["failure"] == "transient"
 
 
-def test_the_ttl_of_what_is_requeued_goes_on_running(
+def test_the_ttl_of_requeued_recipients_keeps_running(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     accepted_at = round((time.time() - 500) * 1_000)
@@ -248,7 +248,7 @@ def test_the_ttl_of_what_is_requeued_goes_on_running(
     assert reports[-1]["detail"]["summary"] == {"recipients": 1, "unsent": 1}
 
 
-def test_what_is_too_large_for_a_message_is_split_by_whole_batches() -> None:
+def test_requests_too_large_for_a_message_are_split_by_batches() -> None:
     everyone = [
         {"token": f"{n:04}{'t' * 1_500}", "service": "GCM" if n % 2 else "APNS"}
         for n in range(2_000)
@@ -268,7 +268,7 @@ def test_what_is_too_large_for_a_message_is_split_by_whole_batches() -> None:
     assert len({body["idempotency_key"] for body in bodies}) == 4
 
 
-def test_a_batch_that_is_larger_than_a_message_is_broken_up_and_a_recipient_left_out() -> None:
+def test_a_batch_larger_than_a_message_is_split_and_too_large_recipients_are_dropped() -> None:
     everyone = [
         {"token": f"t{n}", "service": "GCM", "context": {"c": "\u00fc\uffff" * 5_000}}
         for n in range(100)
@@ -285,7 +285,7 @@ def test_a_batch_that_is_larger_than_a_message_is_broken_up_and_a_recipient_left
     assert "\uffff" not in split.messages[0][0].body, "SQS refuses it"
 
 
-def test_splitting_again_gives_the_same_messages() -> None:
+def test_splitting_is_deterministic() -> None:
     request = to("a", "b", "c")
     first = messages_of(Submission(request, "id", 1), [0, 2], attempt=1)
     again = messages_of(Submission(json.loads(json.dumps(request)), "id", 1), [0, 2], attempt=1)
@@ -293,7 +293,7 @@ def test_splitting_again_gives_the_same_messages() -> None:
     assert first == again
 
 
-def test_keys_are_never_longer_than_a_key_may_be_and_never_an_ancestors() -> None:
+def test_derived_keys_fit_the_limit_and_differ_from_all_ancestors() -> None:
     recipients = [{"token": "t", "service": "GCM"}]
     for key in ("order", "o" * 256, "a#1.2#3.4", "#", "ü" * 256):
         keys = [key]
@@ -310,7 +310,7 @@ def test_the_same_recipients_of_two_parts_of_a_request_get_different_keys() -> N
     assert derived_key("order#1.2", recipients) != derived_key("order#1.3", recipients)
 
 
-def test_requeue_at_the_direct_door_hands_over_what_could_not_be_sent_and_says_so(
+def test_direct_requeue_queues_unsent_recipients_and_reports_it(
     account: Account, push: Push, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})
@@ -338,7 +338,7 @@ def test_requeue_at_the_direct_door_hands_over_what_could_not_be_sent_and_says_s
     assert provider.tokens == ["b"]
 
 
-def test_requeue_repeated_under_its_key_sends_nothing_twice(
+def test_a_repeated_direct_requeue_sends_nothing_twice(
     account: Account, push: Push, work_off: WorkOff, provider: Provider
 ) -> None:
     answering(provider, {"b": THROTTLED})
@@ -354,7 +354,7 @@ def test_requeue_repeated_under_its_key_sends_nothing_twice(
     assert provider.tokens == ["b"]
 
 
-def test_requeue_without_a_queue_is_answered_with_a_warning(push: Push, provider: Provider) -> None:
+def test_direct_requeue_without_a_queue_gives_a_warning(push: Push, provider: Provider) -> None:
     answering(provider, {"a": THROTTLED})
 
     report = push(to("a", requeue=True))
@@ -363,7 +363,7 @@ def test_requeue_without_a_queue_is_answered_with_a_warning(push: Push, provider
     assert [warning["path"] for warning in report["warnings"]] == ["requeue"]
 
 
-def test_requeue_while_the_queue_is_out_of_reach_keeps_the_outcome_and_warns(
+def test_direct_requeue_with_an_unreachable_queue_keeps_the_outcome_and_warns(
     account: Account, push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", refusing_url())
@@ -378,7 +378,7 @@ def test_requeue_while_the_queue_is_out_of_reach_keeps_the_outcome_and_warns(
     assert "out of reach" in warning["message"]
 
 
-def test_a_request_too_large_for_one_message_is_requeued_in_several(
+def test_a_request_too_large_for_one_message_is_requeued_in_several_messages(
     account: Account, push: Push, work_off: WorkOff, provider: Provider
 ) -> None:
     provider.answer = lambda _: refused(429, "TooManyRequestsException")
@@ -394,7 +394,7 @@ def test_a_request_too_large_for_one_message_is_requeued_in_several(
     assert sorted(provider.tokens) == tokens
 
 
-def test_while_the_queue_refuses_a_message_fails_and_its_repetition_sends_nothing_again(
+def test_if_requeuing_fails_the_message_fails_and_its_repetition_sends_nothing_again(
     account: Account,
     push: Push,
     work_off: WorkOff,
@@ -426,7 +426,7 @@ def test_while_the_queue_refuses_a_message_fails_and_its_repetition_sends_nothin
     assert len(account.requeued()) == 1
 
 
-def test_what_goes_to_the_queues_is_counted(
+def test_requeued_and_dead_lettered_recipients_are_counted(
     account: Account, work_off: WorkOff, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED, "d": MISCONFIGURED})
@@ -454,7 +454,7 @@ handler(json.load(sys.stdin), Context())
 
 
 @pytest.mark.parametrize("target", ["SQS", "EVENTBRIDGE"])
-def test_a_process_that_is_killed_between_two_effects_repeats_none_of_its_pushes(
+def test_after_a_kill_between_two_effects_no_push_is_repeated(
     account: Account, push: Push, work_off: WorkOff, provider: Provider, target: str
 ) -> None:
     answering(provider, {"b": THROTTLED, "c": MISCONFIGURED})

@@ -32,7 +32,7 @@ def received(attributes: dict[str, str | int]) -> Json:
 
 @pytest.mark.parametrize("prefix", ["", "push_sender."])
 @pytest.mark.parametrize("proof", [{}, {"push_sender.proof": "0" * 32}], ids=["bare", "guessed"])
-def test_a_producers_own_attributes_have_no_effect_whatever_they_are_called(
+def test_a_producers_attributes_have_no_effect(
     account: Account, work_off: WorkOff, provider: Provider, prefix: str, proof: Json
 ) -> None:
     provider.answer_each(lambda token, _: THROTTLED if token == "d" else accepted(token))
@@ -55,7 +55,7 @@ def test_a_producers_own_attributes_have_no_effect_whatever_they_are_called(
     assert {report["detail"]["request_id"] for report in reports} == set(ids)
 
 
-def test_what_the_function_wrote_means_nothing_beside_another_body(
+def test_attributes_of_the_function_have_no_effect_with_another_body(
     account: Account, work_off: WorkOff, provider: Provider
 ) -> None:
     copied = Steering("theirs", 0, ATTEMPTS).attributes(json.dumps(to("a")), KEY)
@@ -71,7 +71,7 @@ def test_what_the_function_wrote_means_nothing_beside_another_body(
 @pytest.mark.parametrize(
     "steering", [Steering("id", 1_700_000_000_000), Steering("id", 0, 3)], ids=["first", "later"]
 )
-def test_a_proof_holds_for_one_body_one_key_and_all_that_it_stands_beside(
+def test_a_proof_covers_the_body_the_key_and_all_attributes(
     steering: Steering,
 ) -> None:
     attributes = received(steering.attributes("body", KEY))
@@ -88,13 +88,13 @@ def test_a_proof_holds_for_one_body_one_key_and_all_that_it_stands_beside(
         assert proven("body", left, KEY) is None, name
 
 
-def test_an_attribute_of_another_kind_proves_nothing() -> None:
+def test_an_attribute_of_another_data_type_has_no_effect() -> None:
     attributes = received(Steering("id", 1).attributes("body", KEY))
     for name in attributes:
         assert proven("body", {**attributes, name: {"binaryValue": "aWQ="}}, KEY) is None
 
 
-def test_a_message_has_room_for_as_many_attributes_as_its_reader_adds() -> None:
+def test_a_message_has_room_for_the_attributes_that_are_added_later() -> None:
     split = messages_of(Submission(to("a"), "id", 1), [0], attempt=1, reason="transient")
 
     ((letter, _),) = split.messages
@@ -107,7 +107,7 @@ def test_a_message_has_room_for_as_many_attributes_as_its_reader_adds() -> None:
     assert letter.size == len(letter.body) + size
 
 
-def test_without_a_key_of_its_own_the_function_takes_the_queues_and_without_those_none() -> None:
+def test_the_proofs_key_defaults_to_the_queues_and_then_to_none() -> None:
     queues = {"QUEUE_URL": "q", "DEAD_LETTER_QUEUE_URL": "d"}
 
     assert Settings.from_environment({**queues, "MESSAGE_KEY": "k"}).message_key == b"k"
@@ -116,7 +116,7 @@ def test_without_a_key_of_its_own_the_function_takes_the_queues_and_without_thos
     assert "secret" not in repr(Settings.from_environment({"MESSAGE_KEY": "secret"}))
 
 
-def test_what_is_requeued_without_a_key_of_its_own_still_counts_its_attempts(
+def test_attempts_are_counted_without_a_configured_message_key(
     account: Account, work_off: WorkOff, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MESSAGE_KEY")
@@ -149,7 +149,7 @@ def old_attributes(attempt: int = 2) -> dict[str, str | int]:
     ],
     ids=["first", "later", "digest", "of others", "made up", "no part", "no key"],
 )
-def test_what_the_version_before_requeued_keeps_its_meaning(
+def test_messages_requeued_by_the_previous_version_keep_their_meaning(
     account: Account, work_off: WorkOff, provider: Provider, key: str | None, believed: bool
 ) -> None:
     account.send(
@@ -168,7 +168,7 @@ def test_what_the_version_before_requeued_keeps_its_meaning(
 
 
 @pytest.mark.parametrize("recipients", ["a", [1], [{}], [{"token": "a", "service": []}], None])
-def test_a_derived_key_beside_no_recipients_is_an_error_like_any_other(
+def test_a_derived_key_without_recipients_is_a_validation_error(
     account: Account, work_off: WorkOff, recipients: Any
 ) -> None:
     account.send(
@@ -191,7 +191,7 @@ def test_a_derived_key_beside_no_recipients_is_an_error_like_any_other(
         (None, False),
     ],
 )
-def test_what_the_version_before_queued_over_http_keeps_its_meaning(
+def test_messages_queued_over_http_by_the_previous_version_keep_their_meaning(
     account: Account,
     push: Push,
     provider: Provider,

@@ -374,7 +374,7 @@ def test_all_errors_come_at_once_the_malformed_and_the_impossible(
     }
 
 
-def test_no_fault_is_made_up_by_another(push: Push, provider: Provider) -> None:
+def test_no_error_causes_a_false_second_error(push: Push, provider: Provider) -> None:
     wrong_title = {"recipient": GCM, "title": 5}
     wrong_url = {"recipient": GCM, "message": "m", "action": "URL", "url": 7}
     wrong_recipient = {"recipient": {"token": "t", "service": "X"}, "ttl": 2_500_000}
@@ -386,7 +386,7 @@ def test_no_fault_is_made_up_by_another(push: Push, provider: Provider) -> None:
     assert set(errors_of(push, provider, wrong_list)) == {"recipients"}
 
 
-def test_each_of_5000_wrong_recipients_is_told(push: Push, provider: Provider) -> None:
+def test_each_of_5000_invalid_recipients_is_reported(push: Push, provider: Provider) -> None:
     wrong = [{"token": "", "service": "GCM"}] * 5_000
 
     assert len(errors_of(push, provider, {"recipients": wrong, "message": "m"})) == 5_000
@@ -405,15 +405,13 @@ def test_more_errors_than_an_answer_holds_are_counted(push: Push, provider: Prov
         assert len(str(refused.value)) < 1_100_000
 
 
-def test_a_rule_of_a_service_that_nobody_uses_is_not_looked_at(
-    push: Push, provider: Provider
-) -> None:
+def test_rules_of_unused_services_are_not_checked(push: Push, provider: Provider) -> None:
     report = push({"recipient": APNS, "message": "m", "ttl": 604_801, "adm": {"ttl": 0}})
 
     assert report["summary"] == {"recipients": 1, "accepted": 1}
 
 
-def test_what_is_probably_a_mistake_is_sent_and_noted(push: Push, provider: Provider) -> None:
+def test_a_probable_mistake_is_sent_with_a_warning(push: Push, provider: Provider) -> None:
     report = push(
         {
             "recipients": [GCM, APNS, {**APNS, "token": "b", "raw_content": {"aps": {}}}],
@@ -438,7 +436,9 @@ def test_what_is_probably_a_mistake_is_sent_and_noted(push: Push, provider: Prov
     ]
 
 
-def test_variables_may_shrink_a_text_so_they_do_not_count(push: Push, provider: Provider) -> None:
+def test_variables_do_not_count_because_they_may_shrink_a_text(
+    push: Push, provider: Provider
+) -> None:
     long_name = "{{" + "n" * 4_096 + "}}"
     report = push(
         {"recipient": GCM, "message": f"Hi {long_name}", "substitutions": {"n" * 4_096: "Ann"}}
@@ -464,7 +464,7 @@ def test_a_voip_push_may_be_larger(push: Push, provider: Provider) -> None:
     assert push({"recipients": recipients, "message": "x" * 5_120})["summary"]["accepted"] == 1
 
 
-def test_a_function_without_a_project_says_so(
+def test_a_function_without_a_project_raises_a_clear_error(
     push: Push, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APPLICATION_IDS", "")

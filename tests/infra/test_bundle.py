@@ -194,7 +194,7 @@ def test_the_bundle_describes_its_own_archive(either: tuple[Bundle, Target]) -> 
     assert target.name in bundle.path.name
 
 
-def test_every_compiled_module_is_of_the_targets_machine_and_python(
+def test_compiled_modules_are_built_for_the_targets_machine_and_python(
     either: tuple[Bundle, Target],
 ) -> None:
     bundle, target = either
@@ -210,7 +210,7 @@ def test_every_compiled_module_is_of_the_targets_machine_and_python(
             assert name.endswith((f".{target.soabi}.so", ".abi3.so")), name
 
 
-def test_nothing_ships_that_was_pruned_or_is_noise(either: tuple[Bundle, Target]) -> None:
+def test_no_pruned_or_temporary_file_ships(either: tuple[Bundle, Target]) -> None:
     bundle, target = either
     tag = f"cpython-{target.python.replace('.', '')}"
     with zipfile.ZipFile(bundle.path) as archive:
@@ -224,7 +224,7 @@ def test_nothing_ships_that_was_pruned_or_is_noise(either: tuple[Bundle, Target]
     assert len(names) == len(set(names))
 
 
-def test_what_packages_say_of_themselves_ships(either: tuple[Bundle, Target]) -> None:
+def test_package_metadata_ships(either: tuple[Bundle, Target]) -> None:
     names = zipfile.ZipFile(either[0].path).namelist()
     assert any(re.match(r"pydantic-[\d.]+\.dist-info/METADATA", name) for name in names)
     assert any(re.match(r"botocore-[\d.]+\.dist-info/(licenses/)?LICENSE", name) for name in names)
@@ -257,13 +257,13 @@ def test_every_distribution_is_pinned_and_none_is_missing(unpacked: Path) -> Non
             assert requirement.specifier.contains(needed.version), f"{found.name}: {requirement}"
 
 
-def test_what_ships_is_what_is_tested_on_every_python() -> None:
+def test_the_shipped_versions_are_those_tested_on_every_python() -> None:
     shipped = entries(FUNCTION.read_text())
     assert shipped == entries(EVERYTHING.read_text(), *read_lock())
     assert not [entry for entry in shipped if " ; " in entry]
 
 
-def test_every_pruning_pattern_still_finds_something_and_gives_its_reason() -> None:
+def test_every_pruning_pattern_matches_something_and_has_a_reason() -> None:
     # The development environment holds the same versions.
     files = [
         str(file).removeprefix("../../../")
@@ -278,7 +278,7 @@ def test_every_pruning_pattern_still_finds_something_and_gives_its_reason() -> N
 # ------------------------------------------------------------------ that it runs
 
 
-def test_all_that_the_function_needs_is_imported_from_the_bundle_alone(unpacked: Path) -> None:
+def test_the_function_imports_everything_from_the_bundle_only(unpacked: Path) -> None:
     code = """
 import importlib, json
 for name in {names!r}:
@@ -300,7 +300,7 @@ print(json.dumps({{m.__name__: [m.__file__, m.__spec__.cached] for m in loaded i
     assert not uncompiled
 
 
-def test_a_pinpoint_client_calls_from_the_bundle_alone(unpacked: Path) -> None:
+def test_a_pinpoint_client_works_from_the_bundle_only(unpacked: Path) -> None:
     code = """
 import botocore.session, threading, http.server
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -328,7 +328,7 @@ print(answer["MessageResponse"]["ApplicationId"])
     assert run_alone(unpacked, code).split() == ["app"]
 
 
-def test_the_trimmed_endpoints_are_those_of_all_of_botocore(unpacked: Path) -> None:
+def test_the_trimmed_endpoints_equal_those_of_botocore(unpacked: Path) -> None:
     session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b")
     partitions = session.get_available_partitions()
     regions = [
@@ -354,7 +354,7 @@ print(json.dumps(urls))
     assert json.loads(run_alone(unpacked, code)) == whole
 
 
-def test_an_openapi_document_comes_from_the_bundle_alone(unpacked: Path) -> None:
+def test_the_openapi_document_comes_from_the_bundle_only(unpacked: Path) -> None:
     code = """
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from pydantic import BaseModel
@@ -382,9 +382,7 @@ def test_the_function_ships_with_its_source_and_the_packages_without(
     assert size == "1"
 
 
-def test_bytecode_is_never_checked_and_carries_lambdas_paths(
-    local_bundle: Bundle, unpacked: Path
-) -> None:
+def test_bytecode_is_unchecked_and_has_lambdas_paths(local_bundle: Bundle, unpacked: Path) -> None:
     compiled = list(unpacked.rglob("*.pyc"))
     assert len(compiled) > 300
     for path in compiled:
@@ -409,7 +407,7 @@ def test_the_same_input_gives_the_same_bytes_from_another_clean_cache(
     assert digest.strip() == local_bundle.digest, complaints
 
 
-def test_a_change_in_the_function_builds_anew_without_pip_and_a_change_back_does_not(
+def test_a_changed_function_is_rebuilt_without_pip_and_a_reverted_one_is_cached(
     tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a bundle, and then no wheel to be had anywhere
@@ -433,7 +431,7 @@ def test_a_change_in_the_function_builds_anew_without_pip_and_a_change_back_does
         build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
 
 
-def test_a_change_in_the_builder_builds_anew(tiny_source: Path) -> None:
+def test_a_changed_builder_causes_a_new_build(tiny_source: Path) -> None:
     archives = [run_command(tiny_source).stdout.splitlines()[0]]
     for module in ("archive.py", "bytecode.py", "wheels.py"):
         with (tiny_source.parent / "infra" / "bundle" / module).open("a") as builder:
@@ -442,7 +440,7 @@ def test_a_change_in_the_builder_builds_anew(tiny_source: Path) -> None:
     assert len(set(archives)) == 4
 
 
-def test_the_cache_keeps_a_handful_of_archives(tiny_source: Path, tmp_path: Path) -> None:
+def test_the_cache_keeps_a_few_archives(tiny_source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for number in range(10):
         (tiny_source / "push_sender" / "__init__.py").write_text(f"ANSWER = {number}\n")
@@ -455,7 +453,7 @@ def test_the_cache_keeps_a_handful_of_archives(tiny_source: Path, tmp_path: Path
 # ------------------------------------------------------------------ several, and killed
 
 
-def test_two_builds_at_once_give_one_archive(tiny_source: Path, tmp_path: Path) -> None:
+def test_concurrent_builds_give_one_archive(tiny_source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     builds = [start_build(tiny_source, out) for _ in range(2)]
     answers = [running.communicate(timeout=60) for running in builds]
@@ -494,7 +492,7 @@ def test_a_killed_build_leaves_nothing_that_breaks_the_next(
 # ------------------------------------------------------------------ what goes wrong
 
 
-def test_an_interpreter_without_pip_is_one_message(tiny_source: Path, tmp_path: Path) -> None:
+def test_an_interpreter_without_pip_gives_one_message(tiny_source: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     result = run_command(tiny_source, python=tmp_path / "bare" / "bin" / "python")
     assert result.returncode == 1
@@ -516,7 +514,7 @@ def test_a_compiled_file_of_another_platform_does_not_ship(
     assert "push_sender/fast.so" in zipfile.ZipFile(bundle.path).namelist()
 
 
-def test_a_source_without_the_function_or_its_lock_is_named(
+def test_a_folder_without_the_function_or_its_lock_is_named(
     tiny_source: Path, tmp_path: Path
 ) -> None:
     (tiny_source / "requirements.txt").unlink()
@@ -528,13 +526,13 @@ def test_a_source_without_the_function_or_its_lock_is_named(
         build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
 
 
-def test_a_folder_that_cannot_be_written_is_one_message(tiny_source: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_gives_one_message(tiny_source: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file where a folder should be")
     with pytest.raises(BundleError, match=r"/out: (File exists|Not a directory)$"):
         build(LAMBDA_ARM64, source=tiny_source, out=tmp_path / "out")
 
 
-def test_a_full_disk_is_one_message(tiny_source: Path, tmp_path: Path) -> None:
+def test_a_full_disk_gives_one_message(tiny_source: Path, tmp_path: Path) -> None:
     size = 40_000  # of any one file, in place of the whole disk
     code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
     (tiny_source / "push_sender" / "large.bin").write_bytes(os.urandom(2 * size))
@@ -566,7 +564,7 @@ def test_without_an_interpreter_of_the_targets_version_the_sources_ship(
     assert not [name for name in names if name.endswith(".pyc")]
 
 
-def test_who_asks_for_no_bytecode_gets_the_sources_and_no_warning(
+def test_without_bytecode_requested_the_sources_ship_without_a_warning(
     tiny_source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     compiled = build(this_machine(), source=tiny_source, out=tmp_path / "out")
@@ -582,7 +580,7 @@ def test_who_asks_for_no_bytecode_gets_the_sources_and_no_warning(
 # ------------------------------------------------------------------ the command
 
 
-def test_the_command_builds_for_lambda_and_prints_what_came_out(tiny_source: Path) -> None:
+def test_the_command_builds_for_lambda_and_prints_the_result(tiny_source: Path) -> None:
     result = run_command(tiny_source)
     assert result.returncode == 0, result.stderr
     path, *rest = result.stdout.splitlines()
@@ -594,9 +592,7 @@ def test_the_command_builds_for_lambda_and_prints_what_came_out(tiny_source: Pat
     assert "Traceback" not in result.stderr
 
 
-def test_the_command_builds_for_this_machine_where_it_is_told(
-    tiny_source: Path, tmp_path: Path
-) -> None:
+def test_the_command_builds_for_this_machine_on_request(tiny_source: Path, tmp_path: Path) -> None:
     result = run_command(tiny_source, "--target", "local", "--out", str(tmp_path / "elsewhere"))
     assert Path(result.stdout.splitlines()[0]).parent == tmp_path / "elsewhere"
     assert "bytecode  compiled in" in result.stdout

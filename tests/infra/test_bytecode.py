@@ -39,22 +39,20 @@ def files(site: Path) -> set[str]:
     return {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
 
 
-def test_bytecode_beside_its_source_is_used_whatever_the_source_says(
-    site: Path, compiler: Compiler
-) -> None:
+def test_bytecode_beside_its_source_is_used_unchecked(site: Path, compiler: Compiler) -> None:
     compile_all(site, compiler, keep_source=True)
     assert files(site) == {"tiny/__init__.py", f"tiny/__pycache__/__init__.{CACHE_TAG}.pyc"}
     (site / "tiny" / "__init__.py").write_text("this is no Python")  # also a new date and size
     assert run_alone(site, "import tiny; print(tiny.ANSWER)") == "42\n"
 
 
-def test_bytecode_in_place_of_its_source_runs_alone(site: Path, compiler: Compiler) -> None:
+def test_bytecode_runs_without_its_source(site: Path, compiler: Compiler) -> None:
     compile_all(site, compiler, keep_source=False)
     assert files(site) == {"tiny/__init__.pyc"}
     assert run_alone(site, "import tiny; print(tiny.ANSWER)") == "42\n"
 
 
-def test_a_traceback_names_the_file_as_it_lies_in_lambda(site: Path, compiler: Compiler) -> None:
+def test_a_traceback_names_the_path_in_lambda(site: Path, compiler: Compiler) -> None:
     (site / "tiny" / "__init__.py").write_text("def where():\n    return where.__code__\n")
     compile_all(site, compiler, keep_source=False)
     code = "import tiny; print(tiny.where().co_filename)"
@@ -71,7 +69,9 @@ def test_a_syntax_error_names_the_file_and_line(site: Path, compiler: Compiler) 
     assert "\n" not in message
 
 
-def test_a_name_on_the_path_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_is_checked_by_its_version_not_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given a PATH whose python3.99 is one shim that fails and one of another version
     for directory in ("shim", "liar"):
         (tmp_path / directory).mkdir()

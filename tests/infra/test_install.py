@@ -141,9 +141,7 @@ def test_a_part_is_installed_once_and_shows_its_progress(
     assert run_tiny(fresh).split(" in ")[0] == "tiny runs"
 
 
-def test_a_folder_that_was_renamed_keeps_its_programs(
-    prepared: Path, environment: dict[str, str]
-) -> None:
+def test_a_renamed_folder_keeps_its_programs(prepared: Path, environment: dict[str, str]) -> None:
     install(prepared, "demo", environment)
     moved = prepared.rename(prepared.with_name("renamed"))
 
@@ -180,7 +178,7 @@ FOREIGN = {
 }
 
 
-def test_what_a_shell_sets_for_other_programs_has_no_effect(
+def test_shell_settings_for_other_programs_have_no_effect(
     fresh: Path, environment: dict[str, str]
 ) -> None:
     (fresh / "hostile").mkdir()
@@ -242,7 +240,7 @@ def failure(said: list[str]) -> str:
 
 
 @pytest.mark.parametrize("index", [503], indirect=True)
-def test_an_index_that_refuses_pip_is_one_line(
+def test_an_index_that_refuses_pip_gives_one_line(
     fresh: Path, environment: dict[str, str], index: Index
 ) -> None:
     status, said = install(fresh, "demo", {**environment, **index.environment})
@@ -252,7 +250,7 @@ def test_an_index_that_refuses_pip_is_one_line(
 
 
 @pytest.mark.parametrize("index", [401, 403, 407, 503], indirect=True)
-def test_an_index_that_refuses_uv_is_one_line_and_the_next_run_goes_on(
+def test_an_index_that_refuses_uv_gives_one_line_and_the_next_run_continues(
     prepared: Path, environment: dict[str, str], index: Index
 ) -> None:
     status, said = install(prepared, "demo", {**environment, **index.environment})
@@ -263,7 +261,7 @@ def test_an_index_that_refuses_uv_is_one_line_and_the_next_run_goes_on(
 
 
 @pytest.mark.parametrize("start_from", ["fresh", "prepared"])
-def test_no_network_is_one_line(
+def test_no_network_gives_one_line(
     request: pytest.FixtureRequest, environment: dict[str, str], start_from: str
 ) -> None:
     checkout = request.getfixturevalue(start_from)
@@ -273,7 +271,7 @@ def test_no_network_is_one_line(
     assert "the package index is out of reach: look at the network" in failure(said)
 
 
-def test_a_file_that_is_not_the_one_of_the_lock_is_not_installed(
+def test_a_file_with_another_hash_is_not_installed(
     prepared: Path, environment: dict[str, str], wheels: Path
 ) -> None:
     lock = prepared / "requirements.txt"
@@ -288,7 +286,7 @@ def test_a_file_that_is_not_the_one_of_the_lock_is_not_installed(
     assert not (prepared / ".venv" / "bin" / "tiny").exists()
 
 
-def test_a_package_that_the_lock_does_not_name_is_refused(
+def test_a_package_missing_in_the_lock_is_refused(
     prepared: Path, environment: dict[str, str], wheels: Path, tmp_path: Path
 ) -> None:
     more = tmp_path / "more"
@@ -306,7 +304,7 @@ def test_a_package_that_the_lock_does_not_name_is_refused(
 
 
 @pytest.mark.parametrize("index", [None], indirect=True)
-def test_ctrl_c_ends_it_in_one_line_and_the_next_run_goes_on(
+def test_ctrl_c_gives_one_line_and_the_next_run_continues(
     prepared: Path, environment: dict[str, str], index: Index
 ) -> None:
     install(prepared, "installer", environment)
@@ -321,7 +319,7 @@ def test_ctrl_c_ends_it_in_one_line_and_the_next_run_goes_on(
     assert install(prepared, "demo", environment)[0] == 0
 
 
-def test_two_at_once_install_one_after_the_other(
+def test_concurrent_installations_run_one_after_the_other(
     prepared: Path, environment: dict[str, str]
 ) -> None:
     both = [start(prepared, ".venv/has-demo", environment) for _ in range(2)]
@@ -346,11 +344,11 @@ def test_two_at_once_install_one_after_the_other(
         ("error: Read-only file system (os error 30)", "cannot be written"),
     ],
 )
-def test_what_an_installer_prints_is_explained(printed: str, told: str) -> None:
+def test_known_installer_errors_are_explained(printed: str, told: str) -> None:
     assert told in str(explain(printed))
 
 
-def test_what_is_not_known_is_not_explained() -> None:
+def test_unknown_installer_errors_are_not_explained() -> None:
     assert explain("tiny==1.403 requires other==5.503") is None
 
 

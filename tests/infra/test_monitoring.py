@@ -160,14 +160,14 @@ def named(template: Json, name: str) -> Json:
 
 
 @pytest.mark.parametrize("stack", COMPARED)
-def test_every_metric_watched_is_one_that_the_function_or_aws_writes(
+def test_every_watched_metric_is_written_by_the_function_or_aws(
     stack: str, templates: Mapping[str, Json], emitted: Mapping[str, set[watched.Metric]]
 ) -> None:
     assert watched.faults(templates[stack], emitted[stack]) == []
 
 
 @pytest.mark.parametrize("stack", COMPARED)
-def test_the_dashboard_shows_all_that_the_function_counts_for_the_services_that_it_has(
+def test_the_dashboard_shows_all_metrics_of_the_configured_services(
     stack: str, templates: Mapping[str, Json], emitted: Mapping[str, set[watched.Metric]]
 ) -> None:
     shown = {m for _, metrics, _ in watched.graphs(templates[stack]) for m in metrics.values()}
@@ -187,7 +187,7 @@ def test_the_dashboard_shows_all_that_the_function_counts_for_the_services_that_
 
 
 @pytest.mark.parametrize("stack", COMPARED)
-def test_the_dashboard_shows_all_that_is_counted_where_nobody_waits(
+def test_the_dashboard_shows_all_metrics_of_asynchronous_requests(
     stack: str, templates: Mapping[str, Json], emitted: Mapping[str, set[watched.Metric]]
 ) -> None:
     shown = {m for _, metrics, _ in watched.graphs(templates[stack]) for m in metrics.values()}
@@ -311,7 +311,7 @@ def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
         (on_the_dashboard("retries / calls", "SEARCH('x')"), "nobody can compare"),
     ],
 )
-def test_a_metric_that_nobody_writes_is_found_out(
+def test_an_unwritten_metric_is_detected(
     spoil: Callable[[Json], None],
     told: str,
     templates: Mapping[str, Json],
@@ -353,7 +353,7 @@ def value(alarm: Json, **pushes: int) -> float:
         ("lost-tokens", {"accepted": 50, "transient": 500}, False),
     ],
 )
-def test_a_share_counts_from_enough_pushes_on(
+def test_a_share_needs_a_minimum_of_pushes(
     alarm: str, pushes: dict[str, int], goes_off: bool, templates: Mapping[str, Json]
 ) -> None:
     properties = named(templates["email"], alarm)
@@ -366,7 +366,7 @@ def test_a_share_counts_from_enough_pushes_on(
     ("lost", "goes_off"),
     [({}, False), ({"invocations": 1}, True), ({"events": 1}, True), ({"events": 0}, False)],
 )
-def test_one_lost_event_is_enough_whoever_lost_it(
+def test_one_lost_event_is_enough_for_each_cause(
     lost: dict[str, int], goes_off: bool, templates: Mapping[str, Json]
 ) -> None:
     properties = named(templates["email"], "lost-events")
@@ -374,7 +374,7 @@ def test_one_lost_event_is_enough_whoever_lost_it(
     assert (value(properties, **lost) >= properties["Threshold"]) is goes_off
 
 
-def test_a_request_is_old_when_it_is_older_than_the_stack_ever_lets_it_rest(
+def test_the_age_alarm_is_beyond_the_longest_delay_of_the_stack(
     templates: Mapping[str, Json],
 ) -> None:
     template = templates["email"]
@@ -392,7 +392,7 @@ def test_a_request_is_old_when_it_is_older_than_the_stack_ever_lets_it_rest(
     assert (alarm["Statistic"], alarm["Period"]) == ("Maximum", 300)
 
 
-def test_five_answers_over_http_that_are_our_fault_within_five_minutes_are_too_many(
+def test_five_http_5xx_answers_in_five_minutes_set_off_the_alarm(
     templates: Mapping[str, Json],
 ) -> None:
     (api,) = watched.resources(templates["email"], "AWS::ApiGatewayV2::Api")
@@ -407,13 +407,13 @@ def test_five_answers_over_http_that_are_our_fault_within_five_minutes_are_too_m
     )
 
 
-def test_every_outcome_has_its_place_in_the_shares() -> None:
+def test_every_outcome_is_part_of_the_shares() -> None:
     no_fault = {"accepted", "opted_out", "duplicate", "requeued"}
 
     assert sorted((*no_fault, *LOST_TOKENS, *FAILED)) == sorted(Outcome)
 
 
-def test_missing_data_sets_off_nothing_and_does_not_end_the_alarms_of_the_queues(
+def test_missing_data_sets_off_no_alarm_and_ends_no_queue_alarm(
     templates: Mapping[str, Json],
 ) -> None:
     missing = {
@@ -428,7 +428,7 @@ def test_missing_data_sets_off_nothing_and_does_not_end_the_alarms_of_the_queues
 # --------------------------------------------------------------------------- what they say
 
 
-def test_every_alarm_says_what_to_do_and_has_its_section_in_the_runbook(
+def test_every_alarm_says_what_to_do_and_has_a_runbook_section(
     templates: Mapping[str, Json],
 ) -> None:
     text = (REPOSITORY / "docs/runbook.md").read_text()
@@ -445,7 +445,7 @@ def test_every_alarm_says_what_to_do_and_has_its_section_in_the_runbook(
         assert len(alarm["AlarmDescription"]) <= 1_024  # CloudWatch's limit
 
 
-def test_every_alarm_and_its_end_are_told_by_e_mail(templates: Mapping[str, Json]) -> None:
+def test_every_alarm_and_its_end_are_mailed(templates: Mapping[str, Json]) -> None:
     (topic,) = watched.resources(templates["email"], "AWS::SNS::Topic")
     (subscription,) = watched.resources(templates["email"], "AWS::SNS::Subscription").values()
 
@@ -456,7 +456,7 @@ def test_every_alarm_and_its_end_are_told_by_e_mail(templates: Mapping[str, Json
         assert (alarm["AlarmActions"], alarm["OKActions"]) == (told, told)
 
 
-def test_alarms_may_publish_to_the_topic_and_nobody_without_tls(
+def test_alarms_can_publish_to_the_topic_and_only_with_tls(
     templates: Mapping[str, Json],
 ) -> None:
     # A topic with a policy has no longer the default one, which lets the account's alarms in.
@@ -472,13 +472,13 @@ def test_alarms_may_publish_to_the_topic_and_nobody_without_tls(
     assert "KmsMasterKeyId" not in topic, "CloudWatch cannot use alias/aws/sns"
 
 
-def test_an_existing_topic_is_told_and_none_is_made(templates: Mapping[str, Json]) -> None:
+def test_an_existing_topic_is_used_and_none_is_created(templates: Mapping[str, Json]) -> None:
     assert not watched.resources(templates["topic"], "AWS::SNS::Topic")
     for alarm in alarms_of(templates["topic"]).values():
         assert (alarm["AlarmActions"], alarm["OKActions"]) == ([TOPIC], [TOPIC])
 
 
-def test_without_anybody_to_tell_alarms_only_show(templates: Mapping[str, Json]) -> None:
+def test_without_a_topic_alarms_have_no_actions(templates: Mapping[str, Json]) -> None:
     assert not watched.resources(templates["nobody"], "AWS::SNS::Topic")
     for alarm in alarms_of(templates["nobody"]).values():
         assert not {"AlarmActions", "OKActions", "InsufficientDataActions"} & set(alarm)
@@ -512,7 +512,7 @@ def test_the_dashboard_shows_what_the_http_api_answers_and_how_fast(
     assert shown["HTTP: latency, ms"] == {"Latency", "IntegrationLatency"}
 
 
-def test_without_an_http_api_there_is_nothing_to_watch_of_one(
+def test_without_an_http_api_nothing_of_it_is_watched(
     templates: Mapping[str, Json],
 ) -> None:
     def names(key: str, stack: str) -> set[str]:

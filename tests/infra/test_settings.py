@@ -101,9 +101,7 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("alarm_topic_arn", TOPIC, TOPIC),
     ],
 )
-def test_the_text_that_comes_from_the_command_line_is_understood(
-    name: str, text: str, value: object
-) -> None:
+def test_text_values_from_the_command_line_are_read(name: str, text: str, value: object) -> None:
     assert getattr(Settings.from_context({name: text}), name) == value
 
 
@@ -133,22 +131,20 @@ def test_cdk_json_may_hold_numbers_lists_and_nulls() -> None:
         (f"{ARN}#{VERSION}", Secret(ARN, VERSION)),
     ],
 )
-def test_a_secret_is_named_by_its_name_or_arn_and_perhaps_a_version(
-    text: str, secret: Secret
-) -> None:
+def test_a_secret_is_given_by_name_or_arn_and_optional_version(text: str, secret: Secret) -> None:
     settings = Settings.from_context({"fcm_secret": text})
     assert settings.credentials == (Credential("GCM", "service account", secret),)
     assert Settings(fcm_secret=secret) == settings
 
 
-def test_every_secret_is_of_one_service_and_kind() -> None:
+def test_every_secret_setting_has_one_service_and_kind() -> None:
     found = [Settings.from_context({name: "x"}).credentials for name in SECRETS]
     assert len(SECRETS) == 11
     assert all(len(credentials) == 1 for credentials in found)
     assert len({(only.service, only.kind) for (only,) in found}) == 11
 
 
-def test_the_cdks_own_keys_pass() -> None:
+def test_the_cdks_own_keys_are_accepted() -> None:
     context = {
         "@aws-cdk/aws-iam:minimizePolicies": True,
         # `cdk flags --set --recommended` writes one that is not like the others.
@@ -187,12 +183,12 @@ def impossible_in(context: dict[str, Any]) -> list[str]:
     return [line.split(":")[0] for line in faults(**combined)]
 
 
-def test_a_wrong_project_does_not_hide_that_secrets_cannot_stand_beside_it() -> None:
+def test_an_invalid_project_does_not_hide_that_it_excludes_secrets() -> None:
     lines = faults(application_id="mine", fcm_secret="my/fcm", http_api="false", http_burst="200")
     assert [line.split(":")[0] for line in lines] == ["application_id", "fcm_secret", "http_burst"]
 
 
-def test_every_fault_is_told_at_once_and_none_with_its_value() -> None:
+def test_all_errors_are_reported_at_once_without_values() -> None:
     lines = faults(**BAD)
     combined = [*impossible_in(BAD), *BAD]
     assert sorted(line.split(":")[0] for line in lines) == sorted(combined)
@@ -202,7 +198,7 @@ def test_every_fault_is_told_at_once_and_none_with_its_value() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BAD))
-def test_no_value_is_repeated_to_whoever_uses_the_settings_in_a_program(name: str) -> None:
+def test_errors_in_a_program_repeat_no_value(name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Settings(**{name: BAD[name]})
     assert CANARY not in str(caught.value)
@@ -237,7 +233,7 @@ def test_no_value_is_repeated_to_whoever_uses_the_settings_in_a_program(name: st
         Secret("a", "1"),
     ],
 )
-def test_what_could_break_out_of_a_reference_is_no_secrets_name(hostile: object) -> None:
+def test_a_secret_name_cannot_break_out_of_a_reference(hostile: object) -> None:
     (line,) = faults(fcm_secret=hostile)
     assert line == (
         "fcm_secret: must be the name or ARN of a secret in Secrets Manager, if need be followed "
@@ -259,9 +255,7 @@ def test_what_could_break_out_of_a_reference_is_no_secrets_name(hostile: object)
         ),
     ],
 )
-def test_an_unknown_key_is_told_with_what_was_perhaps_meant(
-    context: dict[str, str], line: str
-) -> None:
+def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], line: str) -> None:
     assert faults(**context) == [line]
 
 
@@ -313,16 +307,16 @@ def test_an_unknown_key_is_told_with_what_was_perhaps_meant(
         ),
     ],
 )
-def test_a_bad_value_is_told_with_what_it_must_be(context: dict[str, Any], line: str) -> None:
+def test_a_bad_value_is_reported_with_the_rule(context: dict[str, Any], line: str) -> None:
     assert faults(**context) == [line]
 
 
-def test_a_retention_that_cloudwatch_does_not_have_is_refused_with_those_that_it_has() -> None:
+def test_an_unsupported_retention_is_refused_with_the_possible_values() -> None:
     (line,) = faults(log_retention_days="31")
     assert line.startswith("log_retention_days: must be one of 1, 3, 5, 7, 14, 30, 60, ")
 
 
-def test_impossible_combinations_are_told_at_once() -> None:
+def test_impossible_combinations_are_reported_at_once() -> None:
     context = {
         "application_id": PROJECT,
         "fcm_secret": "a",
@@ -344,7 +338,7 @@ def test_impossible_combinations_are_told_at_once() -> None:
     ]
 
 
-def test_limits_of_the_http_api_stand_in_no_ones_way_unless_they_are_given() -> None:
+def test_limits_without_the_http_api_are_refused_only_if_given() -> None:
     assert Settings.from_context({"http_api": False, "http_burst": None}).http_api is False
     assert Settings.from_context({"http_api": True, "http_burst": 7}).http_burst == 7
     assert faults(http_api=False, http_burst=7) == [
@@ -356,14 +350,14 @@ def test_limits_of_the_http_api_stand_in_no_ones_way_unless_they_are_given() -> 
 # ------------------------------------------------------------------ where they are told
 
 
-def test_the_table_in_the_docs_is_that_of_the_code() -> None:
+def test_the_table_in_the_docs_equals_the_code() -> None:
     page = (REPOSITORY / "docs" / "settings.md").read_text()
     assert table() in page, "put what `python -m infra.settings` prints into docs/settings.md"
     for name in Settings.model_fields:
         assert f"| `{name}` |" in table()
 
 
-def test_the_app_ends_with_the_faults_alone(tmp_path: Path) -> None:
+def test_the_app_ends_with_the_errors_only(tmp_path: Path) -> None:
     # Given settings with pasted secrets, as the CDK's command line passes them on
     context = {**PASTED, "memmory_mb": CANARY}
     given = {"CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": str(tmp_path / "cdk.out")}

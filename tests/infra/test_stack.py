@@ -210,12 +210,12 @@ def the_id(of: Synthesis, type_: str) -> str:
 # ------------------------------------------------------------------ the project and its channels
 
 
-def test_the_table_of_channels_here_has_all_settings() -> None:
+def test_the_tests_table_of_channels_has_all_settings() -> None:
     assert set(CHANNELS) == {name for name in Settings.model_fields if name.endswith("_secret")}
 
 
 @pytest.mark.parametrize("setting", CHANNELS)
-def test_a_channel_is_made_with_references_to_its_secret_alone(
+def test_a_channel_holds_only_references_to_its_secret(
     setting: str, full: Synthesis, certificates: Synthesis
 ) -> None:
     made = full if setting in FULL else certificates
@@ -230,7 +230,7 @@ def test_a_channel_is_made_with_references_to_its_secret_alone(
     assert properties(made, PINPOINT + type_) == expected
 
 
-def test_no_other_channel_is_made_than_those_that_are_configured(
+def test_only_configured_channels_are_created(
     full: Synthesis, certificates: Synthesis, bare: Synthesis
 ) -> None:
     def made(of: Synthesis) -> set[str]:
@@ -253,7 +253,7 @@ def test_a_secret_may_be_an_arn_and_have_a_version(secret: str, tmp_path: Path) 
     assert channel["ServiceJson"] == reference(secret, "", VERSION)
 
 
-def test_nothing_that_a_synth_writes_names_a_secret_but_in_a_reference(full: Synthesis) -> None:
+def test_secrets_appear_only_as_references_in_the_assembly(full: Synthesis) -> None:
     secrets = [value for name, value in FULL.items() if name in CHANNELS]
     named = re.compile("|".join(map(re.escape, secrets)))
     referred = re.compile(
@@ -277,7 +277,7 @@ def contents(folder: Path) -> Iterator[tuple[str, str]]:
             yield path.name, path.read_text()
 
 
-def test_the_end_of_support_is_acknowledged_on_the_projects_resources_alone(
+def test_the_end_of_support_is_acknowledged_only_on_the_projects_resources(
     full: Synthesis,
 ) -> None:
     acknowledged = {
@@ -299,9 +299,7 @@ def test_an_existing_project_leaves_nothing_of_pinpoint_in_the_template(
     assert existing.template["Outputs"]["ApplicationId"]["Value"] == PROJECT
 
 
-def test_the_role_and_the_function_know_the_same_projects(
-    full: Synthesis, existing: Synthesis
-) -> None:
+def test_role_and_function_have_the_same_projects(full: Synthesis, existing: Synthesis) -> None:
     arn = "arn:{AWS::Partition}:mobiletargeting:{AWS::Region}:{AWS::AccountId}:apps/%s/messages"
     app = f"{{{the_id(full, f'{PINPOINT}App')}}}"
     expected = [(full, [app, PROJECT, OTHER_PROJECT]), (existing, [PROJECT, OTHER_PROJECT])]
@@ -317,7 +315,7 @@ def test_the_role_and_the_function_know_the_same_projects(
 # ------------------------------------------------------------------ the function
 
 
-def test_the_function_is_what_the_settings_make_it_by_default(full: Synthesis) -> None:
+def test_the_function_has_the_documented_defaults(full: Synthesis) -> None:
     function = properties(full, "AWS::Lambda::Function")
     assert function["Runtime"] == "python3.13"
     assert function["Architectures"] == ["arm64"]
@@ -343,14 +341,14 @@ def test_the_function_follows_its_settings(existing: Synthesis) -> None:
     assert retention(existing) == 731
 
 
-def test_the_alias_is_the_version_of_this_deployment(full: Synthesis) -> None:
+def test_the_alias_points_to_the_version_of_this_deployment(full: Synthesis) -> None:
     alias = properties(full, "AWS::Lambda::Alias")
     assert alias["Name"] == "live"
     version = the_id(full, "AWS::Lambda::Version")
     assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
 
 
-def test_lambda_never_sends_an_asynchronous_event_twice(full: Synthesis) -> None:
+def test_lambda_never_retries_an_asynchronous_event(full: Synthesis) -> None:
     configured = [
         found["Properties"] for found in full.of_type("AWS::Lambda::EventInvokeConfig").values()
     ]
@@ -362,7 +360,7 @@ def test_lambda_never_sends_an_asynchronous_event_twice(full: Synthesis) -> None
     assert {"Fn::Select": [7, alias]} in qualifiers
 
 
-def test_what_failed_goes_to_an_encrypted_queue(full: Synthesis) -> None:
+def test_failed_events_go_to_an_encrypted_queue(full: Synthesis) -> None:
     _, dead_letters = queues(full)
     function = properties(full, "AWS::Lambda::Function")
     assert function["DeadLetterConfig"] == {"TargetArn": {"Fn::GetAtt": [dead_letters, "Arn"]}}
@@ -372,7 +370,7 @@ def test_what_failed_goes_to_an_encrypted_queue(full: Synthesis) -> None:
     }
 
 
-def test_data_stays_unless_told_otherwise(full: Synthesis, certificates: Synthesis) -> None:
+def test_data_is_retained_by_default(full: Synthesis, certificates: Synthesis) -> None:
     # What a failed first deployment had begun holds nothing yet, and goes.
     kept, removed = ("RetainExceptOnCreate", "Retain"), ("Delete", "Delete")
     for made, holding in ((full, kept), (certificates, removed)):
@@ -392,7 +390,7 @@ def test_data_stays_unless_told_otherwise(full: Synthesis, certificates: Synthes
 # ------------------------------------------------------------------ the doors
 
 
-def test_the_function_is_told_of_its_table_queues_and_bus(
+def test_the_functions_environment_names_its_table_queues_and_bus(
     full: Synthesis, existing: Synthesis, certificates: Synthesis
 ) -> None:
     bus = {
@@ -450,7 +448,7 @@ def test_the_most_projects_fit_into_the_functions_environment(tmp_path: Path) ->
     assert sum(len(key) + len(value) for key, value in {**environment, **longest}.items()) < 4_096
 
 
-def test_the_table_is_paid_by_use_and_forgets(full: Synthesis) -> None:
+def test_the_table_is_on_demand_and_its_items_expire(full: Synthesis) -> None:
     # No key of KMS, no stream, no index: nothing that costs while nobody sends.
     assert properties(full, "AWS::DynamoDB::Table") == {
         "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
@@ -460,7 +458,9 @@ def test_the_table_is_paid_by_use_and_forgets(full: Synthesis) -> None:
     }
 
 
-def test_a_request_is_hidden_for_six_timeouts_and_ends_as_a_dead_letter(full: Synthesis) -> None:
+def test_the_queues_visibility_timeout_is_six_timeouts_and_failures_are_dead_lettered(
+    full: Synthesis,
+) -> None:
     requests, dead_letters = queues(full)
     function = properties(full, "AWS::Lambda::Function")
     assert full.template["Resources"][requests]["Properties"] == {
@@ -474,7 +474,7 @@ def test_a_request_is_hidden_for_six_timeouts_and_ends_as_a_dead_letter(full: Sy
     }
 
 
-def test_the_alias_works_off_the_queue_and_says_which_messages_failed(
+def test_the_alias_consumes_the_queue_and_reports_failed_messages(
     full: Synthesis, existing: Synthesis
 ) -> None:
     for made, copies in ((full, 10), (existing, 3)):
@@ -491,13 +491,13 @@ def test_the_alias_works_off_the_queue_and_says_which_messages_failed(
         }
 
 
-def test_the_mapping_is_made_once_the_role_may_receive(full: Synthesis) -> None:
+def test_the_mapping_is_created_after_the_roles_permission(full: Synthesis) -> None:
     # Lambda tries it at once, and would fail the deployment.
     mapping = full.only("AWS::Lambda::EventSourceMapping")
     assert the_id(full, "AWS::IAM::Policy") in mapping["DependsOn"]
 
 
-def test_the_rule_takes_requests_of_anybody_but_the_function_itself(
+def test_the_rule_matches_requests_of_all_sources_but_the_function(
     full: Synthesis, existing: Synthesis, certificates: Synthesis
 ) -> None:
     own = {"Ref": the_id(certificates, "AWS::Events::EventBus")}
@@ -519,7 +519,7 @@ def test_the_rule_takes_requests_of_anybody_but_the_function_itself(
         assert rule.get("State", "ENABLED") == "ENABLED"
 
 
-def test_both_queues_take_tls_only_and_of_services_the_one_rule_alone(full: Synthesis) -> None:
+def test_both_queues_need_tls_and_allow_only_the_rule_among_services(full: Synthesis) -> None:
     rule = the_id(full, "AWS::Events::Rule")
     for queue in queues(full):
         arn = {"Fn::GetAtt": [queue, "Arn"]}
@@ -543,7 +543,7 @@ def test_both_queues_take_tls_only_and_of_services_the_one_rule_alone(full: Synt
         ]
 
 
-def test_a_stage_has_a_bus_of_its_own_so_that_two_stacks_never_send_the_same_push(
+def test_a_stage_has_its_own_bus_so_that_two_stacks_never_send_the_same_push(
     full: Synthesis, certificates: Synthesis, existing: Synthesis, tmp_path: Path
 ) -> None:
     assert properties(certificates, "AWS::Events::EventBus") == {"Name": "push-sender-dev"}
@@ -556,14 +556,14 @@ def test_a_stage_has_a_bus_of_its_own_so_that_two_stacks_never_send_the_same_pus
 # ------------------------------------------------------------------ the role
 
 
-def test_the_role_allows_the_calls_of_the_code_and_what_lambda_needs_itself(
+def test_the_role_allows_the_calls_of_the_code_and_of_lambda_itself(
     full: Synthesis,
 ) -> None:
     assert set(allowed(full)) == {*CALLED, *LAMBDA_ITSELF}
     assert all(statement["Effect"] == "Allow" for statement in statements(full))
 
 
-def test_the_roles_resources_are_named_but_for_tracing(full: Synthesis) -> None:
+def test_the_roles_statements_name_exact_resources_but_for_tracing(full: Synthesis) -> None:
     requests, dead_letters = queues(full)
     log, table = the_log(full), the_id(full, "AWS::DynamoDB::Table")
     actions = allowed(full)
@@ -597,7 +597,7 @@ def test_the_role_may_put_events_on_the_one_bus(
         assert allowed(made)["events:PutEvents"] == [bus]
 
 
-def test_the_role_is_lambdas_alone_and_has_no_policy_of_others(full: Synthesis) -> None:
+def test_only_lambda_can_assume_the_role_and_it_has_no_managed_policy(full: Synthesis) -> None:
     role = properties(full, "AWS::IAM::Role")
     assert role.keys() == {"AssumeRolePolicyDocument", "Description"}
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -614,7 +614,7 @@ def test_the_role_is_lambdas_alone_and_has_no_policy_of_others(full: Synthesis) 
 # ------------------------------------------------------------------ the stack as a whole
 
 
-def test_nothing_is_told_to_the_makers_of_the_cdk(full: Synthesis) -> None:
+def test_the_template_has_no_cdk_metadata(full: Synthesis) -> None:
     assert not full.of_type("AWS::CDK::Metadata")
 
 
@@ -639,7 +639,7 @@ def names(of: Synthesis) -> set[str]:
     }
 
 
-def test_two_stages_in_one_app_share_no_name(tmp_path: Path) -> None:
+def test_two_stages_in_one_app_share_no_names(tmp_path: Path) -> None:
     app = new_app(tmp_path)
     bundle = stub_bundle(tmp_path)
     for stage in ("blue", "green"):
@@ -662,7 +662,7 @@ def test_the_stage_is_part_of_every_name(certificates: Synthesis, bare: Synthesi
     assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == "push-sender-dev"
 
 
-def test_another_teams_stack_takes_the_construct_and_may_only_invoke_the_alias(
+def test_another_stack_can_use_the_construct_and_only_invoke_the_alias(
     tmp_path: Path,
 ) -> None:
     # Given the stack of another team, in an app with none of our settings and flags
@@ -698,9 +698,7 @@ def test_another_teams_stack_takes_the_construct_and_may_only_invoke_the_alias(
     ]
 
 
-def test_each_sender_in_a_stack_has_outputs_of_its_own_beside_those_of_the_stack(
-    tmp_path: Path, full: Synthesis
-) -> None:
+def test_each_sender_in_a_stack_has_its_own_outputs(tmp_path: Path, full: Synthesis) -> None:
     app = new_app(tmp_path)
     stack = cdk.Stack(app, "Orders")
     cdk.CfnOutput(stack, "FunctionName", value="of the stack's owner")
@@ -718,7 +716,7 @@ def test_each_sender_in_a_stack_has_outputs_of_its_own_beside_those_of_the_stack
     assert len(keys) == len(names) + 1
 
 
-def test_another_team_may_be_let_to_the_queue_or_the_bus_and_to_nothing_else(
+def test_access_to_queue_or_bus_can_be_granted_alone(
     tmp_path: Path,
 ) -> None:
     app = new_app(tmp_path)

@@ -151,18 +151,18 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     return synthesize_alone(REPOSITORY / "app.py", folder, FULL, validated=True), folder / "cdk.out"
 
 
-def test_a_synth_needs_nothing_and_warns_of_nothing(alone: tuple[list[str], Path]) -> None:
+def test_a_synth_needs_no_environment_and_gives_no_warning(alone: tuple[list[str], Path]) -> None:
     complaints, _ = alone
     assert complaints == []
 
 
-def test_a_synth_by_the_app_gives_the_template_that_is_looked_at_here(
+def test_the_app_gives_the_same_template_as_these_tests(
     alone: tuple[list[str], Path], full: Synthesis
 ) -> None:
     assert readable(read(alone[1], "push-sender").template) == readable(full.template)
 
 
-def test_the_cdks_own_validation_has_just_the_end_of_support_acknowledged(
+def test_the_cdks_validation_reports_only_the_acknowledged_end_of_support(
     alone: tuple[list[str], Path], full: Synthesis
 ) -> None:
     (report,) = json.loads((alone[1] / "validation-report.json").read_text())["pluginReports"]
@@ -211,7 +211,7 @@ cdk.Annotations.of(stack).add_warning("[Warning] mind the gap")
 
 
 @pytest.mark.parametrize("complaint", BROKEN_APPS)
-def test_an_app_that_needs_more_is_found_out(complaint: str, tmp_path: Path) -> None:
+def test_an_app_that_needs_more_is_detected(complaint: str, tmp_path: Path) -> None:
     program = tmp_path / "app.py"
     program.write_text(BROKEN_APP.format(broken=BROKEN_APPS[complaint]))
     assert complaint in "\n".join(synthesize_alone(program, tmp_path, {}, validated=False))
@@ -226,7 +226,7 @@ def test_a_template_that_cloudformation_would_refuse_ends_the_synth(tmp_path: Pa
     assert "Colour" in "\n".join(complaints)
 
 
-def test_the_cdks_node_has_no_network_on_such_a_machine_either(tmp_path: Path) -> None:
+def test_the_cdks_node_has_no_network_in_these_tests_either(tmp_path: Path) -> None:
     result = subprocess.run(
         [os.environ["JSII_NODE"], "-e", "require('net').connect(9, '127.0.0.1')"],
         env=prepare_nothing(tmp_path),
@@ -264,13 +264,13 @@ def test_cfn_lint_finds_nothing(full: Synthesis) -> None:
     ],
     ids=["certificates", "existing"],
 )
-def test_cfn_lint_finds_nothing_in_other_stacks_either(
+def test_cfn_lint_finds_nothing_in_stacks_of_other_teams(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     assert lint_findings(synthesize(tmp_path, settings).template) == []
 
 
-def test_a_log_can_be_kept_for_every_time_that_the_settings_offer() -> None:
+def test_every_offered_log_retention_is_valid() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_context({"log_retention_days": "0"})
     offered = [int(days) for days in re.findall(r"\d+", str(caught.value))]
@@ -283,7 +283,7 @@ def test_a_log_can_be_kept_for_every_time_that_the_settings_offer() -> None:
     assert found == {"For31Days"}
 
 
-def test_what_cfn_lint_is_told_to_ignore_is_what_it_would_find(full: Synthesis) -> None:
+def test_each_rule_that_cfn_lint_ignores_would_report_something(full: Synthesis) -> None:
     bare = copy.deepcopy(full.template)
     ignored = []
     for id_, resource in bare["Resources"].items():
@@ -303,7 +303,7 @@ LINT_FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_cfn_lint_finds_fault_with_a_broken_template(full: Synthesis) -> None:
+def test_cfn_lint_reports_a_broken_template(full: Synthesis) -> None:
     broken = copy.deepcopy(full.template)
     broken["Resources"] |= {f"With{check}": made for check, made in LINT_FAULTS.items()}
     found = lint_findings(broken)
@@ -382,11 +382,11 @@ def misplaced_or_stale(app: cdk.App) -> list[str]:
     return faults
 
 
-def test_cdk_nag_finds_nothing_that_is_not_acknowledged(tmp_path: Path) -> None:
+def test_all_findings_of_cdk_nag_are_acknowledged(tmp_path: Path) -> None:
     assert nag_findings(new_nag_app(tmp_path), tmp_path) == set()
 
 
-def test_acknowledgements_cover_one_resource_each_and_none_is_stale(tmp_path: Path) -> None:
+def test_each_acknowledgement_covers_one_resource_and_is_needed(tmp_path: Path) -> None:
     app = new_nag_app(tmp_path)
     assert len(list(acknowledgements(app))) >= 2
     assert misplaced_or_stale(app) == []
@@ -400,7 +400,7 @@ def find(stack: cdk.Stack, path: str) -> IConstruct:
     return found
 
 
-def test_cdk_nag_finds_fault_with_a_broken_stack(tmp_path: Path) -> None:
+def test_cdk_nag_reports_a_broken_stack(tmp_path: Path) -> None:
     # Given a queue that takes anything, a role that may do anything, and more in our own role
     app = new_nag_app(tmp_path)
     stack = the_stack(app)
@@ -429,7 +429,7 @@ def test_cdk_nag_finds_fault_with_a_broken_stack(tmp_path: Path) -> None:
     }
 
 
-def test_an_acknowledgement_that_is_too_wide_or_stale_is_found(tmp_path: Path) -> None:
+def test_a_too_wide_or_unneeded_acknowledgement_is_reported(tmp_path: Path) -> None:
     wide, stale = "is acknowledged for more than one resource", "is acknowledged and never found"
     expected = {
         "": ("AwsSolutions-L1", wide),
@@ -548,7 +548,7 @@ def differences(template: Mapping[str, Any], snapshot: Path) -> str:
     return diff and f"{diff}\n\nIf that is meant: {REGENERATE}"
 
 
-def test_the_template_is_that_of_the_snapshot(full: Synthesis) -> None:
+def test_the_template_equals_the_snapshot(full: Synthesis) -> None:
     if os.environ.get("UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(readable(full.template))
     told = differences(full.template, SNAPSHOT)
@@ -577,7 +577,7 @@ def test_a_changed_template_fails_with_a_diff_and_the_command_for_the_snapshot(
     assert "+      Timeout: 29\n" in differences(full.template, tmp_path / "none.yaml")
 
 
-def test_a_new_archive_alone_does_not_change_the_snapshot(full: Synthesis, tmp_path: Path) -> None:
+def test_a_new_archive_does_not_change_the_snapshot(full: Synthesis, tmp_path: Path) -> None:
     bundle = stub_bundle(tmp_path)
     bundle.path.write_bytes(b"another archive")
     app = new_app(tmp_path)

@@ -83,7 +83,7 @@ def test_a_grant_that_would_have_no_effect_is_refused(
 
 @pytest.mark.parametrize("grant", GRANTS[1:])
 @pytest.mark.parametrize("grantee", ELSEWHERE.values(), ids=ELSEWHERE.keys())
-def test_what_only_a_callers_own_policy_could_allow_is_refused_to_who_has_none_here(
+def test_a_grant_to_a_principal_without_a_policy_in_the_stack_is_refused(
     stack: cdk.Stack, sender: PushSender, grant: str, grantee: Grantee
 ) -> None:
     with pytest.raises(GrantError, match=r"granted.* [Gg]rant it to a role"):
@@ -120,7 +120,7 @@ def test_what_only_a_callers_own_policy_could_allow_is_refused_to_who_has_none_h
         "a policy",
     ],
 )
-def test_a_grant_that_writes_a_policy_is_given(
+def test_a_grant_that_writes_a_policy_succeeds(
     stack: cdk.Stack, sender: PushSender, grant: str, grantee: Grantee
 ) -> None:
     getattr(sender, grant)(grantee(stack)).assert_success()
@@ -142,14 +142,14 @@ def test_a_grant_that_writes_a_policy_is_given(
     ],
     ids=["none", "empty", "any", "several", "operator", "wildcards", "unknown"],
 )
-def test_a_service_without_a_source_may_not_invoke(sender: PushSender, conditions: Any) -> None:
+def test_a_service_without_a_source_cannot_invoke(sender: PushSender, conditions: Any) -> None:
     service = iam.ServicePrincipal("s3.amazonaws.com", conditions=conditions)
 
     with pytest.raises(GrantError, match=r"give the principal the condition ArnLike aws:SourceArn"):
         sender.grant_invoke(service)
 
 
-def test_a_service_may_invoke_for_its_source_alone(
+def test_a_service_can_invoke_only_for_its_source(
     stack: cdk.Stack, sender: PushSender, tmp_path: Path
 ) -> None:
     bucket = "arn:aws:s3:::bucket"
@@ -178,7 +178,7 @@ def test_a_service_may_invoke_for_its_source_alone(
     ]
 
 
-def test_another_account_may_be_let_in_to_invoke(sender: PushSender) -> None:
+def test_another_account_can_be_allowed_to_invoke(sender: PushSender) -> None:
     grant = sender.grant_invoke(iam.AccountPrincipal(OTHER_ACCOUNT))
 
     assert grant.resource_statement is not None

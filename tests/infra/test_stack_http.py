@@ -125,7 +125,7 @@ def granted(of: Synthesis, role: str) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------ who is let in
 
 
-def test_there_are_two_routes_and_both_lead_to_the_alias(full: Synthesis) -> None:
+def test_the_api_has_two_routes_to_the_alias(full: Synthesis) -> None:
     routes = [made["Properties"] for made in full.of_type(f"{API}Route").values()]
     assert sorted(route["RouteKey"] for route in routes) == sorted(ROUTES)
     integration = the_id(full, f"{API}Integration")
@@ -146,7 +146,7 @@ def test_no_route_is_open(full: Synthesis) -> None:
     assert open_routes(full) == []
 
 
-def test_a_route_that_is_added_later_is_not_open_either(tmp_path: Path) -> None:
+def test_a_route_that_is_added_later_needs_iam_too(tmp_path: Path) -> None:
     app, _, sender = app_with_a_sender(tmp_path)
     assert sender.http_api is not None
     elsewhere = HttpUrlIntegration("Elsewhere", "https://example.com")
@@ -159,7 +159,7 @@ def test_a_route_that_is_added_later_is_not_open_either(tmp_path: Path) -> None:
     assert open_routes(made) == []
 
 
-def test_a_route_that_is_opened_on_purpose_is_found(tmp_path: Path) -> None:
+def test_a_route_without_authorization_is_detected(tmp_path: Path) -> None:
     app, _, sender = app_with_a_sender(tmp_path)
     assert sender.http_api is not None
     sender.http_api.api.add_routes(
@@ -172,7 +172,7 @@ def test_a_route_that_is_opened_on_purpose_is_found(tmp_path: Path) -> None:
     assert open_routes(read(tmp_path / "cdk.out", "Orders")) == ["GET /health"]
 
 
-def test_the_api_has_no_cors_and_no_other_way_in(full: Synthesis, limited: Synthesis) -> None:
+def test_the_api_has_no_cors_and_no_other_route(full: Synthesis, limited: Synthesis) -> None:
     for made, name in ((full, "push-sender"), (limited, "push-sender-dev")):
         api = properties(made, f"{API}Api")
         assert api.keys() == {"Name", "Description", "ProtocolType"}
@@ -183,7 +183,7 @@ def test_the_api_has_no_cors_and_no_other_way_in(full: Synthesis, limited: Synth
         ] + [f"{API}Stage"]
 
 
-def test_of_services_the_api_alone_may_invoke_the_alias_and_by_its_routes_alone(
+def test_among_services_only_the_api_with_its_routes_can_invoke_the_alias(
     full: Synthesis,
 ) -> None:
     permissions = [made["Properties"] for made in full.of_type("AWS::Lambda::Permission").values()]
@@ -199,7 +199,7 @@ def test_of_services_the_api_alone_may_invoke_the_alias_and_by_its_routes_alone(
     assert sorted(permissions, key=json.dumps) == sorted(expected, key=json.dumps)
 
 
-def test_another_team_may_be_let_to_the_api_and_to_nothing_else(tmp_path: Path) -> None:
+def test_access_to_the_api_can_be_granted_alone(tmp_path: Path) -> None:
     app, stack, sender = app_with_a_sender(tmp_path)
     caller = iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
     sender.grant_post_messages(caller)
@@ -217,7 +217,7 @@ def test_another_team_may_be_let_to_the_api_and_to_nothing_else(tmp_path: Path) 
 # ------------------------------------------------------------------ how much, and how it is run
 
 
-def test_the_one_stage_is_throttled_as_set_and_deploys_what_changes(
+def test_the_stage_is_throttled_as_configured_and_deploys_changes(
     full: Synthesis, limited: Synthesis
 ) -> None:
     for made, rate, burst in ((full, 100, 200), (limited, 7, 11)):
@@ -230,7 +230,7 @@ def test_the_one_stage_is_throttled_as_set_and_deploys_what_changes(
         assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
 
 
-def test_the_outputs_have_what_a_path_is_put_after_and_the_access_log(full: Synthesis) -> None:
+def test_the_outputs_name_the_base_url_and_the_access_log(full: Synthesis) -> None:
     outputs = full.template["Outputs"]
     # What API Gateway itself tells, in every partition; it ends without a slash.
     assert outputs["ApiUrl"]["Value"] == {"Fn::GetAtt": [the_id(full, f"{API}Api"), "ApiEndpoint"]}
@@ -250,7 +250,7 @@ def access_log(of: Synthesis) -> tuple[str, Mapping[str, str]]:
     return group, fields
 
 
-def test_the_access_log_holds_nothing_of_what_was_sent(full: Synthesis) -> None:
+def test_the_access_log_holds_no_content_of_requests(full: Synthesis) -> None:
     _, fields = access_log(full)
     assert set(fields.values()) <= WRITABLE
     assert {"$context.identity.userArn", "$context.routeKey", "$context.status"} <= set(
@@ -258,7 +258,7 @@ def test_the_access_log_holds_nothing_of_what_was_sent(full: Synthesis) -> None:
     )
 
 
-def test_a_line_of_the_access_log_is_json_whatever_a_request_lacks(full: Synthesis) -> None:
+def test_an_access_log_line_is_json_for_any_request(full: Synthesis) -> None:
     format_ = properties(full, f"{API}Stage")["AccessLogSettings"]["Format"]
     assert "\n" not in format_
     # What a request does not have, API Gateway writes as a hyphen.
@@ -266,7 +266,7 @@ def test_a_line_of_the_access_log_is_json_whatever_a_request_lacks(full: Synthes
     assert set(line.values()) == {"-"}
 
 
-def test_the_access_log_and_the_functions_log_join(
+def test_the_access_log_can_be_joined_with_the_functions_log(
     full: Synthesis, push: Push, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given what the function names an invocation by
@@ -281,7 +281,7 @@ def test_the_access_log_and_the_functions_log_join(
     assert access_log(full)[1][joined] == "$context.integration.requestId"
 
 
-def test_the_access_log_is_a_group_of_its_own_kept_as_the_functions(
+def test_the_access_log_has_its_own_group_with_the_functions_retention(
     full: Synthesis, limited: Synthesis
 ) -> None:
     for made, days in ((full, 30), (limited, 731)):
@@ -296,7 +296,7 @@ def test_the_access_log_is_a_group_of_its_own_kept_as_the_functions(
 # ------------------------------------------------------------------ without it
 
 
-def test_without_the_api_nothing_of_it_is_there(full: Synthesis, without: Synthesis) -> None:
+def test_without_the_api_none_of_its_resources_exist(full: Synthesis, without: Synthesis) -> None:
     assert "ApiGateway" not in json.dumps(without.template)
     assert "execute-api" not in json.dumps(without.template)
     assert full.template["Outputs"].keys() - without.template["Outputs"].keys() == {
@@ -319,7 +319,7 @@ def types(of: Synthesis) -> Counter[str]:
     return Counter(made["Type"] for made in of.template["Resources"].values())
 
 
-def test_without_the_api_nobody_can_be_let_in_to_it(tmp_path: Path) -> None:
+def test_access_to_a_missing_api_cannot_be_granted(tmp_path: Path) -> None:
     _, stack, sender = app_with_a_sender(tmp_path, http_api="false")
     caller = iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
     assert sender.http_api is None

@@ -39,7 +39,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("Darwin", "x86_64", "10.15.7", "macosx_10_15_x86_64", "macosx_10_15_x86_64"),
     ],
 )
-def test_platforms_are_named_as_wheels_name_them(
+def test_platforms_have_the_names_of_wheel_tags(
     system: str, machine: str, version: str, first: str, among: str
 ) -> None:
     tags = platform_tags(system, machine, version)
@@ -47,7 +47,7 @@ def test_platforms_are_named_as_wheels_name_them(
     assert among in tags
 
 
-def test_lambda_takes_the_wheels_that_run_there(offline: Path, tmp_path: Path) -> None:
+def test_lambda_accepts_wheels_that_run_there(offline: Path, tmp_path: Path) -> None:
     tags = {
         "plain": "py3-none-any",
         "older": "cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64",
@@ -60,7 +60,7 @@ def test_lambda_takes_the_wheels_that_run_there(offline: Path, tmp_path: Path) -
     assert {path.stem for path in (tmp_path / "site").glob("*.py")} == set(tags)
 
 
-def test_lambda_takes_no_wheel_that_does_not_run_there(offline: Path, tmp_path: Path) -> None:
+def test_lambda_refuses_wheels_that_do_not_run_there(offline: Path, tmp_path: Path) -> None:
     for tag in (
         "cp313-cp313-manylinux_2_35_aarch64",
         "cp313-cp313-manylinux_2_17_x86_64",
@@ -73,7 +73,9 @@ def test_lambda_takes_no_wheel_that_does_not_run_there(offline: Path, tmp_path: 
         install_wheels(lock_of(offline, "choosy"), LAMBDA_ARM64, tmp_path / "site")
 
 
-def test_a_lock_brings_what_it_names_and_no_dependency(offline: Path, tmp_path: Path) -> None:
+def test_a_lock_installs_its_packages_and_no_other_dependency(
+    offline: Path, tmp_path: Path
+) -> None:
     write_wheel(offline, "needy", {"needy.py": b""}, requires="tiny")
     install_wheels(lock_of(offline, "needy"), this_machine(), tmp_path / "alone")
     install_wheels(lock_of(offline, "needy", "tiny"), this_machine(), tmp_path / "all")
@@ -85,7 +87,7 @@ def test_a_lock_brings_what_it_names_and_no_dependency(offline: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("offline")
-def test_wheels_are_not_mixed_with_what_lies_there(tmp_path: Path) -> None:
+def test_wheels_are_not_installed_into_a_used_folder(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "mine.txt").write_text("kept")
     with pytest.raises(BundleError, match="not empty"):
@@ -105,7 +107,7 @@ def test_a_package_without_a_wheel_is_named_with_the_target(offline: Path, tmp_p
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_network_that_is_out_is_told_from_a_missing_wheel(
+def test_a_network_failure_is_distinguished_from_a_missing_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as taken:  # bound, not listening: connections are refused
@@ -122,9 +124,7 @@ def test_a_network_that_is_out_is_told_from_a_missing_wheel(
     assert "\n" not in message
 
 
-def test_a_wheel_that_is_not_the_one_of_the_lock_is_named_with_the_line(
-    offline: Path, tmp_path: Path
-) -> None:
+def test_a_wheel_with_another_hash_is_named_with_its_line(offline: Path, tmp_path: Path) -> None:
     write_wheel(offline, "other", {"other.py": b""})
     lock = "# written by make lock\n" + lock_of(offline, "tiny", "other")
     write_wheel(offline, "other", {"other.py": b"changed = True"})
@@ -146,7 +146,7 @@ def test_a_lock_without_hashes_or_versions_is_refused(tmp_path: Path, lock: str)
         install_wheels(lock, this_machine(), tmp_path / "site")
 
 
-def test_settings_of_pip_that_would_change_what_is_installed_have_no_effect(
+def test_pip_settings_cannot_change_what_is_installed(
     offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "pip.conf"
@@ -201,5 +201,5 @@ def test_a_compiled_file_of_another_platform_is_refused(
 @pytest.mark.parametrize(
     "name", ["fast.cpython-313-aarch64-linux-gnu.so", "fast.abi3.so", "libfast.so.1", "fast.so"]
 )
-def test_a_compiled_file_of_the_target_is_welcome(name: str) -> None:
+def test_a_compiled_file_of_the_target_is_accepted(name: str) -> None:
     refuse_foreign(name, elf(0xB7), LAMBDA_ARM64)

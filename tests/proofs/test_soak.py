@@ -107,7 +107,7 @@ def test_a_connection_beyond_this_machine_is_detected(tmp_path: Path) -> None:
     assert outside_connections([7, 8], tmp_path) == ["192.0.2.1", "2001:db8::1"]
 
 
-def test_the_same_seed_plans_the_same_run() -> None:
+def test_the_same_seed_gives_the_same_plan() -> None:
     one, other, third = (list(plan(1_000, SeededRandom(seed))) for seed in (3, 3, 4))
 
     assert one == other != third

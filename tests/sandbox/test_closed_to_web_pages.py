@@ -57,7 +57,7 @@ def ask(port: int, head: str) -> tuple[int, str]:
     "host",
     ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT", "  localhost:PORT \t"],
 )
-def test_its_own_addresses_are_answered(server: Server, host: str) -> None:
+def test_requests_to_the_sandboxs_own_addresses_are_answered(server: Server, host: str) -> None:
     assert ask(server.port, f"GET /sandbox/x HTTP/1.1\nHost: {host}") == (200, "/sandbox/x None.")
 
 
@@ -97,9 +97,7 @@ def test_its_own_addresses_are_answered(server: Server, host: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/sandbox/messages", "/execute-api/a/b", "/?Action=ListTopics", "/moto-api/data.json"]
 )
-def test_every_other_host_is_refused_whatever_is_asked_for(
-    server: Server, head: str, path: str
-) -> None:
+def test_every_other_host_is_refused_on_every_path(server: Server, head: str, path: str) -> None:
     for service in ("sns", "cloudformation"):
         asked = f"{head.format(path)}\nAuthorization: {SIGNED.format(service)}"
 
@@ -113,13 +111,13 @@ def test_every_other_host_is_refused_whatever_is_asked_for(
         assert "evil" not in body
 
 
-def test_an_absolute_target_with_its_own_address_means_the_path(server: Server) -> None:
+def test_an_absolute_url_with_the_sandboxs_address_is_read_as_its_path(server: Server) -> None:
     for target, path in (("/sandbox/x?y=z", "/sandbox/x"), ("/sandbox", "/sandbox")):
         asked = f"GET http://localhost:PORT{target} HTTP/1.1\nHost: 127.0.0.1:PORT"
         assert ask(server.port, asked) == (200, f"{path} None.")
 
 
-def test_a_port_that_clients_leave_out_may_be_left_out() -> None:
+def test_the_default_port_may_be_omitted() -> None:
     headers = http.client.HTTPMessage()
     headers["Host"] = "localhost"
     assert refusal_reason(headers, "/", 80) is None
@@ -145,7 +143,7 @@ def test_a_port_that_clients_leave_out_may_be_left_out() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/sandbox/x", "/execute-api/a/b", "/?Action=ListTopics"])
-def test_a_page_of_another_site_is_refused_by_what_the_browser_says(
+def test_a_request_of_another_site_is_refused_by_its_fetch_headers(
     server: Server, header: str, answered: bool, path: str
 ) -> None:
     status, body = ask(server.port, f"GET {path} HTTP/1.1\nHost: localhost:PORT\n{header}")
@@ -154,7 +152,7 @@ def test_a_page_of_another_site_is_refused_by_what_the_browser_says(
     assert (status == 403 and "evil" not in body) is not answered
 
 
-def test_a_refused_request_with_a_body_leaves_the_connection_in_order(server: Server) -> None:
+def test_a_connection_stays_usable_after_a_refused_request_with_a_body(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5\r\n\r\nGET /")
         assert raw.recv(65536).startswith(b"HTTP/1.1 403 ")
@@ -173,16 +171,14 @@ def test_a_refused_request_with_a_body_leaves_the_connection_in_order(server: Se
         ("\u00a0a\u00a0", "\u00a0a\u00a0"),  # no white space for HTTP
     ],
 )
-def test_white_space_around_a_header_is_no_part_of_it(
-    server: Server, value: str, kept: str
-) -> None:
+def test_white_space_around_a_header_is_ignored(server: Server, value: str, kept: str) -> None:
     _, body = ask(server.port, f"GET /sandbox/x HTTP/1.1\nHost: localhost:PORT\nX-Value: {value}")
 
     # WSGI passes bytes as Latin-1.
     assert body.encode() == f"/sandbox/x {kept.encode().decode('latin-1')}.".encode()
 
 
-def test_the_push_service_by_itself_is_closed_too() -> None:
+def test_the_push_service_without_the_stack_is_closed_too() -> None:
     with running_pinpoint() as server:
         for path in ("/sandbox/", "/sandbox/messages", "/v1/apps/a/messages"):
             assert ask(server.port, f"GET {path} HTTP/1.1\nHost: evil.example:PORT")[0] == 403
@@ -217,7 +213,7 @@ def test_the_port_of_a_functions_process_is_closed_too() -> None:
 # What has to go on.
 
 
-def test_stock_clients_of_python_go_on(sandbox: ServiceSandbox) -> None:
+def test_python_clients_still_work(sandbox: ServiceSandbox) -> None:
     for url in (sandbox.url, sandbox.url.replace("127.0.0.1", "localhost")):
         for name in ("sqs", "s3", "dynamodb", "sns", "cloudformation", "pinpoint"):
             client = boto3.client(
@@ -239,7 +235,7 @@ def test_stock_clients_of_python_go_on(sandbox: ServiceSandbox) -> None:
 
 
 @pytest.mark.parametrize("command", ["curl", "node"])
-def test_stock_clients_of_other_languages_go_on(server: Server, command: str) -> None:
+def test_clients_in_other_languages_still_work(server: Server, command: str) -> None:
     path = shutil.which(command)
     if path is None:
         pytest.skip(f"there is no {command} here")

@@ -32,7 +32,7 @@ FAULTY = resource("Lambda::Alias", FunctionName="nobodys", FunctionVersion="1", 
 # What a template may be.
 
 
-def test_a_type_that_nobody_implements_is_refused_by_its_name(sandbox: ServiceSandbox) -> None:
+def test_an_unknown_resource_type_is_refused_and_named(sandbox: ServiceSandbox) -> None:
     unknown = {"Topic": topic(), "New": resource("Push::Pigeon")}
 
     assert "Unrecognized resource types: [AWS::Push::Pigeon]" in refusal(sandbox.create, unknown)
@@ -43,7 +43,7 @@ def test_a_type_that_nobody_implements_is_refused_by_its_name(sandbox: ServiceSa
     assert sandbox.stack()["StackStatus"] == "CREATE_COMPLETE"
 
 
-def test_a_handle_that_does_nothing_is_let_through(sandbox: ServiceSandbox) -> None:
+def test_a_wait_condition_handle_is_accepted(sandbox: ServiceSandbox) -> None:
     handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
 
     stack = sandbox.create({"Handle": handle, "Topic": topic()})
@@ -61,7 +61,7 @@ def test_a_custom_resource_is_left_to_its_function(sandbox: ServiceSandbox) -> N
     assert "[Custom]. Function not found" in stack["StackStatusReason"]
 
 
-def test_types_of_moto_itself_are_made_replaced_and_deleted(sandbox: ServiceSandbox) -> None:
+def test_motos_own_types_are_created_replaced_and_deleted(sandbox: ServiceSandbox) -> None:
     def buckets() -> list[str]:
         return [bucket["Name"] for bucket in sandbox.client("s3").list_buckets()["Buckets"]]
 
@@ -101,7 +101,7 @@ def test_types_of_moto_itself_are_made_replaced_and_deleted(sandbox: ServiceSand
         ),
     ],
 )
-def test_a_template_that_cannot_work_is_refused(
+def test_an_invalid_template_is_refused(
     sandbox: ServiceSandbox, resources: Template, told: Template, reason: str
 ) -> None:
     assert reason in refusal(sandbox.create, resources, Outputs=output(Told=told))
@@ -109,7 +109,7 @@ def test_a_template_that_cannot_work_is_refused(
     assert "does not exist" in refusal(sandbox.stack)
 
 
-def test_resources_are_made_after_what_they_refer_to_or_depend_on(sandbox: ServiceSandbox) -> None:
+def test_resources_are_created_after_their_dependencies(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         {
             "Last": topic(
@@ -126,7 +126,7 @@ def test_resources_are_made_after_what_they_refer_to_or_depend_on(sandbox: Servi
     assert sandbox.display_name("last") == f"{sandbox.id_of('Third')} {sandbox.id_of('Second')}"
 
 
-def test_parameters_conditions_and_rules_do_not_disturb(sandbox: ServiceSandbox) -> None:
+def test_parameters_conditions_and_rules_work(sandbox: ServiceSandbox) -> None:
     sandbox.client("ssm").put_parameter(
         Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String"
     )
@@ -174,7 +174,7 @@ def test_a_parameter_that_is_not_in_the_store_is_refused(sandbox: ServiceSandbox
     assert "Unable to fetch parameters [/nowhere]" in refused
 
 
-def test_a_template_can_come_from_s3_by_the_address_of_the_sandbox(sandbox: ServiceSandbox) -> None:
+def test_a_template_can_come_from_s3_at_the_sandboxs_address(sandbox: ServiceSandbox) -> None:
     s3, stacks = sandbox.client("s3"), sandbox.client("cloudformation")
     s3.create_bucket(Bucket="templates")
     s3.put_object(Bucket="templates", Key="t.json", Body=template({"Topic": topic()}).encode())
@@ -204,7 +204,7 @@ Resources:
     assert json.loads(attributes["Attributes"]["Policy"])["Version"] == "2012-10-17"
 
 
-def test_generated_names_are_as_short_as_their_services_want_them(sandbox: ServiceSandbox) -> None:
+def test_generated_names_fit_the_limits_of_their_services(sandbox: ServiceSandbox) -> None:
     long = "ConstructOfAConstructOfAConstructOfAConstructOfAConstruct8A7B6C5D"
     stack = "a-name-of-a-stack-that-is-not-so-short-either"
     role = cdk_template()["Role"]
@@ -269,7 +269,7 @@ def secret_arn(sandbox: ServiceSandbox) -> str:
         ("{{resolve}} {no} {{reference}}", "{{resolve}} {no} {{reference}}"),
     ],
 )
-def test_a_reference_to_a_secret_becomes_its_value(
+def test_a_secret_reference_is_resolved_to_its_value(
     sandbox: ServiceSandbox, secret_arn: str, value: Any, resolved: str
 ) -> None:
     written = json.loads(json.dumps(value).replace("ARN", secret_arn))
@@ -282,7 +282,7 @@ def test_a_reference_to_a_secret_becomes_its_value(
 
 
 @pytest.mark.usefixtures("secret_arn")
-def test_a_reference_may_be_deep_in_a_property(sandbox: ServiceSandbox) -> None:
+def test_a_secret_reference_may_be_nested_in_a_property(sandbox: ServiceSandbox) -> None:
     tags = [{"Key": "tag", "Value": "{{resolve:secretsmanager:app/plain}}"}]
 
     sandbox.create({"Topic": topic(Tags=tags)})
@@ -292,7 +292,7 @@ def test_a_reference_may_be_deep_in_a_property(sandbox: ServiceSandbox) -> None:
 
 
 @pytest.mark.usefixtures("secret_arn")
-def test_a_certain_version_of_a_secret_can_be_referred_to(sandbox: ServiceSandbox) -> None:
+def test_a_secret_reference_may_name_a_version(sandbox: ServiceSandbox) -> None:
     secrets = sandbox.client("secretsmanager")
     version = secrets.put_secret_value(SecretId="app/plain", SecretString="wanted")["VersionId"]
     secrets.put_secret_value(SecretId="app/plain", SecretString="newer")
@@ -326,7 +326,7 @@ def test_a_certain_version_of_a_secret_can_be_referred_to(sandbox: ServiceSandbo
     ],
 )
 @pytest.mark.usefixtures("secret_arn")
-def test_a_reference_that_cannot_be_resolved_fails_the_stack_and_tells_no_value(
+def test_an_unresolvable_reference_fails_the_stack_without_showing_a_value(
     sandbox: ServiceSandbox, reference: str, reason: str
 ) -> None:
     stack = sandbox.create({"Topic": topic(DisplayName=f"{{{{resolve:{reference}}}}}")})
@@ -353,7 +353,7 @@ def test_the_template_and_the_outputs_show_the_reference(sandbox: ServiceSandbox
 
 
 @pytest.mark.usefixtures("secret_arn")
-def test_a_rotated_secret_reaches_only_a_resource_that_changes_otherwise(
+def test_a_rotated_secret_reaches_only_a_resource_that_has_another_change(
     sandbox: ServiceSandbox,
 ) -> None:
     reference = "{{resolve:secretsmanager:app/plain}}"
@@ -371,7 +371,7 @@ def test_a_rotated_secret_reaches_only_a_resource_that_changes_otherwise(
 # What stays, and what fails.
 
 
-def test_what_is_to_be_retained_outlives_its_template_and_its_stack(
+def test_a_retained_resource_outlives_its_template_and_stack(
     sandbox: ServiceSandbox,
 ) -> None:
     def kept(name: str, policy: str = "Retain") -> Template:
@@ -401,7 +401,7 @@ def test_what_is_to_be_retained_outlives_its_template_and_its_stack(
 
 
 @pytest.mark.parametrize(("policy", "left"), [("Retain", ["new", "old"]), ("Delete", ["new"])])
-def test_what_was_replaced_stays_if_it_is_to_be_retained(
+def test_a_replaced_resource_remains_if_its_policy_is_retain(
     sandbox: ServiceSandbox, policy: str, left: list[str]
 ) -> None:
     sandbox.create({"Topic": {**topic("old"), "UpdateReplacePolicy": policy}})
@@ -442,7 +442,7 @@ def test_a_failed_creation_is_rolled_back_and_says_why(sandbox: ServiceSandbox) 
     assert sandbox.create({"Topic": topic()})["StackStatus"] == "CREATE_COMPLETE"
 
 
-def test_a_property_that_must_be_there_is_missed_by_its_name(sandbox: ServiceSandbox) -> None:
+def test_a_missing_required_property_is_named(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create({"Alias": resource("Lambda::Alias", Name="live")})
 
     assert (
@@ -451,7 +451,7 @@ def test_a_property_that_must_be_there_is_missed_by_its_name(sandbox: ServiceSan
     )
 
 
-def test_a_failed_update_brings_back_what_was(sandbox: ServiceSandbox) -> None:
+def test_a_failed_update_restores_the_previous_state(sandbox: ServiceSandbox) -> None:
     before = {"Changed": topic(DisplayName="before"), "Renamed": topic("old")}
     told = output(Renamed={"Ref": "Renamed"})
     sandbox.create(before, Outputs=told)
@@ -479,7 +479,9 @@ def test_a_failed_update_brings_back_what_was(sandbox: ServiceSandbox) -> None:
     assert shown(StackName="stack")["TemplateBody"]["Resources"] == after
 
 
-def test_a_failed_update_keeps_what_it_was_about_to_replace(sandbox: ServiceSandbox) -> None:
+def test_a_failed_update_keeps_the_resource_that_it_would_have_replaced(
+    sandbox: ServiceSandbox,
+) -> None:
     project = output(Id={"Ref": "App"})
     before = outputs(sandbox.create({"App": PROJECT}, Outputs=project))["Id"]
     renamed = resource("Pinpoint::App", Name="renamed")
@@ -493,7 +495,7 @@ def test_a_failed_update_keeps_what_it_was_about_to_replace(sandbox: ServiceSand
     assert outputs(stack)["Id"] == before
 
 
-def test_a_resource_that_failed_half_way_is_brought_back_too(sandbox: ServiceSandbox) -> None:
+def test_a_half_updated_resource_is_rolled_back_too(sandbox: ServiceSandbox) -> None:
     def resources(sid: str, *queues: Any) -> Template:
         own = {"Statement": [{"Sid": sid}]}
         policy = resource("SQS::QueuePolicy", Queues=list(queues), PolicyDocument=own)
@@ -510,7 +512,7 @@ def test_a_resource_that_failed_half_way_is_brought_back_too(sandbox: ServiceSan
     assert json.loads(attributes["Policy"])["Statement"] == [{"Sid": "before"}]
 
 
-def test_resources_are_deleted_before_what_they_came_to_refer_to(sandbox: ServiceSandbox) -> None:
+def test_resources_are_deleted_before_their_current_dependencies(sandbox: ServiceSandbox) -> None:
     sandbox.create({"First": topic("first")})
     stack = sandbox.update(
         {"First": topic("first", DisplayName={"Ref": "Later"}), "Later": topic("later")}
@@ -522,7 +524,7 @@ def test_resources_are_deleted_before_what_they_came_to_refer_to(sandbox: Servic
     assert deleted == ["First", "Later", "stack"]
 
 
-def test_a_resource_cannot_become_one_of_another_type(sandbox: ServiceSandbox) -> None:
+def test_a_resource_cannot_change_its_type(sandbox: ServiceSandbox) -> None:
     sandbox.create({"Thing": topic()})
 
     stack = sandbox.update({"Thing": resource("SQS::Queue")})
@@ -538,7 +540,7 @@ def test_an_update_that_changes_nothing_is_refused(sandbox: ServiceSandbox) -> N
     assert sandbox.stack()["StackStatus"] == "CREATE_COMPLETE"
 
 
-def test_a_stack_that_cannot_be_deleted_stays_and_says_why(sandbox: ServiceSandbox) -> None:
+def test_a_failed_stack_deletion_keeps_the_stack_with_the_reason(sandbox: ServiceSandbox) -> None:
     sandbox.create({"Role": cdk_template()["Role"], "Topic": topic()})
     iam, role = sandbox.client("iam"), sandbox.id_of("Role")
     iam.create_instance_profile(InstanceProfileName="p")
@@ -557,7 +559,7 @@ def test_a_stack_that_cannot_be_deleted_stays_and_says_why(sandbox: ServiceSandb
     assert "does not exist" in refusal(sandbox.stack)
 
 
-def test_what_somebody_else_has_removed_can_be_deleted(sandbox: ServiceSandbox) -> None:
+def test_a_stack_with_an_already_deleted_resource_can_be_deleted(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         {
             "App": PROJECT,
@@ -588,7 +590,7 @@ def test_what_somebody_else_has_removed_can_be_deleted(sandbox: ServiceSandbox) 
 # Several stacks, and change sets.
 
 
-def test_a_stack_can_use_what_another_exports(sandbox: ServiceSandbox) -> None:
+def test_a_stack_can_import_anothers_exports(sandbox: ServiceSandbox) -> None:
     exported = {"Topic": {"Value": {"Ref": "Topic"}, "Export": {"Name": "the-topic"}}}
     sandbox.create({"Topic": topic()}, Outputs=exported)
     imported = {"Topic": topic("other", DisplayName={"Fn::ImportValue": "the-topic"})}
@@ -637,7 +639,7 @@ def test_of_two_models_for_a_type_only_the_sandboxs_is_used(sandbox: ServiceSand
     assert {types.count(model.type_name) for model in RESOURCE_TYPES} == {1}
 
 
-def test_a_change_set_is_deleted_and_one_that_is_not_there_is_no_error(
+def test_deleting_a_change_set_works_also_if_it_does_not_exist(
     sandbox: ServiceSandbox,
 ) -> None:
     stacks = sandbox.client("cloudformation")

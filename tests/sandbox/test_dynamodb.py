@@ -28,7 +28,7 @@ def impatient_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient_threads")
-def test_of_writers_at_the_same_moment_one_takes_a_key() -> None:
+def test_of_concurrent_conditional_writers_exactly_one_succeeds() -> None:
     backend = DynamoDBBackend("eu-west-1", "123456789012")
     backend.create_table(
         name="keys",

@@ -76,7 +76,7 @@ def test_a_queue_gets_the_event_as_aws_builds_it(sandbox: ServiceSandbox) -> Non
     assert "MessageAttributes" not in message
 
 
-def test_an_event_without_a_time_has_that_at_which_it_came(sandbox: ServiceSandbox) -> None:
+def test_an_event_without_a_time_gets_its_time_of_arrival(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue())
     before = datetime.now(UTC).replace(microsecond=0)
 
@@ -107,7 +107,7 @@ def test_an_event_without_a_time_has_that_at_which_it_came(sandbox: ServiceSandb
         ({"account": [ACCOUNT], "region": ["eu-west-1"]}, {}, False),
     ],
 )
-def test_a_rule_takes_what_fits_its_pattern(
+def test_a_rule_gets_the_events_that_match_its_pattern(
     sandbox: ServiceSandbox, pattern: Any, event: dict[str, Any], fits: bool
 ) -> None:
     rule(sandbox, sandbox.queue(), pattern=pattern)
@@ -117,7 +117,7 @@ def test_a_rule_takes_what_fits_its_pattern(
     assert len(bodies(sandbox)) == fits
 
 
-def test_a_disabled_rule_takes_nothing(sandbox: ServiceSandbox) -> None:
+def test_a_disabled_rule_gets_no_events(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue(), State="DISABLED")
     put(sandbox, {"number": 1})
     sandbox.client("events").enable_rule(Name="rule")
@@ -126,7 +126,7 @@ def test_a_disabled_rule_takes_nothing(sandbox: ServiceSandbox) -> None:
     assert [event["detail"] for event in bodies(sandbox)] == [{"number": 2}]
 
 
-def test_a_schedule_takes_no_events(sandbox: ServiceSandbox) -> None:
+def test_a_schedule_rule_gets_no_events(sandbox: ServiceSandbox) -> None:
     events = sandbox.client("events")
     events.put_rule(Name="schedule", ScheduleExpression="rate(5 minutes)")
     events.put_targets(Rule="schedule", Targets=[{"Id": "q", "Arn": sandbox.queue()}])
@@ -136,7 +136,7 @@ def test_a_schedule_takes_no_events(sandbox: ServiceSandbox) -> None:
     assert not bodies(sandbox)
 
 
-def test_a_function_gets_the_event_and_nobody_waits(sandbox: ServiceSandbox) -> None:
+def test_a_function_gets_the_event_asynchronously(sandbox: ServiceSandbox) -> None:
     function = sandbox.function()
     rule(sandbox, function, sandbox.queue())
 
@@ -178,7 +178,7 @@ def test_a_functions_alias_can_be_a_target(sandbox: ServiceSandbox) -> None:
         ),
     ],
 )
-def test_a_target_may_ask_for_a_part_of_the_event(
+def test_a_target_may_select_a_part_of_the_event(
     sandbox: ServiceSandbox, target: dict[str, Any], body: Any
 ) -> None:
     rule(sandbox, {"Arn": sandbox.queue(), **target})
@@ -239,7 +239,7 @@ DETAIL = {
         ('{"a":<aws.events.rule-arn>}', f'{{"a":"arn:aws:events:{REGION}:{ACCOUNT}:rule/rule"}}'),
     ],
 )
-def test_a_template_makes_the_input_of_a_target(
+def test_an_input_template_forms_the_targets_input(
     sandbox: ServiceSandbox, written: str, body: str
 ) -> None:
     transformer = {"InputPathsMap": EVENT_PARTS, "InputTemplate": written}
@@ -250,7 +250,7 @@ def test_a_template_makes_the_input_of_a_target(
     assert [each["Body"] for each in sandbox.received()] == [body]
 
 
-def test_a_template_may_take_in_the_event(sandbox: ServiceSandbox) -> None:
+def test_an_input_template_may_include_the_event(sandbox: ServiceSandbox) -> None:
     written = """{"all": <aws.events.event.json>, "rest": <aws.events.event>,
                   "in": <aws.events.event.ingestion-time>}"""
     target = {"Arn": sandbox.queue(), "InputTransformer": {"InputTemplate": written}}
@@ -265,7 +265,7 @@ def test_a_template_may_take_in_the_event(sandbox: ServiceSandbox) -> None:
     assert made["in"] == event["time"]
 
 
-def test_a_template_with_an_undefined_variable_is_refused(sandbox: ServiceSandbox) -> None:
+def test_an_input_template_with_an_undefined_variable_is_refused(sandbox: ServiceSandbox) -> None:
     events = sandbox.client("events")
     events.put_rule(Name="rule", EventPattern=json.dumps(PATTERN))
     transformer = {"InputPathsMap": {"a": "$.source"}, "InputTemplate": '{"a":<a>,"b":<b>}'}
@@ -298,7 +298,7 @@ def unusual_targets(sandbox: ServiceSandbox) -> dict[str, dict[str, Any]]:
     ],
 )
 @pytest.mark.parametrize("kept", [True, False])
-def test_the_failure_of_a_target_is_that_targets_alone(
+def test_a_failing_target_does_not_affect_other_targets(
     sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture, unusual: str, kept: bool
 ) -> None:
     target = unusual_targets(sandbox)[unusual]
@@ -324,7 +324,7 @@ def test_the_failure_of_a_target_is_that_targets_alone(
     assert "t-1" not in told["ERROR_MESSAGE"]
 
 
-def test_a_dead_letter_queue_that_fails_fails_nothing_else(
+def test_a_failing_dead_letter_queue_affects_nothing_else(
     sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone"
@@ -341,9 +341,7 @@ def test_a_dead_letter_queue_that_fails_fails_nothing_else(
     "wrong",
     [{"EventBusName": "unknown"}, {"Time": 1e18}, {"Detail": "[" * 100_000 + "]" * 100_000}],
 )
-def test_a_call_that_is_refused_has_delivered_nothing(
-    sandbox: ServiceSandbox, wrong: dict[str, Any]
-) -> None:
+def test_a_refused_call_delivers_nothing(sandbox: ServiceSandbox, wrong: dict[str, Any]) -> None:
     rule(sandbox, sandbox.queue())
     entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
     body = json.dumps({"Entries": [entry, {**entry, **wrong}]}).encode()
@@ -366,7 +364,7 @@ def test_a_call_that_is_refused_has_delivered_nothing(
     "target",
     [f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gone"],
 )
-def test_what_cannot_be_delivered_is_a_dead_letter_of_its_target(
+def test_an_undeliverable_event_goes_to_the_targets_dead_letter_queue(
     sandbox: ServiceSandbox, target: str
 ) -> None:
     dead = sandbox.queue("dead")
@@ -385,7 +383,7 @@ def test_what_cannot_be_delivered_is_a_dead_letter_of_its_target(
     }
 
 
-def test_what_cannot_be_delivered_is_told_where_nobody_keeps_it(
+def test_an_undeliverable_event_without_a_dead_letter_queue_is_logged(
     sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     rule(sandbox, f"arn:aws:sqs:{REGION}:{ACCOUNT}:gone")
@@ -395,7 +393,7 @@ def test_what_cannot_be_delivered_is_told_where_nobody_keeps_it(
     assert f"event {identifier} is lost" in caplog.text
 
 
-def test_what_eventbridge_refuses_is_refused(sandbox: ServiceSandbox) -> None:
+def test_the_sandbox_refuses_what_eventbridge_refuses(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue())
     events = sandbox.client("events")
     entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
@@ -410,7 +408,7 @@ def test_what_eventbridge_refuses_is_refused(sandbox: ServiceSandbox) -> None:
     assert len(bodies(sandbox)) == 1
 
 
-def test_an_event_comes_through_the_rule_and_the_queue_to_the_function(
+def test_an_event_reaches_the_function_through_rule_and_queue(
     sandbox: ServiceSandbox,
 ) -> None:
     sandbox.function()
@@ -486,7 +484,7 @@ def deploy(
     return dict(told)
 
 
-def test_a_template_makes_a_rule_on_the_default_bus(sandbox: ServiceSandbox) -> None:
+def test_a_template_creates_a_rule_on_the_default_bus(sandbox: ServiceSandbox) -> None:
     told = outputs(deploy(sandbox, "create", stack(Description="requests")))
 
     events = sandbox.client("events")
@@ -506,7 +504,7 @@ def test_a_template_makes_a_rule_on_the_default_bus(sandbox: ServiceSandbox) -> 
     assert [event["detail"] for event in bodies(sandbox)] == [{"number": 1}]
 
 
-def test_a_rule_changes_with_its_template_and_goes_with_it(sandbox: ServiceSandbox) -> None:
+def test_a_rule_is_updated_and_deleted_with_its_stack(sandbox: ServiceSandbox) -> None:
     name = outputs(deploy(sandbox, "create", stack()))["Rule"]
     events = sandbox.client("events")
 
@@ -525,7 +523,7 @@ def test_a_rule_changes_with_its_template_and_goes_with_it(sandbox: ServiceSandb
     assert events.list_rules()["Rules"] == []
 
 
-def test_a_stage_has_a_bus_of_its_own(sandbox: ServiceSandbox) -> None:
+def test_a_stage_has_its_own_bus(sandbox: ServiceSandbox) -> None:
     resources = {
         **stack(EventBusName={"Ref": "Bus"}, Name="requests"),
         "Bus": resource("Events::EventBus", Name="stage", Description="of a stage"),
@@ -555,7 +553,7 @@ def test_a_stage_has_a_bus_of_its_own(sandbox: ServiceSandbox) -> None:
         ({"EventBusName": "unknown"}, "Event bus unknown does not exist"),
     ],
 )
-def test_a_rule_that_cannot_be_fails_the_stack(
+def test_an_invalid_rule_fails_the_stack(
     sandbox: ServiceSandbox, settings: dict[str, Any], reason: str
 ) -> None:
     told = deploy(sandbox, "create", stack(**settings))

@@ -301,7 +301,7 @@ def test_an_exception_of_the_function_is_a_function_error(sandbox: FunctionSandb
         ("crash", {}, "Runtime exited with error: signal: segmentation fault"),
     ],
 )
-def test_a_process_that_ends_is_an_exit_error_and_the_next_one_is_new(
+def test_a_process_that_exits_is_an_error_and_the_next_process_is_new(
     sandbox: FunctionSandbox, do: str, event: dict[str, Any], reason: str
 ) -> None:
     first = sandbox.returned("identify")
@@ -344,7 +344,7 @@ def test_code_that_cannot_be_loaded_is_the_runtimes_own_error(
     assert sandbox.functions.environments("unloadable") == []
 
 
-def test_the_time_limit_kills_the_process_and_what_it_started(
+def test_the_timeout_kills_the_process_and_its_children(
     start: Callable[..., FunctionSandbox], tmp_path: Path
 ) -> None:
     sandbox = start()
@@ -430,7 +430,7 @@ def test_a_broken_client_context_is_refused(sandbox: FunctionSandbox) -> None:
     assert answer == ("InvalidRequestContentException", 400)
 
 
-def test_code_that_is_no_zip_is_refused(sandbox: FunctionSandbox) -> None:
+def test_code_that_is_not_a_zip_file_is_refused(sandbox: FunctionSandbox) -> None:
     functions = sandbox.client("lambda")
     functions.update_function_code(FunctionName="f", ZipFile=b"no zip")
 
@@ -452,7 +452,7 @@ def test_a_folder_without_the_runtime_is_refused_with_the_cure(tmp_path: Path) -
 # What the process sees.
 
 
-def test_the_process_sees_its_bundle_and_the_runtime_and_nothing_else(
+def test_the_process_sees_only_its_bundle_and_the_runtime(
     sandbox: FunctionSandbox, runtime_packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
@@ -472,7 +472,7 @@ def test_the_process_sees_its_bundle_and_the_runtime_and_nothing_else(
     assert "PYTHONPATH" not in seen["environment"]
 
 
-def test_the_environment_is_that_of_lambda(
+def test_the_process_has_lambdas_environment_variables(
     start: Callable[..., FunctionSandbox], runtime_packages: Path
 ) -> None:
     sandbox = start()
@@ -509,7 +509,7 @@ def test_the_environment_is_that_of_lambda(
     }
 
 
-def test_the_function_may_name_an_endpoint_of_its_own(
+def test_a_function_may_set_its_own_endpoint(
     start: Callable[..., FunctionSandbox],
 ) -> None:
     sandbox = start()
@@ -520,7 +520,9 @@ def test_the_function_may_name_an_endpoint_of_its_own(
     assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
 
 
-def test_credentials_come_from_the_functions_role(start: Callable[..., FunctionSandbox]) -> None:
+def test_the_credentials_are_those_of_the_functions_role(
+    start: Callable[..., FunctionSandbox],
+) -> None:
     sandbox = start(credentials=lambda role: {"AWS_ACCESS_KEY_ID": f"key of {role}"})
     role = sandbox.create()["Role"]
 
@@ -530,7 +532,7 @@ def test_credentials_come_from_the_functions_role(start: Callable[..., FunctionS
     assert "AWS_SESSION_TOKEN" not in environment
 
 
-def test_a_function_without_the_right_architecture_runs_all_the_same(
+def test_a_function_of_another_architecture_runs_too(
     start: Callable[..., FunctionSandbox],
 ) -> None:
     sandbox = start()
@@ -549,7 +551,7 @@ def test_a_warm_process_serves_the_next_invocation(sandbox: FunctionSandbox) -> 
     assert (first["invocations"], second["invocations"]) == (1, 2)
 
 
-def test_invocations_at_the_same_time_run_in_processes_of_their_own(
+def test_concurrent_invocations_run_in_separate_processes(
     sandbox: FunctionSandbox, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor() as callers:
@@ -583,7 +585,7 @@ def test_changed_code_and_changed_settings_are_picked_up_by_a_new_process(
     assert len(sandbox.functions.environments("f")) == 1
 
 
-def test_more_invocations_than_places_are_refused(
+def test_invocations_beyond_the_concurrency_limit_are_refused(
     start: Callable[..., FunctionSandbox], tmp_path: Path
 ) -> None:
     sandbox = start(max_environments=1)
@@ -601,7 +603,9 @@ def test_more_invocations_than_places_are_refused(
     assert sandbox.returned("echo") == {"do": "echo"}
 
 
-def test_a_function_with_no_concurrency_left_to_it_is_stopped(sandbox: FunctionSandbox) -> None:
+def test_a_function_with_a_reserved_concurrency_of_zero_is_stopped(
+    sandbox: FunctionSandbox,
+) -> None:
     functions = sandbox.client("lambda")
 
     functions.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=0)
@@ -611,7 +615,7 @@ def test_a_function_with_no_concurrency_left_to_it_is_stopped(sandbox: FunctionS
     assert sandbox.returned("echo") == {"do": "echo"}
 
 
-def test_a_process_that_is_idle_for_long_is_ended(start: Callable[..., FunctionSandbox]) -> None:
+def test_an_idle_process_is_ended(start: Callable[..., FunctionSandbox]) -> None:
     sandbox = start(idle_seconds=0.2)
     sandbox.create()
     pid = sandbox.returned("identify")["pid"]
@@ -624,7 +628,7 @@ def test_a_process_that_is_idle_for_long_is_ended(start: Callable[..., FunctionS
 # Asynchronous invocations.
 
 
-def test_an_event_is_taken_at_once_and_runs_in_the_background(
+def test_an_asynchronous_event_is_accepted_immediately_and_runs_in_the_background(
     sandbox: FunctionSandbox, tmp_path: Path
 ) -> None:
     end = tmp_path / "end"
@@ -642,7 +646,7 @@ def test_an_event_is_taken_at_once_and_runs_in_the_background(
     eventually(lambda: f"END RequestId: {request_id}" in sandbox.functions.logs("f"))
 
 
-def test_events_wait_for_a_place_instead_of_being_refused(
+def test_asynchronous_events_wait_instead_of_being_refused(
     start: Callable[..., FunctionSandbox], tmp_path: Path
 ) -> None:
     sandbox = start(max_environments=1)
@@ -667,7 +671,7 @@ def test_events_wait_for_a_place_instead_of_being_refused(
     eventually(lambda: said() == [f"event {number}" for number in range(3)])
 
 
-def test_an_event_that_fails_is_reported_as_it_came(
+def test_a_failed_event_is_reported_unchanged(
     start: Callable[..., FunctionSandbox], caplog: pytest.LogCaptureFixture
 ) -> None:
     failed: list[FailedEvent] = []
@@ -691,7 +695,7 @@ def test_an_event_that_fails_is_reported_as_it_came(
 # Logs.
 
 
-def test_all_that_is_printed_is_in_the_tail_and_in_cloudwatch(sandbox: FunctionSandbox) -> None:
+def test_all_output_is_in_the_tail_and_in_cloudwatch(sandbox: FunctionSandbox) -> None:
     answer = sandbox.invoke("speak", text="hällo")
 
     request_id = answer["ResponseMetadata"]["RequestId"]
@@ -710,7 +714,7 @@ def test_all_that_is_printed_is_in_the_tail_and_in_cloudwatch(sandbox: FunctionS
     assert [event["message"] for event in kept] == lines
 
 
-def test_what_was_printed_before_the_end_stands_before_the_end() -> None:
+def test_output_stands_before_the_end_line() -> None:
     lines: list[str] = []
     read_end, write_end = os.pipe()
     output = FunctionOutput(read_end, lines.append)
@@ -732,7 +736,9 @@ def test_only_a_cold_start_reports_its_duration(sandbox: FunctionSandbox) -> Non
     assert "Init Duration" not in warm
 
 
-def test_the_tail_has_four_kilobytes_and_only_who_asks_gets_it(sandbox: FunctionSandbox) -> None:
+def test_the_tail_has_four_kilobytes_and_is_returned_on_request_only(
+    sandbox: FunctionSandbox,
+) -> None:
     answer = sandbox.invoke("speak", text="x" * 10_000)
     silent = sandbox.client("lambda").invoke(FunctionName="f", Payload=b'{"do": "echo"}')
 
@@ -741,7 +747,7 @@ def test_the_tail_has_four_kilobytes_and_only_who_asks_gets_it(sandbox: Function
     assert "LogResult" not in silent
 
 
-def test_the_memory_figure_is_that_of_the_process(sandbox: FunctionSandbox) -> None:
+def test_the_reported_memory_is_that_of_the_process(sandbox: FunctionSandbox) -> None:
     def used(answer: dict[str, Any]) -> int:
         match = re.search(r"Max Memory Used: (\d+) MB", tail(answer))
         assert match
@@ -777,7 +783,7 @@ def test_a_function_that_logs_json_gets_json_from_lambda_too(
     assert described["LoggingConfig"] == logging
 
 
-def test_lines_can_be_followed_as_they_come(
+def test_log_lines_can_be_followed_live(
     start: Callable[..., FunctionSandbox], tmp_path: Path
 ) -> None:
     seen: list[tuple[str, str]] = []
@@ -795,7 +801,7 @@ def test_lines_can_be_followed_as_they_come(
 # CloudFormation, and moto's other services.
 
 
-def test_a_function_that_a_template_deploys_runs_with_its_settings(
+def test_a_function_from_a_template_runs_with_its_settings(
     start: Callable[..., FunctionSandbox],
 ) -> None:
     sandbox = start()
@@ -823,7 +829,7 @@ def test_a_function_that_a_template_deploys_runs_with_its_settings(
     assert '"platform.report"' in tail(answer)
 
 
-def test_a_function_is_run_by_what_happens_in_other_services(sandbox: FunctionSandbox) -> None:
+def test_other_services_invoke_a_function(sandbox: FunctionSandbox) -> None:
     topics = sandbox.client("sns")
     topic = topics.create_topic(Name="t")["TopicArn"]
     arn = f"arn:aws:lambda:{REGION}:123456789012:function:told"
@@ -835,7 +841,7 @@ def test_a_function_is_run_by_what_happens_in_other_services(sandbox: FunctionSa
     eventually(lambda: "news from the topic" in sandbox.functions.logs("told"))
 
 
-def test_a_subscriber_that_fails_fails_neither_the_publisher_nor_the_others(
+def test_a_failing_subscriber_affects_neither_the_publisher_nor_other_subscribers(
     sandbox: FunctionSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     topics, queues = sandbox.client("sns"), sandbox.client("sqs")
@@ -856,7 +862,7 @@ def test_a_subscriber_that_fails_fails_neither_the_publisher_nor_the_others(
     assert "function:gone got nothing" in caplog.text
 
 
-def test_a_subscriber_that_takes_its_time_holds_up_nobody(
+def test_a_slow_subscriber_does_not_delay_the_publisher(
     sandbox: FunctionSandbox, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
@@ -882,7 +888,7 @@ def handler(event, context):
 # The end.
 
 
-def test_the_end_leaves_no_process_no_thread_and_no_file(
+def test_closing_leaves_no_process_thread_or_file(
     runtime_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -912,7 +918,7 @@ def test_the_end_leaves_no_process_no_thread_and_no_file(
     assert set(threading.enumerate()) <= before
 
 
-def test_a_batch_that_is_worked_off_at_the_end_stays_in_its_queue(
+def test_a_batch_in_progress_at_the_end_stays_in_its_queue(
     runtime_packages: Path, tmp_path: Path
 ) -> None:
     before = set(threading.enumerate())
@@ -941,7 +947,7 @@ def test_a_batch_that_is_worked_off_at_the_end_stays_in_its_queue(
     assert set(threading.enumerate()) <= before
 
 
-def test_what_was_changed_in_moto_is_undone_at_the_end(runtime_packages: Path) -> None:
+def test_the_changes_to_moto_are_undone_at_the_end(runtime_packages: Path) -> None:
     def motos_own() -> list[Any]:
         names = ("invoke", "__init__", "create_from_cloudformation_json")
         methods = [vars(LambdaFunction)[name] for name in names]
@@ -977,7 +983,7 @@ with (
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_sandbox_that_is_killed_takes_its_processes_along(
+def test_killing_the_sandbox_ends_its_processes(
     runtime_packages: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     pids = tmp_path / "pids"

@@ -258,7 +258,7 @@ def account(_running_account: AccountWithRole) -> AccountWithRole:
 # The credentials.
 
 
-def test_a_roles_credentials_are_a_session_of_the_role_in_sts(account: AccountWithRole) -> None:
+def test_credentials_of_a_role_are_an_sts_session_of_it(account: AccountWithRole) -> None:
     key = account.credentials.access_key
 
     session = sts_backends[ACCOUNT]["aws"].get_assumed_role_from_access_key(key)
@@ -272,7 +272,7 @@ def test_a_roles_credentials_are_a_session_of_the_role_in_sts(account: AccountWi
     )
 
 
-def test_two_processes_get_credentials_of_their_own(account: AccountWithRole) -> None:
+def test_each_process_gets_its_own_credentials(account: AccountWithRole) -> None:
     own, other = account.credentials, assumed(f"arn:aws:iam::{ACCOUNT}:role/sender")
 
     for part in ("access_key", "secret_key", "token"):
@@ -280,7 +280,7 @@ def test_two_processes_get_credentials_of_their_own(account: AccountWithRole) ->
 
 
 @pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov"])
-def test_a_role_of_another_partition_is_judged_like_any(
+def test_a_role_of_another_partition_is_checked_like_any(
     account: AccountWithRole, partition: str
 ) -> None:
     region = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[partition]
@@ -298,7 +298,7 @@ def test_a_role_of_another_partition_is_judged_like_any(
     "arn", [f"arn:aws:iam::{ACCOUNT}:role/none", "arn:nowhere:iam::123456789012:role/x", "", "x"]
 )
 @pytest.mark.usefixtures("account")
-def test_a_role_that_is_not_there_gives_no_credentials(arn: str) -> None:
+def test_an_unknown_role_gives_no_credentials(arn: str) -> None:
     with pytest.raises(LambdaClientError, match=r"cannot be assumed by Lambda\."):
         role_credentials(arn)
 
@@ -307,7 +307,7 @@ def test_a_role_that_is_not_there_gives_no_credentials(arn: str) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_call_that_the_policy_allows_passes(account: AccountWithRole, operation: str) -> None:
+def test_an_allowed_call_passes(account: AccountWithRole, operation: str) -> None:
     action, _ = OPERATIONS[operation]
     account.allow(statement(action, account.arn(action)))
 
@@ -315,7 +315,7 @@ def test_a_call_that_the_policy_allows_passes(account: AccountWithRole, operatio
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_action_that_is_taken_out_is_denied(account: AccountWithRole, operation: str) -> None:
+def test_a_removed_action_is_denied(account: AccountWithRole, operation: str) -> None:
     action, _ = OPERATIONS[operation]
     account.allow_all_but(action)
 
@@ -342,7 +342,7 @@ def test_the_same_action_on_another_resource_is_denied(
     assert f"{action} on resource: {arn} because" in account.denied(operation)
 
 
-def test_a_resource_may_be_called_by_its_arn(account: AccountWithRole) -> None:
+def test_a_resource_may_be_named_by_its_arn(account: AccountWithRole) -> None:
     account.allow_all_but()
     account.ask("dynamodb.get_item", TableName=account.arn("dynamodb:GetItem"))
     event = {"Source": "s", "DetailType": "t", "Detail": "{}"}
@@ -354,7 +354,7 @@ def test_a_resource_may_be_called_by_its_arn(account: AccountWithRole) -> None:
     assert f"on resource: {other} because" in account.denied("dynamodb.get_item", TableName=other)
 
 
-def test_a_topic_may_be_called_a_target(account: AccountWithRole) -> None:
+def test_a_topic_may_be_given_as_target_arn(account: AccountWithRole) -> None:
     account.allow_all_but()
 
     account.as_role("sns").publish(TargetArn=account.arn("sns:Publish"), Message="hello")
@@ -362,7 +362,7 @@ def test_a_topic_may_be_called_a_target(account: AccountWithRole) -> None:
     assert [call.allowed for call in account.permissions.calls()] == [True]
 
 
-def test_a_refusal_in_xml_repeats_a_name_with_markup_as_it_is(account: AccountWithRole) -> None:
+def test_a_refusal_in_xml_escapes_markup_in_a_name(account: AccountWithRole) -> None:
     odd = account.arn("sns:Publish") + "</Message>&amp;"
 
     assert f"on resource: {odd} because" in account.denied("sns.publish", TopicArn=odd)
@@ -400,7 +400,7 @@ def test_every_table_of_a_batch_must_be_allowed(account: AccountWithRole) -> Non
     assert f"on resource: arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/others because" in words
 
 
-def test_a_query_of_an_index_needs_a_right_to_the_index(account: AccountWithRole) -> None:
+def test_a_query_of_an_index_needs_permission_for_the_index(account: AccountWithRole) -> None:
     account.allow_all_but()
 
     words = account.denied("dynamodb.query", IndexName="by-time")
@@ -408,7 +408,7 @@ def test_a_query_of_an_index_needs_a_right_to_the_index(account: AccountWithRole
     assert f"on resource: {account.arn('dynamodb:Query')}/index/by-time because" in words
 
 
-def test_what_a_service_does_in_a_roles_name_is_judged_and_counted(
+def test_a_services_calls_on_behalf_of_a_role_are_checked_and_counted(
     account: AccountWithRole,
 ) -> None:
     account.allow_all_but("sqs:DeleteMessage")
@@ -427,7 +427,7 @@ def test_what_a_service_does_in_a_roles_name_is_judged_and_counted(
     assert len(account.permissions.calls()) == len(told)
 
 
-def test_an_explicit_deny_wins_wherever_it_stands(account: AccountWithRole) -> None:
+def test_an_explicit_deny_wins_in_any_position(account: AccountWithRole) -> None:
     allow = statement("sqs:*", "*")
     deny = statement("sqs:SendMessage", account.arn("sqs:SendMessage"), effect="Deny")
     for statements in ([allow, deny], [deny, allow]):
@@ -439,7 +439,7 @@ def test_an_explicit_deny_wins_wherever_it_stands(account: AccountWithRole) -> N
         account.ask("sqs.receive_message")
 
 
-def test_a_managed_policy_counts_while_it_is_attached_in_its_default_version(
+def test_an_attached_managed_policy_counts_in_its_default_version(
     account: AccountWithRole,
 ) -> None:
     roles = client("iam", account.url)
@@ -462,7 +462,7 @@ def test_a_managed_policy_counts_while_it_is_attached_in_its_default_version(
     account.denied("sqs.receive_message")
 
 
-def test_a_policy_that_a_template_gives_to_a_role_counts(account: AccountWithRole) -> None:
+def test_a_roles_policy_from_a_template_counts(account: AccountWithRole) -> None:
     document = json.loads(policy(statement("sqs:SendMessage", account.arn("sqs:SendMessage"))))
     trust = {
         "Version": "2012-10-17",
@@ -495,7 +495,7 @@ def test_a_policy_that_a_template_gives_to_a_role_counts(account: AccountWithRol
         queues.receive_message(QueueUrl=account.queue_url)
 
 
-def test_a_session_whose_role_was_deleted_may_do_nothing(account: AccountWithRole) -> None:
+def test_a_session_of_a_deleted_role_is_denied_everything(account: AccountWithRole) -> None:
     arn = create_role(account, "gone")
     credentials = assumed(arn)
     client("iam", account.url).delete_role(RoleName="gone")
@@ -504,7 +504,7 @@ def test_a_session_whose_role_was_deleted_may_do_nothing(account: AccountWithRol
         client("sqs", account.url, credentials).receive_message(QueueUrl=account.queue_url)
 
 
-def test_limits_that_the_check_does_not_know_are_named_and_allow_nothing(
+def test_unsupported_limits_of_a_role_deny_and_are_named(
     account: AccountWithRole,
 ) -> None:
     roles = client("iam", account.url)
@@ -526,7 +526,7 @@ def test_limits_that_the_check_does_not_know_are_named_and_allow_nothing(
             client("sqs", account.url, credentials).receive_message(QueueUrl=account.queue_url)
 
 
-def test_a_role_that_may_do_everything_is_an_administrator(account: AccountWithRole) -> None:
+def test_a_role_that_is_allowed_everything_is_an_administrator(account: AccountWithRole) -> None:
     account.allow(statement("*", "*"))
     buckets = account.as_role("s3").list_buckets()["Buckets"]
 
@@ -580,7 +580,7 @@ QUEUE = ALLOWED["sqs:SendMessage"]
         ("sqs:SendMessage", [QUEUE + "s"], False),
     ],
 )
-def test_wildcards_fit_as_iam_has_them(action: Any, resource: Any, allowed: bool) -> None:
+def test_wildcards_match_as_in_iam(action: Any, resource: Any, allowed: bool) -> None:
     policies = [("p", policy(statement(action, resource)))]
 
     reason = refusal_reason(policies, "sqs:SendMessage", QUEUE)
@@ -609,7 +609,7 @@ def test_wildcards_fit_as_iam_has_them(action: Any, resource: Any, allowed: bool
         ({"Resource": None, "Action": None}, "the Action and the Resource"),
     ],
 )
-def test_what_the_check_does_not_understand_never_allows_and_is_named(
+def test_unsupported_policy_elements_never_allow_and_are_named(
     changes: dict[str, Any], named: str
 ) -> None:
     def reason(effect: str, **more: Any) -> str | None:
@@ -628,7 +628,7 @@ def test_what_the_check_does_not_understand_never_allows_and_is_named(
     assert reason("Deny") == f"with an explicit deny in an identity-based policy{words}"
 
 
-def test_what_is_not_understood_matters_only_where_it_may_concern_the_call() -> None:
+def test_unsupported_elements_matter_only_if_they_may_concern_the_call() -> None:
     condition = {"Bool": {"aws:SecureTransport": "false"}}
     elsewhere = QUEUE.replace("requests", "others")
     document = policy(
@@ -648,7 +648,7 @@ def test_what_is_not_understood_matters_only_where_it_may_concern_the_call() -> 
         *('{"Statement": 1}', '{"Statement": ["Allow"]}', '{"Statement": {"Effect": "allow"}}'),
     ],
 )
-def test_a_policy_that_cannot_be_read_denies(document: str) -> None:
+def test_an_unreadable_policy_denies(document: str) -> None:
     policies = [("wide", policy(statement("*", "*"))), ("broken", document)]
 
     reason = refusal_reason(policies, "sqs:SendMessage", QUEUE)
@@ -658,7 +658,7 @@ def test_a_policy_that_cannot_be_read_denies(document: str) -> None:
     assert reason.endswith(" in the policy broken)")
 
 
-def test_a_statement_may_stand_without_a_list() -> None:
+def test_a_single_statement_needs_no_list() -> None:
     document = json.dumps({"Statement": statement("sqs:SendMessage", QUEUE)})
 
     assert refusal_reason([("p", document)], "sqs:SendMessage", QUEUE) is None
@@ -687,7 +687,7 @@ def test_a_statement_may_stand_without_a_list() -> None:
         ("s3", "list_buckets", {}, "s3:GET /", ("AccessDenied", 403)),
     ],
 )
-def test_a_call_that_the_check_does_not_know_is_denied_and_named(
+def test_an_unknown_call_is_denied_and_named(
     account: AccountWithRole,
     service: str,
     method: str,
@@ -707,7 +707,7 @@ def test_a_call_that_the_check_does_not_know_is_denied_and_named(
     assert (call.action, call.allowed) == (action, False)
 
 
-def test_a_call_that_is_signed_for_another_service_is_not_known(account: AccountWithRole) -> None:
+def test_a_call_signed_for_another_service_is_unknown(account: AccountWithRole) -> None:
     account.allow(*NEARLY_EVERYTHING)
     body = json.dumps({"QueueUrl": account.queue_url, "TableName": "sends"}).encode()
 
@@ -727,7 +727,7 @@ def test_a_call_that_is_signed_for_another_service_is_not_known(account: Account
         ("POST", "/v1/apps/x/users-messages"),
     ],
 )
-def test_only_send_messages_itself_is_known_of_pinpoint(
+def test_send_messages_is_the_only_known_call_of_pinpoint(
     account: AccountWithRole, method: str, path: str
 ) -> None:
     account.allow(*NEARLY_EVERYTHING)
@@ -740,7 +740,7 @@ def test_only_send_messages_itself_is_known_of_pinpoint(
     asked.close()
 
 
-def test_a_region_cannot_smuggle_in_another_resource(account: AccountWithRole) -> None:
+def test_a_manipulated_region_cannot_name_another_resource(account: AccountWithRole) -> None:
     account.allow(statement("sqs:SendMessage", f"arn:aws:sqs:{REGION}*"))
     scope = signed(account).replace(REGION, f"{REGION}:{ACCOUNT}:x")
     body = json.dumps({"QueueUrl": account.queue_url, "MessageBody": "hello"}).encode()
@@ -751,7 +751,7 @@ def test_a_region_cannot_smuggle_in_another_resource(account: AccountWithRole) -
 
 
 @pytest.mark.parametrize(("target", "named"), [("é\t<x>", "?"), ("x" * 5_000, "x" * 90)])
-def test_what_is_not_known_is_named_in_few_and_harmless_letters(
+def test_unknown_calls_are_named_briefly_in_printable_ascii(
     account: AccountWithRole, target: str, named: str
 ) -> None:
     post(account.url, b"", signed(account), target=target)
@@ -766,7 +766,7 @@ def test_what_is_not_known_is_named_in_few_and_harmless_letters(
 @pytest.mark.parametrize(
     ("version", "credential"), [("s3v4", "X-Amz-Credential=ASIA"), ("s3", "AWSAccessKeyId=ASIA")]
 )
-def test_a_presigned_address_is_judged_as_the_role_that_signed_it(
+def test_a_presigned_url_is_checked_as_the_role_that_signed_it(
     account: AccountWithRole, version: str, credential: str
 ) -> None:
     account.allow(*NEARLY_EVERYTHING)
@@ -783,7 +783,7 @@ def test_a_presigned_address_is_judged_as_the_role_that_signed_it(
         assert f"perform: s3:GET /b/k on resource: * {UNKNOWN}" in answer.read().decode()
 
 
-def test_the_older_signature_of_s3_is_judged(account: AccountWithRole) -> None:
+def test_the_older_s3_signature_is_checked(account: AccountWithRole) -> None:
     account.allow(*NEARLY_EVERYTHING)
 
     with pytest.raises(ClientError) as refused:
@@ -792,7 +792,7 @@ def test_the_older_signature_of_s3_is_judged(account: AccountWithRole) -> None:
     assert code_and_status(refused.value) == ("AccessDenied", 403)
 
 
-def test_a_phone_number_is_no_resource_and_is_not_repeated(account: AccountWithRole) -> None:
+def test_a_phone_number_is_denied_and_not_repeated(account: AccountWithRole) -> None:
     account.allow(*NEARLY_EVERYTHING)
 
     with pytest.raises(ClientError, match="cannot tell from the request which") as refused:
@@ -815,7 +815,9 @@ def test_a_phone_number_is_no_resource_and_is_not_repeated(account: AccountWithR
     ],
     ids=range(15),
 )
-def test_a_resource_that_cannot_be_told_is_denied(account: AccountWithRole, body: bytes) -> None:
+def test_a_call_without_a_recognizable_resource_is_denied(
+    account: AccountWithRole, body: bytes
+) -> None:
     account.allow(*NEARLY_EVERYTHING)
 
     status, answer = post(account.url, body, signed(account), target="AmazonSQS.SendMessage")
@@ -828,7 +830,7 @@ def test_a_resource_that_cannot_be_told_is_denied(account: AccountWithRole, body
 
 
 @pytest.mark.parametrize("entries", [None, [], {}, [1], [{"EventBusName": None}]])
-def test_events_without_a_bus_that_can_be_told_are_denied(
+def test_events_without_a_recognizable_bus_are_denied(
     account: AccountWithRole, entries: Any
 ) -> None:
     account.allow(*NEARLY_EVERYTHING)
@@ -861,7 +863,7 @@ def signed(account: AccountWithRole, service: str = "sqs") -> str:
     return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
 
 
-def test_the_administrator_is_not_judged(account: AccountWithRole) -> None:
+def test_the_administrator_is_not_checked(account: AccountWithRole) -> None:
     queues = client("sqs", account.url)
 
     queues.send_message(QueueUrl=account.queue_url, MessageBody="hello")
@@ -870,7 +872,7 @@ def test_the_administrator_is_not_judged(account: AccountWithRole) -> None:
     assert not account.permissions.calls()
 
 
-def test_a_request_without_a_signature_is_not_judged(account: AccountWithRole) -> None:
+def test_an_unsigned_request_is_not_checked(account: AccountWithRole) -> None:
     assert ask_mounted(account) == (200, b"reached with all")
     assert not account.permissions.calls()
 
@@ -898,7 +900,7 @@ def test_a_request_without_a_signature_is_not_judged(account: AccountWithRole) -
         ("Credential={key}/20260101/us-east-1/dynamodb/aws4_request", True),
     ],
 )
-def test_no_broken_signature_breaks_the_sandbox_or_frees_a_role_from_the_check(
+def test_a_broken_signature_neither_breaks_the_sandbox_nor_skips_the_check(
     account: AccountWithRole, authorization: str, judged: bool
 ) -> None:
     account.allow(*NEARLY_EVERYTHING)
@@ -924,7 +926,7 @@ def ask_mounted(account: AccountWithRole, **headers: str) -> tuple[int, bytes]:
     return answer.status, content
 
 
-def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
+def test_requests_of_other_sites_are_refused_before_the_permission_check(
     account: AccountWithRole,
 ) -> None:
     status, answer = ask_mounted(
@@ -956,7 +958,7 @@ def test_the_calls_are_counted_until_they_are_forgotten(account: AccountWithRole
     assert not account.permissions.calls()
 
 
-def test_no_more_than_ten_thousand_different_calls_are_kept(
+def test_at_most_ten_thousand_different_calls_are_kept(
     account: AccountWithRole, caplog: pytest.LogCaptureFixture
 ) -> None:
     guarded = account.permissions.guard(echo)
@@ -1005,7 +1007,7 @@ def invoke(account: AccountWithRole, name: str, event: Any) -> Any:
     return payload
 
 
-def test_the_function_sends_only_what_its_role_may(account: AccountWithRole) -> None:
+def test_the_function_sends_only_what_its_role_allows(account: AccountWithRole) -> None:
     action = "mobiletargeting:SendMessages"
     arn = account.arn(action)
     archive = build(this_machine()).path.read_bytes()

@@ -37,7 +37,7 @@ def raw(content: Any) -> dict[str, str]:
 # Cards
 
 
-def test_the_apis_own_fields_are_drawn_as_they_are_named() -> None:
+def test_the_apis_own_fields_are_shown() -> None:
     message = {
         "Title": "Hello {{name}}",
         "Body": "{{ count }} news, {{unknown}}",
@@ -76,12 +76,12 @@ def test_every_card_is_marked_with_its_platform(service: str, platform: str, pro
     assert (card.platform, card.provider) == (platform, provider)
 
 
-def test_a_silent_push_shows_nothing_and_hands_its_data_over() -> None:
+def test_a_silent_push_shows_no_text_and_passes_its_data() -> None:
     card = drawing.card("GCM", {"SilentPush": True, "Title": "not shown", "Data": {"key": "value"}})
     assert (card.silent, card.title, card.data) == (True, None, {"key": "value"})
 
 
-def test_apns_payloads_are_drawn_with_an_alert_of_either_kind() -> None:
+def test_apns_payloads_are_shown_with_both_forms_of_alert() -> None:
     payload = {
         "aps": {
             "alert": {"title": "T", "subtitle": "S", "body": "B"},
@@ -106,12 +106,12 @@ def test_apns_payloads_are_drawn_with_an_alert_of_either_kind() -> None:
     assert any("content-available" in note for note in plain.notes)
 
 
-def test_an_apns_payload_that_only_wakes_the_app_is_silent() -> None:
+def test_an_apns_payload_without_an_alert_is_silent() -> None:
     assert drawing.card("APNS", raw({"aps": {"content-available": 1}, "k": "v"})).silent
     assert not drawing.card("APNS", raw({"aps": {"content-available": 1, "badge": 2}})).silent
 
 
-def test_fcm_v1_is_drawn_as_android_shows_it() -> None:
+def test_fcm_v1_is_shown_as_on_android() -> None:
     message = {
         "notification": {"title": "T", "body": "B", "image": "https://i.example.com/i.png"},
         "android": {"notification": {"title": "On Android", "sound": "s", "click_action": "OPEN"}},
@@ -132,7 +132,7 @@ def test_fcm_v1_is_drawn_as_android_shows_it() -> None:
     )
 
 
-def test_the_legacy_form_of_fcm_is_drawn_too() -> None:
+def test_the_legacy_form_of_fcm_is_shown_too() -> None:
     content = {"notification": {"title": "T", "body": "B"}, "data": {"action": "URL"}}
     card = drawing.card("GCM", raw(content))
     assert (card.form, card.title, card.text) == ("raw content, legacy FCM", "T", "B")
@@ -142,13 +142,13 @@ def test_the_legacy_form_of_fcm_is_drawn_too() -> None:
 @pytest.mark.parametrize(
     "content", [{"data": {"k": "v"}}, {"fcmV1Message": {"message": {"data": {"k": "v"}}}}]
 )
-def test_data_without_a_notification_is_silent_and_says_so(content: Any) -> None:
+def test_data_without_a_notification_is_silent_with_a_note(content: Any) -> None:
     card = drawing.card("GCM", raw(content))
     assert (card.silent, card.data) == (True, {"k": "v"})
     assert "app decides" in card.notes[0]
 
 
-def test_raw_content_of_baidu_and_adm_is_drawn() -> None:
+def test_raw_content_of_baidu_and_adm_is_shown() -> None:
     baidu = drawing.card("BAIDU", raw({"title": "T", "description": "B", "custom_content": {}}))
     assert (baidu.title, baidu.text) == ("T", "B")
     adm = drawing.card("ADM", raw({"data": {"title": "T"}}))
@@ -171,14 +171,14 @@ def test_raw_content_of_baidu_and_adm_is_drawn() -> None:
         '{"fcmV1Message": {"message": {"notification": {"title": NaN}, "data": {"a": {"b": 1}}}}}',
     ],
 )
-def test_no_raw_content_is_too_strange_to_be_drawn(service: str, content: str) -> None:
+def test_any_raw_content_gives_a_card(service: str, content: str) -> None:
     card = drawing.card(service, raw(content))
     json.dumps([card.title, card.text, card.badge, card.data])
     assert card.title is None
     assert card.notes or card.silent
 
 
-def test_raw_content_that_is_not_understood_says_why() -> None:
+def test_a_card_of_unreadable_raw_content_says_why() -> None:
     for service, content, why in (
         ("GCM", "[]", "no JSON object"),
         ("APNS", "{}", "no aps"),
@@ -189,7 +189,7 @@ def test_raw_content_that_is_not_understood_says_why() -> None:
         assert why in card.notes[0]
 
 
-def test_what_a_sender_may_not_expect_is_noted() -> None:
+def test_surprising_effects_are_noted_on_the_card() -> None:
     def noted(service: str, message: dict[str, Any], part: str) -> bool:
         return any(part in note for note in drawing.card(service, message).notes)
 
@@ -317,7 +317,7 @@ def test_a_cursor_gives_each_push_once_over_all_projects(
     assert followed.tokens() == ["c", "d"]
 
 
-def test_readers_that_follow_senders_of_several_projects_miss_nothing(
+def test_concurrent_readers_with_cursors_miss_no_push(
     pinpoint: PinpointClient, followed: Followed
 ) -> None:
     def sender(name: str) -> None:
@@ -345,9 +345,7 @@ def test_with_a_cursor_a_push_has_its_number_card_outcome_and_the_size_of_its_ca
     assert second["addresses"] == 2
 
 
-def test_without_a_cursor_the_list_is_what_it_always_was(
-    url: str, pinpoint: PinpointClient
-) -> None:
+def test_without_a_cursor_the_list_keeps_its_form(url: str, pinpoint: PinpointClient) -> None:
     send(pinpoint, {"a": "GCM"})
     _, listed = call(url, "GET", "/sandbox/messages")
     assert listed.keys() == {"messages", "calls"}
@@ -377,7 +375,7 @@ def test_the_outcome_is_also_named_as_a_report_names_it(
     assert listed == ([token, "other"] if named == "accepted" else [token])
 
 
-def test_calls_that_are_refused_whole_are_listed_beside_the_pushes(
+def test_refused_calls_are_listed_with_the_pushes(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
     send(pinpoint, {"a": "GCM"})
@@ -420,7 +418,7 @@ def test_calls_that_are_refused_whole_are_listed_beside_the_pushes(
         ({"limit": 0}, False),
     ],
 )
-def test_the_filters_choose_among_refused_calls_too(
+def test_the_filters_apply_to_refused_calls_too(
     pinpoint: PinpointClient, followed: Followed, query: dict[str, Any], found: bool
 ) -> None:
     with pytest.raises(pinpoint.exceptions.ForbiddenException):
@@ -432,7 +430,7 @@ def test_the_filters_choose_among_refused_calls_too(
 @pytest.mark.parametrize(
     "body", ["", "[", "[]", "7", '{"Addresses": []}', '{"Addresses": {"t": 1}}', "x" * 7_000_001]
 )
-def test_a_request_that_cannot_be_read_is_a_refused_call(
+def test_an_unreadable_request_is_listed_as_a_refused_call(
     url: str, pinpoint: PinpointClient, followed: Followed, body: str
 ) -> None:
     signed = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/mobiletargeting/aws4_request, x"
@@ -443,7 +441,7 @@ def test_a_request_that_cannot_be_read_is_a_refused_call(
     assert refused["status"] == status >= 400
 
 
-def test_a_call_through_a_project_that_is_not_there_is_a_refused_call(
+def test_a_call_for_an_unknown_project_is_listed_as_a_refused_call(
     url: str, pinpoint: PinpointClient, followed: Followed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push_service.options, "any_project", False)
@@ -457,7 +455,7 @@ def test_a_call_through_a_project_that_is_not_there_is_a_refused_call(
     assert Followed(url).tokens() == []
 
 
-def test_clearing_may_keep_to_a_filter(
+def test_clearing_may_be_limited_by_a_filter(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
     send(pinpoint, {"a": "GCM", "b": "APNS", "sandbox-unregistered": "APNS"})
@@ -484,7 +482,7 @@ def test_clearing_may_keep_to_a_filter(
     assert call(url, "DELETE", "/sandbox/messages?since=0")[0] == 400
 
 
-def test_what_is_cleared_is_older_than_the_oldest(
+def test_cleared_pushes_have_lower_numbers_than_the_oldest(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
     send(pinpoint, {"a": "GCM"})
@@ -497,9 +495,7 @@ def test_what_is_cleared_is_older_than_the_oldest(
     assert followed.last["kept"] == 0
 
 
-def test_what_had_to_make_room_is_counted(
-    url: str, pinpoint: PinpointClient, followed: Followed
-) -> None:
+def test_dropped_pushes_are_counted(url: str, pinpoint: PinpointClient, followed: Followed) -> None:
     send(pinpoint, {"oldest": "GCM"})
     for start in range(0, inbox.KEPT, 100):
         send(pinpoint, {f"t{number}": "GCM" for number in range(start, start + 100)})
@@ -510,7 +506,7 @@ def test_what_had_to_make_room_is_counted(
     assert followed.last["dropped"] == 0
 
 
-def test_the_numbers_of_a_sandbox_are_higher_than_those_of_one_before_it() -> None:
+def test_numbers_of_a_later_sandbox_are_higher() -> None:
     before = inbox.Numbers()
     before.take(100)
     time.sleep(0.01)  # no sandbox starts sooner after another
@@ -520,7 +516,7 @@ def test_the_numbers_of_a_sandbox_are_higher_than_those_of_one_before_it() -> No
 # Searching
 
 
-def test_the_search_finds_a_part_of_the_token_or_of_what_is_shown_in_any_case(
+def test_the_search_finds_parts_of_tokens_and_texts_ignoring_case(
     pinpoint: PinpointClient, followed: Followed
 ) -> None:
     send(pinpoint, {"Ann-1": "GCM"}, Title="Straße", Body="x")
@@ -541,7 +537,7 @@ def test_the_search_finds_a_part_of_the_token_or_of_what_is_shown_in_any_case(
 
 
 @pytest.mark.parametrize("query", ["since=x", "since=-1", "since=", "colour=red"])
-def test_a_query_that_is_not_understood_is_one_clear_message(url: str, query: str) -> None:
+def test_an_invalid_query_gives_one_clear_message(url: str, query: str) -> None:
     status, answer = call(url, "GET", f"/sandbox/messages?{query}")
     assert status == 400
     assert "since and limit as whole numbers" in answer["message"]
@@ -550,7 +546,7 @@ def test_a_query_that_is_not_understood_is_one_clear_message(url: str, query: st
 # Sending
 
 
-def test_a_button_makes_a_real_call_and_tells_its_answer(
+def test_a_button_makes_a_real_call_and_shows_its_answer(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
     body = json.dumps({"token": "sandbox-unregistered", "service": "APNS"})
@@ -563,7 +559,7 @@ def test_a_button_makes_a_real_call_and_tells_its_answer(
     assert followed.last["calls"] == {"200": 1}
 
 
-def test_a_call_that_is_refused_whole_is_told_and_not_tried_again(
+def test_a_refused_call_is_shown_and_not_retried(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
     body = json.dumps({"token": "sandbox-call-500", "service": "GCM"})
@@ -574,7 +570,7 @@ def test_a_call_that_is_refused_whole_is_told_and_not_tried_again(
     assert followed.last["calls"] == {"500": 1}
 
 
-def test_any_token_can_be_sent_a_text(
+def test_a_text_can_be_sent_to_any_token(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
     wanted = {"token": "my-phone", "service": "APNS", "text": "Hello"}
@@ -587,14 +583,14 @@ def test_any_token_can_be_sent_a_text(
         assert call(url, "POST", "/sandbox/send", body, JSON)[0] == 400
 
 
-def test_the_filters_are_told_with_their_values(url: str) -> None:
+def test_the_page_gets_the_filters_with_their_values(url: str) -> None:
     _, told = call(url, "GET", "/sandbox/filters")
     assert told["services"] == list(CHANNELS)
     assert "dead_token" in told["outcomes"]
     assert told["doors"] == ["direct", "asynchronous", "queue", "eventbridge", "http", "none"]
 
 
-def test_a_button_sends_through_the_project_that_is_there(
+def test_a_button_sends_through_the_existing_project(
     url: str, pinpoint: PinpointClient, followed: Followed
 ) -> None:
     send(pinpoint, {"a": "GCM"}, project="mine")
@@ -603,7 +599,7 @@ def test_a_button_sends_through_the_project_that_is_there(
     assert {message["application_id"] for message in followed.read()} == {"mine"}
 
 
-def test_without_any_project_a_button_says_so(
+def test_a_button_without_any_project_gives_a_clear_message(
     url: str, pinpoint: PinpointClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push_service.options, "any_project", False)
@@ -635,7 +631,7 @@ def test_without_any_project_a_button_says_so(
         ("", JSON, 400),
     ],
 )
-def test_nothing_is_sent_for_whoever_is_not_this_page(
+def test_only_this_page_can_use_the_buttons(
     url: str,
     pinpoint: PinpointClient,
     followed: Followed,
@@ -659,7 +655,7 @@ def test_nothing_is_sent_for_whoever_is_not_this_page(
         ("/sandbox/inbox.js", "text/javascript; charset=utf-8", '"use strict"'),
     ],
 )
-def test_the_page_comes_with_a_policy_that_lets_in_its_own_files_alone(
+def test_the_pages_security_policy_allows_only_its_own_files(
     url: str, path: str, media_type: str, part: str
 ) -> None:
     status, headers, text = fetch(url, "GET", path)
@@ -672,12 +668,12 @@ def test_the_page_comes_with_a_policy_that_lets_in_its_own_files_alone(
     assert not [rule for rule in policy if "unsafe" in rule or "http" in rule]
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_makes_no_markup_of_text() -> None:
+def test_the_page_loads_nothing_external_and_never_treats_text_as_markup() -> None:
     for file in pages.PAGE_FOLDER.iterdir():
         assert not re.search(r"https?:|url\(|@import|innerHTML|eval\(", file.read_text()), file
 
 
-def test_the_inbox_is_found_without_the_slash_and_is_read_only(url: str) -> None:
+def test_the_inbox_is_found_without_a_slash_and_is_read_only(url: str) -> None:
     status, headers, _ = fetch(url, "GET", "/sandbox")
     assert (status, headers["Location"]) == (302, "/sandbox/")
     assert fetch(url, "HEAD", "/sandbox/")[0] == 200

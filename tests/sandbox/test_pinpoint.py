@@ -133,9 +133,7 @@ def test_any_token_is_accepted_on_every_enabled_channel(
     assert result["MessageId"]
 
 
-def test_an_answer_is_what_the_model_of_the_api_says(
-    pinpoint: PinpointClient, project: str
-) -> None:
+def test_an_answer_follows_the_apis_model(pinpoint: PinpointClient, project: str) -> None:
     addresses = {row.token: "GCM" for row in devices.WELL_KNOWN if "call" not in row.token}
     del addresses["sandbox-slow"]
     response = pinpoint.send_messages(
@@ -154,7 +152,7 @@ def test_an_answer_is_what_the_model_of_the_api_says(
     assert set(answer["Result"]) == set(addresses) - {"sandbox-missing"}
 
 
-def test_a_url_that_looks_like_a_query_is_no_other_operation(
+def test_a_url_that_looks_like_a_query_selects_no_other_operation(
     pinpoint: PinpointClient, project: str
 ) -> None:
     message = {"Action": "URL", "Url": "https://example.com/?a=1&Action=DeleteApp&b=2"}
@@ -162,7 +160,7 @@ def test_a_url_that_looks_like_a_query_is_no_other_operation(
     assert results["t"]["StatusCode"] == 200
 
 
-def test_a_channel_that_is_not_enabled_refuses_its_addresses_alone(
+def test_a_disabled_channel_refuses_only_its_addresses(
     pinpoint: PinpointClient, project: str
 ) -> None:
     enable_channel(project, "GCM", enabled=False)
@@ -226,7 +224,7 @@ def test_a_payload_that_may_fit_is_accepted(
     assert send(pinpoint, project, {"t": channel}, {member: message})["t"]["StatusCode"] == 200
 
 
-def test_an_override_that_is_too_large_fails_its_own_address_alone(
+def test_an_override_that_is_too_large_fails_only_its_address(
     pinpoint: PinpointClient, project: str
 ) -> None:
     large = {"ChannelType": "APNS", "BodyOverride": "x" * 4097}
@@ -261,7 +259,7 @@ def test_a_project_of_another_region_is_not_found(
     elsewhere.close()
 
 
-def test_a_hundred_addresses_are_taken_and_one_more_is_refused(
+def test_a_hundred_addresses_are_accepted_and_one_more_is_refused(
     pinpoint: PinpointClient, project: str
 ) -> None:
     addresses = {f"t{number}": "GCM" for number in range(100)}
@@ -319,7 +317,7 @@ FAULTY_MESSAGES: list[Any] = [
         ),
     ],
 )
-def test_a_bad_request_is_refused_whole(
+def test_a_bad_request_is_refused_completely(
     url: str, pinpoint: PinpointClient, project: str, request_: dict[str, Any]
 ) -> None:
     # Past boto3's own checks and serializer, which would mend or refuse some of these.
@@ -399,7 +397,7 @@ def test_raw_content_of_an_address_needs_no_other_message(
 
 
 @pytest.mark.parametrize("channel", EVERY_CHANNEL)
-def test_a_channel_is_set_up_read_and_deleted_without_its_credentials_coming_back(
+def test_a_channel_is_created_read_and_deleted_without_returning_its_credentials(
     pinpoint: PinpointClient, channel: str
 ) -> None:
     application_id = new_project(pinpoint)
@@ -436,7 +434,7 @@ def channel_request(pinpoint: PinpointClient, channel: str) -> tuple[str, set[st
     return name, set(shape.members[name].members)
 
 
-def test_get_channels_lists_what_was_set_up(pinpoint: PinpointClient) -> None:
+def test_get_channels_lists_the_configured_channels(pinpoint: PinpointClient) -> None:
     application_id = new_project(pinpoint)
     pinpoint.update_gcm_channel(
         ApplicationId=application_id,
@@ -456,7 +454,7 @@ def test_get_channels_lists_what_was_set_up(pinpoint: PinpointClient) -> None:
     }
 
 
-def test_a_channel_stays_enabled_through_an_update_that_does_not_say(
+def test_an_update_without_enabled_keeps_a_channel_enabled(
     pinpoint: PinpointClient,
 ) -> None:
     application_id = new_project(pinpoint)
@@ -509,9 +507,7 @@ def test_the_aws_command_line_sends(url: str, pinpoint: PinpointClient, project:
 # Well-known tokens
 
 
-def test_the_recorded_answers_are_given_to_the_letter(
-    pinpoint: PinpointClient, project: str
-) -> None:
+def test_the_recorded_answers_are_repeated_exactly(pinpoint: PinpointClient, project: str) -> None:
     apns = send(pinpoint, project, {"sandbox-bad-token": "APNS_SANDBOX"})["sandbox-bad-token"]
     assert apns == {
         "DeliveryStatus": "PERMANENT_FAILURE",
@@ -534,7 +530,7 @@ def test_the_recorded_answers_are_given_to_the_letter(
 
 @pytest.mark.parametrize("channel", EVERY_CHANNEL)
 @pytest.mark.parametrize("name", devices.WORDS)
-def test_each_failure_is_told_in_the_providers_own_words_on_every_channel(
+def test_each_failure_has_the_providers_own_words_on_every_channel(
     pinpoint: PinpointClient, project: str, name: str, channel: str
 ) -> None:
     token = f"sandbox-{name}-42"
@@ -547,7 +543,7 @@ def test_each_failure_is_told_in_the_providers_own_words_on_every_channel(
     assert result["DeliveryStatus"] == status.get(name, "PERMANENT_FAILURE")
 
 
-def test_throttled_once_counts_each_token_channel_and_project_for_itself(
+def test_throttled_once_counts_each_token_channel_and_project_separately(
     pinpoint: PinpointClient, project: str
 ) -> None:
     token = "sandbox-throttled-once"
@@ -564,20 +560,18 @@ def test_throttled_once_counts_each_token_channel_and_project_for_itself(
     assert status(other, token) == "THROTTLED"
 
 
-def test_throttled_is_throttled_each_time(pinpoint: PinpointClient, project: str) -> None:
+def test_the_throttled_token_is_always_throttled(pinpoint: PinpointClient, project: str) -> None:
     for _ in range(3):
         results = send(pinpoint, project, {"sandbox-throttled-7": "ADM"})
         assert results["sandbox-throttled-7"]["DeliveryStatus"] == "THROTTLED"
 
 
-def test_a_name_that_only_looks_alike_is_an_ordinary_token(
-    pinpoint: PinpointClient, project: str
-) -> None:
+def test_a_similar_name_is_an_ordinary_token(pinpoint: PinpointClient, project: str) -> None:
     results = send(pinpoint, project, {"sandbox-unregisteredx": "GCM", "sandbox-": "GCM"})
     assert {result["StatusCode"] for result in results.values()} == {200}
 
 
-def test_a_replaced_token_comes_with_the_new_one_on_gcm_alone(
+def test_a_replaced_token_returns_the_new_one_on_gcm_only(
     pinpoint: PinpointClient, project: str
 ) -> None:
     token = "sandbox-replaced-" + "x" * 2031
@@ -590,7 +584,9 @@ def test_a_replaced_token_comes_with_the_new_one_on_gcm_alone(
     assert "UpdatedToken" not in send(pinpoint, project, {token: "APNS"})[token]
 
 
-def test_the_odd_ones_are_odd_in_their_own_way(pinpoint: PinpointClient, project: str) -> None:
+def test_the_odd_tokens_have_their_documented_answers(
+    pinpoint: PinpointClient, project: str
+) -> None:
     tokens = ("broken", "missing", "unknown", "new-status", "opted-out", "duplicate", "no-channel")
     results = send(pinpoint, project, {f"sandbox-{name}": "GCM" for name in tokens})
     with pytest.raises(json.JSONDecodeError):
@@ -622,7 +618,7 @@ def test_one_token_can_make_the_whole_call_fail(
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_a_call_that_fails_once_tries_the_other_devices_only_after_that(
+def test_a_call_that_fails_once_reaches_other_devices_only_in_the_retry(
     url: str, pinpoint: PinpointClient, project: str, status: int
 ) -> None:
     addresses = {"sandbox-throttled-once": "GCM", f"sandbox-call-{status}-once": "GCM"}
@@ -646,7 +642,7 @@ def test_a_call_that_fails_once_tries_the_other_devices_only_after_that(
         ("sandbox-accepted", 0),
     ],
 )
-def test_a_slow_token_says_how_slow_within_bounds(token: str, seconds: int) -> None:
+def test_a_slow_token_names_its_delay_within_limits(token: str, seconds: int) -> None:
     assert devices.delay(token) == seconds
 
 
@@ -677,7 +673,7 @@ def test_latency_delays_every_call(pinpoint: PinpointClient, project: str) -> No
 # The inbox
 
 
-def test_the_inbox_lists_what_a_device_would_get_and_what_it_answered(
+def test_the_inbox_lists_the_message_and_the_answer_for_each_device(
     url: str, pinpoint: PinpointClient, project: str
 ) -> None:
     message = {"Title": "Hello", "Body": "{{a}} {{b}}", "Substitutions": {"a": ["1"], "b": ["2"]}}
@@ -719,7 +715,7 @@ def test_the_inbox_lists_what_a_device_would_get_and_what_it_answered(
     }
 
 
-def test_the_inbox_is_filtered_and_limited_with_the_newest_last(
+def test_the_inbox_can_be_filtered_and_limited_newest_last(
     url: str, pinpoint: PinpointClient, project: str
 ) -> None:
     other = new_project(pinpoint)
@@ -763,7 +759,7 @@ def test_motos_reset_forgets_projects_channels_and_the_inbox(
         pinpoint.get_channels(ApplicationId=project)
 
 
-def test_the_inbox_holds_a_bounded_number_and_forgets_the_oldest(
+def test_the_inbox_holds_a_limited_number_and_drops_the_oldest(
     url: str, pinpoint: PinpointClient, project: str
 ) -> None:
     send(pinpoint, project, {"oldest": "GCM"})
@@ -774,7 +770,7 @@ def test_the_inbox_holds_a_bounded_number_and_forgets_the_oldest(
     assert messages[0]["token"] == "t0"
 
 
-def test_concurrent_sends_and_readers_lose_nothing(
+def test_concurrent_senders_and_readers_lose_no_push(
     url: str, pinpoint: PinpointClient, project: str
 ) -> None:
     answered: list[int] = []
@@ -808,7 +804,7 @@ def test_concurrent_sends_and_readers_lose_nothing(
         ("GET", "/sandbox/else", 404),
     ],
 )
-def test_what_the_inbox_does_not_understand_is_one_clear_message(
+def test_an_invalid_inbox_query_gives_one_clear_message(
     url: str, pinpoint: PinpointClient, project: str, method: str, path: str, status: int
 ) -> None:
     send(pinpoint, project, {"t": "GCM"})
@@ -823,7 +819,7 @@ def test_what_the_inbox_does_not_understand_is_one_clear_message(
 # The table
 
 
-def test_the_page_of_tokens_tells_the_answers_that_are_really_given(
+def test_the_documented_answers_of_tokens_are_the_real_ones(
     url: str, pinpoint: PinpointClient, project: str
 ) -> None:
     for row in page(url, "/sandbox/tokens")["tokens"]:
@@ -840,7 +836,7 @@ def test_the_page_of_tokens_tells_the_answers_that_are_really_given(
                 assert given == expected
 
 
-def test_every_token_is_one_the_sender_takes_and_is_documented_once() -> None:
+def test_every_known_token_is_valid_and_documented_once() -> None:
     tokens = [row.token for row in devices.WELL_KNOWN]
     assert all(re.fullmatch(r"[!-~]{1,2048}", token) for token in tokens)
     assert re.findall(r"^\| `(sandbox-[^`]+)`", DOCS.read_text(), re.MULTILINE) == tokens

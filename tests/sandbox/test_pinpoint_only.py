@@ -145,7 +145,7 @@ def test_a_program_like_awss_own_example_shows_its_push_in_the_inbox(tmp_path: P
         assert process.wait(timeout=60) == 0
 
 
-def test_any_application_id_does_with_every_channel_and_in_every_region() -> None:
+def test_any_application_id_works_with_every_channel_in_every_region() -> None:
     with running_pinpoint() as server:
         for region in ("us-east-1", "eu-central-1"):
             for channel in CHANNELS:
@@ -157,7 +157,7 @@ def test_any_application_id_does_with_every_channel_and_in_every_region() -> Non
         assert len(messages(server.url)) == 2 * len(CHANNELS)
 
 
-def test_a_project_that_was_made_by_the_api_keeps_the_channels_that_it_has() -> None:
+def test_a_project_created_with_the_api_keeps_its_channels() -> None:
     with running_pinpoint() as server:
         pinpoint = client(server.url)
         made = pinpoint.create_app(CreateApplicationRequest={"Name": "mine"})
@@ -167,7 +167,7 @@ def test_a_project_that_was_made_by_the_api_keeps_the_channels_that_it_has() -> 
     assert answer["MessageResponse"]["Result"]["t"]["DeliveryStatus"] == "PERMANENT_FAILURE"
 
 
-def test_elsewhere_an_application_id_that_nobody_made_is_still_not_found() -> None:
+def test_with_the_full_sandbox_an_unknown_application_id_is_not_found() -> None:
     with running_pinpoint():
         pass
     with (
@@ -202,7 +202,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_help_tells_of_the_inbox_and_of_other_teams_programs() -> None:
+def test_the_help_mentions_the_inbox_and_programs_of_other_teams() -> None:
     result = run("--help")
     assert result.returncode == 0
     assert "/sandbox/" in result.stdout
@@ -210,13 +210,13 @@ def test_the_help_tells_of_the_inbox_and_of_other_teams_programs() -> None:
     assert "AWS_ENDPOINT_URL_PINPOINT" in result.stdout
 
 
-def test_settings_of_the_stack_are_refused_where_there_is_none() -> None:
+def test_settings_of_the_stack_are_refused_without_a_stack() -> None:
     result = run("up", "--pinpoint-only", "-c", "stage=x")
     assert result.returncode == 2
     assert "not allowed with" in result.stderr
 
 
-def test_a_taken_port_is_one_clear_message() -> None:
+def test_a_taken_port_gives_one_clear_message() -> None:
     with Server() as server:
         result = run("up", "--pinpoint-only", "--port", str(server.port))
         taken = f"Port {server.port}"

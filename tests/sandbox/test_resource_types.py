@@ -44,7 +44,7 @@ def channel(kind: str, **properties: Any) -> Template:
     return resource(f"Pinpoint::{kind}Channel", ApplicationId={"Ref": "App"}, **properties)
 
 
-def test_a_stack_makes_a_project_with_every_channel(sandbox: ServiceSandbox) -> None:
+def test_a_stack_creates_a_project_with_every_channel(sandbox: ServiceSandbox) -> None:
     channels = {kind: channel(kind, Enabled=True, **own) for kind, own in CREDENTIALS.items()}
     arn = {"Fn::GetAtt": ["App", "Arn"]}
 
@@ -107,7 +107,7 @@ def test_a_channel_without_its_credentials_fails_the_stack(
     assert sandbox.client("pinpoint").get_apps()["ApplicationsResponse"]["Item"] == []
 
 
-def test_a_channel_of_no_project_fails_the_stack(sandbox: ServiceSandbox) -> None:
+def test_a_channel_of_an_unknown_project_fails_the_stack(sandbox: ServiceSandbox) -> None:
     lost = resource("Pinpoint::ADMChannel", ApplicationId="nobodys", **CREDENTIALS["ADM"])
 
     stack = sandbox.create({"Lost": lost})
@@ -115,7 +115,7 @@ def test_a_channel_of_no_project_fails_the_stack(sandbox: ServiceSandbox) -> Non
     assert "[Lost]. ApplicationId names no project" in stack["StackStatusReason"]
 
 
-def test_a_channel_changes_with_its_template_and_goes_with_it(sandbox: ServiceSandbox) -> None:
+def test_a_channel_is_updated_and_deleted_with_its_stack(sandbox: ServiceSandbox) -> None:
     def sent() -> str:
         project = sandbox.id_of("App")
         answer = sandbox.client("pinpoint").send_messages(
@@ -139,7 +139,7 @@ def test_a_channel_changes_with_its_template_and_goes_with_it(sandbox: ServiceSa
     assert [*statuses, sent()] == [no, yes, no, yes, no]
 
 
-def test_a_project_changes_its_tags_and_stays_itself(sandbox: ServiceSandbox) -> None:
+def test_a_project_keeps_its_id_when_its_tags_change(sandbox: ServiceSandbox) -> None:
     project = outputs(sandbox.create({"App": PROJECT}, Outputs=output(Id={"Ref": "App"})))["Id"]
     tags = [{"Key": "stage", "Value": "test"}]
 
@@ -155,7 +155,7 @@ def test_a_project_changes_its_tags_and_stays_itself(sandbox: ServiceSandbox) ->
     assert told["tags"] == {"stage": "test"}
 
 
-def test_a_new_name_makes_a_new_project_and_its_channels_move(sandbox: ServiceSandbox) -> None:
+def test_a_new_name_creates_a_new_project_and_its_channels_move(sandbox: ServiceSandbox) -> None:
     resources = {"App": PROJECT, "Adm": channel("ADM", Enabled=True, **CREDENTIALS["ADM"])}
     before = outputs(sandbox.create(resources, Outputs=output(Id={"Ref": "App"})))["Id"]
 
@@ -180,7 +180,7 @@ def code(sandbox: ServiceSandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_a_template_of_the_cdk_deploys_a_function_that_runs(sandbox: ServiceSandbox) -> None:
+def test_a_cdk_template_deploys_a_running_function(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create(
         cdk_template(),
         Outputs=output(
@@ -235,7 +235,7 @@ def test_a_function_and_its_versions_keep_all_settings_of_the_template(
 
 
 @pytest.mark.usefixtures("code")
-def test_the_retries_of_events_are_those_of_the_alias_alone(sandbox: ServiceSandbox) -> None:
+def test_each_qualifier_has_its_own_retry_settings(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
 
     functions = sandbox.client("lambda")
@@ -288,7 +288,7 @@ def test_new_code_becomes_a_new_version_that_the_alias_points_to(sandbox: Servic
 
 
 @pytest.mark.usefixtures("code")
-def test_a_retained_version_stays_what_it_was(sandbox: ServiceSandbox) -> None:
+def test_a_retained_version_does_not_change(sandbox: ServiceSandbox) -> None:
     first = cdk_template()
     first["Version1a2b"]["DeletionPolicy"] = "Retain"
     sandbox.create(first)
@@ -312,7 +312,7 @@ def test_a_retained_version_stays_what_it_was(sandbox: ServiceSandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_a_setting_that_leaves_the_template_is_unset(sandbox: ServiceSandbox) -> None:
+def test_a_setting_removed_from_the_template_is_unset(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
     bare = cdk_template(version="Version3c4d")
     for name in ("DeadLetterConfig", "LoggingConfig", "MemorySize", "Architectures"):
@@ -341,14 +341,14 @@ def test_a_new_version_of_an_unchanged_function_fails_as_in_aws(sandbox: Service
 
 
 @pytest.mark.usefixtures("code")
-def test_code_that_is_not_there_fails_the_stack(sandbox: ServiceSandbox) -> None:
+def test_missing_code_fails_the_stack(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create(cdk_template(key="nowhere.zip"))
 
     assert "[Function]. Error occurred while GetObject" in stack["StackStatusReason"]
 
 
 @pytest.mark.usefixtures("code")
-def test_code_that_is_no_longer_there_changes_nothing(sandbox: ServiceSandbox) -> None:
+def test_an_update_with_missing_code_keeps_the_old_code(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
 
     stack = sandbox.update(cdk_template(version="Version2", key="nowhere.zip"))
@@ -368,7 +368,7 @@ def test_a_function_is_not_taken_over_from_another_stack(sandbox: ServiceSandbox
 
 
 @pytest.mark.usefixtures("code")
-def test_a_version_tells_its_own_code_and_description(sandbox: ServiceSandbox) -> None:
+def test_a_version_describes_its_own_code(sandbox: ServiceSandbox) -> None:
     functions = sandbox.client("lambda")
     resources = cdk_template()
     resources["Version1a2b"]["Properties"]["Description"] = "the first"
@@ -408,7 +408,9 @@ def test_layers_tags_and_reserved_concurrency_follow_the_template(sandbox: Servi
 
 
 @pytest.mark.usefixtures("code")
-def test_an_alias_and_its_retries_leave_with_the_template(sandbox: ServiceSandbox) -> None:
+def test_an_alias_and_its_retry_settings_are_deleted_with_the_template(
+    sandbox: ServiceSandbox,
+) -> None:
     functions = sandbox.client("lambda")
     sandbox.create(cdk_template())
     less = cdk_template()
@@ -423,7 +425,7 @@ def test_an_alias_and_its_retries_leave_with_the_template(sandbox: ServiceSandbo
 
 
 @pytest.mark.usefixtures("code")
-def test_the_limits_of_retries_may_be_text(sandbox: ServiceSandbox) -> None:
+def test_retry_limits_may_be_text(sandbox: ServiceSandbox) -> None:
     resources = cdk_template()
     resources["AliasEventInvokeConfig"]["Properties"]["MaximumRetryAttempts"] = "1"
     sandbox.create(resources)
@@ -451,7 +453,7 @@ def test_inline_code_can_be_changed(sandbox: ServiceSandbox) -> None:
 
 
 @pytest.mark.usefixtures("code")
-def test_an_alias_can_share_the_load_between_versions(sandbox: ServiceSandbox) -> None:
+def test_an_alias_can_split_traffic_between_versions(sandbox: ServiceSandbox) -> None:
     resources = cdk_template()
     resources["Alias"]["Properties"] |= {
         "Description": "half and half",
@@ -468,7 +470,7 @@ def test_an_alias_can_share_the_load_between_versions(sandbox: ServiceSandbox) -
 
 
 @pytest.mark.usefixtures("code")
-def test_the_end_of_a_stack_is_the_end_of_its_function(sandbox: ServiceSandbox) -> None:
+def test_deleting_a_stack_deletes_its_function(sandbox: ServiceSandbox) -> None:
     sandbox.create(cdk_template())
     role = sandbox.id_of("Role")
 
@@ -483,7 +485,7 @@ def test_the_end_of_a_stack_is_the_end_of_its_function(sandbox: ServiceSandbox) 
 # Roles.
 
 
-def test_a_role_has_what_its_template_and_its_policies_say(sandbox: ServiceSandbox) -> None:
+def test_a_role_has_the_settings_and_policies_of_its_template(sandbox: ServiceSandbox) -> None:
     def statement(action: str) -> Template:
         return {
             "Version": "2012-10-17",
@@ -530,7 +532,7 @@ def test_a_role_has_what_its_template_and_its_policies_say(sandbox: ServiceSandb
     assert sandbox.id_of("Role") == name
 
 
-def test_a_role_with_a_faulty_policy_is_not_left_behind(sandbox: ServiceSandbox) -> None:
+def test_a_role_with_an_invalid_policy_is_removed_again(sandbox: ServiceSandbox) -> None:
     trust = cdk_template()["Role"]["Properties"]["AssumeRolePolicyDocument"]
     faulty = {"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": []}}
 
@@ -542,7 +544,7 @@ def test_a_role_with_a_faulty_policy_is_not_left_behind(sandbox: ServiceSandbox)
     assert sandbox.client("iam").list_roles()["Roles"] == []
 
 
-def test_a_role_changes_what_is_attached_to_it_and_keeps_what_others_did(
+def test_a_role_updates_its_own_attachments_and_keeps_others(
     sandbox: ServiceSandbox,
 ) -> None:
     iam = sandbox.client("iam")
@@ -647,7 +649,7 @@ def test_a_queue_has_its_attributes_and_a_url_that_works(sandbox: ServiceSandbox
     assert "Policy" not in attributes("Queue")
 
 
-def test_a_queue_is_not_taken_over_from_somebody_else(sandbox: ServiceSandbox) -> None:
+def test_an_existing_queue_is_not_taken_over(sandbox: ServiceSandbox) -> None:
     sandbox.client("sqs").create_queue(QueueName="taken")
 
     stack = sandbox.create({"Queue": resource("SQS::Queue", QueueName="taken")})
@@ -656,7 +658,7 @@ def test_a_queue_is_not_taken_over_from_somebody_else(sandbox: ServiceSandbox) -
     assert sandbox.client("sqs").get_queue_url(QueueName="taken")
 
 
-def test_what_is_published_reaches_a_subscribed_queue(sandbox: ServiceSandbox) -> None:
+def test_a_published_message_reaches_a_subscribed_queue(sandbox: ServiceSandbox) -> None:
     def resources(display_name: str, raw: bool, wanted: str) -> Template:
         return {
             "Topic": topic(DisplayName=display_name),
@@ -695,7 +697,7 @@ def test_what_is_published_reaches_a_subscribed_queue(sandbox: ServiceSandbox) -
     assert arrived(sandbox.update(unfiltered)) == []
 
 
-def test_a_subscription_can_look_into_messages(sandbox: ServiceSandbox) -> None:
+def test_a_subscription_can_filter_by_message_body(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         {
             "Topic": topic(),
@@ -719,7 +721,7 @@ def test_a_subscription_can_look_into_messages(sandbox: ServiceSandbox) -> None:
     assert told["FilterPolicyScope"] == "MessageBody"
 
 
-def test_queues_and_topics_have_tags_and_may_be_in_order(sandbox: ServiceSandbox) -> None:
+def test_queues_and_topics_have_tags_and_may_be_fifo(sandbox: ServiceSandbox) -> None:
     def resources(tag: str) -> Template:
         tags = [{"Key": tag, "Value": "x"}]
         return {
@@ -797,7 +799,7 @@ def test_a_policy_moves_to_another_queue_or_topic(sandbox: ServiceSandbox) -> No
     assert (before, holders()) == (["QueueA", "TopicA"], ["QueueB", "TopicB"])
 
 
-def test_the_policy_of_a_topic_is_the_usual_one_before_and_after(sandbox: ServiceSandbox) -> None:
+def test_a_topic_has_the_default_policy_before_and_after_its_own(sandbox: ServiceSandbox) -> None:
     def policy() -> Any:
         arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"
         attributes = sandbox.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
@@ -823,7 +825,7 @@ def test_the_policy_of_a_topic_is_the_usual_one_before_and_after(sandbox: Servic
 # Monitoring.
 
 
-def test_an_alarm_watches_a_metric_or_what_is_reckoned_from_several(
+def test_an_alarm_watches_a_metric_or_an_expression(
     sandbox: ServiceSandbox,
 ) -> None:
     def resources(threshold: float) -> Template:
@@ -893,7 +895,7 @@ def test_an_alarm_watches_a_metric_or_what_is_reckoned_from_several(
     assert cloudwatch.describe_alarms()["MetricAlarms"] == []
 
 
-def test_an_alarm_can_be_silent_but_not_watch_two_things(sandbox: ServiceSandbox) -> None:
+def test_an_alarm_can_have_no_actions_and_needs_one_kind_of_metric(sandbox: ServiceSandbox) -> None:
     alarm = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1, "Threshold": 1}
     metric = {"MetricName": "m", "Namespace": "n", "Period": 60, "Statistic": "Sum"}
     silent = resource("CloudWatch::Alarm", AlarmName="a", ActionsEnabled="false", **alarm, **metric)
@@ -907,7 +909,7 @@ def test_an_alarm_can_be_silent_but_not_watch_two_things(sandbox: ServiceSandbox
         assert "[Faulty]. An alarm has either MetricName or Metrics." in stack["StackStatusReason"]
 
 
-def test_a_metric_of_an_alarm_is_what_it_watches_unless_told_otherwise(
+def test_a_metric_returns_data_by_default_in_an_alarm(
     sandbox: ServiceSandbox,
 ) -> None:
     sandbox.create(
@@ -949,7 +951,7 @@ def test_a_dashboard_keeps_its_generated_name_when_its_body_changes(
     assert cloudwatch.list_dashboards()["DashboardEntries"] == []
 
 
-def test_a_log_group_changes_how_long_it_keeps_lines(sandbox: ServiceSandbox) -> None:
+def test_a_log_group_changes_its_retention(sandbox: ServiceSandbox) -> None:
     def retention() -> int | None:
         (group,) = sandbox.client("logs").describe_log_groups()["logGroups"]
         days: int | None = group.get("retentionInDays")
@@ -984,7 +986,7 @@ def table(**properties: Any) -> Template:
     return {"Table": resource("DynamoDB::Table", **{**usual, **properties})}
 
 
-def test_a_template_makes_an_on_demand_table_with_its_settings(sandbox: ServiceSandbox) -> None:
+def test_a_template_creates_an_on_demand_table_with_its_settings(sandbox: ServiceSandbox) -> None:
     stack = sandbox.create(
         table(
             TimeToLiveSpecification={"AttributeName": "expiration", "Enabled": True},
@@ -1018,7 +1020,7 @@ def recovery(sandbox: ServiceSandbox, name: str) -> str:
     return str(description["PointInTimeRecoveryStatus"])
 
 
-def test_a_table_changes_its_settings_and_keeps_what_is_in_it(sandbox: ServiceSandbox) -> None:
+def test_a_table_changes_its_settings_and_keeps_its_items(sandbox: ServiceSandbox) -> None:
     sandbox.create(
         table(
             TimeToLiveSpecification={"AttributeName": "expiration", "Enabled": True},
@@ -1046,7 +1048,7 @@ def test_a_table_changes_its_settings_and_keeps_what_is_in_it(sandbox: ServiceSa
     assert recovery(sandbox, name) == "DISABLED"
 
 
-def test_a_table_with_another_key_is_another_table_and_goes_with_its_stack(
+def test_a_table_with_another_key_is_replaced_and_deleted_with_its_stack(
     sandbox: ServiceSandbox,
 ) -> None:
     sandbox.create(table())
@@ -1073,7 +1075,7 @@ def test_a_table_with_another_key_is_another_table_and_goes_with_its_stack(
         ({"BillingMode": "PROVISIONED"}, "A table that is not on-demand needs Prov"),
     ],
 )
-def test_a_table_that_cannot_be_fails_the_stack(
+def test_an_invalid_table_fails_the_stack(
     sandbox: ServiceSandbox, properties: dict[str, Any], reason: str
 ) -> None:
     stack = sandbox.create(table(**properties))
@@ -1082,7 +1084,7 @@ def test_a_table_that_cannot_be_fails_the_stack(
     assert f"[Table]. {reason}" in stack["StackStatusReason"]
 
 
-def test_a_protected_table_keeps_its_stack(sandbox: ServiceSandbox) -> None:
+def test_a_protected_table_prevents_the_deletion_of_its_stack(sandbox: ServiceSandbox) -> None:
     sandbox.create(table(DeletionProtectionEnabled=True))
 
     sandbox.delete()

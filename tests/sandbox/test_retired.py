@@ -63,7 +63,7 @@ def least(shape: Any) -> Any:
             return "x"
 
 
-def test_the_operations_that_ended_are_those_that_the_sandbox_does_not_have() -> None:
+def test_the_retired_operations_are_those_that_the_sandbox_lacks() -> None:
     gone = retired.other_operations().keys()
 
     assert gone >= set(ENDED)
@@ -74,7 +74,7 @@ def test_the_operations_that_ended_are_those_that_the_sandbox_does_not_have() ->
 
 
 @pytest.mark.parametrize("name", sorted(retired.other_operations()))
-def test_an_operation_that_is_gone_answers_as_the_api_refuses(pinpoint: Any, name: str) -> None:
+def test_a_retired_operation_is_refused_in_the_apis_form(pinpoint: Any, name: str) -> None:
     call = getattr(pinpoint, xform_name(name))
 
     with pytest.raises(ClientError) as caught:
@@ -110,5 +110,5 @@ def test_the_answer_has_the_apis_own_form(server: Server) -> None:
     assert body["RequestID"] == answer.headers["x-amzn-requestid"]
 
 
-def test_the_page_that_the_answer_names_is_there() -> None:
+def test_the_page_named_in_the_answer_exists() -> None:
     assert (REPOSITORY / retired.PAGE).is_file()

@@ -85,7 +85,7 @@ def test_only_this_machine_can_connect(server: Server) -> None:
     assert listening == [f"0100007F:{server.port:04X}"]
 
 
-def test_an_application_in_front_sees_its_paths_whole_and_moto_all_others(server: Server) -> None:
+def test_a_mounted_application_gets_its_complete_paths_and_moto_all_others(server: Server) -> None:
     asked = connection(server)
 
     asked.request("POST", "/sandbox/messages", body=b"all")
@@ -140,7 +140,7 @@ def test_the_connection_stays_open_after_every_kind_of_answer(
     asked.close()
 
 
-def test_a_body_in_chunks_arrives_whole(server: Server) -> None:
+def test_a_chunked_body_is_joined(server: Server) -> None:
     asked = connection(server)
 
     asked.request("POST", "/sandbox/x", body=iter([b"first ", b"second"]), encode_chunked=True)
@@ -149,7 +149,7 @@ def test_a_body_in_chunks_arrives_whole(server: Server) -> None:
     asked.close()
 
 
-def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
+def test_a_client_that_waits_for_100_continue_gets_it(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
         host = f"Host: localhost:{server.port}"
         head = f"PUT /sandbox/x HTTP/1.1\r\n{host}\r\nContent-Length: 2\r\nExpect: 100-continue"
@@ -188,7 +188,7 @@ def test_a_web_page_of_another_site_is_refused(server: Server, method: str, path
         assert status(own) != 403
 
 
-def test_the_guard_sees_all_but_what_judges_for_itself() -> None:
+def test_the_guard_sees_all_requests_but_those_of_unguarded_applications() -> None:
     def guard(inside: WSGIApplication) -> WSGIApplication:
         return lambda environ, start_response: [
             b"guarded ",
@@ -213,7 +213,7 @@ def test_the_guard_sees_all_but_what_judges_for_itself() -> None:
         assert ask(server, "/own/x", Origin="https://example.com")[0] == 403
 
 
-def test_a_broken_application_is_shown_where_the_sandbox_runs_and_not_to_the_client(
+def test_an_applications_error_is_printed_locally_and_not_sent_to_the_client(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = connection(server)
@@ -225,7 +225,7 @@ def test_a_broken_application_is_shown_where_the_sandbox_runs_and_not_to_the_cli
     asked.close()
 
 
-def test_requests_are_served_at_the_same_time() -> None:
+def test_requests_are_served_concurrently() -> None:
     together = threading.Barrier(2, timeout=10)
 
     def meeting(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -260,7 +260,7 @@ def test_a_taken_port_is_named_with_the_cure(server: Server) -> None:
     assert refused.value.__suppress_context__, "the traceback would show two errors"
 
 
-def test_the_end_leaves_no_thread_and_frees_the_port_while_a_client_is_still_connected() -> None:
+def test_closing_leaves_no_thread_and_frees_the_port_with_a_client_still_connected() -> None:
     before = set(threading.enumerate())
     with Server(mounts={"/sandbox": echo_path}) as server:
         asked = connection(server)
@@ -292,7 +292,7 @@ print("ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_block_and_a_second_one_does_not_interrupt_the_clean_up(
+def test_a_signal_ends_the_block_and_a_second_signal_does_not_interrupt_the_clean_up(
     number: signal.Signals,
 ) -> None:
     with subprocess.Popen(

@@ -93,7 +93,7 @@ def test_a_message_reaches_the_function_as_lambda_writes_it(sandbox: ServiceSand
     }
 
 
-def test_what_a_function_has_dealt_with_is_deleted_and_comes_once(sandbox: ServiceSandbox) -> None:
+def test_a_processed_message_is_deleted_and_delivered_once(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue(VisibilityTimeout=20))
 
@@ -108,7 +108,7 @@ def test_what_a_function_has_dealt_with_is_deleted_and_comes_once(sandbox: Servi
         assert record["md5OfBody"] == digest
 
 
-def test_only_what_failed_comes_back_after_the_visibility_timeout(sandbox: ServiceSandbox) -> None:
+def test_only_failed_messages_return_after_the_visibility_timeout(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     queue = sandbox.queue()
     good, bad = sandbox.send(), sandbox.send(do="fail")
@@ -184,7 +184,7 @@ def settled(sandbox: ServiceSandbox) -> None:
     eventually(lambda: not [t for t in threading.enumerate() if t.name == "event-source-batch"])
 
 
-def test_without_partial_responses_a_batch_succeeds_or_fails_as_a_whole(
+def test_without_partial_responses_a_batch_succeeds_or_fails_completely(
     sandbox: ServiceSandbox,
 ) -> None:
     sandbox.function()
@@ -205,7 +205,7 @@ def test_without_partial_responses_a_batch_succeeds_or_fails_as_a_whole(
     assert sandbox.counts() == (0, 2)
 
 
-def test_a_message_that_fails_too_often_is_a_dead_letter_as_it_came(
+def test_a_message_that_fails_too_often_is_dead_lettered_unchanged(
     sandbox: ServiceSandbox,
 ) -> None:
     sandbox.function()
@@ -235,7 +235,7 @@ def test_a_message_that_fails_too_often_is_a_dead_letter_as_it_came(
     assert sandbox.counts() == (0, 0)
 
 
-def test_a_batch_is_no_larger_than_the_mapping_says(sandbox: ServiceSandbox) -> None:
+def test_a_batch_keeps_the_mappings_size_limit(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     queue = sandbox.queue()
     for _ in range(7):
@@ -248,7 +248,7 @@ def test_a_batch_is_no_larger_than_the_mapping_says(sandbox: ServiceSandbox) -> 
     assert sizes == [1, 3, 3]
 
 
-def test_a_batch_window_gathers_messages(sandbox: ServiceSandbox) -> None:
+def test_a_batch_window_collects_messages(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue(), BatchSize=20, MaximumBatchingWindowInSeconds=4)
 
@@ -261,9 +261,7 @@ def test_a_batch_window_gathers_messages(sandbox: ServiceSandbox) -> None:
     assert len(invocation["event"]["Records"]) == 3
 
 
-def test_no_more_batches_are_worked_off_at_a_time_than_the_mapping_says(
-    sandbox: ServiceSandbox, tmp_path: Path
-) -> None:
+def test_the_mapping_limits_concurrent_batches(sandbox: ServiceSandbox, tmp_path: Path) -> None:
     sandbox.function()
     go = tmp_path / "go"
     queue = sandbox.queue()
@@ -280,7 +278,7 @@ def test_no_more_batches_are_worked_off_at_a_time_than_the_mapping_says(
     eventually(lambda: sandbox.counts() == (0, 0))
 
 
-def test_a_delayed_message_comes_when_it_is_due(sandbox: ServiceSandbox) -> None:
+def test_a_delayed_message_is_delivered_when_due(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue())
 
@@ -293,7 +291,7 @@ def test_a_delayed_message_comes_when_it_is_due(sandbox: ServiceSandbox) -> None
     assert waited >= 1000
 
 
-def test_a_batch_of_large_messages_is_divided_to_fit_into_invocations(
+def test_a_batch_of_large_messages_is_split_into_several_invocations(
     sandbox: ServiceSandbox,
 ) -> None:
     sandbox.queue()
@@ -317,7 +315,7 @@ def impatient_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient_threads")
-def test_many_at_once_neither_lose_a_message_nor_get_one_twice(sandbox: ServiceSandbox) -> None:
+def test_concurrent_batches_neither_lose_nor_repeat_a_message(sandbox: ServiceSandbox) -> None:
     sandbox.queue()
     # Not through the server, whose own work would keep them apart.
     sqs = sqs_backends[ACCOUNT][REGION]
@@ -348,7 +346,7 @@ def test_many_at_once_neither_lose_a_message_nor_get_one_twice(sandbox: ServiceS
     assert sandbox.counts() == (0, 0)
 
 
-def test_two_receivers_at_a_time_never_get_the_same_message(
+def test_concurrent_receivers_never_get_the_same_message(
     sandbox: ServiceSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.queue()
@@ -372,7 +370,7 @@ def test_two_receivers_at_a_time_never_get_the_same_message(
 # The mapping.
 
 
-def test_a_mapping_is_listed_and_works_from_when_to_when_it_is_enabled(
+def test_a_mapping_is_listed_and_works_only_while_enabled(
     sandbox: ServiceSandbox,
 ) -> None:
     sandbox.function()
@@ -400,7 +398,7 @@ def test_a_mapping_is_listed_and_works_from_when_to_when_it_is_enabled(
     assert "ResourceNotFoundException" in gone
 
 
-def test_a_mapping_goes_with_the_alias_that_it_names(sandbox: ServiceSandbox) -> None:
+def test_a_mapping_follows_its_alias(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     functions = sandbox.client("lambda")
     first = functions.publish_version(FunctionName="f")["Version"]
@@ -434,7 +432,7 @@ def test_a_mapping_goes_with_the_alias_that_it_names(sandbox: ServiceSandbox) ->
         ({}, "ResourceConflictException"),
     ],
 )
-def test_what_lambda_refuses_of_a_mapping_is_refused(
+def test_an_invalid_mapping_is_refused_as_by_lambda(
     sandbox: ServiceSandbox, settings: dict[str, Any], reason: str
 ) -> None:
     sandbox.function()
@@ -460,7 +458,7 @@ OTHER_SOURCES = [
 
 
 @pytest.mark.parametrize(("source", "named"), OTHER_SOURCES)
-def test_a_mapping_of_anything_but_a_queue_is_refused_by_name(
+def test_a_mapping_of_another_source_is_refused_and_named(
     sandbox: ServiceSandbox, source: str, named: str
 ) -> None:
     sandbox.function()
@@ -495,7 +493,7 @@ def test_a_mapping_of_anything_but_a_queue_is_refused_by_name(
         ({"SelfManagedEventSource": {"Endpoints": {}}}, "self-managed Apache Kafka"),
     ],
 )
-def test_a_template_with_such_a_mapping_fails_and_names_it(
+def test_a_template_with_an_unsupported_mapping_fails_and_names_it(
     sandbox: ServiceSandbox, settings: dict[str, Any], named: str
 ) -> None:
     resources = queue_stack()
@@ -509,7 +507,7 @@ def test_a_template_with_such_a_mapping_fails_and_names_it(
     assert named in stack["StackStatusReason"]
 
 
-def test_a_queue_that_cannot_be_worked_off_does_not_stop_the_others(
+def test_a_failing_queue_does_not_stop_the_others(
     sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     sandbox.function()
@@ -532,7 +530,7 @@ def test_a_queue_that_cannot_be_worked_off_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("action", NEEDED)
-def test_a_mapping_needs_a_role_that_may_read_the_queue(
+def test_a_mapping_needs_a_role_with_permission_to_read_the_queue(
     sandbox: ServiceSandbox, action: str
 ) -> None:
     sandbox.function()
@@ -546,7 +544,7 @@ def test_a_mapping_needs_a_role_that_may_read_the_queue(
     assert f"does not have permissions to call {action.partition(':')[2]} on SQS" in why
 
 
-def test_a_role_that_may_no_longer_receive_gets_nothing(sandbox: ServiceSandbox) -> None:
+def test_a_role_without_receive_permission_gets_no_messages(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     queue = sandbox.queue()
     sandbox.map(queue)
@@ -569,7 +567,7 @@ def test_a_role_that_may_no_longer_receive_gets_nothing(sandbox: ServiceSandbox)
     }
 
 
-def test_what_a_role_may_not_delete_comes_again(sandbox: ServiceSandbox) -> None:
+def test_messages_return_if_the_role_cannot_delete_them(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue())
     sandbox.allow("sqs:ReceiveMessage")
@@ -582,7 +580,7 @@ def test_what_a_role_may_not_delete_comes_again(sandbox: ServiceSandbox) -> None
     assert {record["messageId"] for record in sandbox.records()} == {identifier}
 
 
-def test_nobody_is_asked_while_there_is_nothing_to_receive(sandbox: ServiceSandbox) -> None:
+def test_an_empty_queue_causes_no_receive_calls(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     sandbox.map(sandbox.queue())
     sandbox.permissions.forget_calls()
@@ -595,9 +593,7 @@ def test_nobody_is_asked_while_there_is_nothing_to_receive(sandbox: ServiceSandb
 # The reset.
 
 
-def test_motos_reset_ends_what_was_and_nothing_else(
-    sandbox: ServiceSandbox, tmp_path: Path
-) -> None:
+def test_motos_reset_ends_old_mappings_only(sandbox: ServiceSandbox, tmp_path: Path) -> None:
     go = tmp_path / "go"
     sandbox.function()
     sandbox.map(sandbox.queue())
@@ -703,7 +699,7 @@ def test_a_template_maps_a_queue_to_an_alias(sandbox: ServiceSandbox) -> None:
     assert sandbox.client("sqs").list_queues().get("QueueUrls", []) == []
 
 
-def test_a_mapping_that_lambda_refuses_fails_the_stack(sandbox: ServiceSandbox) -> None:
+def test_an_invalid_mapping_fails_the_stack(sandbox: ServiceSandbox) -> None:
     resources = queue_stack()
     resources["Role"]["Properties"]["Policies"] = []
 
@@ -741,7 +737,9 @@ def moves(sandbox: ServiceSandbox, dead: str, most: int = 10) -> list[dict[str, 
     return list(answer["Results"])
 
 
-def test_dead_letters_move_to_a_named_queue_as_new_messages(sandbox: ServiceSandbox) -> None:
+def test_dead_letter_messages_move_to_a_named_queue_as_new_messages(
+    sandbox: ServiceSandbox,
+) -> None:
     _, dead = dead_lettered(sandbox)
     other = sandbox.queue("other")
     old = buried(sandbox, "first", "second")
@@ -766,7 +764,7 @@ def test_dead_letters_move_to_a_named_queue_as_new_messages(sandbox: ServiceSand
     assert moved[0]["MessageAttributes"]["kind"]["StringValue"] == "of first"
 
 
-def test_dead_letters_move_back_to_where_they_failed(sandbox: ServiceSandbox) -> None:
+def test_dead_letter_messages_move_back_to_their_source_queue(sandbox: ServiceSandbox) -> None:
     _, dead = dead_lettered(sandbox)
     policy = {"deadLetterTargetArn": dead, "maxReceiveCount": 1}
     sandbox.queue("second", RedrivePolicy=policy)
@@ -782,7 +780,9 @@ def test_dead_letters_move_back_to_where_they_failed(sandbox: ServiceSandbox) ->
     assert [each["Body"] for each in sandbox.received("second")] == ['{"number": 2}']
 
 
-def test_what_a_program_put_there_moves_only_to_a_named_queue(sandbox: ServiceSandbox) -> None:
+def test_messages_without_a_source_queue_move_only_to_a_named_queue(
+    sandbox: ServiceSandbox,
+) -> None:
     queue, dead = dead_lettered(sandbox)
     buried(sandbox, "redriven")
     sandbox.send("dead", put="there")
@@ -802,7 +802,7 @@ def test_what_a_program_put_there_moves_only_to_a_named_queue(sandbox: ServiceSa
     assert (sandbox.counts(), sandbox.counts("dead")) == ((2, 0), (0, 0))
 
 
-def test_what_is_in_flight_stays_where_it_is(sandbox: ServiceSandbox) -> None:
+def test_messages_in_flight_are_not_moved(sandbox: ServiceSandbox) -> None:
     queue, dead = dead_lettered(sandbox)
     buried(sandbox, "one")
     sandbox.received("dead")
@@ -813,7 +813,7 @@ def test_what_is_in_flight_stays_where_it_is(sandbox: ServiceSandbox) -> None:
     assert sandbox.counts("dead") == (0, 1)
 
 
-def test_a_move_with_a_rate_goes_on_until_it_is_cancelled(sandbox: ServiceSandbox) -> None:
+def test_a_rate_limited_move_continues_until_cancelled(sandbox: ServiceSandbox) -> None:
     queue, dead = dead_lettered(sandbox)
     buried(sandbox, *map(str, range(10)))
     sqs = sandbox.client("sqs")
@@ -837,7 +837,7 @@ def test_a_move_with_a_rate_goes_on_until_it_is_cancelled(sandbox: ServiceSandbo
     assert "does not exist" in refusal(sqs.cancel_message_move_task, TaskHandle="unknown")
 
 
-def test_only_the_latest_move_is_told_unless_more_are_asked_for(sandbox: ServiceSandbox) -> None:
+def test_only_the_latest_move_is_listed_by_default(sandbox: ServiceSandbox) -> None:
     queue, dead = dead_lettered(sandbox)
     sqs = sandbox.client("sqs")
     for _ in range(12):
@@ -860,7 +860,7 @@ def test_only_the_latest_move_is_told_unless_more_are_asked_for(sandbox: Service
         ({"MaxNumberOfMessagesPerSecond": 501}, "Must be between 1 and 500"),
     ],
 )
-def test_what_sqs_refuses_of_a_move_is_refused(
+def test_an_invalid_move_is_refused_as_by_sqs(
     sandbox: ServiceSandbox, changed: dict[str, Any], reason: str
 ) -> None:
     queue, dead = dead_lettered(sandbox)
@@ -875,7 +875,7 @@ def test_what_sqs_refuses_of_a_move_is_refused(
 # Which door a push came by.
 
 
-def test_the_inbox_tells_the_door_that_each_push_came_by(sandbox: ServiceSandbox) -> None:
+def test_the_inbox_shows_the_entry_point_of_each_push(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     project = sandbox.project()
     sandbox.map(sandbox.queue())
@@ -905,7 +905,7 @@ def test_the_inbox_tells_the_door_that_each_push_came_by(sandbox: ServiceSandbox
     assert sandbox.entry_points() == expected
 
 
-def test_a_process_that_serves_another_door_next_says_so(sandbox: ServiceSandbox) -> None:
+def test_a_warm_process_shows_its_current_entry_point(sandbox: ServiceSandbox) -> None:
     sandbox.function()
     project = sandbox.project()
     sandbox.map(sandbox.queue())

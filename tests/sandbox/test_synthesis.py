@@ -12,7 +12,7 @@ from tests.support.synthesized_stack import stub_bundle
 OTHERS = 6  # more than are kept where nobody reads them
 
 
-def test_a_stack_that_another_process_asked_for_a_moment_ago_is_kept(tmp_path: Path) -> None:
+def test_a_stack_that_another_process_just_synthesized_is_kept(tmp_path: Path) -> None:
     bundle = stub_bundle(tmp_path)
     out = tmp_path / "out"
     two_hours_ago = time.time() - 7_200

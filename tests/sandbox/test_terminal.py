@@ -63,7 +63,7 @@ def test_a_push_is_one_short_line(settings: dict[str, Any], shown: str) -> None:
     assert len(line) < 150
 
 
-def test_a_call_that_was_refused_whole_is_a_line_too() -> None:
+def test_a_refused_call_is_a_line_too() -> None:
     refusal = Refusal(
         time="2026-11-27T12:00:00.000Z",
         entry_point="http",
@@ -104,7 +104,7 @@ def test_a_403_of_the_http_api_is_a_line_that_says_why() -> None:
         ("[1]", None, False),
     ],
 )
-def test_the_functions_log_is_shown_where_it_warns_or_verbose_asks_for_it(
+def test_the_functions_log_is_shown_for_warnings_or_with_verbose(
     monkeypatch: pytest.MonkeyPatch, line: str, verbose: str | None, shown: bool
 ) -> None:
     monkeypatch.delenv("VERBOSE", raising=False)

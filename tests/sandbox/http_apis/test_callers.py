@@ -20,14 +20,7 @@ from botocore.credentials import Credentials
 from moto.iam.models import iam_backends
 
 from sandbox.iam.service import Call
-from tests.support.http_apis import (
-    FORBIDDEN,
-    Answer,
-    Api,
-    HttpApiSandbox,
-    document,
-    invoking,
-)
+from tests.support.http_apis import FORBIDDEN, Answer, Api, HttpApiSandbox, document, invoking
 from tests.support.service_sandbox import ADMINISTRATOR, assumed
 from tests.support.templates import ACCOUNT, REGION
 
@@ -61,7 +54,7 @@ def identity(sandbox: HttpApiSandbox) -> dict[str, Any]:
 # Whose signature is good.
 
 
-def test_the_administrator_comes_in_with_the_key_of_the_documents(
+def test_the_documented_key_of_the_administrator_is_accepted(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     assert api.ask("POST", "/messages?b=2&a=1&a=%20x", BODY, JSON).status == 200
@@ -99,7 +92,7 @@ def test_curl_can_sign(sandbox: HttpApiSandbox, api: Api) -> None:
     assert sandbox.event()["body"] == BODY.decode()
 
 
-def test_a_user_comes_in_with_an_own_key(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_users_own_key_is_accepted(sandbox: HttpApiSandbox, api: Api) -> None:
     user = sandbox.user(invoking(arn(api)))
 
     assert api.ask(body=BODY, headers=JSON, who=user).status == 200
@@ -110,7 +103,7 @@ def test_a_user_comes_in_with_an_own_key(sandbox: HttpApiSandbox, api: Api) -> N
     assert (told["callerId"], told["userId"]) == (people[told["userArn"]],) * 2
 
 
-def test_a_session_of_a_role_comes_in_and_is_counted(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_role_session_is_accepted_and_counted(sandbox: HttpApiSandbox, api: Api) -> None:
     role, session = sandbox.role(invoking(arn(api)))
 
     assert api.ask(body=BODY, headers=JSON, who=session).status == 200
@@ -244,9 +237,7 @@ REASONS: Mapping[str, str] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_signature_that_is_not_good_stays_outside(
-    sandbox: HttpApiSandbox, api: Api, fault: str
-) -> None:
+def test_an_invalid_signature_is_refused(sandbox: HttpApiSandbox, api: Api, fault: str) -> None:
     headers = api.signed(body=BODY, headers=JSON)
     assert api.ask_with("POST", "/messages", BODY, list(headers.items())).status == 200
     sandbox.cleared()
@@ -293,7 +284,7 @@ def test_host_and_date_must_be_signed(sandbox: HttpApiSandbox, api: Api, left_ou
         ({"data": b"another"}, "body digest or a signed header is not the one that was signed"),
     ],
 )
-def test_the_part_that_a_client_signed_by_mistake_is_named(
+def test_the_access_log_names_what_was_signed_wrongly(
     sandbox: HttpApiSandbox, api: Api, signed: dict[str, Any], said: str
 ) -> None:
     bare_path = f"{api.prefix}/messages"
@@ -331,7 +322,7 @@ def test_the_part_that_a_client_signed_by_mistake_is_named(
         ("POST", "/messages#?a=1", BODY),
     ],
 )
-def test_a_signature_is_good_for_nothing_else_than_was_signed(
+def test_a_signature_is_valid_only_for_the_signed_request(
     sandbox: HttpApiSandbox, api: Api, method: str, path: str, body: bytes
 ) -> None:
     headers = list(api.signed("POST", "/messages?a=1", BODY).items())
@@ -340,7 +331,9 @@ def test_a_signature_is_good_for_nothing_else_than_was_signed(
     assert not sandbox.invocations()
 
 
-def test_a_signature_for_one_api_is_not_good_for_another(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_signature_for_one_api_is_not_valid_for_another(
+    sandbox: HttpApiSandbox, api: Api
+) -> None:
     other = sandbox.api(routes={"$default": "AWS_IAM"})
     headers = list(api.signed("GET", "/x").items())
 
@@ -350,7 +343,7 @@ def test_a_signature_for_one_api_is_not_good_for_another(sandbox: HttpApiSandbox
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(-310, 403), (-290, 200), (290, 200), (310, 403)])
-def test_a_signature_is_good_for_five_minutes(
+def test_a_signature_is_valid_for_five_minutes(
     sandbox: HttpApiSandbox, api: Api, seconds: int, status: int
 ) -> None:
     headers = list(api.signed().items())
@@ -359,7 +352,7 @@ def test_a_signature_is_good_for_five_minutes(
     assert api.ask_with("POST", "/messages", b"", headers).status == status
 
 
-def test_a_presigned_address_stays_outside(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_presigned_url_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
     request = AWSRequest("GET", f"{api.url}/x")
     SigV4QueryAuth(ADMINISTRATOR, "execute-api", REGION).add_auth(request)
     assert request.url is not None
@@ -370,7 +363,7 @@ def test_a_presigned_address_stays_outside(sandbox: HttpApiSandbox, api: Api) ->
     assert not sandbox.invocations()
 
 
-def test_a_wrong_secret_stays_outside(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_wrong_secret_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
     user = sandbox.user(EVERYTHING)
     _, session = sandbox.role(EVERYTHING)
 
@@ -380,7 +373,7 @@ def test_a_wrong_secret_stays_outside(sandbox: HttpApiSandbox, api: Api) -> None
     assert not sandbox.invocations()
 
 
-def test_a_session_must_show_its_own_token(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_session_needs_its_own_token(sandbox: HttpApiSandbox, api: Api) -> None:
     _, session = sandbox.role(EVERYTHING)
     _, other = sandbox.role(EVERYTHING)
 
@@ -391,9 +384,7 @@ def test_a_session_must_show_its_own_token(sandbox: HttpApiSandbox, api: Api) ->
     assert api.ask(who=session).status == 200
 
 
-def test_a_key_that_is_not_active_or_was_deleted_stays_outside(
-    sandbox: HttpApiSandbox, api: Api
-) -> None:
+def test_an_inactive_or_deleted_key_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
     user = sandbox.user(EVERYTHING)
     people = sandbox.client("iam")
     (name,) = [
@@ -434,7 +425,7 @@ def test_a_key_that_is_not_active_or_was_deleted_stays_outside(
     ],
 )
 @pytest.mark.parametrize("kind", ["user", "role"])
-def test_a_callers_policies_are_asked(
+def test_a_callers_policies_decide(
     sandbox: HttpApiSandbox, api: Api, kind: str, statements: list[dict[str, Any]], may: bool
 ) -> None:
     filled = json.loads(
@@ -452,7 +443,7 @@ def test_a_callers_policies_are_asked(
         assert denial(sandbox, api, answer).startswith(asked)
 
 
-def test_policies_of_groups_and_attached_ones_are_a_users_as_well(
+def test_group_policies_and_attached_policies_count_for_a_user(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     people = sandbox.client("iam")
@@ -481,7 +472,7 @@ def test_policies_of_groups_and_attached_ones_are_a_users_as_well(
     assert [api.ask(who=user).status for user in users] == [200, 200, 200]
 
 
-def test_what_bounds_a_role_besides_its_policies_is_not_understood_and_refused(
+def test_roles_with_boundaries_or_session_policies_are_refused(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     boundary = sandbox.client("iam").create_policy(
@@ -497,7 +488,7 @@ def test_what_bounds_a_role_besides_its_policies_is_not_understood_and_refused(
     assert [api.ask(who=who).status for who in (bounded, narrowed, free)] == [403, 403, 200]
 
 
-def test_a_role_of_another_account_stays_outside(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_role_of_another_account_is_refused(sandbox: HttpApiSandbox, api: Api) -> None:
     there = iam_backends["999999999999"]["aws"]
     role = there.create_role("far", "{}", "/", None, "", [], None)
     there.put_role_policy("far", "p", document(EVERYTHING))
@@ -506,7 +497,7 @@ def test_a_role_of_another_account_stays_outside(sandbox: HttpApiSandbox, api: A
     assert told.endswith("because the caller is of another account than the API")
 
 
-def test_what_a_role_may_no_longer_do_is_refused_at_once(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_removed_permission_is_refused_immediately(sandbox: HttpApiSandbox, api: Api) -> None:
     role, session = sandbox.role(invoking(arn(api)))
     assert api.ask(who=session).status == 200
 
@@ -515,7 +506,7 @@ def test_what_a_role_may_no_longer_do_is_refused_at_once(sandbox: HttpApiSandbox
     assert api.ask(who=session).told == FORBIDDEN
 
 
-def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
+def test_requests_of_other_sites_are_refused_before_the_permission_check(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     answer = api.ask(headers={"Origin": "https://example.com"})
@@ -524,7 +515,7 @@ def test_pages_of_other_sites_are_refused_before_anybody_is_judged(
     assert not sandbox.invocations()
 
 
-def test_white_space_around_a_header_is_not_signed_and_not_told(
+def test_white_space_around_a_header_is_neither_signed_nor_passed_on(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     signed = api.signed(body=BODY, headers={**JSON, "Idempotency-Key": "a  b"})

@@ -72,7 +72,7 @@ def test_a_function_gets_a_request_as_payload_format_2(sandbox: HttpApiSandbox, 
     }
 
 
-def test_what_a_request_does_not_have_is_not_in_the_event(
+def test_absent_parts_of_a_request_are_absent_in_the_event(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     api.ask_with("GET", "/openapi.json", b"", [])
@@ -85,7 +85,7 @@ def test_what_a_request_does_not_have_is_not_in_the_event(
     assert "authorizer" not in event["requestContext"]
 
 
-def test_repeated_headers_arrive_joined_and_those_of_the_connection_not(
+def test_repeated_headers_are_joined_and_hop_by_hop_headers_removed(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     lines = [
@@ -133,7 +133,7 @@ def test_the_authorization_header_is_passed_on(sandbox: HttpApiSandbox, api: Api
         (None, b"a", False),
     ],
 )
-def test_a_body_is_text_where_its_type_says_so_and_else_base64(
+def test_a_body_is_text_if_its_type_is_text_and_else_base64(
     sandbox: HttpApiSandbox, api: Api, kind: str | None, body: bytes, is_text: bool
 ) -> None:
     api.ask_with("POST", "/x", body, [("Content-Type", kind)] if kind is not None else [])
@@ -143,7 +143,7 @@ def test_a_body_is_text_where_its_type_says_so_and_else_base64(
     assert event["body"] == (body.decode() if is_text else base64.b64encode(body).decode())
 
 
-def test_a_body_in_chunks_arrives_whole(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_chunked_body_is_joined(sandbox: HttpApiSandbox, api: Api) -> None:
     lines = [("Transfer-Encoding", "chunked"), ("Content-Type", "text/plain")]
 
     answer = api.ask_with("POST", "/x", b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n", lines)
@@ -163,7 +163,7 @@ def test_a_body_in_chunks_arrives_whole(sandbox: HttpApiSandbox, api: Api) -> No
         ("\xc3\xa4", False),
     ],
 )
-def test_the_trace_is_the_clients_or_a_new_one_and_is_the_functions(
+def test_a_valid_trace_id_is_passed_on_and_an_invalid_one_replaced(
     sandbox: HttpApiSandbox, api: Api, given: str, is_kept: bool
 ) -> None:
     api.ask_with("GET", "/x", b"", [("X-Amzn-Trace-Id", given)])
@@ -175,7 +175,7 @@ def test_the_trace_is_the_clients_or_a_new_one_and_is_the_functions(
     assert invocation["trace"] == trace
 
 
-def test_what_the_function_sends_came_by_the_http_entry_point(
+def test_pushes_of_the_function_show_the_http_entry_point(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     created = sandbox.client("pinpoint").create_app(CreateApplicationRequest={"Name": "demo"})

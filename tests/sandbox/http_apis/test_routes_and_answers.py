@@ -43,7 +43,7 @@ OPEN = {"$default": "NONE"}
         ("GET", "/../other/openapi.json", "$default", "/../other/openapi.json"),
     ],
 )
-def test_a_request_takes_its_own_route_or_the_default_one(
+def test_a_request_takes_its_exact_route_or_the_default_route(
     sandbox: HttpApiSandbox, api: Api, method: str, path: str, key: str, told: str
 ) -> None:
     assert api.ask(method, path, who=None).status == 200
@@ -58,7 +58,7 @@ def test_a_request_takes_its_own_route_or_the_default_one(
     ("method", "path"),
     [("GET", "/messages"), ("POST", "/"), ("POST", "/messages/1"), ("OPTIONS", "/messages")],
 )
-def test_without_a_route_nothing_is_found_whatever_the_method(
+def test_a_request_without_a_route_is_not_found(
     sandbox: HttpApiSandbox, method: str, path: str
 ) -> None:
     api = sandbox.api()
@@ -70,7 +70,7 @@ def test_without_a_route_nothing_is_found_whatever_the_method(
     assert not sandbox.invocations()
 
 
-def test_an_api_that_is_not_there_is_not_found(sandbox: HttpApiSandbox) -> None:
+def test_an_unknown_api_is_not_found(sandbox: HttpApiSandbox) -> None:
     api = sandbox.api()
     sandbox.client("cloudformation").delete_stack(StackName=api.stack)
 
@@ -79,7 +79,7 @@ def test_an_api_that_is_not_there_is_not_found(sandbox: HttpApiSandbox) -> None:
     assert not sandbox.invocations()
 
 
-def test_a_kind_of_api_that_the_sandbox_does_not_have_is_never_let_through(
+def test_unsupported_kinds_of_apis_are_never_invoked(
     sandbox: HttpApiSandbox,
 ) -> None:
     gateway = sandbox.client("apigatewayv2")
@@ -121,7 +121,7 @@ def test_a_kind_of_api_that_the_sandbox_does_not_have_is_never_let_through(
         (None, 200, "application/json", b"null"),
     ],
 )
-def test_what_a_function_returns_is_the_response(
+def test_the_functions_return_value_becomes_the_response(
     api: Api, returned: Any, status: int, kind: str, body: bytes
 ) -> None:
     answer = api.do(**{"return": returned})
@@ -176,21 +176,21 @@ def test_headers_and_cookies_of_a_function_reach_the_client(api: Api) -> None:
         {"statusCode": 200, "body": "ä", "isBase64Encoded": True},
     ],
 )
-def test_what_is_no_response_is_a_failure_of_the_server(api: Api, returned: Any) -> None:
+def test_an_invalid_return_value_is_an_internal_server_error(api: Api, returned: Any) -> None:
     answer = api.do(**{"return": returned})
 
     assert answer.told == FAILED
     assert "X-Split" not in answer.headers
 
 
-def test_an_error_of_the_function_is_a_failure_that_tells_nothing(
+def test_an_error_of_the_function_gives_500_without_details(
     sandbox: HttpApiSandbox, api: Api
 ) -> None:
     assert api.do(**{"raise": "canary"}).told == FAILED
     assert any("canary" in line for line in sandbox.functions.logs("answers"))
 
 
-def test_a_function_that_takes_too_long_is_not_waited_for(
+def test_a_function_that_exceeds_the_integration_timeout_gives_503(
     sandbox: HttpApiSandbox, tmp_path: Path
 ) -> None:
     api = sandbox.api(integration={"TimeoutInMillis": 50})
@@ -200,7 +200,7 @@ def test_a_function_that_takes_too_long_is_not_waited_for(
     (tmp_path / "answered").touch()
 
 
-def test_a_function_that_is_throttled_is_unavailable(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_throttled_function_gives_503(sandbox: HttpApiSandbox, api: Api) -> None:
     own = sandbox.client("lambda")
     own.put_function_concurrency(FunctionName="answers", ReservedConcurrentExecutions=0)
     try:
@@ -210,7 +210,7 @@ def test_a_function_that_is_throttled_is_unavailable(sandbox: HttpApiSandbox, ap
     assert not sandbox.invocations()
 
 
-def test_a_function_that_is_gone_is_a_failure(sandbox: HttpApiSandbox) -> None:
+def test_a_deleted_function_gives_500(sandbox: HttpApiSandbox) -> None:
     gone = f"{FUNCTION_ARN}:2"
     sandbox.client("lambda").create_alias(
         FunctionName="answers", Name="former", FunctionVersion="1"
@@ -247,7 +247,7 @@ def test_a_function_that_is_gone_is_a_failure(sandbox: HttpApiSandbox) -> None:
         ("", ALIAS_ARN, ALIAS_ARN, False),
     ],
 )
-def test_a_function_runs_only_where_its_policy_lets_the_api_in(
+def test_a_function_is_invoked_only_if_its_policy_allows_the_api(
     sandbox: HttpApiSandbox, lets_in: str, let_in: str, function: str, may: bool
 ) -> None:
     api = sandbox.api(lets_in=lets_in, let_in=let_in, function=function)
@@ -265,7 +265,7 @@ def test_the_policy_names_the_default_route_as_such(sandbox: HttpApiSandbox) -> 
         assert sandbox.api(routes=OPEN, lets_in=lets_in).ask("GET", "/x").status == status
 
 
-def test_a_permission_of_lambdas_own_call_counts_as_well(sandbox: HttpApiSandbox) -> None:
+def test_a_permission_added_with_add_permission_counts(sandbox: HttpApiSandbox) -> None:
     api = sandbox.api(lets_in="/*/GET/none")
     own = sandbox.client("lambda")
 
@@ -302,7 +302,7 @@ def test_a_permission_of_lambdas_own_call_counts_as_well(sandbox: HttpApiSandbox
 # How much.
 
 
-def test_a_body_over_10_mb_is_too_large_whoever_sends_it(sandbox: HttpApiSandbox, api: Api) -> None:
+def test_a_body_over_10_mb_is_too_large_for_any_caller(sandbox: HttpApiSandbox, api: Api) -> None:
     limit = 10_485_760
 
     assert api.ask(body=b"x" * (limit + 1), who=None).told == TOO_LARGE
@@ -319,7 +319,7 @@ def test_an_event_over_6_mb_is_too_large(sandbox: HttpApiSandbox, api: Api) -> N
     assert api.ask_with("POST", "/x", b"x" * 6_000_000, text).status == 200
 
 
-def test_each_route_lets_a_burst_through_and_then_what_the_rate_allows(
+def test_each_route_allows_a_burst_and_then_its_rate(
     sandbox: HttpApiSandbox,
 ) -> None:
     api = sandbox.api(
@@ -336,7 +336,7 @@ def test_each_route_lets_a_burst_through_and_then_what_the_rate_allows(
     assert len(sandbox.invocations()) == 4
 
 
-def test_a_bucket_fills_at_its_rate_and_no_higher_than_its_burst() -> None:
+def test_a_token_bucket_refills_at_its_rate_up_to_its_burst() -> None:
     throttle, limit = Throttle(), Limit(rate=2, burst=3)
 
     def passed(now: float, tries: int = 10) -> int:

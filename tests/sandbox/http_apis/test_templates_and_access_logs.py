@@ -27,7 +27,7 @@ from tests.support.templates import ACCOUNT, REGION, Template, outputs
 # Templates.
 
 
-def test_an_api_tells_where_it_answers_and_so_does_api_gateway(sandbox: HttpApiSandbox) -> None:
+def test_an_apis_endpoint_is_in_the_stack_and_in_api_gateway(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api(Description="takes requests", Tags={"team": "push"})
 
     assert made.url == f"{sandbox.url}/execute-api/{made.api_id}"
@@ -40,7 +40,7 @@ def test_an_api_tells_where_it_answers_and_so_does_api_gateway(sandbox: HttpApiS
     assert by_hand["ApiEndpoint"] == f"{sandbox.url}/execute-api/{by_hand['ApiId']}"
 
 
-def test_where_an_api_answers_is_told_while_its_door_is_open(sandbox: HttpApiSandbox) -> None:
+def test_an_apis_endpoint_is_that_of_the_open_front_door(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api()
     gateway = sandbox.client("apigatewayv2")
     elsewhere = "http://127.0.0.1:1"
@@ -52,7 +52,7 @@ def test_where_an_api_answers_is_told_while_its_door_is_open(sandbox: HttpApiSan
     assert gateway.get_api(ApiId=made.api_id)["ApiEndpoint"] == made.url
 
 
-def test_api_gateway_shows_what_the_template_wants(sandbox: HttpApiSandbox) -> None:
+def test_api_gateway_shows_the_templates_settings(sandbox: HttpApiSandbox) -> None:
     limits = {"ThrottlingBurstLimit": 200, "ThrottlingRateLimit": 100.5}
     made = sandbox.api(
         integration={"TimeoutInMillis": 5_000, "Description": "the function"},
@@ -82,7 +82,7 @@ def test_api_gateway_shows_what_the_template_wants(sandbox: HttpApiSandbox) -> N
     assert ids["Stage"] == "$default"
 
 
-def test_an_api_changes_with_its_template_and_goes_with_it(sandbox: HttpApiSandbox) -> None:
+def test_an_api_is_updated_and_deleted_with_its_stack(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api()
     assert made.ask().status == 200
     wanted = api(routes={"GET /x": "NONE"})
@@ -174,7 +174,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "properties", "named"), REFUSED)
-def test_what_the_sandbox_does_not_have_fails_the_stack_by_its_name(
+def test_an_unsupported_property_fails_the_stack_and_is_named(
     sandbox: HttpApiSandbox, name: str, properties: dict[str, Any], named: str
 ) -> None:
     routes = {"POST /messages": "AWS_IAM", "GET /openapi.json": "AWS_IAM"}
@@ -208,7 +208,7 @@ def test_what_the_sandbox_does_not_have_fails_the_stack_by_its_name(
         ({"Other": "x"}, "AccessLogSettings.Other"),
     ],
 )
-def test_an_access_log_that_cannot_be_fails_the_stack(
+def test_an_invalid_access_log_fails_the_stack(
     sandbox: HttpApiSandbox, settings: dict[str, Any], reason: str
 ) -> None:
     resources = api()
@@ -235,7 +235,7 @@ def permissions(sandbox: HttpApiSandbox, made: Api) -> list[dict[str, Any]]:
     return [each for each in policy["Statement"] if made.api_id in json.dumps(each)]
 
 
-def test_a_permission_is_for_the_alias_and_stays_when_the_alias_moves(
+def test_a_permission_for_an_alias_remains_when_the_alias_moves(
     sandbox: HttpApiSandbox,
 ) -> None:
     made = sandbox.api()
@@ -264,7 +264,7 @@ def test_a_permission_is_for_the_alias_and_stays_when_the_alias_moves(
     assert made.ask().status == 200
 
 
-def test_a_changed_permission_is_another_one_and_leaves_none_behind(
+def test_a_changed_permission_replaces_the_old_one(
     sandbox: HttpApiSandbox,
 ) -> None:
     made = sandbox.api()
@@ -295,7 +295,7 @@ def line(sandbox: HttpApiSandbox, made: Api) -> dict[str, str]:
     return dict(json.loads(told))
 
 
-def test_a_line_tells_who_called_and_what_became_of_it(sandbox: HttpApiSandbox) -> None:
+def test_an_access_log_line_has_the_caller_and_the_result(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api(logging(EVERY_VARIABLE))
     user = sandbox.user({"Effect": "Allow", "Action": "execute-api:*", "Resource": "*"})
 
@@ -340,7 +340,7 @@ def test_a_line_tells_who_called_and_what_became_of_it(sandbox: HttpApiSandbox) 
     assert user.access_key not in sandbox.log(made)[0]
 
 
-def test_the_time_of_a_line_is_that_at_which_the_request_came(sandbox: HttpApiSandbox) -> None:
+def test_an_access_log_line_has_the_time_of_arrival(sandbox: HttpApiSandbox) -> None:
     made = sandbox.api(
         logging("$context.requestId [$context.requestTime] $context.responseLatency\n")
     )
@@ -354,7 +354,7 @@ def test_the_time_of_a_line_is_that_at_which_the_request_came(sandbox: HttpApiSa
     assert told[16:] == f" [{now:%d/%b/%Y:%H:%M:%S} +0000] 0"
 
 
-def test_each_request_that_reaches_the_api_has_a_line(
+def test_each_request_to_the_api_has_an_access_log_line(
     sandbox: HttpApiSandbox, tmp_path: Path
 ) -> None:
     named = (
@@ -406,7 +406,7 @@ def test_each_request_that_reaches_the_api_has_a_line(
     ]
 
 
-def test_a_line_tells_why_the_function_was_not_reached_or_not_waited_for(
+def test_an_access_log_line_says_why_the_function_was_not_reached_or_timed_out(
     sandbox: HttpApiSandbox, tmp_path: Path
 ) -> None:
     log_format = "$context.requestId $context.status $context.integrationErrorMessage"
@@ -435,7 +435,9 @@ def test_a_line_tells_why_the_function_was_not_reached_or_not_waited_for(
         "\xff\xfe",
     ],
 )
-def test_no_client_can_break_a_line_or_add_to_it(sandbox: HttpApiSandbox, agent: str) -> None:
+def test_no_client_can_break_or_extend_an_access_log_line(
+    sandbox: HttpApiSandbox, agent: str
+) -> None:
     made = sandbox.api(
         logging(
             '{"agent": "$context.identity.userAgent", "id": "$context.requestId",'
@@ -453,7 +455,7 @@ def test_no_client_can_break_a_line_or_add_to_it(sandbox: HttpApiSandbox, agent:
     assert (read["path"], read["status"]) == ('/\n"\\, "status":"200"', "404")
 
 
-def test_an_api_answers_without_a_log_or_when_its_log_is_gone(sandbox: HttpApiSandbox) -> None:
+def test_an_api_works_without_an_access_log_or_with_a_deleted_one(sandbox: HttpApiSandbox) -> None:
     silent = sandbox.api(changed(api(), "Stage", AccessLogSettings=None))
     made = sandbox.api()
     (group,) = {
