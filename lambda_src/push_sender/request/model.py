@@ -9,7 +9,7 @@ have not got.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import (
     BaseModel,
@@ -417,7 +417,7 @@ class PushRequest(SharedContent):
         """
         fields = _FIELDS_OF[variant.shape]
         return {
-            field: value.model_dump() if isinstance(value, BaseModel) else value
+            field: value.model_dump() if field in _OBJECTS else value
             for part in (self, getattr(self, variant.shape.options), self._translation(variant))
             if part is not None
             for field, value in vars(part).items()
@@ -467,6 +467,15 @@ _FIELDS_OF: Final = {
     shape: shape.members.keys() | FORMAT_FIELDS.get(shape, ("", frozenset()))[1]
     for shape in dict.fromkeys(service.shape for service in SERVICES.values())
 }
+
+
+_OBJECTS: Final = frozenset(
+    name
+    for model in (FcmV1Content, NativeContent)
+    for name, field in model.model_fields.items()
+    if any(isinstance(each, type(BaseModel)) for each in get_args(field.annotation))
+)
+"""The fields that are objects: a payload holds them as maps."""
 
 
 def known_fields() -> dict[str, list[str]]:
