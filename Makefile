@@ -136,7 +136,7 @@ clean: ## remove everything that the commands made
 	rm -rf $(VENV) node_modules cdk.out .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 lock: $(call has,lock) ## update the locks to the newest versions (ARGS="--upgrade-package NAME")
-	@$(BIN)/python -m infra.locks $(or $(ARGS),--upgrade)
+	@$(BIN)/python -m infra.install.locks $(or $(ARGS),--upgrade)
 
 $(VENV)/has-%: pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

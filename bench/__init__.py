@@ -1,6 +1,5 @@
-"""What the function costs beside bare boto3, measured on this machine: ``python -m bench``.
+"""The benchmark: the costs of the function compared with bare boto3's: ``python -m bench``.
 
-Every figure is a ratio of two things measured in turn in the same run, because seconds
-alone say more about the machine and its other users than about the code. Nothing here
-passes or fails: the tests guard counts, and a person reads the figures.
+Read the ratios of two clients measured in turn. Seconds depend on the machine and its other users
+as much as on the code. Nothing here passes or fails; the tests check counts.
 """

@@ -8,27 +8,26 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import figures
-from bench import summary as telling
+from bench import figures, summary
 from bench.ceiling import Ceiling, measure_ceiling
-from bench.lineup import Lineup, make_lineup
+from bench.client_list import Clients, install_clients
 from bench.packages import BENCH, zipped
-from bench.processes import BenchError, draw, service
+from bench.processes import BenchError, draw, simulated_service
 from bench.queue_run import queue_run
 from bench.results import Results
-from infra.wheels import BundleError
+from infra.bundle.wheels import BundleError
 from sandbox.environment import isolate
 
 _DESCRIPTION = """\
-Measure what the function costs beside what people would use instead, side by side on this
-machine: cold start, one warm push, many recipients at several latencies, other libraries, the
-table, the queue, and the bundle's size. The services are stand-ins on loopback. Nothing
-passes or fails: read the tables. docs/performance.md says how.
+Compare the cost of the function with boto3 and other libraries on this machine: cold start, one
+warm push, many recipients at several latencies, the table, the queue, and the bundle's size.
+The services are simulated on loopback. Nothing passes or fails: read the tables.
+docs/performance.md explains them.
 """
 
 
 class Rounds(NamedTuple):
-    """How often each measurement is taken."""
+    """The number of rounds of each measurement."""
 
     cold_start: int
     warm_push: int
@@ -44,7 +43,7 @@ _QUICK = Rounds(cold_start=5, warm_push=12, many=3, peers=3, tls=3, keyed=3, cei
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and tell; the exit status says only whether it could be measured."""
+    """Measure and print; the exit status only says whether this was possible."""
     isolate()
     parser = argparse.ArgumentParser(prog="python -m bench", description=_DESCRIPTION)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first impression")
@@ -53,24 +52,24 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         metavar="FILE",
         default=BENCH / "run.json",
-        help="where every measurement goes (default: %(default)s)",
+        help="the file for every measurement (default: %(default)s)",
     )
     parser.add_argument(
         "--chart",
         type=Path,
         metavar="FILE",
         default=BENCH / "run.svg",
-        help="where it is drawn, as SVG (default: %(default)s)",
+        help="the file for the chart, as SVG (default: %(default)s)",
     )
     chosen = parser.parse_args(arguments)
     try:
-        _say("building the bundle, and laying out the others beside it")
-        lineup = make_lineup()
-        results = measure(lineup, _QUICK if chosen.quick else _FULL)
-        telling.show(results)
-        told = telling.as_json(results)
-        chosen.json.write_text(json.dumps(told, indent=1) + "\n")
-        draw(told, lineup.peers, chosen.chart)
+        _print_line("building the bundle and installing the other libraries")
+        clients = install_clients()
+        results = measure(clients, _QUICK if chosen.quick else _FULL)
+        summary.show(results)
+        run = summary.as_json(results)
+        chosen.json.write_text(json.dumps(run, indent=1) + "\n")
+        draw(run, clients.peers, chosen.chart)
         print(f"\nEvery measurement: {chosen.json}\nThe chart: {chosen.chart}")
     except (BenchError, BundleError) as error:
         sys.stderr.write(f"{error}\n")
@@ -80,18 +79,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(lineup: Lineup, rounds: Rounds) -> Results:
-    """Take every measurement."""
+def measure(clients: Clients, rounds: Rounds) -> Results:
+    """Measure everything."""
     sizes = zipped()
-    _say("the service alone")
+    _print_line("the simulated service alone")
     return Results(
         ceilings=_ceilings(rounds.ceiling_seconds),
-        cold=figures.cold_start(lineup, rounds.cold_start, _progress("cold start")),
-        warm=figures.warm_push(lineup, rounds.warm_push, _progress("one push, warm")),
-        many=figures.many(lineup, rounds.many, _progress("many recipients")),
-        peers=figures.peers(lineup, rounds.peers, _progress("other libraries")),
-        tls=figures.over_tls(lineup, rounds.tls, _progress("over TLS")),
-        keyed=figures.keyed(lineup, rounds.keyed, _progress("with a key and without")),
+        cold=figures.cold_start(clients, rounds.cold_start, _progress("cold start")),
+        warm=figures.warm_push(clients, rounds.warm_push, _progress("one push, warm")),
+        many=figures.many(clients, rounds.many, _progress("many recipients")),
+        peers=figures.peers(clients, rounds.peers, _progress("other libraries")),
+        tls=figures.over_tls(clients, rounds.tls, _progress("over TLS")),
+        keyed=figures.keyed(clients, rounds.keyed, _progress("with a key and without")),
         queue=queue_run(_progress("the queue", "recipient")),
         zipped=sizes,
         warm_pushes=figures.PUSHES,
@@ -101,27 +100,27 @@ def measure(lineup: Lineup, rounds: Rounds) -> Results:
 def _ceilings(seconds: float) -> dict[str, Ceiling]:
     ceilings = {}
     for latency, connections in ((0.0, 8), (0.05, 50)):
-        with service(latency) as port:
+        with simulated_service(latency) as port:
             name = f"{latency * 1_000:.0f} ms, {connections} connections"
             ceilings[name] = measure_ceiling(port, connections=connections, seconds=seconds)
     return ceilings
 
 
 def _progress(name: str, what: str = "round") -> figures.Progress:
-    """Show progress in one line that is written over where a person looks on."""
+    """Show progress in one line, overwritten in a terminal."""
     if not sys.stderr.isatty():
-        _say(name)
+        _print_line(name)
         return lambda done, of: None
 
-    def tell(done: int, of: int) -> None:
+    def show(done: int, of: int) -> None:
         end = "\n" if done >= of else ""
         sys.stderr.write(f"\r{name}: {what} {done:,} of {of:,}{end}")
         sys.stderr.flush()
 
-    return tell
+    return show
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 

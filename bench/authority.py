@@ -1,4 +1,4 @@
-"""Certificates for servers on loopback, and the authority they come from."""
+"""An authority that certifies servers on loopback."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Authority:
-    """Somebody who certifies servers, for a day.
+    """Makes certificates for servers, valid for a day.
 
     Attributes
     ----------
     certificate
-        Its own, as PEM: whoever trusts it trusts the servers.
+        Its own, as PEM. A client that trusts it trusts the servers.
     """
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
-        may_certify = x509.BasicConstraints(ca=True, path_length=None)
-        self.certificate = self._sign(self._name, self._key, may_certify)
+        is_authority = x509.BasicConstraints(ca=True, path_length=None)
+        self.certificate = self._sign(self._name, self._key, is_authority)
 
     def certify(self, address: str) -> bytes:
-        """Give a key and a certificate for an IP address, as PEM."""
+        """Return a key and a certificate for an IP address, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         secret = key.private_bytes(
             serialization.Encoding.PEM,

@@ -1,4 +1,4 @@
-"""What the service can do by itself, so that a reader can judge whether it held a side back."""
+"""The limits of the simulated service, to judge whether it limited a client."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import json
 import time
 from typing import NamedTuple
 
-from bench.player import CONTENT
+from bench.client_process import CONTENT
 from bench.samples import Samples
 
 ADDRESSES = 100
 
 
 class Ceiling(NamedTuple):
-    """The service's own figures: calls of 100 addresses a second, and seconds to an answer."""
+    """Calls of 100 addresses a second, and the seconds to an answer."""
 
     calls_a_second: float
     answer_seconds: Samples
 
 
 class _Caller(asyncio.Protocol):
-    """One connection that sends the same call again as soon as it is answered."""
+    """A connection that repeats the same call after each answer."""
 
     def __init__(self, call: bytes, until: float, answered: list[float]) -> None:
         self._call = call
@@ -37,7 +37,7 @@ class _Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if not self._received.endswith(b"}}}"):  # how the service's answers end
+        if not self._received.endswith(b"}}}"):  # the end of each answer
             return
         self._received.clear()
         now = time.perf_counter()
@@ -58,7 +58,7 @@ class _Caller(asyncio.Protocol):
 
 
 def measure_ceiling(port: int, *, connections: int, seconds: float) -> Ceiling:
-    """Call the service from as many connections as fast as it answers."""
+    """Call the service as fast as it answers, from a number of connections."""
     return asyncio.run(_measure(port, connections, seconds))
 
 

@@ -1,7 +1,6 @@
-"""Draws a run, as ``telling.as_json`` gives it, as SVG.
+"""Draw a run, the JSON of ``summary.as_json``, as SVG.
 
-matplotlib is installed with the other libraries that only the benchmark needs, so the drawing
-happens in a process of its own:
+Only the benchmark's own environment has matplotlib, so the drawing has its own process:
 
     python -I -S -B chart.py DIRECTORY_OF_PACKAGES < run.json > chart.svg
 """

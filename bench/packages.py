@@ -1,10 +1,9 @@
-"""What the sides import, laid out as each would have it, and what it weighs zipped.
+"""The packages of each client, and the sizes of the archives.
 
-Ours is the bundle, unpacked as Lambda unpacks it. Bare boto3 is the same pinned version,
-installed whole; a handler with everything of Powertools is that with Powertools and its
-tracer; the peers are other libraries, in an environment of their own. Everything is kept
-under ``.build``, by a key of what it was made from, and made again only when that changes. It
-is made for one run at a time: two at once would disturb each other's figures anyway.
+The function uses the bundle, unpacked as in Lambda. Bare boto3 is the same pinned version, fully
+installed. The Powertools handler adds Powertools and its tracer. The other libraries have their
+own environment. Each is kept under ``.build`` and made again only if its input changes. Only one
+run at a time may make them; two would disturb each other's figures anyway.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from py_compile import PycInvalidationMode
 from typing import Final, NamedTuple
 
 from infra.bundle import OUT, build
-from infra.locks import EVERYTHING, FUNCTION, PEERS, entries
-from infra.wheels import LAMBDA_ARM64, install_wheels, this_machine
+from infra.bundle.wheels import LAMBDA_ARM64, install_wheels, this_machine
+from infra.install.locks import EVERYTHING, FUNCTION, PEERS, entries
 
 BENCH: Final = OUT / "bench"
 OF_BOTO3: Final = (
@@ -30,11 +29,11 @@ OF_BOTO3: Final = (
 """boto3 and what it requires."""
 
 TRACER: Final = ("aws-xray-sdk", "wrapt")
-"""What Powertools' tracer requires beside boto3."""
+"""Powertools' tracer, without boto3."""
 
 
 class Compiled(Enum):
-    """Whether bytecode is there, or made anew at each cold start."""
+    """Whether there is bytecode, or each cold start compiles the sources."""
 
     YES = "compiled"
     NO = "source"
@@ -52,31 +51,31 @@ def unpacked_bundle(compiled: Compiled) -> Path:
 
 
 def bare_boto3(compiled: Compiled) -> Path:
-    """Install boto3 whole, at the bundle's version."""
+    """Install all of boto3, at the bundle's version."""
     return _installed("boto3", entries(EVERYTHING.read_text(), *OF_BOTO3), compiled)
 
 
 def powertools(compiled: Compiled) -> Path:
-    """Install what the function is made of whole, and Powertools' tracer."""
+    """Install all files of the function's packages, and Powertools' tracer."""
     ours = {*entries(FUNCTION.read_text()), *entries(EVERYTHING.read_text(), *OF_BOTO3)}
     tracer = entries(PEERS.read_text(), *TRACER)
     return _installed("powertools", [*sorted(ours), *tracer], compiled)
 
 
 def peers() -> Path:
-    """Install the other libraries, and what draws the chart."""
+    """Install the other libraries, and matplotlib for the chart."""
     return _installed("peers", entries(PEERS.read_text()), Compiled.YES)
 
 
 class Zipped(NamedTuple):
-    """What archives for Lambda weigh, in bytes.
+    """The sizes of archives for Lambda, in bytes.
 
     Attributes
     ----------
     bundle, source
         Ours with bytecode, and without.
     whole
-        The same packages with nothing left out, without bytecode.
+        The same packages with all their files, without bytecode.
     """
 
     bundle: int
@@ -85,19 +84,19 @@ class Zipped(NamedTuple):
 
 
 def zipped() -> Zipped:
-    """Weigh the archives."""
+    """Build the archives and return their sizes."""
     lock = entries(FUNCTION.read_text())
 
     def install(directory: Path) -> None:
         install_wheels("\n".join(lock), LAMBDA_ARM64, directory / "packages")
-        shutil.make_archive(str(directory / "whole"), "zip", directory / "packages")
+        shutil.make_archive(str(directory / "complete"), "zip", directory / "packages")
         shutil.rmtree(directory / "packages")
 
-    whole = _kept("whole", _key(*lock, repr(LAMBDA_ARM64)), install)
+    whole = _kept("complete", _key(*lock, repr(LAMBDA_ARM64)), install)
     return Zipped(
         build(LAMBDA_ARM64).size,
         build(LAMBDA_ARM64, bytecode=False).size,
-        (whole / "whole.zip").stat().st_size,
+        (whole / "complete.zip").stat().st_size,
     )
 
 
@@ -117,9 +116,9 @@ def _key(*parts: str) -> str:
 
 
 def _kept(kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """Give a directory under ``.build``, made before or made now, and never half of it.
+    """Return a complete directory under ``.build``, and make it if it does not exist.
 
-    Nobody may write into it, as in Lambda.
+    It is read-only, as in Lambda.
     """
     directory = BENCH / f"{kind}-{key}"
     if not directory.exists():

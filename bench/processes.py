@@ -1,7 +1,7 @@
-"""The processes of a measurement, from the side of whoever starts and asks them.
+"""Start the processes of a measurement: clients, simulated services, the chart.
 
-Each side runs in a plain interpreter (``-I -S -B``): of packages it sees the directory it
-is given and nothing of the virtual environment, and of the environment what Lambda sets.
+Each client runs in a plain interpreter (``-I -S -B``). It sees only its directory of packages and
+an environment like Lambda's, nothing of the virtual environment.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ _LIKE_LAMBDA: Final = {
 
 _PIPE_BYTES: Final = 1 << 20
 _READ_SECONDS: Final = 0.05
-"""What a side logs is read now and then: a reader that woke at each line would take turns with
-it on the same cores."""
+"""A client's log is read at intervals. A reader that wakes at each line would compete with the
+client for the cores."""
 
 
 class BenchError(Exception):
     """A measurement cannot go on; the message says why."""
 
 
-class Spent(NamedTuple):
-    """What something took.
+class Cost(NamedTuple):
+    """The cost of something.
 
     Attributes
     ----------
     wall, cpu
         In seconds. The CPU is that of the process itself.
     peak_bytes
-        The most memory that the process had held by then.
+        The peak memory of the process until then.
     """
 
     wall: float
@@ -63,19 +63,19 @@ class Spent(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Side:
-    """Who takes part.
+class Client:
+    """A client to compare.
 
     Attributes
     ----------
     name
-        In a table.
+        In the tables.
     module, kind
-        The module in ``sides``, and its class.
+        The module in ``clients``, and its class.
     packages
-        What it may import.
+        The directory that it imports from.
     settings
-        More of the environment.
+        Further environment variables.
     """
 
     name: str
@@ -85,8 +85,8 @@ class Side:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class Player:
-    """One side, running. Its cold start has happened when this exists.
+class RunningClient:
+    """The process of a client, after its cold start.
 
     Attributes
     ----------
@@ -94,10 +94,15 @@ class Player:
         From just before the process was started to its first report.
     """
 
-    def __init__(self, side: Side, endpoints: Mapping[str, str]) -> None:
-        answers, told = os.pipe()
-        command = [*_plain_python("player.py"), side.module, side.kind, str(side.packages)]
-        environment = {**_LIKE_LAMBDA, **endpoints, **side.settings, "ANSWERS": str(told)}
+    def __init__(self, client: Client, endpoints: Mapping[str, str]) -> None:
+        answers, answers_end = os.pipe()
+        command = [
+            *_plain_python("client_process.py"),
+            client.module,
+            client.kind,
+            str(client.packages),
+        ]
+        environment = {**_LIKE_LAMBDA, **endpoints, **client.settings, "ANSWERS": str(answers_end)}
         started_at = time.perf_counter()
         self._process = subprocess.Popen(  # noqa: S603  our own command, no shell
             command,
@@ -105,38 +110,38 @@ class Player:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pipesize=_PIPE_BYTES,
-            pass_fds=[told],
-            start_new_session=True,  # Ctrl-C is for whoever asked, not for the process asked
+            pass_fds=[answers_end],
+            start_new_session=True,  # Ctrl-C is only for the parent
         )
-        os.close(told)
-        self._name = side.name
+        os.close(answers_end)
+        self._name = client.name
         self._answers = os.fdopen(answers)
         assert self._process.stdout  # noqa: S101  for the type checker
         self._reader = threading.Thread(target=_read_away, args=[self._process.stdout])
         self._reader.start()
         try:
             reported_at, cpu, peak = self._answer()
-        except BaseException:  # Ctrl-C too: nothing is left behind, and it is raised again
+        except BaseException:  # also Ctrl-C: end the process, then raise again
             self._process.kill()
             self.close()
             raise
-        self.cold_start = Spent(reported_at - started_at, cpu, peak)
+        self.cold_start = Cost(reported_at - started_at, cpu, peak)
 
-    def play(self, requests: int, recipients: int, *, keyed: bool = False) -> Spent:
-        """Have a round of requests sent, one after the other, each with a key of its own or none.
+    def run_round(self, requests: int, recipients: int, *, keyed: bool = False) -> Cost:
+        """Send a round of requests one after the other, each with its own key or without.
 
         Raises
         ------
         BenchError
-            If a push was not accepted, or the side ended.
+            If a push was not accepted, or the client ended.
         """
         assert self._process.stdin  # noqa: S101  for the type checker
         self._process.stdin.write(f"{requests} {recipients} {keyed:d}\n".encode())
         self._process.stdin.flush()
-        return Spent(*self._answer())
+        return Cost(*self._answer())
 
     def close(self) -> None:
-        """End the process, which ends when its input does."""
+        """End the process by closing its input."""
         assert self._process.stdin  # noqa: S101  for the type checker
         self._process.stdin.close()
         self._process.wait(timeout=30)
@@ -146,64 +151,49 @@ class Player:
     def _answer(self) -> tuple[float, float, float]:
         line = self._answers.readline()
         if not line:
-            raise BenchError(f"{self._name} ended before its answer; what it said stands above")
+            raise BenchError(f"{self._name} ended before its answer; its error is above")
         wall, cpu, peak = map(float, line.split())
         return wall, cpu, peak
 
 
 def _read_away(stream: IO[bytes]) -> None:
-    """Take what a side logs, as Lambda does, and keep nothing of it."""
+    """Read a client's log, as Lambda does, and discard it."""
     with stream:
         while os.read(stream.fileno(), _PIPE_BYTES):
             time.sleep(_READ_SECONDS)
 
 
 @contextmanager
-def playing(side: Side, endpoints: Mapping[str, str]) -> Iterator[Player]:
-    """Run one side inside a ``with`` block.
+def running_client(client: Client, endpoints: Mapping[str, str]) -> Iterator[RunningClient]:
+    """Run one client inside a ``with`` block.
 
     Parameters
     ----------
-    side
-        Which.
+    client
+        The client.
     endpoints
-        Variables that lead its calls to loopback.
+        The environment variables with loopback URLs.
     """
-    player = Player(side, endpoints)
+    running = RunningClient(client, endpoints)
     try:
-        yield player
+        yield running
     finally:
-        player.close()
+        running.close()
 
 
 @contextmanager
-def service(latency: float, key_and_certificate: Path | None = None) -> Iterator[int]:
-    """Run the stand-in for the services; give its port.
+def simulated_service(latency: float, key_and_certificate: Path | None = None) -> Iterator[int]:
+    """Run the simulated services; return their port.
 
     Parameters
     ----------
     latency
         In seconds.
     key_and_certificate
-        A file with both, for a stand-in that speaks TLS.
+        A file with both, for TLS.
     """
     tls = [] if key_and_certificate is None else [str(key_and_certificate)]
     with _serving("service.py", str(latency), *tls) as port:
-        yield port
-
-
-@contextmanager
-def apns_service(packages: Path, latency: float) -> Iterator[int]:
-    """Run the stand-in for Apple's endpoint with a latency in seconds; give its port.
-
-    Parameters
-    ----------
-    packages
-        The directory that has ``h2``.
-    latency
-        In seconds.
-    """
-    with _serving("apns_service.py", str(packages), str(latency)) as port:
         yield port
 
 
@@ -213,7 +203,7 @@ def draw(run: Mapping[str, Any], packages: Path, chart: Path) -> None:
     Parameters
     ----------
     run
-        As ``telling.as_json`` gives it.
+        From ``summary.as_json``.
     packages
         The directory that has matplotlib.
     chart
@@ -222,7 +212,7 @@ def draw(run: Mapping[str, Any], packages: Path, chart: Path) -> None:
     Raises
     ------
     BenchError
-        If it cannot be drawn; why stands on standard error.
+        If it cannot be drawn; the reason is on standard error.
     """
     drawn = subprocess.run(  # noqa: S603  our own command, no shell
         [*_plain_python("chart.py"), str(packages)],
@@ -232,7 +222,7 @@ def draw(run: Mapping[str, Any], packages: Path, chart: Path) -> None:
         check=False,
     )
     if drawn.returncode:
-        raise BenchError("the chart could not be drawn; why stands above")
+        raise BenchError("the chart could not be drawn; the reason is above")
     chart.write_text(drawn.stdout)
 
 
@@ -249,7 +239,7 @@ def _serving(script: str, *arguments: str) -> Iterator[int]:
         assert process.stdout  # noqa: S101  for the type checker
         port = process.stdout.readline()
         if not port:
-            raise BenchError(f"{script} did not start; what it said stands above")
+            raise BenchError(f"{script} did not start; its error is above")
         yield int(port)
     finally:
         process.communicate(timeout=30)

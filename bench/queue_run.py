@@ -1,8 +1,7 @@
-"""A hundred thousand recipients through the sandbox's queue: how fast, in how much memory.
+"""A hundred thousand recipients through the sandbox's queue: the function's memory.
 
-The stack is the deployed one, with its queue, table and bus; only SendMessages is the lean
-stand-in. The sandbox itself (its queue, its table) shares the machine with the function, so
-what is read here is the memory, not the speed.
+The deployed stack runs with its queue, table and bus, and with the simulated SendMessages. The
+sandbox shares the machine with the function, so the time says little.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
-from bench.player import CONTENT
-from bench.processes import BenchError, service
+from bench.client_process import CONTENT
+from bench.processes import BenchError, simulated_service
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import set_variables
@@ -26,19 +25,19 @@ A_MESSAGE: Final = 500
 """Recipients of one message of the queue."""
 
 _WORKERS: Final = 2
-_LOOK_SECONDS: Final = 0.5
-_PATIENCE_SECONDS: Final = 300.0
+_SAMPLE_SECONDS: Final = 0.5
+_LIMIT_SECONDS: Final = 300.0
 
 
 class Memory(NamedTuple):
-    """What the function's largest process holds at one moment.
+    """The memory of the function's largest process at one moment.
 
     Attributes
     ----------
     seconds
-        Since the first message was put on the queue.
+        Since the first message.
     resident_bytes
-        Of its memory.
+        Its resident memory.
     accepted
         Pushes accepted by then.
     """
@@ -50,14 +49,14 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class QueueRun:
-    """What became of the messages.
+    """The result of the run.
 
     Attributes
     ----------
     recipients, seconds
-        How many were sent to, and from the first message on the queue to the last push.
+        The number of recipients, and the time from the first message to the last push.
     memory
-        In order.
+        The samples, in order.
     """
 
     recipients: int
@@ -65,32 +64,32 @@ class QueueRun:
     memory: Sequence[Memory]
 
     def thirds(self) -> tuple[float, float]:
-        """Give the median memory of the middle and of the last third, in bytes.
+        """Return the median memory of the middle and of the last third, in bytes.
 
-        The first third is left out: processes start and warm up in it.
+        The processes start and warm up in the first third.
         """
         resident = [each.resident_bytes for each in self.memory]
         third = max(len(resident) // 3, 1)
         return median(resident[third : 2 * third]), median(resident[-third:])
 
 
-def queue_run(tell: Callable[[int, int], None]) -> QueueRun:
-    """Put everything on the queue, and look at the function until all is accepted.
+def queue_run(progress: Callable[[int, int], None]) -> QueueRun:
+    """Put all recipients on the queue, and sample the function until all are accepted.
 
     Raises
     ------
     BenchError
-        If it does not come to an end.
+        If it does not end in time.
     """
     accepted: list[int] = []
 
-    def hear(_: str, line: str) -> None:
+    def read_log(_: str, line: str) -> None:
         if '"request handled"' in line:
             accepted.append(json.loads(line)["summary"].get("accepted", 0))
 
     with (
-        service(latency=0.05) as port,
-        running_sandbox(context={"worker_concurrency": _WORKERS}, echo=hear) as sandbox,
+        simulated_service(latency=0.05) as port,
+        running_sandbox(context={"worker_concurrency": _WORKERS}, echo=read_log) as sandbox,
     ):
         pinpoint = {"AWS_ENDPOINT_URL_PINPOINT": f"http://127.0.0.1:{port}"}
         set_variables(sandbox.deployment, pinpoint)
@@ -99,19 +98,19 @@ def queue_run(tell: Callable[[int, int], None]) -> QueueRun:
         memory: list[Memory] = []
         _put(sandbox)
         while (done := sum(accepted)) < RECIPIENTS:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_SAMPLE_SECONDS)
             seconds = time.monotonic() - began
             environments = sandbox.functions.environments(function)
             resident = max((resident_bytes(each.pid) for each in environments), default=0)
             memory.append(Memory(round(seconds, 1), resident, done))
-            tell(done, RECIPIENTS)
-            if seconds > _PATIENCE_SECONDS:
-                raise BenchError(f"the queue: {RECIPIENTS - done:,} recipients were not sent to")
+            progress(done, RECIPIENTS)
+            if seconds > _LIMIT_SECONDS:
+                raise BenchError(f"the queue: {RECIPIENTS - done:,} recipients got no push")
         return QueueRun(done, time.monotonic() - began, memory)
 
 
 def resident_bytes(pid: int) -> int:
-    """Tell what a process holds of memory; 0 if it is gone."""
+    """Return a process's resident memory; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:

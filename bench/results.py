@@ -1,4 +1,4 @@
-"""What a run came to: every measurement, and the figures of the design made of them."""
+"""The results of a run: every measurement, and the figures with goals."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from bench.ceiling import Ceiling
-from bench.lineup import BARE, GOOD, OURS
+from bench.client_list import BARE_BOTO3, BOTO3_THREADS, OURS
 from bench.packages import Zipped
-from bench.processes import Spent
+from bench.processes import Cost
 from bench.queue_run import QueueRun
 from bench.samples import Samples
 
 MS, US, MB = 1e3, 1e6, 1e-6
 
-Taken = Mapping[str, Sequence[Spent]]
-"""What each side took, round by round."""
+Measured = Mapping[str, Sequence[Cost]]
+"""The costs of each client, round by round."""
 
 THROUGHPUT = (0.05, 5_000)
-"""Seconds of latency and recipients of the design's figures."""
+"""The latency in seconds and the recipients of the figures with goals."""
 
 
 class Case(NamedTuple):
-    """A request to many, and how long the service takes for a call, in seconds."""
+    """A request's recipients, and the service's latency for a call, in seconds."""
 
     latency: float
     recipients: int
 
 
 class Peer(NamedTuple):
-    """What another library took for so many tokens."""
+    """The costs of another library for a number of tokens."""
 
     tokens: int
-    spent: Sequence[Spent]
+    costs: Sequence[Cost]
 
 
 class Goal(NamedTuple):
-    """What the design asks for: at most or at least so much, of the ratio or of ours."""
+    """A limit for the ratio or for our own figure."""
 
     limit: float
     bound: Literal["at most", "at least"] = "at most"
@@ -47,16 +47,16 @@ class Goal(NamedTuple):
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing measured of both sides.
+    """One figure of both clients.
 
     Attributes
     ----------
     name, unit
-        What was measured, and in what.
+        The name and the unit of the figure.
     ours, bare
         The measurements in that unit, round by round.
     goal
-        What the design asks for.
+        The limit.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Figure:
 
     @property
     def best(self) -> float:
-        """Our best round over bare boto3's: what is left where nobody else had the machine."""
+        """Our best round over bare boto3's best, with the least other load on the machine."""
         choose = max if self.goal.bound == "at least" else min
         return choose(self.ours.values) / choose(self.bare.values)
 
@@ -92,9 +92,9 @@ class Growth(NamedTuple):
     one
         CPU of a request to one recipient, in seconds.
     token
-        And of each further token, from 100 recipients to the most.
+        CPU of each further token, from 100 recipients to the maximum.
     exponent
-        Of the recipients, in the same range: 1 where twice as many cost twice as much.
+        Of the growth in the same range: 1 if twice as many recipients cost twice as much.
     """
 
     one: float
@@ -115,33 +115,33 @@ class Results:
     peers
         Other libraries and ours at 50 ms.
     tls
-        A process's beginning over TLS, with the service at 50 ms, by what it does.
+        The start of a process over TLS, with the service at 50 ms, by step.
     keyed
         By recipients: a request without a key and with one, at 50 ms, while the table takes
         5 ms.
     queue
         A hundred thousand recipients through the queue.
     zipped
-        Archives.
+        The sizes of archives.
     ceilings
-        The service by itself.
+        The simulated service without a client.
     warm_pushes
-        How many there are in a round.
+        The number of warm pushes in a round.
     """
 
-    cold: Taken
-    warm: Taken
-    many: Mapping[Case, Taken]
+    cold: Measured
+    warm: Measured
+    many: Mapping[Case, Measured]
     peers: Mapping[str, Peer]
-    tls: Mapping[str, Taken]
-    keyed: Mapping[int, Taken]
+    tls: Mapping[str, Measured]
+    keyed: Mapping[int, Measured]
     queue: QueueRun
     zipped: Zipped
     ceilings: Mapping[str, Ceiling]
     warm_pushes: int
 
     def figures(self) -> list[Figure]:
-        """Give the figures of the design."""
+        """Compute the figures with goals."""
         cold, warm = self.cold, self.warm
         many, tokens = self.many[Case(*THROUGHPUT)], THROUGHPUT[1]
         return [
@@ -149,28 +149,28 @@ class Results:
                 "cold start to the first report",
                 "ms",
                 wall(cold[OURS], MS),
-                wall(cold[BARE], MS),
+                wall(cold[BARE_BOTO3], MS),
                 Goal(1.3),
             ),
             Figure(
                 "one push, warm: CPU",
                 "µs",
                 cpu(warm[OURS], US / self.warm_pushes),
-                cpu(warm[BARE], US / self.warm_pushes),
+                cpu(warm[BARE_BOTO3], US / self.warm_pushes),
                 Goal(1.3),
             ),
             Figure(
                 "5,000 recipients, 50 ms a call",
                 "tokens/s",
                 rate(many[OURS], tokens),
-                rate(many[GOOD], tokens),
+                rate(many[BOTO3_THREADS], tokens),
                 Goal(2.1, "at least"),
             ),
             Figure(
                 "CPU a token",
                 "µs",
                 cpu(many[OURS], US / tokens),
-                cpu(many[GOOD], US / tokens),
+                cpu(many[BOTO3_THREADS], US / tokens),
                 Goal(1.1),
             ),
             Figure(
@@ -183,10 +183,10 @@ class Results:
         ]
 
     def growth(self, name: str, latency: float) -> Growth:
-        """Tell how the CPU of a side grows with the recipients."""
+        """Compute how the CPU of a client grows with the recipients."""
         medians = {
-            case.recipients: cpu(taken[name], 1).median
-            for case, taken in self.many.items()
+            case.recipients: cpu(measured[name], 1).median
+            for case, measured in self.many.items()
             if case.latency == latency
         }
         most = max(medians)
@@ -195,21 +195,21 @@ class Results:
         return Growth(medians[1], slope, exponent)
 
 
-def wall(spent: Sequence[Spent], scale: float) -> Samples:
-    """Give wall clocks in a unit of ``1 / scale`` seconds."""
-    return Samples([each.wall * scale for each in spent])
+def wall(costs: Sequence[Cost], scale: float) -> Samples:
+    """Return wall clock times in a unit of ``1 / scale`` seconds."""
+    return Samples([each.wall * scale for each in costs])
 
 
-def cpu(spent: Sequence[Spent], scale: float) -> Samples:
-    """Give CPU times in a unit of ``1 / scale`` seconds."""
-    return Samples([each.cpu * scale for each in spent])
+def cpu(costs: Sequence[Cost], scale: float) -> Samples:
+    """Return CPU times in a unit of ``1 / scale`` seconds."""
+    return Samples([each.cpu * scale for each in costs])
 
 
-def rate(spent: Sequence[Spent], tokens: int) -> Samples:
-    """Give tokens a second."""
-    return Samples([tokens / each.wall for each in spent])
+def rate(costs: Sequence[Cost], tokens: int) -> Samples:
+    """Return tokens a second."""
+    return Samples([tokens / each.wall for each in costs])
 
 
-def peak(spent: Sequence[Spent]) -> Samples:
-    """Give the most memory held, in MB."""
-    return Samples([each.peak_bytes * MB for each in spent])
+def peak(costs: Sequence[Cost]) -> Samples:
+    """Return the peak memory, in MB."""
+    return Samples([each.peak_bytes * MB for each in costs])

@@ -1,4 +1,4 @@
-"""Repeated measurements of one thing: never one number alone."""
+"""Repeated measurements of one thing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Samples:
-    """Measurements of one thing in one unit, in the order taken."""
+    """Measurements of one thing in one unit, in their order."""
 
     values: Sequence[float]
 
     @property
     def median(self) -> float:
-        """The middle one, which a few disturbed measurements do not move."""
+        """The median, which a few disturbed measurements do not change."""
         return median(self.values)
 
     def over(self, other: Samples) -> Samples:
-        """Divide pair by pair."""
+        """Divide each value by the other's of the same round."""
         pairs = zip(self.values, other.values, strict=True)
         return Samples([mine / theirs for mine, theirs in pairs])

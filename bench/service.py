@@ -1,8 +1,8 @@
-"""A lean stand-in for what a push needs, which must never be what a figure measures.
+"""The simulated services: so simple that they never limit a figure.
 
-SendMessages accepts every address of every call, FCM every message, and DynamoDB takes every
-record, each after a fixed latency. Nothing is checked: the sandbox does that. It runs as a
-process of its own, on loopback, and prints its port.
+SendMessages accepts every address, FCM every message and DynamoDB every record, each after a fixed
+latency. Nothing is checked; the sandbox does that. It runs in its own process on loopback and
+prints its port.
 
     python -I -S service.py LATENCY_SECONDS [KEY_AND_CERTIFICATE]
 """
@@ -31,7 +31,7 @@ _ACCEPTED = (
 
 
 class _Connection(asyncio.Protocol):
-    """One kept-alive connection, whose calls are answered in their order."""
+    """One connection; its calls are answered in order."""
 
     def __init__(self, latency: float) -> None:
         self._latency = latency
@@ -45,16 +45,16 @@ class _Connection(asyncio.Protocol):
         self._received += data
         loop = asyncio.get_running_loop()
         while (call := self._take_call()) is not None:
-            # What the service works for is part of its latency, not on top of it.
+            # The service's own work is part of the latency.
             due = loop.time() + self._latency
-            whole = answer(*call)
+            response = answer(*call)
             if self._latency:
-                loop.call_at(due, self._send, whole)
+                loop.call_at(due, self._send, response)
             else:
-                self._send(whole)
+                self._send(response)
 
     def _take_call(self) -> tuple[bytes, bytes] | None:
-        """Take the next call, its head and its body, if it is here whole."""
+        """Take the head and the body of the next call, if it has arrived completely."""
         head = self._received.find(b"\r\n\r\n")
         if head < 0:
             return None
@@ -66,15 +66,15 @@ class _Connection(asyncio.Protocol):
         del self._received[:end]
         return call
 
-    def _send(self, whole: bytes) -> None:
+    def _send(self, response: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(whole)
+            self._transport.write(response)
 
 
 def answer(head: bytes, body: bytes) -> bytes:
-    """Answer one call: the whole HTTP response.
+    """Make the HTTP response to a call.
 
-    Tokens are written as they come; those of the benchmark need no escapes.
+    Tokens are not escaped; those of the benchmark need no escapes.
     """
     if _FCM.match(head):
         content = b'{"name":"projects/bench/messages/0:1"}'
@@ -93,7 +93,7 @@ async def _serve(latency: float, tls: ssl.SSLContext | None = None) -> None:
         lambda: _Connection(latency), "127.0.0.1", 0, ssl=tls, backlog=1_000
     )
     print(server.sockets[0].getsockname()[1], flush=True)
-    # Whoever started this holds its standard input. When that ends, so does this.
+    # The parent holds standard input. The process ends with it.
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 

@@ -1,4 +1,4 @@
-"""How a run is told: tables for people, and JSON for programs and for the chart."""
+"""The output of a run: tables for people, and JSON for programs and for the chart."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.lineup import BARE, GOOD, KEYED, OURS, SIXTEEN, UNCOMPILED
-from bench.processes import Spent
-from bench.results import MB, MS, US, Figure, Goal, Results, Taken, cpu, peak, rate, wall
+from bench.client_list import BARE_BOTO3, BOTO3_THREADS, KEYED, NO_BYTECODE, OURS, OURS_16_CALLS
+from bench.processes import Cost
+from bench.results import MB, MS, US, Figure, Goal, Measured, Results, cpu, peak, rate, wall
 from bench.samples import Samples
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine as far as it matters to the figures, and no further."""
+    """Describe the machine as far as it matters for the figures."""
     return {
         "cores": cpu_count(),
         "cpu": _cpu_name(),
@@ -31,15 +31,15 @@ def machine() -> dict[str, Any]:
 
 
 def show(results: Results) -> None:
-    """Print the tables, as wide as they need to be, and what they are not."""
+    """Print the tables, and what they do not show."""
     facts = machine()
     console = Console(width=160, highlight=False, file=sys.stdout)
     print(f"{facts['cores']} cores, {facts['cpu']}, {facts['system']}, Python {facts['python']}")
     for name, ceiling in results.ceilings.items():
         answer = Samples([seconds * MS for seconds in ceiling.answer_seconds.values])
         print(
-            f"The service alone, {name}: {ceiling.calls_a_second:,.0f} calls of 100 tokens a "
-            f"second; an answer takes {_spread(answer)} ms."
+            f"The simulated service alone, {name}: {ceiling.calls_a_second:,.0f} calls of 100 "
+            f"tokens a second; an answer takes {_spread(answer)} ms."
         )
     for title, table in tables(results):
         print(f"\n{title}")
@@ -47,35 +47,39 @@ def show(results: Results) -> None:
     middle, last = results.queue.thirds()
     zipped = results.zipped
     print(
-        f"\nThe bundle, zipped: {zipped.bundle * MB:.1f} MB; with sources in place of bytecode "
-        f"{zipped.source * MB:.1f} MB; the same packages whole {zipped.whole * MB:.1f} MB.\n\n"
+        f"\nThe bundle, zipped: {zipped.bundle * MB:.1f} MB; with sources instead of bytecode "
+        f"{zipped.source * MB:.1f} MB; "
+        f"the same packages with all their files {zipped.whole * MB:.1f} MB.\n\n"
         f"{results.queue.recipients:,} recipients through the sandbox's queue in "
         f"{results.queue.seconds:.0f} s; memory of the function's largest process: "
         f"{middle * MB:.1f} MB in the middle third, {last * MB:.1f} MB in the last.\n\n"
-        "Median (least..greatest) of n rounds; a ratio is that of the same round, and best/best\n"
-        "that of each side's best round, which others on the machine disturb least. Tokens are\n"
-        "those that SendMessages, FCM or APNs accepted from this client: Pinpoint does the\n"
-        "fan-out behind SendMessages, so this is the client's cost of an accepted token, not the\n"
-        "time until a phone rings."
+        "Each figure is the median (lowest..highest) of n rounds. A ratio compares the same\n"
+        "round; best/best compares the best rounds, which other load disturbs least. Tokens are\n"
+        "those that SendMessages or FCM accepted from this process. Behind SendMessages,\n"
+        "Pinpoint distributes the pushes. So the figures show the client's cost of an accepted\n"
+        "token, not how fast a push reaches a phone."
     )
 
 
 def tables(results: Results) -> list[tuple[str, Table]]:
-    """Lay everything out. The tables are Markdown, too."""
+    """Make the tables, which are also Markdown."""
     return [
-        ("The figures of the design", _figures(results.figures())),
+        ("Figures with goals", _figures(results.figures())),
         ("Cold start to the first report", _cold(results.cold)),
         ("One push, warm", _warm(results.warm, results.warm_pushes)),
         ("Other libraries, 50 ms for each call", _peers(results)),
-        ("One request: tokens a second, and CPU a token in µs", _many(results)),
-        ("CPU of a request as it grows, no latency", _growth(results)),
+        ("One request, many recipients: tokens a second, and CPU a token in µs", _many(results)),
+        ("CPU time of a request by recipients, no latency", _growth(results)),
         ("The beginning of a process over TLS, 50 ms for each call", _tls(results.tls)),
-        ("With a key that the table remembers (5 ms a call), 50 ms for each call", _keyed(results)),
+        (
+            "With a key, 5 ms for each call of the table, 50 ms for each call of the service",
+            _keyed(results),
+        ),
     ]
 
 
 def as_json(results: Results) -> dict[str, Any]:
-    """Give the whole run, every measurement of it."""
+    """Return every measurement of a run."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -99,18 +103,20 @@ def as_json(results: Results) -> dict[str, Any]:
             }
             for figure in results.figures()
         ],
-        "cold_start": _taken(results.cold),
-        "warm_push": {"pushes": results.warm_pushes, "sides": _taken(results.warm)},
+        "cold_start": _measured(results.cold),
+        "warm_push": {"pushes": results.warm_pushes, "sides": _measured(results.warm)},
         "many": [
-            {**case._asdict(), "sides": _taken(taken)} for case, taken in results.many.items()
+            {**case._asdict(), "sides": _measured(measured)}
+            for case, measured in results.many.items()
         ],
         "peers": {
-            name: {"tokens": peer.tokens, "rounds": _rounds(peer.spent)}
+            name: {"tokens": peer.tokens, "rounds": _rounds(peer.costs)}
             for name, peer in results.peers.items()
         },
-        "tls": {moment: _taken(taken) for moment, taken in results.tls.items()},
+        "tls": {moment: _measured(measured) for moment, measured in results.tls.items()},
         "keyed": [
-            {"recipients": size, "sides": _taken(taken)} for size, taken in results.keyed.items()
+            {"recipients": size, "sides": _measured(measured)}
+            for size, measured in results.keyed.items()
         ],
         "queue": {
             "recipients": results.queue.recipients,
@@ -137,29 +143,29 @@ def _figures(figures: Iterable[Figure]) -> Table:
     return table
 
 
-def _cold(taken: Taken) -> Table:
-    table = _table("side", "n", "wall, ms", "CPU, ms", "peak memory, MB", "wall over boto3's")
-    for name, spent in taken.items():
-        bare = taken[BARE + (UNCOMPILED if name.endswith(UNCOMPILED) else "")]
+def _cold(measured: Measured) -> Table:
+    table = _table("client", "n", "wall, ms", "CPU, ms", "peak memory, MB", "wall over boto3's")
+    for name, costs in measured.items():
+        bare = measured[BARE_BOTO3 + (NO_BYTECODE if name.endswith(NO_BYTECODE) else "")]
         table.add_row(
             name,
-            str(len(spent)),
-            _spread(wall(spent, MS)),
-            _spread(cpu(spent, MS)),
-            _spread(peak(spent)),
-            _spread(wall(spent, MS).over(wall(bare, MS)), digits=2),
+            str(len(costs)),
+            _spread(wall(costs, MS)),
+            _spread(cpu(costs, MS)),
+            _spread(peak(costs)),
+            _spread(wall(costs, MS).over(wall(bare, MS)), digits=2),
         )
     return table
 
 
-def _warm(taken: Taken, pushes: int) -> Table:
-    table = _table("side", "n", "CPU, µs", "over boto3's")
-    for name, spent in taken.items():
+def _warm(measured: Measured, pushes: int) -> Table:
+    table = _table("client", "n", "CPU, µs", "over boto3's")
+    for name, costs in measured.items():
         table.add_row(
             name,
-            str(len(spent)),
-            _spread(cpu(spent, US / pushes)),
-            _spread(cpu(spent, 1).over(cpu(taken[BARE], 1)), digits=2),
+            str(len(costs)),
+            _spread(cpu(costs, US / pushes)),
+            _spread(cpu(costs, 1).over(cpu(measured[BARE_BOTO3], 1)), digits=2),
         )
     return table
 
@@ -169,33 +175,31 @@ def _peers(results: Results) -> Table:
     for name, peer in results.peers.items():
         table.add_row(
             name,
-            str(len(peer.spent)),
+            str(len(peer.costs)),
             f"{peer.tokens:,}",
-            _spread(rate(peer.spent, peer.tokens)),
-            _spread(cpu(peer.spent, US / peer.tokens)),
+            _spread(rate(peer.costs, peer.tokens)),
+            _spread(cpu(peer.costs, US / peer.tokens)),
         )
     return table
 
 
 def _many(results: Results) -> Table:
-    names = (GOOD, OURS, SIXTEEN)
+    names = (BOTO3_THREADS, OURS, OURS_16_CALLS)
     table = _table("latency", "recipients", "n", *names, *(f"CPU: {name}" for name in names))
-    for case, taken in results.many.items():
+    for case, measured in results.many.items():
         table.add_row(
             f"{case.latency * MS:.0f} ms",
             f"{case.recipients:,}",
-            str(len(taken[OURS])),
-            *(f"{rate(taken[name], case.recipients).median:,.0f}" for name in names),
-            *(f"{cpu(taken[name], US / case.recipients).median:,.1f}" for name in names),
+            str(len(measured[OURS])),
+            *(f"{rate(measured[name], case.recipients).median:,.0f}" for name in names),
+            *(f"{cpu(measured[name], US / case.recipients).median:,.1f}" for name in names),
         )
     return table
 
 
 def _growth(results: Results) -> Table:
-    table = _table(
-        "side", "one recipient, ms", "each token from 100 to 5,000, µs", "exponent there"
-    )
-    for name in (GOOD, OURS, SIXTEEN):
+    table = _table("client", "one recipient, ms", "each token from 100 to 5,000, µs", "exponent")
+    for name in (BOTO3_THREADS, OURS, OURS_16_CALLS):
         growth = results.growth(name, 0.0)
         table.add_row(
             name,
@@ -206,15 +210,15 @@ def _growth(results: Results) -> Table:
     return table
 
 
-def _tls(moments: Mapping[str, Taken]) -> Table:
+def _tls(moments: Mapping[str, Measured]) -> Table:
     table = _table("", "n", "wall, ms", "boto3's", "CPU, ms", "boto3's ", "wall over boto3's")
-    for moment, taken in moments.items():
-        ours, bare = taken[OURS], taken[GOOD]
+    for moment, measured in moments.items():
+        ours, bare = measured[OURS], measured[BOTO3_THREADS]
         table.add_row(
             moment,
             str(len(ours)),
-            *(_spread(wall(spent, MS)) for spent in (ours, bare)),
-            *(_spread(cpu(spent, MS)) for spent in (ours, bare)),
+            *(_spread(wall(costs, MS)) for costs in (ours, bare)),
+            *(_spread(cpu(costs, MS)) for costs in (ours, bare)),
             _spread(wall(ours, MS).over(wall(bare, MS)), digits=2),
         )
     return table
@@ -222,12 +226,12 @@ def _tls(moments: Mapping[str, Taken]) -> Table:
 
 def _keyed(results: Results) -> Table:
     table = _table("recipients", "n", "wall, ms", "with a key", "CPU, ms", "with a key ")
-    for size, taken in results.keyed.items():
+    for size, measured in results.keyed.items():
         table.add_row(
             f"{size:,}",
-            str(len(taken[OURS])),
-            *(_spread(wall(taken[name], MS)) for name in (OURS, KEYED)),
-            *(_spread(cpu(taken[name], MS)) for name in (OURS, KEYED)),
+            str(len(measured[OURS])),
+            *(_spread(wall(measured[name], MS)) for name in (OURS, KEYED)),
+            *(_spread(cpu(measured[name], MS)) for name in (OURS, KEYED)),
         )
     return table
 
@@ -240,15 +244,15 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def _taken(taken: Taken) -> dict[str, Any]:
-    return {name: _rounds(spent) for name, spent in taken.items()}
+def _measured(measured: Measured) -> dict[str, Any]:
+    return {name: _rounds(costs) for name, costs in measured.items()}
 
 
-def _rounds(spent: Sequence[Spent]) -> Mapping[str, Sequence[float]]:
+def _rounds(costs: Sequence[Cost]) -> Mapping[str, Sequence[float]]:
     return {
-        "wall_seconds": [round(each.wall, 6) for each in spent],
-        "cpu_seconds": [round(each.cpu, 6) for each in spent],
-        "peak_bytes": [each.peak_bytes for each in spent],
+        "wall_seconds": [round(each.wall, 6) for each in costs],
+        "cpu_seconds": [round(each.cpu, 6) for each in costs],
+        "peak_bytes": [each.peak_bytes for each in costs],
     }
 
 
@@ -275,7 +279,7 @@ def _goal(figure: Figure) -> str:
 
 
 def _cpu_name() -> str:
-    """Name the processor. Linux tells it in a file; elsewhere its kind must do."""
+    """Name the processor; without Linux's /proc/cpuinfo only its kind."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

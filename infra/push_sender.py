@@ -10,6 +10,7 @@ from constructs import Construct
 
 from infra.alarms import Alarms
 from infra.bundle import Bundle, build
+from infra.bundle.wheels import LAMBDA_ARM64, LAMBDA_X86_64
 from infra.dashboard import Dashboard
 from infra.dead_letters import DeadLetters
 from infra.event_bus import EventBus
@@ -20,7 +21,6 @@ from infra.idempotency import IdempotencyTable
 from infra.project import Project
 from infra.request_queue import RequestQueue
 from infra.settings import Settings
-from infra.wheels import LAMBDA_ARM64, LAMBDA_X86_64
 
 
 class PushSender(Construct):

@@ -9,8 +9,8 @@ from typing import Any, Final, NoReturn
 
 from rich.console import Console
 
+from infra.bundle.wheels import BundleError
 from infra.settings import SettingsError
-from infra.wheels import BundleError
 from sandbox import demo, terminal
 from sandbox.inbox.pages import PAGE
 from sandbox.pinpoint.service import options

@@ -17,8 +17,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infra.bundle import OUT, SOURCE, BundleError, build
-from infra.locks import EVERYTHING, entries
-from infra.wheels import install_wheels, this_machine
+from infra.bundle.wheels import install_wheels, this_machine
+from infra.install.locks import EVERYTHING, entries
 from sandbox import services
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.dead_letters import dead_letter_sender

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from infra.wheels import BundleError
+from infra.bundle.wheels import BundleError
 from sandbox.environment import isolate
 from soak.callers import UnexpectedError
 from soak.faults import Faults

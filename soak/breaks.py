@@ -82,7 +82,13 @@ BREAKS: Final = (
     ),
     Break(
         "lose an unsent recipient",
-        (Change("follow_up/endings.py", '"deadline": _Ending.QUEUE', '"deadline": _Ending.LOG'),),
+        (
+            Change(
+                "follow_up/destinations.py",
+                '"deadline": _Destination.QUEUE',
+                '"deadline": _Destination.LOG',
+            ),
+        ),
         seed=7,  # with a large request that runs out of time
     ),
     Break(
@@ -125,9 +131,9 @@ BREAKS: Final = (
         "requeue an accepted push",
         (
             Change(
-                "follow_up/endings.py",
-                "Outcome.ACCEPTED: _Ending.LOG",
-                "Outcome.ACCEPTED: _Ending.QUEUE",
+                "follow_up/destinations.py",
+                "Outcome.ACCEPTED: _Destination.LOG",
+                "Outcome.ACCEPTED: _Destination.QUEUE",
             ),
         ),
     ),
@@ -135,9 +141,9 @@ BREAKS: Final = (
         "requeue an unknown push",
         (
             Change(
-                "follow_up/endings.py",
-                "Outcome.UNKNOWN: _Ending.FAILED",
-                "Outcome.UNKNOWN: _Ending.QUEUE",
+                "follow_up/destinations.py",
+                "Outcome.UNKNOWN: _Destination.FAILED",
+                "Outcome.UNKNOWN: _Destination.QUEUE",
             ),
         ),
     ),
@@ -145,9 +151,9 @@ BREAKS: Final = (
         "send no event for a dead token",
         (
             Change(
-                "follow_up/endings.py",
-                "Outcome.DEAD_TOKEN: _Ending.TOKEN_UPDATE",
-                "Outcome.DEAD_TOKEN: _Ending.LOG",
+                "follow_up/destinations.py",
+                "Outcome.DEAD_TOKEN: _Destination.TOKEN_UPDATE",
+                "Outcome.DEAD_TOKEN: _Destination.LOG",
             ),
         ),
     ),

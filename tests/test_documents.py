@@ -21,9 +21,9 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tests.support.paths import REPOSITORY
 from tests.support.reference_pages import pages
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     chain(
         REPOSITORY.glob("*.md"),

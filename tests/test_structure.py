@@ -79,3 +79,27 @@ def test_the_stack_and_the_function_do_not_import_each_other() -> None:
     for file in (REPOSITORY / "infra").rglob("*.py"):
         names = {name for name in imports_of(file) if name.split(".")[0] == "push_sender"}
         assert names == set(), file.name
+
+
+TOOLS = {
+    "infra": set(),
+    "operations": set(),
+    "soak": {"infra", "sandbox"},
+    "bench": {"infra", "sandbox", "push_sender"},
+}
+"""The packages around the function, each with those that it imports. ``operations`` shares no code
+with the function and the stack, so that it finds their mistakes."""
+
+
+@pytest.mark.parametrize("package", TOOLS)
+def test_a_tool_imports_only_its_packages(package: str) -> None:
+    ours = {"push_sender", "sandbox", "tests", *TOOLS}
+    files = (REPOSITORY / package).rglob("*.py")
+    imported = {name.split(".")[0] for file in files for name in imports_of(file)} & ours
+
+    assert imported - {package} == TOOLS[package]
+
+
+def test_a_stacks_construct_imports_no_tool_of_the_installation() -> None:
+    for file in (REPOSITORY / "infra").glob("*.py"):
+        assert not [name for name in imports_of(file) if name.startswith("infra.install")]

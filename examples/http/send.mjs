@@ -1,11 +1,11 @@
-// Sends a request through the HTTP API, signed with aws4fetch (npm install aws4fetch).
+// Send a request to the HTTP API, signed with aws4fetch (npm install aws4fetch).
 //
 //   API_URL=https://….execute-api.eu-west-1.amazonaws.com AWS_REGION=eu-west-1 \
 //   AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… \
 //   node examples/http/send.mjs examples/first-push.json
 //
-// A second argument is the idempotency key: give the same one when you repeat the request.
-// For credentials from profiles and roles, take @aws-sdk/credential-providers.
+// A second argument is the idempotency key. Use the same key if you repeat the request.
+// For credentials from profiles and roles, use @aws-sdk/credential-providers.
 
 import { readFile } from "node:fs/promises";
 import { AwsClient } from "aws4fetch";
@@ -28,7 +28,7 @@ const aws = new AwsClient({
   sessionToken: AWS_SESSION_TOKEN,
   region: process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION,
   service: "execute-api",
-  // It would repeat a request by itself, which without a key may send it twice.
+  // Without a key, a retry may send a push twice.
   retries: key === undefined ? 0 : 3,
 });
 

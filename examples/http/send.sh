@@ -1,10 +1,10 @@
 #!/bin/sh
-# Sends a request through the HTTP API with curl (7.76 or newer), which signs it itself.
+# Send a request to the HTTP API with curl (7.76 or newer), which signs it.
 #
 #   API_URL=https://….execute-api.eu-west-1.amazonaws.com AWS_REGION=eu-west-1 \
 #   AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… examples/http/send.sh examples/first-push.json
 #
-# A second argument is the idempotency key: give the same one when you repeat the request.
+# A second argument is the idempotency key. Use the same key if you repeat the request.
 set -eu
 
 request=${1:?usage: send.sh FILE [IDEMPOTENCY_KEY]}
@@ -14,10 +14,10 @@ request=${1:?usage: send.sh FILE [IDEMPOTENCY_KEY]}
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:?is not set: it is the region of the stack}}
 
 set -- ${2:+--header "Idempotency-Key: $2"}
-if [ -n "${AWS_SESSION_TOKEN:-}" ]; then # of a role's credentials, which last for hours
+if [ -n "${AWS_SESSION_TOKEN:-}" ]; then # part of a role's temporary credentials
     set -- "$@" --header "X-Amz-Security-Token: $AWS_SESSION_TOKEN"
 fi
-# The secret goes in by standard input: other users of the machine can read command lines.
+# curl reads the secret from standard input, because other users can read command lines.
 printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
     curl --config - --silent --show-error --fail-with-body --max-time 35 --write-out '\n' \
         --aws-sigv4 "aws:amz:$region:execute-api" \

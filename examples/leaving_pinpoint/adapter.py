@@ -1,12 +1,12 @@
-"""For a program that calls SendMessages: the same call and the same answer, through Push Sender.
+"""An adapter for programs that call SendMessages: the same call and answer, with Push Sender.
 
-Copy it into the program, and make a client of it in place of boto3's::
+Copy it into the program, and use its client instead of boto3's::
 
     pinpoint = PushSender(boto3.client("lambda"), "push-sender:live")
     pinpoint.send_messages(ApplicationId=…, MessageRequest=…)["MessageResponse"]
 
-It needs nothing besides the client that it is given. What it cannot translate it refuses, all of
-it at once. docs/leaving-pinpoint.md has the same tables for readers.
+It needs only the client that it gets. It refuses parts that it cannot translate, and names all of
+them at once. docs/leaving-pinpoint.md has the same tables.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "DefaultPushNotificationMessage": _COMMON,
     "DefaultMessage": {"Body": "message", "Substitutions": "substitutions"},
 }
-"""Of each message that SendMessages takes: its members, and what a request calls them."""
+"""For each message of SendMessages: its members, and their names in a request."""
 
 _CHANNELS: Final = {
     "GCM": ("gcm", "GCMMessage"),
@@ -77,7 +77,7 @@ _CHANNELS: Final = {
     "BAIDU": ("baidu", "BaiduMessage"),
     "ADM": ("adm", "ADMMessage"),
 }
-"""Of each channel: the object of a request that is its own, and its message."""
+"""For each channel: its object in a request, and its message."""
 
 _DEFAULTS: Final = ("DefaultPushNotificationMessage", "DefaultMessage")
 _ADDRESS: Final = {
@@ -89,7 +89,7 @@ _ADDRESS: Final = {
 }
 _CONVERTED: Final[Mapping[str, Callable[[Any], Any]]] = {
     "Priority": lambda value: {"5": "normal", "10": "high"}.get(value, value),
-    "ExpiresAfter": int,  # a text in SendMessages
+    "ExpiresAfter": int,  # text in SendMessages
 }
 
 _ANSWERS: Final = {
@@ -101,12 +101,12 @@ _ANSWERS: Final = {
     "requeued": ("TEMPORARY_FAILURE", 503),
     "unknown": ("UNKNOWN_FAILURE", 500),
 }
-"""What stands for an outcome where the API itself answered nothing for the address."""
+"""The status and code of an outcome, if the API itself answered nothing for the address."""
 _OTHER_ANSWER: Final = ("PERMANENT_FAILURE", 400)
 
 
 class NotTranslatableError(ValueError):
-    """A MessageRequest has parts for which Push Sender has no place; the text names them all."""
+    """Push Sender has no field for some parts of a MessageRequest; the text names all of them."""
 
 
 class RefusedError(Exception):
@@ -114,14 +114,14 @@ class RefusedError(Exception):
 
 
 class PushSender:
-    """Has the one method of boto3's Pinpoint client that pushes.
+    """A client with one method of boto3's Pinpoint client: ``send_messages``.
 
     Parameters
     ----------
     functions
-        boto3's client of Lambda.
+        boto3's client for Lambda.
     function_name
-        Of the function, with its alias.
+        The function's name, with its alias.
     """
 
     def __init__(self, functions: Any, function_name: str) -> None:
@@ -134,12 +134,12 @@ class PushSender:
         ApplicationId: str,  # noqa: N803  as boto3's
         MessageRequest: Mapping[str, Any],  # noqa: N803  as boto3's
     ) -> dict[str, Any]:
-        """Send as boto3's client does, and answer as it does.
+        """Send pushes, with the parameters and the answer of boto3's client.
 
         Raises
         ------
         NotTranslatableError
-            Before anything is sent.
+            If a part cannot be translated; nothing was sent.
         RefusedError
             If the function refuses the request or fails.
         """
@@ -147,12 +147,12 @@ class PushSender:
         answer = self._functions.invoke(
             FunctionName=self._function_name, Payload=json.dumps(request).encode()
         )
-        told = json.loads(answer["Payload"].read())
+        report = json.loads(answer["Payload"].read())
         if "FunctionError" in answer:
-            raise RefusedError(told.get("errorMessage", "The function failed."))
+            raise RefusedError(report.get("errorMessage", "The function failed."))
         request_id = answer["ResponseMetadata"]["RequestId"]
         return {
-            "MessageResponse": message_response(told, request_id),
+            "MessageResponse": message_response(report, request_id),
             "ResponseMetadata": answer["ResponseMetadata"],
         }
 
@@ -163,7 +163,7 @@ def push_request(message_request: Mapping[str, Any], application_id: str) -> dic
     Raises
     ------
     NotTranslatableError
-        If it has parts that a request has no place for.
+        If a request has no field for some parts.
     """
     problems = _unknown(
         "MessageRequest",
@@ -183,7 +183,7 @@ def push_request(message_request: Mapping[str, Any], application_id: str) -> dic
         request["recipients"].append({"token": token, "service": channel, **own})
         options, message = _CHANNELS[channel]
         if options not in request:
-            # A channel's own message replaces the defaults as a whole, as in SendMessages.
+            # A channel's own message replaces the default message completely, as in SendMessages.
             name = next((each for each in (message, *_DEFAULTS) if each in configuration), None)
             content = configuration[name] if name else {}
             request[options] = _content(name or message, content, problems)
@@ -201,9 +201,9 @@ def message_response(report: Mapping[str, Any], request_id: str) -> dict[str, An
     Parameters
     ----------
     report
-        As the function returns it.
+        The function's report.
     request_id
-        Of the invocation.
+        The id of the invocation.
     """
     return {
         "ApplicationId": report["application_id"],

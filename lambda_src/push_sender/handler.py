@@ -18,7 +18,7 @@ from push_sender.delivery.run import Delivery
 from push_sender.entry_points import direct
 from push_sender.report import Report
 from push_sender.send_messages.client import pinpoint_client
-from push_sender.send_messages.provider import SendMessages
+from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
 from push_sender.settings import Settings
 from push_sender.telemetry.log import Telemetry
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
     from push_sender.entry_points.http import HttpEntryPoint
-    from push_sender.follow_up.endings import FollowUp
+    from push_sender.follow_up.destinations import FollowUp
     from push_sender.follow_up.queue_messages import Queue
     from push_sender.idempotency.claims import Idempotency
 
@@ -75,7 +75,7 @@ def _queue(settings: Settings, url: str) -> Queue:
 
 @lru_cache(maxsize=1)
 def _sqs(settings: Settings) -> Any:
-    from push_sender.clients.retries import client
+    from push_sender.clients.queue_and_bus import client
 
     return client("sqs", settings.region)
 
@@ -83,8 +83,8 @@ def _sqs(settings: Settings) -> Any:
 @lru_cache(maxsize=1)
 def _follow_up(settings: Settings) -> FollowUp:
     """Create the follow-up, with a client for each queue and bus that is configured."""
-    from push_sender.clients.retries import client
-    from push_sender.follow_up.endings import FollowUp
+    from push_sender.clients.queue_and_bus import client
+    from push_sender.follow_up.destinations import FollowUp
     from push_sender.follow_up.events import EventBus
 
     queue, dead_letters = (

@@ -138,7 +138,7 @@ class Sender:
         request, audience, contents = check(event, self._application_ids)
         room = status_message_room(audience.recipients, as_text=as_text)
         application_id = request.application_id or self._application_ids[0]
-        writer = self._delivery.provider.writer(request, contents, application_id)
+        writer = self._delivery.push_service.writer(request, contents, application_id)
         planned = batches.plan(request, audience, writer)
 
         findings = warnings(request, audience, contents)

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.bundle import OUT, Bundle
+from infra.bundle.wheels import UNFINISHED
 from infra.settings import Settings
-from infra.wheels import UNFINISHED
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 

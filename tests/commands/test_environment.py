@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from infra.bundle import build
+from infra.bundle.wheels import this_machine
 from infra.settings import SettingsError
-from infra.wheels import this_machine
 from sandbox.environment import isolate
 from sandbox.running import runtime_packages
 from sandbox.stack.account import committed_context

@@ -73,9 +73,16 @@ def sendable() -> dict[str, Any]:
         "minItems": 1,
         "maxItems": 5,
     }
-    for name in ("recipient", "application_id", "url", "action", "ttl", "data", "context"):
+    for name in (
+        *("recipient", "application_id", "url", "action", "ttl", "data", "context"),
+        "translations",
+    ):
         del request["properties"][name]
-    for name in ("raw_content", "context", "substitutions"):
+    for name in (
+        *("raw_content", "context", "substitutions"),
+        # These need a format of their own, or a tag of a language.
+        *("url", "image_url", "data", "badge", "subtitle", "language"),
+    ):
         del schemas["Recipient"]["properties"][name]
     for service in ("gcm", "apns", "baidu", "adm"):
         del request["properties"][service]

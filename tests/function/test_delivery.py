@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.send_messages.provider import SendMessages
+from push_sender.send_messages.push_service import SendMessages
 from push_sender.settings import Settings
 from tests.support.invocation import Push
 from tests.support.loopback import Reply

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # its stubs are not among the requirements
 import pytest
 
-from push_sender.clients.retries import client
+from push_sender.clients.queue_and_bus import client
 from push_sender.follow_up.events import Event, EventBus
 from push_sender.request import errors as faults
 from tests.support.account import Account, running_service

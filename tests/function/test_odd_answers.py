@@ -26,7 +26,7 @@ from push_sender.outcomes.outcome import Outcome
 from push_sender.request.errors import IdempotencyStoreUnavailable
 from push_sender.request.model import Recipient
 from push_sender.send_messages.client import pinpoint_client
-from push_sender.send_messages.provider import SendMessages
+from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
 from tests.support.account import Account
 from tests.support.dynamodb import Table

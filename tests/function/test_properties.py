@@ -12,9 +12,10 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from push_sender.delivery.run import Delivery, RetryPolicy
+from push_sender.delivery.retries import RetryPolicy
+from push_sender.delivery.run import Delivery
 from push_sender.request.errors import InvalidRequest
-from push_sender.send_messages.provider import SendMessages
+from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
 from tests.support.invocation import PROJECT, Invocation
 from tests.support.provider import Json, accepted

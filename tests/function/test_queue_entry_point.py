@@ -378,7 +378,7 @@ def test_a_direct_invocation_does_not_load_other_entry_points(
     loaded = set(json.loads(process.stdout.splitlines()[-1]))
     assert "push_sender.entry_points.direct" in loaded
     others = {"entry_points.queue", "entry_points.event_bridge", "entry_points.direct_requeue"}
-    others |= {"follow_up", "clients.retries"}
+    others |= {"follow_up", "clients.queue_and_bus"}
     assert all(find_spec(f"push_sender.{name}") for name in others)
     assert not loaded & {f"push_sender.{name}" for name in others}
     assert not any(name.startswith("aws_lambda_powertools.utilities.batch") for name in loaded)

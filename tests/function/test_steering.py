@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from push_sender.follow_up.requeue import ATTEMPTS, derived_key, messages_of
-from push_sender.follow_up.steering import Steering, proven
+from push_sender.follow_up.signed_attributes import Steering, proven
 from push_sender.follow_up.submission import Submission
 from push_sender.settings import Settings
 from tests.support.account import Account

@@ -33,9 +33,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from infra.bundle import PRUNED, SERVICE_MODELS, SOURCE, Bundle, BundleError, build, main
-from infra.locks import EVERYTHING, FUNCTION, entries
-from infra.wheels import LAMBDA_ARM64, Target, this_machine
+from infra.bundle import SOURCE, Bundle, BundleError, build
+from infra.bundle.__main__ import main
+from infra.bundle.archive import PRUNED, SERVICE_MODELS
+from infra.bundle.wheels import LAMBDA_ARM64, Target, this_machine
+from infra.install.locks import EVERYTHING, FUNCTION, entries
 from tests.support.bundles import elf, keep_pip_offline, lock_of, run_alone, write_function
 from tests.support.paths import REPOSITORY
 
@@ -84,7 +86,7 @@ def start_build(
     code = f"""
 from pathlib import Path
 from infra.bundle import build
-from infra.wheels import LAMBDA_ARM64, this_machine
+from infra.bundle.wheels import LAMBDA_ARM64, this_machine
 print(build({target}, source=Path({str(source)!r}), out=Path({str(out)!r})).digest)
 """
     return subprocess.Popen(
@@ -431,8 +433,8 @@ def test_a_changed_function_is_rebuilt_without_pip_and_a_reverted_one_is_cached(
 
 def test_a_changed_builder_causes_a_new_build(tiny_source: Path) -> None:
     archives = [run_command(tiny_source).stdout.splitlines()[0]]
-    for module in ("bundle.py", "bytecode.py", "wheels.py"):
-        with (tiny_source.parent / "infra" / module).open("a") as builder:
+    for module in ("archive.py", "bytecode.py", "wheels.py"):
+        with (tiny_source.parent / "infra" / "bundle" / module).open("a") as builder:
             builder.write("# changed\n")
         archives.append(run_command(tiny_source).stdout.splitlines()[0])
     assert len(set(archives)) == 4
@@ -534,7 +536,7 @@ def test_a_full_disk_gives_one_message(tiny_source: Path, tmp_path: Path) -> Non
     size = 40_000  # of any one file, in place of the whole disk
     code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
     (tiny_source / "push_sender" / "large.bin").write_bytes(os.urandom(2 * size))
-    started = f"{code}\nimport sys; from infra.bundle import main; sys.exit(main())"
+    started = f"{code}\nimport sys; from infra.bundle.__main__ import main; sys.exit(main())"
     run_command(tiny_source, "--help")  # which copies the builder there
     result = subprocess.run(
         [sys.executable, "-c", started],

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import infra
-from infra.bytecode import Compiler, compile_all, find_compiler
-from infra.wheels import BundleError
+from infra.bundle.bytecode import Compiler, compile_all, find_compiler
+from infra.bundle.wheels import BundleError
 from tests.support.bundles import run_alone
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import pytest
 
-from infra.locks import EVERYTHING, FUNCTION, PEERS, LockError, entries, group
-from infra.package_index import explain
+from infra.install.locks import EVERYTHING, FUNCTION, PEERS, LockError, entries, group
+from infra.install.package_index import explain
 from tests.support.bundles import lock_of, write_wheel
 from tests.support.loopback import LoopbackHandler, Reply, refusing_url, serving
 from tests.support.paths import REPOSITORY

@@ -23,8 +23,8 @@ from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without
 
 from infra.acknowledgement import acknowledge
 from infra.bundle import build
+from infra.bundle.wheels import LAMBDA_ARM64
 from infra.settings import Settings, SettingsError
-from infra.wheels import LAMBDA_ARM64
 from tests.support.paths import REPOSITORY
 from tests.support.synthesized_stack import (
     CERTIFICATES,

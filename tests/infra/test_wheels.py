@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.wheels import (
+from infra.bundle.wheels import (
     LAMBDA_ARM64,
     BundleError,
     install_wheels,

@@ -1,4 +1,4 @@
-"""The benchmark: it measures what it names, and a failed run gives no figure."""
+"""The benchmark: its measurements, and that a failed run gives no figures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.lineup import BARE, GOOD, OURS, SIXTEEN
+from bench.client_list import BARE_BOTO3, BOTO3_THREADS, OURS, OURS_16_CALLS
 from bench.packages import Zipped
-from bench.processes import BenchError, Side, Spent, draw, playing, service
+from bench.processes import BenchError, Client, Cost, draw, running_client, simulated_service
 from bench.queue_run import Memory, QueueRun
 from bench.results import Case, Goal, Results
 from bench.samples import Samples
@@ -28,18 +28,18 @@ def client(name):
 """
 
 
-def side(packages: Path, status: str) -> Side:
-    """Make a side that runs on a boto3 which answers always the same."""
+def client_with_boto3(packages: Path, status: str) -> Client:
+    """Make a client with a fake boto3 that always gives the same answer."""
     (packages / "boto3.py").write_text(BOTO3.format(status=status))
-    return Side("a side", "boto3_alone", "Good", packages)
+    return Client("a client", "bare_boto3", "Threads", packages)
 
 
-def test_a_round_measures_time_and_memory(tmp_path: Path) -> None:
-    with playing(side(tmp_path, "SUCCESSFUL"), {}) as player:
-        small, large = player.play(1, 1), player.play(1, 5_000)
+def test_a_round_has_its_time_and_memory(tmp_path: Path) -> None:
+    with running_client(client_with_boto3(tmp_path, "SUCCESSFUL"), {}) as client:
+        small, large = client.run_round(1, 1), client.run_round(1, 5_000)
 
-    assert player.cold_start.cpu > 0
-    assert player.cold_start.wall > 0
+    assert client.cold_start.cpu > 0
+    assert client.cold_start.wall > 0
     assert small.cpu < large.cpu
     assert 5e6 < small.peak_bytes < 1e9
 
@@ -47,7 +47,10 @@ def test_a_round_measures_time_and_memory(tmp_path: Path) -> None:
 def test_a_push_that_is_not_accepted_ends_the_run(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(BenchError, match="a side ended"), playing(side(tmp_path, "OPT_OUT"), {}):
+    with (
+        pytest.raises(BenchError, match="a client ended"),
+        running_client(client_with_boto3(tmp_path, "OPT_OUT"), {}),
+    ):
         pass
     assert "not accepted" in capfd.readouterr().err
 
@@ -57,51 +60,51 @@ def test_a_library_that_cannot_run_ends_the_run(
 ) -> None:
     with (
         pytest.raises(BenchError, match="a library ended"),
-        playing(Side("a library", "firebase", "Side", tmp_path), {}),
+        running_client(Client("a library", "firebase", "Client", tmp_path), {}),
     ):
         pass
     assert "No module named 'firebase_admin'" in capfd.readouterr().err
 
 
-def test_the_stand_in_answers_like_each_service() -> None:
-    def told(head: bytes, body: dict[str, Any]) -> Any:
+def test_the_simulated_service_answers_as_each_service_does() -> None:
+    def parsed(head: bytes, body: dict[str, Any]) -> Any:
         return json.loads(answer(head, json.dumps(body).encode()).partition(b"\r\n\r\n")[2])
 
-    sent = told(b"POST /v1/apps/bench/messages HTTP/1.1", {"Addresses": {"t": {}, "u": {}}})
+    sent = parsed(b"POST /v1/apps/bench/messages HTTP/1.1", {"Addresses": {"t": {}, "u": {}}})
     assert {token: each["StatusCode"] for token, each in sent["Result"].items()} == {
         "t": 200,
         "u": 200,
     }
-    assert "name" in told(b"POST /v1/projects/bench/messages:send HTTP/1.1", {"message": {}})
-    assert told(b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.PutItem", {}) == {}
+    assert "name" in parsed(b"POST /v1/projects/bench/messages:send HTTP/1.1", {"message": {}})
+    assert parsed(b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.PutItem", {}) == {}
 
 
-def test_the_stand_in_runs_until_it_is_closed() -> None:
-    with service(0.0) as port:
+def test_the_simulated_service_runs_until_the_block_ends() -> None:
+    with simulated_service(0.0) as port:
         assert 1_024 <= port <= 65_535
 
 
-def test_a_ratio_compares_figures_of_the_same_round() -> None:
+def test_a_ratio_compares_the_same_round() -> None:
     assert Samples([2.0, 9.0, 4.0]).over(Samples([1.0, 3.0, 4.0])).values == [2.0, 3.0, 1.0]
 
 
-def spent(cpu: float, wall: float | None = None) -> list[Spent]:
-    return [Spent(wall or cpu, cpu, 1e6)] * 3
+def costs(cpu: float, wall: float | None = None) -> list[Cost]:
+    return [Cost(wall or cpu, cpu, 1e6)] * 3
 
 
 @pytest.fixture
 def results() -> Results:
-    """Make a run in which every figure is known: ours costs 1.2 times boto3's."""
+    """Make results with known figures: ours cost 1.2 times boto3's."""
     many = {
         Case(latency, size): {
-            GOOD: spent(0.001 + size * 10e-6, 2.0),
-            OURS: spent((0.001 + size * 10e-6) * 1.2, 1.0),
-            SIXTEEN: spent(0.001 + size * 10e-6, 0.5),
+            BOTO3_THREADS: costs(0.001 + size * 10e-6, 2.0),
+            OURS: costs((0.001 + size * 10e-6) * 1.2, 1.0),
+            OURS_16_CALLS: costs(0.001 + size * 10e-6, 0.5),
         }
         for latency in (0.0, 0.05)
         for size in (1, 100, 5_000)
     }
-    cold = {OURS: spent(1.2), BARE: spent(1.0)}
+    cold = {OURS: costs(1.2), BARE_BOTO3: costs(1.0)}
     memory = [Memory(float(at), 1_000 * min(at, 4), at) for at in range(9)]
     return Results(
         cold=cold,
@@ -117,7 +120,7 @@ def results() -> Results:
     )
 
 
-def test_the_designs_figures_are_compared_with_their_goals(results: Results) -> None:
+def test_the_figures_are_compared_with_their_goals(results: Results) -> None:
     figures = {figure.name: figure for figure in results.figures()}
 
     assert figures["cold start to the first report"].ratio.median == pytest.approx(1.2)
@@ -133,19 +136,21 @@ def test_the_designs_figures_are_compared_with_their_goals(results: Results) -> 
     assert figures["5,000 recipients, 50 ms a call"].goal == Goal(2.1, "at least")
 
 
-def test_growth_is_given_as_slope_and_exponent(results: Results) -> None:
-    growth = results.growth(GOOD, 0.0)
+def test_growth_has_a_slope_and_an_exponent(results: Results) -> None:
+    growth = results.growth(BOTO3_THREADS, 0.0)
 
     assert growth.one == pytest.approx(0.00101)
     assert growth.token == pytest.approx(10e-6)
     assert growth.exponent == pytest.approx(0.828, abs=0.001)
 
 
-def test_memory_is_measured_in_warm_processes(results: Results) -> None:
+def test_memory_is_that_of_warm_processes(results: Results) -> None:
     assert results.queue.thirds() == (4_000, 4_000)
 
 
-def test_a_failed_chart_leaves_no_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_chart_that_cannot_be_drawn_leaves_no_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(BenchError, match="drawn"):
         draw({}, tmp_path, tmp_path / "chart.svg")
     assert not (tmp_path / "chart.svg").exists()

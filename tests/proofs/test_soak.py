@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.bundle import SOURCE
-from push_sender.clients.retries import client
+from push_sender.clients.queue_and_bus import client
 from push_sender.follow_up.queue_messages import Queue, QueueMessage
 from push_sender.idempotency.store import RequestRecord, Store, dynamodb_client
 from soak.answers import CALL_ANSWERS, SERVICE_ANSWERS, Answer

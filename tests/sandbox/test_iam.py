@@ -21,7 +21,7 @@ from moto.awslambda.exceptions import LambdaClientError
 from moto.sts.models import sts_backends
 
 from infra.bundle import build
-from infra.wheels import this_machine
+from infra.bundle.wheels import this_machine
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.service import LambdaService
 from sandbox.iam.policy import refusal_reason

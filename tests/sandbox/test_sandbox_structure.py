@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-SANDBOX = Path(__file__).parents[2] / "sandbox"
+from tests.support.paths import REPOSITORY
+
+SANDBOX = REPOSITORY / "sandbox"
 
 FOLDERS = sorted(folder.name for folder in SANDBOX.iterdir() if (folder / "__init__.py").exists())
 

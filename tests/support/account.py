@@ -15,7 +15,7 @@ from typing import Any
 
 import botocore.session
 
-from push_sender.follow_up.steering import Steering
+from push_sender.follow_up.signed_attributes import Steering
 from sandbox.server import Server
 from tests.support.loopback import LoopbackHandler, Reply, serving
 

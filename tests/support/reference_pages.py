@@ -15,10 +15,11 @@ from typing import Any, Final
 from push_sender.entry_points.openapi import document
 from push_sender.outcomes.outcome import Outcome
 from push_sender.request.services import SERVICES
+from tests.support.paths import REPOSITORY
 
 Schema = Mapping[str, Any]
 
-REFERENCE: Final = Path(__file__).parents[2] / "docs" / "reference"
+REFERENCE: Final = REPOSITORY / "docs" / "reference"
 
 _GENERATED: Final = "This page is generated from the code by `make snapshot`."
 

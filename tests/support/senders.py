@@ -12,7 +12,7 @@ from push_sender.idempotency.claims import Idempotency
 from push_sender.idempotency.store import Store, dynamodb_client
 from push_sender.request.model import Recipient
 from push_sender.send_messages.client import pinpoint_client
-from push_sender.send_messages.provider import SendMessages
+from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Observer, Sender
 from tests.support.dynamodb import Table
 from tests.support.invocation import PROJECT

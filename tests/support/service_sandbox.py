@@ -359,10 +359,10 @@ def running_services(kind: type[Kind], place: Path) -> Iterator[Kind]:
                 credentials=role_credentials,
                 is_allowed=permissions.allow,
             )
-        ) as lambdas,
-        gateway.serving(server.url, lambdas.invoke),
+        ) as functions,
+        gateway.serving(server.url, functions.invoke),
     ):
-        yield kind(server.url, lambdas, permissions, clock, place)
+        yield kind(server.url, functions, permissions, clock, place)
 
 
 def refusal(call: Any, *arguments: Any, **others: Any) -> str:

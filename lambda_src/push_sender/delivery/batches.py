@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from push_sender.delivery.provider import Writer
+from push_sender.delivery.push_service import Writer
 from push_sender.recipients.audience import Audience, Group
 from push_sender.request.errors import Finding, InvalidRequest
 from push_sender.request.model import PushRequest

@@ -13,7 +13,6 @@ outcome ``unsent``, and pushes without an answer ``unknown``. No call starts aft
 from __future__ import annotations
 
 import heapq
-import random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +25,8 @@ from typing import Final, NamedTuple
 
 from push_sender.clients.calls import CallError, TooLateError, perform, permitted
 from push_sender.delivery.batches import Batch
-from push_sender.delivery.provider import Provider, Writer
+from push_sender.delivery.push_service import PushService, Writer
+from push_sender.delivery.retries import RetryPolicy
 from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome
 from push_sender.request.model import Recipient
 
@@ -48,31 +48,6 @@ _CONCLUSIVE: Final = frozenset(
 )
 """Outcomes of a retry that replace ``unknown``. Any other, such as a refusal of the retry, says
 nothing about the first try, and to send the push again later would double it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and how long to retry.
-
-    Attributes
-    ----------
-    attempts
-        Maximum number of calls for one address.
-    backoff_seconds
-        Upper bound of the first wait. It doubles with each try. Each wait is a random time
-        between zero and the bound (full jitter).
-    least_call_seconds
-        No call starts with less than this left: its answer would be too late.
-    """
-
-    attempts: int = 4
-    backoff_seconds: float = 0.25
-    least_call_seconds: float = 0.25
-
-    def wait_after(self, attempt: int) -> float:
-        """Choose a random wait in seconds after a try, counted from 1."""
-        bound = self.backoff_seconds * 2.0 ** (attempt - 1)
-        return random.uniform(0, bound)  # noqa: S311  jitter, not a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +123,7 @@ class Delivery:
 
     Parameters
     ----------
-    provider
+    push_service
         Makes the calls and classifies their answers, in many threads at once.
     concurrency
         Maximum number of concurrent calls.
@@ -160,13 +135,13 @@ class Delivery:
 
     def __init__(
         self,
-        provider: Provider,
+        push_service: PushService,
         *,
         concurrency: int,
         clock: Callable[[], float],
         retry_policy: RetryPolicy | None = None,
     ) -> None:
-        self.provider = provider
+        self.push_service = push_service
         self._concurrency = concurrency
         self._clock = clock
         self._retry_policy = retry_policy or RetryPolicy()
@@ -178,7 +153,7 @@ class Delivery:
         An exception of a call becomes a result for its addresses. Closing the iterator ends
         the delivery like its deadline.
         """
-        run = _Run(order, self.provider, self._workers, self._clock, self._retry_policy)
+        run = _Run(order, self.push_service, self._workers, self._clock, self._retry_policy)
         try:
             with closing(run.deliver()) as deliveries:
                 yield from deliveries
@@ -195,14 +170,14 @@ class _Run:
     def __init__(
         self,
         order: Order,
-        provider: Provider,
+        push_service: PushService,
         workers: ThreadPoolExecutor,
         clock: Callable[[], float],
         retry_policy: RetryPolicy,
     ) -> None:
         self.has_hanging_calls = False
         self._order = order
-        self._provider = provider
+        self._push_service = push_service
         self._workers = workers
         self._clock = clock
         self._retry_policy = retry_policy
@@ -273,7 +248,7 @@ class _Run:
         """Make a call, and return the result for each position."""
         recipients = [self._order.recipients[at] for at in attempt.positions]
         call = self._order.writer.call(attempt.delivered.batch.group, recipients, age)
-        results = self._provider.send(call)
+        results = self._push_service.send(call)
         return {
             at: results[recipient.token]
             for at, recipient in zip(attempt.positions, recipients, strict=True)

@@ -13,7 +13,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.entry_points.timing import Timing
-from push_sender.follow_up.endings import FollowUp
+from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
 from push_sender.sender import Sender

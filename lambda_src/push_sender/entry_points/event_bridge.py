@@ -17,10 +17,10 @@ from typing import Any, Final, TypeGuard
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.entry_points.timing import Timing
-from push_sender.follow_up.endings import FollowUp
+from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.events import SOURCE, is_own_detail
 from push_sender.follow_up.queue_messages import message_body
-from push_sender.follow_up.steering import usable_id
+from push_sender.follow_up.signed_attributes import usable_id
 from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
 from push_sender.request.errors import IdempotencyConflict, InvalidRequest, as_invalid

@@ -47,7 +47,7 @@ from push_sender.telemetry.log import Telemetry
 from push_sender.validation.rules import PROJECT_NOT_ALLOWED
 
 if TYPE_CHECKING:
-    from push_sender.follow_up.endings import FollowUp
+    from push_sender.follow_up.destinations import FollowUp
 
 INTEGRATION_SECONDS: Final = 30.0
 """How long API Gateway waits for a response after it received the request."""

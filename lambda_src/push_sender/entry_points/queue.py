@@ -22,11 +22,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from push_sender.entry_points.event_bridge import is_event, is_own_event, submission_in
 from push_sender.entry_points.remaining_time import end_of
 from push_sender.entry_points.timing import Timing
-from push_sender.follow_up.endings import FollowUp
+from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.events import BusUnavailable
 from push_sender.follow_up.queue_messages import QueueUnavailable
 from push_sender.follow_up.requeue import has_derived_key
-from push_sender.follow_up.steering import proven, unproven
+from push_sender.follow_up.signed_attributes import proven, unproven
 from push_sender.follow_up.submission import Submission
 from push_sender.request.errors import (
     Finding,

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Self
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.clients.retries import CALL_SECONDS
+from push_sender.clients.queue_and_bus import CALL_SECONDS
 from push_sender.entry_points.remaining_time import end_of
 
 FOLLOW_UP_SECONDS: Final = 1.0 + CALL_SECONDS

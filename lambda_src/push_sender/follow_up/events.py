@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from push_sender.clients.calls import CallError, perform
-from push_sender.clients.retries import TRIES, pause
+from push_sender.clients.queue_and_bus import TRIES, pause
 from push_sender.follow_up.submission import Submission
 from push_sender.report import Report, Result
 from push_sender.request.errors import Finding

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from push_sender.clients.calls import CallError
-from push_sender.clients.retries import call_with_retries
-from push_sender.follow_up.steering import Steering
+from push_sender.clients.queue_and_bus import call_with_retries
+from push_sender.follow_up.signed_attributes import Steering
 from push_sender.request.json_text import compact_json
 
 MESSAGE_BYTES: Final = 1_048_576

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from push_sender.follow_up.steering import Steering
+from push_sender.follow_up.signed_attributes import Steering
 
 
 @dataclass(frozen=True, slots=True)

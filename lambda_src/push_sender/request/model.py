@@ -8,24 +8,31 @@ have not got.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     FailFast,
     Field,
-    PlainValidator,
-    WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
 
-from push_sender.request.json_text import compact_json
-from push_sender.request.languages import is_tag
+from push_sender.request.field_types import (
+    TIME,
+    Count,
+    IdempotencyKey,
+    Language,
+    RawContent,
+    Seconds,
+    ServiceName,
+    Share,
+    Substitutions,
+    Text,
+    TextMap,
+    Texts,
+    Token,
+)
 from push_sender.request.services import (
     APNS_MESSAGE,
     GCM_MESSAGE,
@@ -34,79 +41,6 @@ from push_sender.request.services import (
 )
 
 MAX_RECIPIENTS: Final = 5_000
-_INT32: Final = 2_147_483_647
-_TIME: Final = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
-)
-
-RAW_CHARACTERS: Final = 65_536
-"""How long raw content may be as JSON text. No payload that a service takes comes near it."""
-
-
-def _from_float(value: object) -> object:
-    """Take 3600.0 for 3600: JSON has one kind of number, and JSON Schema calls both integers."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-Seconds = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,9})?s$")]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Token = Annotated[str, Field(min_length=1, max_length=2_048, pattern=r"^[\x21-\x7e]+$")]
-Count = Annotated[int, Field(ge=0, le=_INT32), BeforeValidator(_from_float)]
-ServiceName = Literal[
-    "GCM", "FCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"
-]
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise PydanticCustomError("request_rule", "must be 1 to 256 printable characters")
-    return value
-
-
-def _language_tag(value: str) -> str:
-    if not is_tag(value):
-        raise PydanticCustomError("request_rule", "must be a language tag, such as de or pt-BR")
-    return value
-
-
-Language = Annotated[str, AfterValidator(_language_tag)]
-
-
-def _refuse_constant(_: str) -> NoReturn:
-    raise ValueError
-
-
-def _json_object_text(value: object) -> str:
-    """Take an object or the text of one, and give the text that will be sent."""
-    try:
-        parsed = _read(value) if isinstance(value, str) else value
-        if isinstance(parsed, dict):
-            text = compact_json(parsed)
-            text.encode()  # half a surrogate pair fails here
-            if len(text) <= RAW_CHARACTERS:
-                return value if isinstance(value, str) else text
-    except (ValueError, TypeError, RecursionError):
-        pass
-    raise PydanticCustomError(
-        "request_rule",
-        f"must be a JSON object, or the text of one, of at most {RAW_CHARACTERS:,} characters and "
-        "not nested too deeply",
-    )
-
-
-def _read(text: str) -> object:
-    """Parse JSON text, of which objects may take 40 times the memory, so its size comes first."""
-    if len(text) > RAW_CHARACTERS:
-        raise ValueError
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
 Content = Mapping[str, Any]
 """The fields that a message will hold, by their names in the request."""
 
@@ -120,32 +54,6 @@ class Variant(NamedTuple):
 
 Contents = Mapping[Variant, Content]
 """The content of each variant that a recipient gets."""
-
-# The first error ends a map or a list, because pydantic would keep one error for each of
-# millions of entries. ``malformed`` finds the others, a few at a time.
-TextMap = Annotated[dict[Text, Text], FailFast()]
-Texts = Annotated[list[Text], Field(max_length=100)]
-Substitutions = Annotated[
-    dict[
-        Text,
-        Annotated[
-            list[Text],
-            FailFast(),
-            BeforeValidator(_as_list),
-            WithJsonSchema(
-                {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-            ),
-        ],
-    ],
-    FailFast(),
-]
-RawContent = Annotated[
-    str,
-    PlainValidator(_json_object_text),
-    WithJsonSchema(
-        {"anyOf": [{"type": "object"}, {"type": "string", "maxLength": RAW_CHARACTERS}]}
-    ),
-]
 
 
 class _Strict(BaseModel):
@@ -239,7 +147,7 @@ class FcmV1Content(_Strict):
     body_loc_args: Texts | None = Field(None, description="The values for `body_loc_key`.")
     ticker: Text | None = Field(None, description="The text for accessibility services.")
     sticky: bool | None = Field(None, description="The notification stays after a tap.")
-    event_time: Annotated[str, Field(pattern=_TIME)] | None = Field(
+    event_time: Annotated[str, Field(pattern=TIME)] | None = Field(
         None, description="When the event happens, as RFC 3339; the system sorts by it."
     )
     local_only: bool | None = Field(
@@ -469,9 +377,7 @@ class PushRequest(SharedContent):
     application_id: Text | None = Field(
         None, description="The push project; left out, the service's own."
     )
-    idempotency_key: (
-        Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)] | None
-    ) = Field(
+    idempotency_key: IdempotencyKey | None = Field(
         None,
         description="Within a day the same request under the same key is sent once. The header "
         "`Idempotency-Key` says the same.",
@@ -511,7 +417,7 @@ class PushRequest(SharedContent):
         """
         fields = _FIELDS_OF[variant.shape]
         return {
-            field: value.model_dump() if isinstance(value, BaseModel) else value
+            field: value.model_dump() if field in _OBJECTS else value
             for part in (self, getattr(self, variant.shape.options), self._translation(variant))
             if part is not None
             for field, value in vars(part).items()
@@ -561,6 +467,15 @@ _FIELDS_OF: Final = {
     shape: shape.members.keys() | FORMAT_FIELDS.get(shape, ("", frozenset()))[1]
     for shape in dict.fromkeys(service.shape for service in SERVICES.values())
 }
+
+
+_OBJECTS: Final = frozenset(
+    name
+    for model in (FcmV1Content, NativeContent)
+    for name, field in model.model_fields.items()
+    if any(isinstance(each, type(BaseModel)) for each in get_args(field.annotation))
+)
+"""The fields that are objects: a payload holds them as maps."""
 
 
 def known_fields() -> dict[str, list[str]]:

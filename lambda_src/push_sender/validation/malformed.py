@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from push_sender.request.errors import Finding, describe, kind_of, path_of, unknown_field
+from push_sender.request.field_types import Text
 from push_sender.request.languages import is_tag
 from push_sender.request.model import (
     MAPS,
@@ -24,7 +25,6 @@ from push_sender.request.model import (
     OPTIONS,
     PushRequest,
     Recipient,
-    Text,
     Translation,
     known_fields,
 )

@@ -1,8 +1,7 @@
-"""A handler with everything of Powertools that this project's doors need, and boto3.
+"""A handler with boto3 and all parts of Powertools that this project's entry points would use.
 
-As Powertools' own examples have it: logger, metrics, tracer and parser around a direct request;
-HTTP resolver, batch processor and idempotency for the other doors, all made when the module is
-imported.
+As in Powertools' own examples: logger, metrics, tracer and parser for a direct request; HTTP
+resolver, batch processor and idempotency for the other entry points. All are made at import.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 class Recipient(BaseModel):
-    """Whom to push to."""
+    """A recipient."""
 
     token: str
     service: str
 
 
 class Request(BaseModel):
-    """What to push."""
+    """A request."""
 
     recipient: Recipient
     title: str
@@ -59,7 +58,7 @@ client: Any = boto3.client("pinpoint")
 
 
 @app.post("/messages")
-def answer() -> Any:
+def post_message() -> Any:
     """Send the request that came over HTTP."""
     return send(app.current_event.json_body)
 
@@ -67,7 +66,7 @@ def answer() -> Any:
 @idempotent_function(  # type: ignore[untyped-decorator]  # Powertools has no types for it
     data_keyword_argument="record", persistence_store=memory, config=by_id
 )
-def work_off(record: SQSRecord) -> Any:
+def process_message(record: SQSRecord) -> Any:
     """Send the request of a message."""
     return send(record.json_body)
 
@@ -78,7 +77,7 @@ def work_off(record: SQSRecord) -> Any:
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Send the requests that an event holds."""
     if "Records" in event:
-        return process_partial_response(event, work_off, processor, context)
+        return process_partial_response(event, process_message, processor, context)
     if "requestContext" in event:
         return app.resolve(event, context)
     return send(event)
@@ -112,7 +111,7 @@ def send(event: dict[str, Any]) -> Any:
 
 
 class Context:
-    """What Powertools uses of Lambda's context."""
+    """The parts of Lambda's context that Powertools uses."""
 
     aws_request_id = "6c1a2f7e-0d35-4c1b-9a52-7f0b8f1c2d3e"
     function_name = "push"
@@ -120,11 +119,11 @@ class Context:
     invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:push"
 
 
-class Whole:
-    """The handler behind Lambda."""
+class Handler:
+    """Calls the handler as Lambda does."""
 
-    def arrive(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Leave it as it is: Lambda has parsed it."""
+    def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return it unchanged; Lambda parses it."""
         return request
 
     def send(self, event: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The function of this repository, as Lambda runs it."""
+"""The function of this repository, called as Lambda calls it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from push_sender.handler import handler
 
 
 class Context:
-    """What the handler uses of Lambda's context."""
+    """The parts of Lambda's context that the handler uses."""
 
     aws_request_id = "6c1a2f7e-0d35-4c1b-9a52-7f0b8f1c2d3e"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Tell the milliseconds that the invocation has left."""
+        """Return the milliseconds that are left."""
         return 29_000
 
 
@@ -25,8 +25,8 @@ class Direct:
     def __init__(self) -> None:
         self._context: Any = Context()
 
-    def arrive(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Leave it as it is: Lambda has parsed it."""
+    def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return it unchanged; Lambda parses it."""
         return request
 
     def send(self, event: dict[str, Any]) -> Any:
@@ -39,9 +39,9 @@ class Direct:
 
 
 class Http(Direct):
-    """The same behind API Gateway: a request as text within an event, and so its report."""
+    """Behind API Gateway: request and report are text inside JSON."""
 
-    def arrive(self, request: dict[str, Any]) -> dict[str, Any]:
+    def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
         """Wrap it as an HTTP API does."""
         http = {"method": "POST", "path": "/messages", "protocol": "HTTP/1.1"}
         return {

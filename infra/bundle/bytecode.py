@@ -1,8 +1,8 @@
-"""Compiles Python sources into the bytecode that Lambda runs, so that no cold start has to.
+"""Compile Python sources to the bytecode that Lambda runs, which shortens the cold start.
 
-Bytecode belongs to one version of Python, so an interpreter of just that version compiles,
-if this machine has one. It is unchecked (PEP 552): never compared with a source or its
-date, which an archive does not keep. The same sources give the same bytes.
+Bytecode belongs to one version of Python, so an interpreter of that version compiles, if this
+machine has one. The bytecode is unchecked (PEP 552): Python never compares it with a source or its
+date, because an archive does not keep dates. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.wheels import BundleError
+from infra.bundle.wheels import BundleError
 
 TASK_ROOT = "/var/task"  # where Lambda unpacks the archive: the files' place in tracebacks
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """An interpreter of a version, ``major.minor``; those of equal identity compile alike."""
+    """An interpreter of a version, ``major.minor``. Equal identities give equal bytecode."""
 
     executable: str
     python: str
@@ -37,10 +37,10 @@ print(importlib.util.MAGIC_NUMBER.hex(), *sys.version.split())
 
 
 def find_compiler(python: str) -> Compiler | None:
-    """Find an interpreter of a version: this one, or else one on the PATH.
+    """Find an interpreter of a version: this one, or one on PATH.
 
-    Each is asked, as a name proves little: a version manager's shim may stand for nothing.
-    Only final releases of a version share one bytecode format.
+    Each candidate is run, because a version manager's shim may have no interpreter behind it. Only
+    final releases of a version share one bytecode format.
     """
     if python == "{}.{}".format(*sys.version_info):
         candidates = [sys.executable]
@@ -59,25 +59,25 @@ def find_compiler(python: str) -> Compiler | None:
 
 
 def compile_all(site: Path, compiler: Compiler, *, keep_source: bool) -> None:
-    """Compile every source under a directory as if it lay in Lambda.
+    """Compile every source under a directory, with its path in Lambda.
 
-    In one fresh process, in sorted order and with fixed hashing: CPython does not promise
-    that marshalled code is free of what else the process holds.
+    In one new process, in sorted order and with fixed hashing, because marshalled code may depend
+    on the state of the process.
 
     Parameters
     ----------
     site
         The directory.
     compiler
-        The interpreter that does it.
+        The interpreter.
     keep_source
         Whether ``x.py`` stays, with ``__pycache__/x.cpython-313.pyc``. Otherwise ``x.pyc``
-        takes its place, which runs alone.
+        replaces it.
 
     Raises
     ------
     BundleError
-        A source does not compile; the message names its file and line.
+        If a source does not compile; the message names its file and line.
     """
     result = _run_plain(
         [compiler.executable, "-s", "-S", "-P", "-W", "ignore", "-m", "compileall", "-q", "-f"]
@@ -98,12 +98,12 @@ def compile_all(site: Path, compiler: Compiler, *, keep_source: bool) -> None:
 def _run_plain(
     command: list[str], timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run an interpreter free of the caller's PYTHON* settings."""
+    """Run an interpreter without the caller's PYTHON* variables."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     return subprocess.run(  # noqa: S603  our own command, no shell
         command,
         env={**environment, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
-        # A version manager's shim obeys the repository's .python-version.
+        # A version manager's shim reads the repository's .python-version.
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,

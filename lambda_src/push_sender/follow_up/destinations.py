@@ -41,7 +41,7 @@ ERROR_CHARACTERS: Final = 1_000
 """Limit of the error text in a dead-letter message. The event with it has all errors."""
 
 
-class _Ending(Enum):
+class _Destination(Enum):
     """Where a result ends if no caller waits for the report."""
 
     LOG = auto()
@@ -51,27 +51,27 @@ class _Ending(Enum):
     QUEUE = auto()
 
 
-_ENDINGS: Final[Mapping[Outcome, _Ending]] = {
-    Outcome.ACCEPTED: _Ending.LOG,
-    Outcome.DEAD_TOKEN: _Ending.TOKEN_UPDATE,
-    Outcome.INVALID_TOKEN: _Ending.TOKEN_UPDATE,
-    Outcome.MISCONFIGURED: _Ending.DEAD_LETTERS,
-    Outcome.REJECTED: _Ending.FAILED,
-    Outcome.OPTED_OUT: _Ending.LOG,
-    Outcome.DUPLICATE: _Ending.LOG,
-    Outcome.TRANSIENT: _Ending.QUEUE,
-    Outcome.UNKNOWN: _Ending.FAILED,
-    Outcome.REQUEUED: _Ending.LOG,
+_DESTINATIONS: Final[Mapping[Outcome, _Destination]] = {
+    Outcome.ACCEPTED: _Destination.LOG,
+    Outcome.DEAD_TOKEN: _Destination.TOKEN_UPDATE,
+    Outcome.INVALID_TOKEN: _Destination.TOKEN_UPDATE,
+    Outcome.MISCONFIGURED: _Destination.DEAD_LETTERS,
+    Outcome.REJECTED: _Destination.FAILED,
+    Outcome.OPTED_OUT: _Destination.LOG,
+    Outcome.DUPLICATE: _Destination.LOG,
+    Outcome.TRANSIENT: _Destination.QUEUE,
+    Outcome.UNKNOWN: _Destination.FAILED,
+    Outcome.REQUEUED: _Destination.LOG,
 }
-_ENDINGS_OF_UNSENT: Final[Mapping[str | None, _Ending]] = {
-    "deadline": _Ending.QUEUE,
-    "expired": _Ending.FAILED,
-    "dry_run": _Ending.LOG,
+_DESTINATIONS_OF_UNSENT: Final[Mapping[str | None, _Destination]] = {
+    "deadline": _Destination.QUEUE,
+    "expired": _Destination.FAILED,
+    "dry_run": _Destination.LOG,
 }
 
 
 @dataclass(slots=True)
-class _Endings:
+class _Destinations:
     """The positions of recipients, by where they end and why."""
 
     requeued: list[int] = field(default_factory=list)
@@ -124,14 +124,14 @@ class FollowUp:
             request must be repeated: with a key no push is sent again, and messages and
             events are harmless twice.
         """
-        endings = self._endings(submission, report)
-        if replaced := endings.changed.pop("replacement_token", []):
+        destinations = self._sorted(submission, report)
+        if replaced := destinations.changed.pop("replacement_token", []):
             # First, because these tokens are not stored: a replayed report would lack them.
             results = [report["results"][at] for at in replaced]
             updates = token_updates(submission, report, "replacement_token", results)
             self._put(updates, last_start)
-        requeued = self._requeue(submission, endings, last_start)
-        self._dead_letter(submission, endings, last_start)
+        requeued = self._requeue(submission, destinations, last_start)
+        self._dead_letter(submission, destinations, last_start)
         summary = _summary(report, requeued)
         self._telemetry.info(
             "request handled",
@@ -140,7 +140,9 @@ class FollowUp:
             replayed=report["replayed"],
             summary=summary,
         )
-        self._put(_events(submission, report, endings, summary), last_start, retry_if_late=True)
+        self._put(
+            _events(submission, report, destinations, summary), last_start, retry_if_late=True
+        )
 
     def requeue(self, submission: Submission, report: Report, *, last_start: float) -> bool:
         """Put recipients that could not be sent now on the queue, and change the report.
@@ -161,7 +163,9 @@ class FollowUp:
             Whether the queue may hold any of the recipients.
         """
         retryable = [
-            at for at, result in enumerate(report["results"]) if _ending(result) is _Ending.QUEUE
+            at
+            for at, result in enumerate(report["results"])
+            if _destination(result) is _Destination.QUEUE
         ]
         requeueable = [
             at for at in retryable if not _has_zero_ttl(submission, report["results"][at])
@@ -243,53 +247,55 @@ class FollowUp:
         self._telemetry.count("OwnEventsPassedOver", 1)
         self._telemetry.warn("own event passed over", request_id=request_id)
 
-    def _endings(self, submission: Submission, report: Report) -> _Endings:
+    def _sorted(self, submission: Submission, report: Report) -> _Destinations:
         """Group a report's recipients by where they end."""
-        endings = _Endings()
+        destinations = _Destinations()
         for at, result in enumerate(report["results"]):
-            ending = _ending(result)
-            if ending is _Ending.TOKEN_UPDATE:
-                endings.changed[result["outcome"]].append(at)
-            elif ending is _Ending.FAILED:
-                endings.failed[_failure(result)].append(at)
-            elif ending is _Ending.QUEUE:
+            destination = _destination(result)
+            if destination is _Destination.TOKEN_UPDATE:
+                destinations.changed[result["outcome"]].append(at)
+            elif destination is _Destination.FAILED:
+                destinations.failed[_failure(result)].append(at)
+            elif destination is _Destination.QUEUE:
                 if _has_zero_ttl(submission, result):
-                    endings.failed[_failure(result)].append(at)
+                    destinations.failed[_failure(result)].append(at)
                 elif self._queue is None or submission.attempt >= ATTEMPTS:
-                    endings.dead["transient"].append(at)
+                    destinations.dead["transient"].append(at)
                 else:
-                    endings.requeued.append(at)
-            elif ending is _Ending.DEAD_LETTERS:
-                endings.dead["misconfigured"].append(at)
+                    destinations.requeued.append(at)
+            elif destination is _Destination.DEAD_LETTERS:
+                destinations.dead["misconfigured"].append(at)
             if result["replacement_token"] is not None:
-                endings.changed["replacement_token"].append(at)
-        return endings
+                destinations.changed["replacement_token"].append(at)
+        return destinations
 
     def _requeue(
-        self, submission: Submission, endings: _Endings, last_start: float
+        self, submission: Submission, destinations: _Destinations, last_start: float
     ) -> Sequence[int]:
-        if self._queue is None or not endings.requeued:
+        if self._queue is None or not destinations.requeued:
             return ()
         attempt = submission.attempt + 1
         wait = delay(attempt)
-        split = messages_of(submission, endings.requeued, delay_seconds=wait, attempt=attempt)
+        split = messages_of(submission, destinations.requeued, delay_seconds=wait, attempt=attempt)
         for message, _ in split.messages:
             self._queue.post(message, last_start=last_start)
-        endings.failed["too_large"].extend(split.too_large)
+        destinations.failed["too_large"].extend(split.too_large)
         too_large = set(split.too_large)
-        requeued = [at for at in endings.requeued if at not in too_large]
+        requeued = [at for at in destinations.requeued if at not in too_large]
         self._telemetry.count("PushesRequeued", len(requeued))
         return requeued
 
-    def _dead_letter(self, submission: Submission, endings: _Endings, last_start: float) -> None:
-        for reason, positions in endings.dead.items():
+    def _dead_letter(
+        self, submission: Submission, destinations: _Destinations, last_start: float
+    ) -> None:
+        for reason, positions in destinations.dead.items():
             if self._dead_letter_queue is None:
-                endings.failed[reason].extend(positions)
+                destinations.failed[reason].extend(positions)
                 continue
             split = messages_of(submission, positions, reason=reason)
             for message, _ in split.messages:
                 self._dead_letter_queue.post(message, last_start=last_start)
-            endings.failed["too_large"].extend(split.too_large)
+            destinations.failed["too_large"].extend(split.too_large)
             pushes = len(positions) - len(split.too_large)
             self._telemetry.count("PushesDeadLettered", pushes)
             self._telemetry.warn(
@@ -318,15 +324,15 @@ class FollowUp:
             self._telemetry.warn("events not sent", events=failure.events, code=failure.code)
 
 
-def _ending(result: Result) -> _Ending:
+def _destination(result: Result) -> _Destination:
     if result["outcome"] == Outcome.UNSENT:
-        return _ENDINGS_OF_UNSENT[result["reason"]]
-    return _ENDINGS[result["outcome"]]
+        return _DESTINATIONS_OF_UNSENT[result["reason"]]
+    return _DESTINATIONS[result["outcome"]]
 
 
 def _failure(result: Result) -> str:
     """Name a failure: the outcome, or ``expired``."""
-    expired = _ending(result) is _Ending.FAILED and result["outcome"] == Outcome.UNSENT
+    expired = _destination(result) is _Destination.FAILED and result["outcome"] == Outcome.UNSENT
     return "expired" if expired else str(result["outcome"])
 
 
@@ -347,11 +353,11 @@ def _summary(report: Report, requeued: Sequence[int]) -> dict[str, int]:
 
 
 def _events(
-    submission: Submission, report: Report, endings: _Endings, summary: Mapping[str, int]
+    submission: Submission, report: Report, destinations: _Destinations, summary: Mapping[str, int]
 ) -> Iterable[Event]:
     results = report["results"]
-    for change, positions in endings.changed.items():
+    for change, positions in destinations.changed.items():
         yield from token_updates(submission, report, change, [results[at] for at in positions])
-    for failure, positions in endings.failed.items():
+    for failure, positions in destinations.failed.items():
         yield from delivery_failed(submission, report, failure, [results[at] for at in positions])
     yield push_report(submission, report, summary)

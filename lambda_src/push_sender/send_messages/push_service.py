@@ -27,7 +27,7 @@ class PushClient(Protocol):
 
 
 class SendMessages:
-    """A ``delivery.provider.Provider`` that sends through SendMessages.
+    """A ``delivery.push_service.PushService`` that sends through SendMessages.
 
     Parameters
     ----------

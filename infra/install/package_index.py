@@ -1,8 +1,8 @@
-"""Where packages come from, for pip, uv and npm alike: the index that pip uses.
+"""The index that pip, uv and npm fetch packages from: the one that pip uses.
 
-A person sets an index, a proxy or a certificate for pip once, in ``pip.conf`` or in variables,
-and it holds for every installation here. All their other settings of these programs (a user
-installation, a target, a constraint) would change what is installed or where, and are left out.
+An index, a proxy or a certificate for pip, in ``pip.conf`` or in variables, applies to every
+installation here. Other settings of these programs (a user installation, a target, a constraint)
+would change what is installed or where, so they have no effect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import subprocess
 from typing import Final, NamedTuple
 
-# What is respected, by pip's name; beside it what uv calls it, where it does not read the same.
+# The settings with effect, by pip's name; with uv's names, if uv does not read pip's.
 _RESPECTED: Final[dict[str, tuple[str, ...]]] = {
     "index-url": ("UV_DEFAULT_INDEX",),
     "extra-index-url": ("UV_INDEX",),
@@ -34,11 +34,11 @@ _RESPECTED: Final[dict[str, tuple[str, ...]]] = {
 }
 _COMMA_SEPARATED: Final = ("UV_FIND_LINKS",)
 
-# Of npm's settings in variables these say where packages come from; the project's .npmrc wins
-# over a person's own file in the rest.
+# The npm settings in variables that concern the source of packages. For others, the project's
+# .npmrc has precedence over the user's file.
 _OF_NPM: Final = re.compile(r"registry|proxy|cert|cafile|_ca$|ssl|auth|cache|fetch|config$", re.I)
 
-# What stopped an installation, by what the programs print; the first that is found is told.
+# The causes of a failed installation, by the programs' output. The first match counts.
 _CAUSES: Final = (
     (
         r"No space left on device|os error 28|ENOSPC|Disk quota exceeded",
@@ -79,14 +79,14 @@ _CAUSES: Final = (
 
 
 class Settings(NamedTuple):
-    """What a program is started with.
+    """The environment and options of a program.
 
     Attributes
     ----------
     environment
-        Of its process, whole.
+        All variables of its process.
     options
-        For its command line.
+        Options for its command line.
     """
 
     environment: dict[str, str]
@@ -94,7 +94,7 @@ class Settings(NamedTuple):
 
 
 def for_pip(python: str) -> Settings:
-    """Give the settings for a pip of an interpreter."""
+    """Return the settings for an interpreter's pip."""
     own = {
         f"PIP_{name.upper().replace('-', '_')}": value for name, value in _respected(python).items()
     }
@@ -105,7 +105,7 @@ def for_pip(python: str) -> Settings:
 
 
 def for_uv(python: str) -> Settings:
-    """Give the settings for uv that the pip of an interpreter has."""
+    """Return the settings of an interpreter's pip, for uv."""
     respected = _respected(python)
     own = {}
     for name, value in respected.items():
@@ -114,14 +114,15 @@ def for_uv(python: str) -> Settings:
             own[variable] = separator.join(value.split())
     kept = {name: os.environ[name] for name in ("UV_CACHE_DIR",) if name in os.environ}
     options = ["--no-config", "--system-certs", "--no-python-downloads"]
-    # Of several indexes pip takes the best file; uv asks the next one only for other packages.
+    # Of several indexes pip chooses the best file; uv would use the next index only for packages
+    # that the first one lacks.
     options += ["--index-strategy=unsafe-best-match"] if "extra-index-url" in respected else []
     options += ["--no-index"] if respected.get("no-index", "0").lower() in _TRUE else []
     return Settings({**_without("UV_"), **kept, **own}, options)
 
 
 def for_npm() -> Settings:
-    """Give the settings for npm."""
+    """Return the settings for npm."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -131,7 +132,7 @@ def for_npm() -> Settings:
 
 
 def explain(output: str) -> str | None:
-    """Say in one line what stopped an installation and what to try; None if it is not known."""
+    """Write in one line why an installation failed and what to try; None if unknown."""
     for pattern, cause in _CAUSES:
         found = re.search(pattern, output)
         if found:
@@ -142,8 +143,7 @@ def explain(output: str) -> str | None:
 def unread(log: str) -> str | None:
     """Find in pip's verbose log why it could not read the page of a package.
 
-    pip itself then says no more than that there is no such package. An answer of 404 says that
-    this is so.
+    pip itself only prints that the package does not exist, which is true only for a 404.
     """
     found = re.search(r"Could not fetch URL \S+: (?!404 )(.+?)(?: - skipping)?$", log, re.M)
     return found[1] if found else None
@@ -153,13 +153,13 @@ _TRUE: Final = ("1", "true", "yes", "on", "y", "t")
 
 
 def _respected(python: str) -> dict[str, str]:
-    """Ask pip for what stands in its files, and add what stands in its variables, which win."""
+    """Read pip's files through pip, and add its variables, which have precedence."""
     file = {name: os.environ[name] for name in ("PIP_CONFIG_FILE",) if name in os.environ}
-    # Settings of pip's that would keep it from telling all.
-    whole = {f"PIP_{name}": "0" for name in ("GLOBAL", "USER", "SITE", "QUIET")}
+    # pip's settings that would hide some values.
+    unhidden = {f"PIP_{name}": "0" for name in ("GLOBAL", "USER", "SITE", "QUIET")}
     listed = subprocess.run(  # noqa: S603  our own command, no shell
         [python, "-m", "pip", "config", "list"],
-        env={**_without("PIP_"), **file, **whole},
+        env={**_without("PIP_"), **file, **unhidden},
         capture_output=True,
         text=True,
         errors="replace",

@@ -1,11 +1,10 @@
-"""A peer: the Firebase Admin SDK, which sends to Google's own endpoint without Pinpoint.
+"""The Firebase Admin SDK, which sends to Google directly.
 
-It is used as its documentation says: one push with ``send``, many with ``send_each``, which
-takes 500 messages at most, makes one HTTP request of each and starts one thread for each.
+Used as its documentation says: one push with ``send``, many with ``send_each``, which accepts at
+most 500 messages and makes one HTTP request in one thread for each.
 
-Its endpoint is the URL in ``FCM_URL``, in plain text like every other side's, and its access
-token is a constant, so that none is asked for. It imports nothing of this repository, as a
-person's own program would not.
+Its endpoint is the URL in ``FCM_URL``, without TLS like every other client's. Its access token is a
+constant, so that it requests none.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
 
 MESSAGES = 500
 
-# It makes more requests at once than it keeps connections, and every connection too many is
-# a warning, which would be measured too.
+# It makes more requests at once than it keeps connections. Each extra connection causes a
+# warning, which would be measured, too.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-class Side:
-    """One app of the SDK's."""
+class Client:
+    """One app of the SDK."""
 
     def __init__(self) -> None:
         messaging._MessagingService.FCM_URL = os.environ["FCM_URL"]
@@ -39,8 +38,8 @@ class Side:
         session = messaging._get_messaging_service(app)._client.session
         session.mount("http://", session.get_adapter("https://fcm.googleapis.com"))
 
-    def arrive(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Leave it as it is."""
+    def prepare(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return it unchanged."""
         return request
 
     def send(self, event: Mapping[str, Any]) -> Any:

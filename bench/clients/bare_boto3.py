@@ -1,4 +1,4 @@
-"""What one writes with boto3 and without us: as AWS's example does, and as well as one can."""
+"""boto3 without this project: as in AWS's example, and as well as possible."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ THREADS = 8
 ADDRESSES = 100
 
 
-class Plain:
-    """One call a token, one after the other: the shape of AWS's example."""
+class Single:
+    """One call a token, one after the other, as in AWS's example."""
 
     def __init__(self) -> None:
         self._client: Any = boto3.client("pinpoint")
 
-    def arrive(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Leave it as it is."""
+    def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return it unchanged."""
         return request
 
     def send(self, event: dict[str, Any]) -> Any:
@@ -34,7 +34,7 @@ class Plain:
         return sum(result["DeliveryStatus"] == "SUCCESSFUL" for result in answer.values())
 
     def call(self, event: dict[str, Any], tokens: Sequence[str]) -> Any:
-        """Make one call; give its results."""
+        """Make one call; return its results."""
         response = self._client.send_messages(
             ApplicationId="bench",
             MessageRequest={
@@ -55,8 +55,8 @@ class Plain:
         return response["MessageResponse"]["Result"]
 
 
-class Good(Plain):
-    """Calls of 100 addresses each, on 8 threads where there are many."""
+class Threads(Single):
+    """Calls of 100 addresses each, on 8 threads for several calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,6 +75,6 @@ class Good(Plain):
 
 
 def tokens_of(event: dict[str, Any]) -> list[str]:
-    """List whom a request is for."""
+    """List the tokens of a request."""
     everyone = event.get("recipients") or [event["recipient"]]
     return [recipient["token"] for recipient in everyone]

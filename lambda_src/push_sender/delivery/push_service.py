@@ -38,7 +38,7 @@ class Writer(Protocol):
         """Write the part of a call that one recipient adds, to measure it."""
 
 
-class Provider(Protocol):
+class PushService(Protocol):
     """An API that sends pushes: writes calls, makes them and classifies their answers."""
 
     def writer(self, request: PushRequest, contents: Contents, application_id: str) -> Writer:

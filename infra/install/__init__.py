@@ -1,0 +1,1 @@
+"""The installation: ``__main__`` installs a group of packages, ``locks`` writes the locks."""
