@@ -597,7 +597,7 @@ def is_measured(size: int, raw: str) -> bool:
     return size == exact or 4_096 < size <= exact
 
 
-long_texts = st.builds(lambda text: text + "x" * 4_000, texts)
+long_texts = st.builds(lambda text, more: text + "x" * more, texts, st.sampled_from([4_000, 5_000]))
 
 
 @given(
@@ -629,6 +629,46 @@ def test_the_size_of_a_built_payload_is_exact_up_to_the_limit(shared: Json, own:
     if own:
         raw = both["Addresses"]["u"]["RawContent"]
         assert is_measured(measured.of(request.everyone[1]), raw)
+
+
+personal = {
+    **dict.fromkeys(("title", "message", "url", "image_url", "subtitle"), texts),
+    **dict.fromkeys(("data", "context"), st.one_of(maps, st.just({"action": "", "url": "u"}))),
+    "substitutions": values,
+    "badge": st.integers(0, 10),
+}  # fmt: skip
+
+
+@given(
+    st.fixed_dictionaries(
+        {"message": st.one_of(texts, long_texts)},
+        optional={
+            **{name: personal[name] for name in ("title", "data", "context", "substitutions")},
+            "action": st.just("URL"), "url": texts, "silent": st.booleans(),
+        },
+    ),
+    st.fixed_dictionaries({}, optional={"subtitle": texts, "badge": st.integers(0, 100_000)}),
+    st.fixed_dictionaries({}, optional=personal),
+)  # fmt: skip
+@settings(deadline=None)
+def test_the_size_of_apns_own_payload_is_exact_up_to_the_limit(
+    shared: Json, options: Json, own: Json
+) -> None:
+    recipients = [{"token": "t", "service": "APNS"}, {"token": "u", "service": "APNS", **own}]
+    event = {**shared, "apns": {"format": "native", **options}, "recipients": recipients}
+    request = PushRequest.model_validate(event)
+    variant = Variant(APNS_MESSAGE)
+    content = request.content_for(variant)
+    measured = sizes(request, APNS_MESSAGE, content)
+    writer = MessageWriter(request, {variant: content}, PROJECT)
+    both = writer.call(Group(SERVICES["APNS"], variant), request.everyone)["MessageRequest"]
+
+    exact = len(both["MessageConfiguration"]["APNSMessage"]["RawContent"].encode())
+    assert measured.shared() == exact or 5_120 < measured.shared() <= exact
+    if own:
+        exact = len(both["Addresses"]["u"]["RawContent"].encode())
+        size = measured.of(request.everyone[1])
+        assert size == exact or 5_120 < size <= exact
 
 
 def fcm_raw(**message: Any) -> Json:

@@ -1,9 +1,10 @@
-"""How large a push must be, told before it is sent.
+"""The size of a push, measured before it is sent.
 
-The providers refuse what is over their limit for a device, one address at a time and
-after the call. What must be over it whatever the service adds is refused at once: exactly
-for raw content of APNs, which is sent as it stands, and as a lower bound for the rest, of
-which the service builds the payload. So what JSON escapes counts as what it stands for.
+The providers refuse what is over their limit for a device, one address at a time and after
+the call. A push that is certainly over it is refused at once. The size is exact for raw
+content of APNs and for payloads that are built here. It is a lower bound for the API's own
+fields, of which the service builds the payload: an escape counts as the character that it
+stands for.
 Message variables may shrink a text, so what stands between ``{{`` and ``}}`` does not count
 where there is something to fill in.
 
@@ -165,7 +166,9 @@ class _BuiltSizes(_Sizes):
         bare = {**content, **texts}
         bare.pop("badge", None)  # a recipient's own may be shorter
         self._frame = _unescaped(compact_json(_first_part(shape, payload(shape, bare, context))))
-        self._replaced = _EachOnce({**context, **content.get("data", {})}, utf8_bytes)
+        fixed = {"action": content["action"]} if "action" in content else {}
+        replaceable = {**context, **fixed, **content.get("data", {})}
+        self._replaced = _EachOnce(replaceable, utf8_bytes)
 
     def shared(self) -> int:
         return self._size(None)
