@@ -60,7 +60,7 @@ def run_counted(
 
 def cold_start(event: Any, provider: Provider) -> tuple[list[str], int]:
     """Handle an event in a new process; give the modules it imported and its clients."""
-    counted = run_counted(COLD_START, provider, output=json.dumps(event))
+    counted = run_counted(COLD_START, provider, stdin=json.dumps(event))
     return counted["modules"], counted["clients"]
 
 
