@@ -52,6 +52,7 @@ SLOWEST_FIRST = (
     "function/test_delivery.py",
     "function/test_http_entry_point.py",
     "function/test_idempotency_faults.py",
+    "function/test_odd_answers.py",
     "deployed/test_stack.py",
     "browser/test_inbox_page.py",
     "function/test_events.py",
