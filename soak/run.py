@@ -96,7 +96,7 @@ def run(
                 dead_letters, before = environment.dead_letters(), set[str]()
                 while dead_letters and set(dead_letters) != before:
                     before = set(dead_letters)
-                    on_progress("mended; sending the dead dead_letters again")
+                    on_progress("the failures ended; redriving the dead-letter messages")
                     environment.redrive()
                     settle(environment, end, on_progress, "processing the redriven messages")
                     dead_letters = environment.dead_letters()
