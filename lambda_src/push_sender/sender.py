@@ -16,7 +16,7 @@ from push_sender.report import Report, report, result, status_message_room
 from push_sender.request.errors import Finding
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.validation.check import check
-from push_sender.validation.rules import warnings
+from push_sender.validation.combinations import warnings
 
 if TYPE_CHECKING:
     from push_sender.idempotency.claims import Claim, Idempotency

@@ -30,7 +30,7 @@ from push_sender.request.errors import InvalidRequest, UnlistedFindings
 from push_sender.request.model import PushRequest, Variant
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
 from push_sender.send_messages.writer import MessageWriter
-from push_sender.validation import rules
+from push_sender.validation import combinations as rules
 from push_sender.validation.check import check
 from tests.support.function_process import run_program
 from tests.support.invocation import PROJECT
@@ -318,7 +318,7 @@ def test_no_pattern_can_backtrack_over_a_callers_text() -> None:
             r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\.[0-9]+",
             r"[0-9a-f]{64}",
         },
-        "validation/rules.py": {
+        "validation/combinations.py": {
             r"([A-Za-z][A-Za-z0-9+.-]*):[^\s\x00-\x1f\x7f]+",
             r"https?://[^\s/?#\x00-\x1f\x7f][^\s\x00-\x1f\x7f]*",
         },

@@ -44,7 +44,7 @@ from push_sender.request.errors import (
 )
 from push_sender.sender import Sender
 from push_sender.telemetry.log import Telemetry
-from push_sender.validation.rules import PROJECT_NOT_ALLOWED
+from push_sender.validation.combinations import PROJECT_NOT_ALLOWED
 
 if TYPE_CHECKING:
     from push_sender.follow_up.destinations import FollowUp

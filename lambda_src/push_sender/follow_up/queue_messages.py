@@ -2,7 +2,7 @@
 
 The body of a message is the request itself. Everything else is in the message's attributes, which
 an operator can read without the body. The attributes that steer delivery are signed when the
-message is sent.
+message is sent. ``destinations`` chooses the reason of a dead-letter message.
 """
 
 from __future__ import annotations

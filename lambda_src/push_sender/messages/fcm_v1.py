@@ -8,8 +8,8 @@ themselves.
 
 What has no place in that schema is left out: the icons by URL. ``action`` and ``url``
 travel as data of these names: a tap opens the app, which finds them there (and on the
-web opens an https ``url`` by itself). ``context`` joins the data too, because nobody has
-confirmed that the API adds it to raw content.
+web opens an https ``url`` by itself). ``context`` joins the data too, because it is not
+documented that the API adds it to raw content.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PAYLOAD_OF: Final = {
 
 
 def is_reserved(key: str) -> bool:
-    """Tell whether FCM refuses a key of ``data`` (Firebase's reference, ``Message.data``)."""
+    """Return whether FCM refuses a key of ``data`` (Firebase's reference, ``Message.data``)."""
     return key in _RESERVED or key.startswith(_RESERVED_PREFIXES)
 
 

@@ -8,7 +8,7 @@ stands for.
 Message variables may shrink a text, so what stands between ``{{`` and ``}}`` does not count
 where there is something to fill in.
 
-What recipients share is measured once, however many they are; each adds its own part.
+The part that recipients share is measured once; each recipient adds its own part.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Sizes(Protocol):
     """Counts the bytes that the payload for one device has at least."""
 
     def shared(self) -> int:
-        """Measure the message of those who get nothing for themselves alone."""
+        """Measure the message of the recipients without fields of their own."""
 
     def of(self, recipient: Recipient) -> int:
-        """Measure the message of a recipient that gets something for itself alone."""
+        """Measure the message of a recipient that has fields of its own."""
 
 
 def sizes(request: PushRequest, shape: MessageShape, content: Content) -> Sizes:

@@ -1,7 +1,7 @@
-"""What is wrong with a request, told without repeating any of it.
+"""The errors of a request, which repeat nothing of it.
 
-An error names the field, the kind of what stands there and the cure, never the value:
-tokens and texts must not reach a log through an error.
+A validation error names the field, the kind of its value and the cure, never the value: tokens
+and texts must not reach a log through an error.
 """
 
 from __future__ import annotations
@@ -162,16 +162,16 @@ def that_fit(
     more = last.number if isinstance(last, UnlistedFindings) else 0
     if not more:
         listed.append(last)
-    for told, error in enumerate(listed):
+    for fitting, error in enumerate(listed):
         room -= size(error)
         if room < 0:
-            return listed[:told], len(listed) - told + more
+            return listed[:fitting], len(listed) - fitting + more
     return listed, more
 
 
 def _lines(errors: Sequence[Finding]) -> str:
-    told, more = that_fit(errors, MESSAGE_CHARACTERS, lambda error: len(str(error)) + 1)
-    lines = [str(error) for error in told]
+    fitting, more = that_fit(errors, MESSAGE_CHARACTERS, lambda error: len(str(error)) + 1)
+    lines = [str(error) for error in fitting]
     if more:
         lines.append(f"… and {more:,} more")
     return "\n".join(lines)

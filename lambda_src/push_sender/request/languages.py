@@ -14,7 +14,7 @@ _TAG: Final = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,16}")
 
 
 def is_tag(text: str) -> bool:
-    """Tell whether a text has the form of a language tag: ``de``, ``pt-BR``, ``zh_Hans_TW``."""
+    """Return whether a text has the form of a language tag: ``de``, ``pt-BR``, ``zh_Hans_TW``."""
     return len(text) <= TAG_CHARACTERS and _TAG.fullmatch(text) is not None
 
 

@@ -1,9 +1,8 @@
 """The request as a type: every field, its kind and its limits.
 
-One model gives the checks, the paths of the errors and the JSON Schema. What concerns
-several fields at once is in ``rules``. Types are strict: no ``"30"`` for 30. ``null``
-means left out, because Step Functions and input transformers write it for what they
-have not got.
+One model gives the checks, the paths of the errors and the JSON Schema. ``field_types`` has
+the rules of single fields, ``validation.combinations`` those for several. ``null`` means that
+a field is left out, because Step Functions and input transformers write it for a missing value.
 """
 
 from __future__ import annotations

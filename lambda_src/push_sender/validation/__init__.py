@@ -1,1 +1,1 @@
-"""From what came in to a request that can be sent, or to everything wrong with it."""
+"""Checks a request as a whole; ``request.field_types`` has the rules of single fields."""

@@ -1,7 +1,7 @@
-"""From whatever came in to a request that can be sent, or to everything wrong with it.
+"""Checks a request: the result is a request that can be sent, or all its validation errors.
 
-Powertools' Parser checks the fields and ``rules`` checks them together. Both have their say
-in one refusal: where fields are malformed, the rules look at the rest.
+Powertools' Parser checks single fields, and ``combinations`` checks them together. One error
+lists both: if fields are malformed, the rules check the other fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from push_sender.recipients.audience import Audience, sort_recipients
 from push_sender.request.errors import Finding, InvalidRequest, UnlistedFindings, kind_of
 from push_sender.request.languages import chooser
 from push_sender.request.model import OPTIONS, Contents, PushRequest, Recipient
-from push_sender.validation.rules import findings
+from push_sender.validation.combinations import findings
 
 
 class Checked(NamedTuple):
@@ -27,12 +27,12 @@ class Checked(NamedTuple):
 
 
 def check(event: object, application_ids: Collection[str]) -> Checked:
-    """Check a request whole.
+    """Check a request.
 
     Parameters
     ----------
     event
-        What an entry point took for a request: parsed JSON of any kind.
+        The request as it came: parsed JSON of any kind.
     application_ids
         The projects that may be used.
 
@@ -76,7 +76,7 @@ _FIELDS_IN_ALL: Final = len(PushRequest.model_fields)
 
 
 def _has_few_fields(event: Mapping[str, Any]) -> bool:
-    """Tell whether no object has more fields than a request knows.
+    """Return whether no object has more fields than its model.
 
     Pydantic keeps an error for each unknown field, and there may be a million.
     """
@@ -93,7 +93,7 @@ def _has_few_fields(event: Mapping[str, Any]) -> bool:
 
 
 def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Finding]:
-    """Tell the malformed fields, and what the rules say of all the others."""
+    """Return the errors of the malformed fields, and those of the rules for all other fields."""
     from push_sender.validation.malformed import Malformed  # only for a request that is refused
 
     malformed = Malformed(event)

@@ -1,8 +1,8 @@
-"""Everything malformed in a request, and what is well-formed in it, for the rules to judge.
+"""Finds everything malformed in a request, and keeps the rest for the rules to check.
 
-Looked at only where pydantic refuses the whole, which ends at the first error of a list or a
-map. Here each field is checked alone, so that one error hides no other, and no more errors
-are kept than an answer has room for, however many millions there are.
+This runs only for a request that pydantic refuses: pydantic stops at the first error of a list
+or a map. Here each field is checked by itself, so that no error hides another one. No more
+errors are kept than an answer has room for, however many millions there are.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from push_sender.request.model import (
 )
 
 LISTED: Final = 10_000
-"""Errors that are told, of the malformed fields. The others are counted."""
+"""Errors of malformed fields that are listed. The others are counted."""
 
 UNKNOWN_LISTED: Final = 2_000
-"""Unknown fields that are told of one object. The others are counted."""
+"""Unknown fields of one object that are listed. The others are counted."""
 
 _HINTS: Final = 100
 """Unknown fields that get a near name suggested: finding one takes 0.1 ms."""
 
 TEXTS_LISTED: Final = 1_000
-"""Malformed texts of one map that are looked at. After so many it has been told why."""
+"""Malformed texts of one map that are checked. By then the error of each kind is listed."""
 
 _AT_ONCE: Final = 100
 """Texts of a map that are checked in one go, each of which may give an error."""
@@ -100,7 +100,7 @@ class Malformed:
             if is_tag(tag):
                 made[tag] = self._object(path, translation, Translation)
             else:
-                self._tell(path, "must be named by a language tag, such as de or pt-BR")
+                self._add(path, "must be named by a language tag, such as de or pt-BR")
         return made
 
     def _recipients(self, value: Any) -> list[Recipient]:
@@ -108,7 +108,9 @@ class Malformed:
             self._wrong(PushRequest.model_construct(), "", "recipients", value)
             return []
         if len(value) > MAX_RECIPIENTS:
-            self._wrong(PushRequest.model_construct(), "", "recipients", [_ANYBODY] * len(value))
+            self._wrong(
+                PushRequest.model_construct(), "", "recipients", [_VALID_RECIPIENT] * len(value)
+            )
         return [
             self._recipient(f"recipients[{position}]", each, position)
             for position, each in enumerate(islice(value, MAX_RECIPIENTS))
@@ -121,7 +123,7 @@ class Malformed:
             if field in recipient.model_fields_set:
                 continue
             if isinstance(value, dict) and field not in value:
-                self._tell(f"{place}.{field}", "is missing")
+                self._add(f"{place}.{field}", "is missing")
             setattr(recipient, field, stand_in)
             if field == "service":
                 self.unusable.add(position)
@@ -133,7 +135,7 @@ class Malformed:
         """Check each field of an object alone; give those that are well-formed."""
         made = model.model_construct()
         if not isinstance(value, dict):
-            self._tell(place, f"must be an object, not {kind_of(value)}")
+            self._add(place, f"must be an object, not {kind_of(value)}")
             return made
         for name in model.model_fields:
             if name in value and name not in apart:
@@ -143,7 +145,7 @@ class Malformed:
         return made
 
     def _unknown(self, place: str, value: Mapping[str, Any], model: type[BaseModel]) -> None:
-        """Tell the fields of an object that its model does not have."""
+        """List the fields of an object that its model does not have."""
         unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
             known = self._known if len(self.errors) < _HINTS else {}
@@ -151,24 +153,24 @@ class Malformed:
         self.unlisted += sum(1 for _ in unknown)
 
     def _wrong(self, made: BaseModel, place: str, name: str, value: Any) -> None:
-        """Put a value into a field; tell what is wrong with it, and put in what is left of it."""
+        """Set a field to a value; list what is wrong with it, and keep its well-formed part."""
         errors = _errors(made, name, value)
         if not errors:
             return
         path = path_of(place, name)
         if name in MAPS and isinstance(value, dict):
             for message in dict.fromkeys(_of_texts(value, lists=name == "substitutions")):
-                self._tell(path, message)
+                self._add(path, message)
             if name != "substitutions":
                 _errors(made, name, {k: v for k, v in value.items() if _is_text(k) and _is_text(v)})
             return
         for error in errors:
             inner = error["loc"][1:]
             named = next((each for each in reversed(inner) if isinstance(each, str)), name)
-            self._tell(_inner_path(path, inner), describe(error, named))
+            self._add(_inner_path(path, inner), describe(error, named))
         _errors(made, name, "")  # takes the place of a text; no other kind of field takes it
 
-    def _tell(self, path: str, message: str) -> None:
+    def _add(self, path: str, message: str) -> None:
         self.paths.add(path)
         self._list(Finding(path, message))
 
@@ -179,11 +181,11 @@ class Malformed:
             self.unlisted += 1
 
 
-_ANYBODY: Final = {"token": "t", "service": "GCM"}
+_VALID_RECIPIENT: Final = {"token": "t", "service": "GCM"}
 
 
 def _errors(made: BaseModel, name: str, value: Any) -> list[ErrorDetails]:
-    """Put a value into a field, or tell why it does not go in."""
+    """Set a field to a value, or return the errors that prevent it."""
     try:
         made.__pydantic_validator__.validate_assignment(made, name, value)
     except ValidationError as error:
@@ -192,7 +194,7 @@ def _errors(made: BaseModel, name: str, value: Any) -> list[ErrorDetails]:
 
 
 def _of_texts(value: Mapping[str, Any], *, lists: bool) -> Iterator[str]:
-    """Tell what is wrong with the names and texts of a map."""
+    """Describe what is wrong with the names and texts of a map."""
     yield from _of_each("a name", value)
     yield from _of_each("a value", _flat(value.values()) if lists else value.values())
 

@@ -1,7 +1,7 @@
-"""What fields must be together, and what is legal but probably a mistake.
+"""The rules for several fields together, and warnings about what is probably a mistake.
 
-The types of single fields are in ``request``. A rule of one service is looked at only
-where a recipient uses that service.
+The rules of single fields, such as a token's, are in ``request.field_types``. A rule of one
+service is checked only if a recipient uses that service.
 """
 
 from __future__ import annotations
@@ -486,7 +486,7 @@ _TEXTS: Final = ("title", "message", "title_loc_key", "body_loc_key", "loc_key")
 def _has_own_text(
     request: PushRequest, audience: Audience, position: int, malformed: Collection[str]
 ) -> bool:
-    """Tell whether a recipient has a text of its own, or might have if it were well-formed."""
+    """Return whether a recipient has a text of its own, or might have if it were well-formed."""
     recipient = audience.recipients[position]
     if recipient.title or recipient.message or recipient.raw_content is not None:
         return True
