@@ -39,6 +39,9 @@ _OWN_KEY: Final = frozenset({EntryPoint.EVENTBRIDGE, EntryPoint.QUEUE})
 _KEYED: Final = 0.6
 _REQUEUED: Final = 0.5
 _TWICE: Final = 0.35
+_TRANSLATED: Final = 0.3
+_LANGUAGES: Final = {"de": 0.3, "fr-CA": 0.2}
+_BUILT: Final = 0.3
 _TTLS: Final = {0: 0.04, 1: 0.06, 86_400: 0.3}
 
 
@@ -112,6 +115,13 @@ def _planned(
         "title": f"Request {number}",
         "message": "A test of nothing lost and nothing doubled",
     }
+    if random.draw("translated", number) < _TRANSLATED:
+        request["translations"] = {"de": {"title": "Anfrage"}, "fr": {"title": "Demande"}}
+        for each in request["recipients"]:
+            if language := random.choose(_LANGUAGES, "language", each["token"]):
+                each["language"] = language
+    if random.draw("built", number) < _BUILT:
+        request |= {"gcm": {"format": "fcm_v1"}, "apns": {"format": "native"}}
     ttl = None if plain else random.choose(_TTLS, "ttl", number)
     if ttl == 0 and any(each["service"] == "ADM" for each in request["recipients"]):
         ttl = None  # ADM does not accept 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+from collections import Counter
+from types import FrameType
 from typing import Any, Literal
 
 import pytest
@@ -303,3 +307,40 @@ def test_the_payload_is_measured_to_the_byte(push: Push, provider: Provider, tex
 
     with pytest.raises(InvalidRequest, match=r"^message: the payload has 4,097 bytes or more"):
         push({**request, "message": text * fits + rest + "."})
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="counts in threads that run already")
+@pytest.mark.parametrize(
+    ("service", "options"),
+    [("APNS", native()), ("GCM", {"gcm": {"format": "fcm_v1"}})],
+)
+def test_the_payload_of_recipients_that_are_alike_is_built_once_for_each_call(
+    push: Push, provider: Provider, service: str, options: Json
+) -> None:
+    def builds_for(number: int) -> int:
+        recipients = [{"token": f"t{n}", "service": service} for n in range(number)]
+        builds: Counter[str] = Counter()
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            if event == "call":
+                builds[frame.f_code.co_name] += 1
+
+        before = threading.getprofile(), sys.getprofile()
+        threading.setprofile_all_threads(count)
+        try:
+            push({"recipients": recipients, "message": "m", **options})
+        finally:
+            threading.setprofile_all_threads(before[0])
+            sys.setprofile(before[1])
+        return builds["raw_content"]
+
+    assert 0 < builds_for(100) == builds_for(2)
+
+
+def test_a_firebase_installation_id_is_a_token_like_any_other(
+    push: Push, provider: Provider
+) -> None:
+    installation = {"token": "cAbCdEfGhIjKlMnOpQrStU", "service": "FCM"}
+    report = push({"recipient": installation, "message": "m"})
+
+    assert report["summary"] == {"recipients": 1, "accepted": 1}
