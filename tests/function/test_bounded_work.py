@@ -671,6 +671,40 @@ def test_the_size_of_apns_own_payload_is_exact_up_to_the_limit(
         assert size == exact or 5_120 < size <= exact
 
 
+MANY = {f"k{n}": 1 for n in range(20_000)}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"translations": {"de": MANY}},
+        {"gcm": {**FCM, "light_settings": MANY}},
+        {"gcm": {**FCM, "light_settings": {"color": MANY}}},
+    ],
+    ids=["translation", "object", "object in an object"],
+)
+def test_unknown_fields_of_an_inner_object_are_counted_and_not_kept(fields: Json) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        check({"recipient": GCM, "message": "m", **fields}, [PROJECT])
+
+    assert isinstance(refused.value.errors[-1], UnlistedFindings)
+    assert len(refused.value.errors) < 3_000
+
+
+def test_a_large_part_that_all_languages_share_is_measured_once() -> None:
+    tags = [f"de-{n:04}" for n in range(100)]
+    recipients = [{"token": tag, "service": "GCM", "language": tag} for tag in tags]
+    translations = {tag: {"title": "t" * (n + 1)} for n, tag in enumerate(tags)}
+
+    def errors_with(data: Json) -> int:
+        event = {"recipients": recipients, "message": "m", "data": data, "gcm": FCM}
+        with pytest.raises(InvalidRequest) as refused:
+            check({**event, "translations": translations}, [PROJECT])
+        return len(refused.value.errors)
+
+    assert errors_with(numbered(1_000, "v" * 10)) == 1
+
+
 def fcm_raw(**message: Any) -> Json:
     return {"recipient": GCM, "gcm": {"raw_content": {"fcmV1Message": {"message": message}}}}
 

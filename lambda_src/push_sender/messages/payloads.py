@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from push_sender.messages import apns_native, fcm_v1
 from push_sender.request.json_text import compact_json
-from push_sender.request.model import Content, Recipient
+from push_sender.request.model import PERSONAL, Content, Recipient
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, MessageShape
 
 _BUILDERS: Final[Mapping[MessageShape, Callable[[Content, Mapping[str, str]], dict[str, Any]]]] = {
@@ -16,8 +16,8 @@ _BUILDERS: Final[Mapping[MessageShape, Callable[[Content, Mapping[str, str]], di
     APNS_MESSAGE: apns_native.raw_content,
 }
 
-_REPLACING: Final = ("title", "message", "raw_content", "url", "image_url", "badge", "subtitle")
 _ADDING: Final = ("substitutions", "data")
+_REPLACING: Final = tuple({*PERSONAL} - {*_ADDING, "context", "language"})
 
 
 def payload(shape: MessageShape, content: Content, context: Mapping[str, str]) -> str:

@@ -28,7 +28,7 @@ from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, Me
 
 _SURELY_FITS: Final = min(service.payload_bytes for service in SERVICES.values())
 
-_TEXTS: Final = {GCM_MESSAGE: fcm_v1.TEXTS, APNS_MESSAGE: apns_native.TEXTS}
+TEXTS: Final = {GCM_MESSAGE: fcm_v1.TEXTS, APNS_MESSAGE: apns_native.TEXTS}
 """Of each shape whose payload can be built here, the texts in which variables are filled in."""
 
 
@@ -37,6 +37,9 @@ class Sizes(Protocol):
 
     def shared(self) -> int:
         """Measure the message of the recipients without fields of their own."""
+
+    def fixed(self) -> int:
+        """Measure what is the same in every language: the message without its texts."""
 
     def of(self, recipient: Recipient) -> int:
         """Measure the message of a recipient that has fields of its own."""
@@ -95,6 +98,9 @@ class _RawSizes(_Sizes):
         super().__init__(shape, content)
         self._bytes: dict[bool, int] = {}
 
+    def fixed(self) -> int:
+        return self.shared()
+
     def shared(self) -> int:
         return self._raw(self._filled_in)
 
@@ -120,6 +126,9 @@ class _FieldSizes(_Sizes):
         }
         self._texts = () if content.get("silent") else ("title", "message")
         self._measured: dict[bool, dict[str, int]] = {}
+
+    def fixed(self) -> int:
+        return self._parts(self._filled_in)["rest"]
 
     def shared(self) -> int:
         return sum(self._parts(self._filled_in).values())
@@ -162,13 +171,16 @@ class _BuiltSizes(_Sizes):
         self._limit = max(each.payload_bytes for each in SERVICES.values() if each.shape is shape)
         self._values = _EachOnce(content.get("substitutions", {}), _joined)
         self._templates = self._read(content)
-        texts = {field: _emptied(content[field]) for field in _TEXTS[shape] if field in content}
+        texts = {field: _emptied(content[field]) for field in TEXTS[shape] if field in content}
         bare = {**content, **texts}
         bare.pop("badge", None)  # a recipient's own may be shorter
         self._frame = _unescaped(compact_json(_first_part(shape, payload(shape, bare, context))))
         fixed = {"action": content["action"]} if "action" in content else {}
         replaceable = {**context, **fixed, **content.get("data", {})}
         self._replaced = _EachOnce(replaceable, utf8_bytes)
+
+    def fixed(self) -> int:
+        return self._frame
 
     def shared(self) -> int:
         return self._size(None)
@@ -178,8 +190,8 @@ class _BuiltSizes(_Sizes):
 
     def _read(self, content: Content) -> dict[str, list[_Template]]:
         return {
-            field: [_Template(text, self._values) for text in _texts(content[field])]
-            for field in _TEXTS[self._shape]
+            field: [_Template(text, self._values) for text in texts_of(content[field])]
+            for field in TEXTS[self._shape]
             if field in content
         }
 
@@ -221,7 +233,8 @@ def _emptied(value: object) -> object:
     return "" if isinstance(value, str) else []
 
 
-def _texts(value: object) -> Sequence[str]:
+def texts_of(value: object) -> Sequence[str]:
+    """Give the texts of a field that is a text, a list of texts, or absent."""
     return [value] if isinstance(value, str) else value if isinstance(value, list) else ()
 
 

@@ -100,7 +100,7 @@ def _read(text: str) -> object:
 # The first error ends a map or a list, because pydantic would keep one error for each of
 # millions of entries. ``malformed`` finds the others, a few at a time.
 TextMap = Annotated[dict[Text, Text], FailFast()]
-Texts = Annotated[list[Text], Field(max_length=100)]
+Texts = Annotated[list[Text], Field(max_length=100), FailFast()]
 Substitutions = Annotated[
     dict[
         Text,

@@ -159,7 +159,7 @@ class FcmV1Content(_Strict):
     default_sound: bool | None = Field(None, description="Use the system's sound.")
     default_vibrate_timings: bool | None = Field(None, description="Use the system's vibration.")
     default_light_settings: bool | None = Field(None, description="Use the system's LED settings.")
-    vibrate_timings: Annotated[list[Seconds], Field(max_length=100)] | None = Field(
+    vibrate_timings: Annotated[list[Seconds], Field(max_length=100), FailFast()] | None = Field(
         None, description="How long to wait and to vibrate in turn, such as `0.5s`."
     )
     light_settings: LightSettings | None = Field(None, description="How the LED blinks.")
@@ -468,13 +468,25 @@ _FIELDS_OF: Final = {
 }
 
 
-_OBJECTS: Final = frozenset(
-    name
-    for model in (FcmV1Content, NativeContent)
-    for name, field in model.model_fields.items()
-    if any(isinstance(each, type(BaseModel)) for each in get_args(field.annotation))
+def _inner_models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    return {
+        name: each
+        for name, field in model.model_fields.items()
+        for each in (field.annotation, *get_args(field.annotation))
+        if isinstance(each, type(BaseModel))
+    }
+
+
+_WITH_OBJECTS: Final[tuple[type[BaseModel], ...]] = (
+    PushRequest,
+    *OPTIONS.values(),
+    LightSettings,
 )
-"""The fields that are objects: a payload holds them as maps."""
+INNER_MODELS: Final = {model: _inner_models(model) for model in _WITH_OBJECTS}
+"""The fields of each model that hold one object, and the model of that object."""
+
+_OBJECTS: Final = frozenset(name for model in OPTIONS.values() for name in INNER_MODELS[model])
+"""The fields of a message that are objects: a payload holds them as maps."""
 
 
 def known_fields() -> dict[str, list[str]]:

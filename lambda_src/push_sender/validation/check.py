@@ -7,14 +7,21 @@ lists both: if fields are malformed, the rules check the other fields.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from aws_lambda_powertools.utilities.parser import ValidationError, parse
+from aws_lambda_powertools.utilities.parser import BaseModel, ValidationError, parse
 
 from push_sender.recipients.audience import Audience, sort_recipients
 from push_sender.request.errors import Finding, InvalidRequest, UnlistedFindings, kind_of
 from push_sender.request.languages import chooser
-from push_sender.request.model import OPTIONS, Contents, PushRequest, Recipient
+from push_sender.request.model import (
+    INNER_MODELS,
+    MAX_TRANSLATIONS,
+    Contents,
+    PushRequest,
+    Recipient,
+    Translation,
+)
 from push_sender.validation.combinations import findings
 
 
@@ -68,28 +75,32 @@ def _parse(event: dict[str, Any]) -> PushRequest | None:
         return None
 
 
-_FIELDS: Final = {
-    "recipient": len(Recipient.model_fields),
-    **{option: len(model.model_fields) for option, model in OPTIONS.items()},
-}
-_FIELDS_IN_ALL: Final = len(PushRequest.model_fields)
-
-
 def _has_few_fields(event: Mapping[str, Any]) -> bool:
     """Return whether no object has more fields than its model.
 
     Pydantic keeps an error for each unknown field, and there may be a million.
     """
-    if len(event) > _FIELDS_IN_ALL:
-        return False
     try:
-        for name in _FIELDS.keys() & event.keys():
-            if len(event[name] or ()) > _FIELDS[name]:
-                return False
-        recipients = event.get("recipients")
-        return not recipients or max(map(len, recipients)) <= _FIELDS["recipient"]
-    except TypeError:  # a number has no length; nor has it a place here
+        recipients = event.get("recipients") or [()]
+        translations = event.get("translations") or {}
+        return (
+            _fits(event, PushRequest)
+            and max(map(len, recipients)) <= len(Recipient.model_fields)
+            and len(translations) <= MAX_TRANSLATIONS
+            and all(_fits(each, Translation) for each in translations.values())
+        )
+    except (AttributeError, TypeError):  # a number has no length, and no place here
         return False
+
+
+def _fits(value: Any, model: type[BaseModel]) -> bool:
+    """Return whether an object, and each object in it, has at most the fields of its model."""
+    if not isinstance(value, dict):
+        return True
+    if len(value) > len(model.model_fields):
+        return False
+    inner = INNER_MODELS.get(model, {})
+    return all(_fits(value[name], inner[name]) for name in inner.keys() & value.keys())
 
 
 def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Finding]:

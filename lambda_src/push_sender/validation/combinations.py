@@ -13,7 +13,7 @@ from typing import Final
 
 from push_sender.messages.fcm_v1 import TEMPLATE_CHARACTERS, is_reserved
 from push_sender.messages.payloads import payload
-from push_sender.messages.sizes import fcm_v1_message, sizes
+from push_sender.messages.sizes import TEXTS, Sizes, fcm_v1_message, sizes, texts_of
 from push_sender.recipients.audience import Audience
 from push_sender.request.errors import Finding
 from push_sender.request.json_text import compact_json, utf8_bytes
@@ -30,6 +30,7 @@ from push_sender.request.model import (
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape, Service
 
 _APNS_COLLAPSE_ID_BYTES: Final = 64
+_LARGEST_PAYLOAD: Final = max(service.payload_bytes for service in SERVICES.values())
 _APNS_STORES_SECONDS: Final = 30 * 24 * 3_600
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):[^\s\x00-\x1f\x7f]+")
@@ -92,9 +93,21 @@ def _findings(
     yield from _project(request, application_ids)
     yield from _recipients(request, audience)
     yield from _translations(request)
+    checked: set[MessageShape] = set()
+    too_large: set[MessageShape] = set()
     for variant, content in contents.items():
+        shape = variant.shape
+        if shape not in checked:  # what does not depend on the language
+            yield from _shape(request, audience, variant, content)
+            checked.add(shape)
         yield from _variant(request, audience, variant, content, malformed)
-        yield from _payloads(request, audience, variant, content)
+        long_texts = _long_texts(request, variant, content)
+        yield from long_texts
+        if not long_texts and shape not in too_large:
+            measured = sizes(request, shape, content)
+            yield from _payloads(request, audience, variant, content, measured)
+            if measured.fixed() > _LARGEST_PAYLOAD:
+                too_large.add(shape)  # in every language, for the same reason
     yield from _personal(request, audience, contents)
 
 
@@ -141,7 +154,7 @@ def _personal(request: PushRequest, audience: Audience, contents: Contents) -> I
     for group, positions in audience.positions.items():
         shape = group.service.shape
         own = getattr(request, shape.options)
-        places = _PLACES[getattr(own, "format", "pinpoint")] | {"language"}
+        places = _PLACES[getattr(own, "format", "pinpoint")] | {"token", "service", "language"}
         for position in sorted(audience.individual.intersection(positions)):
             recipient, place = audience.recipients[position], request.place_of(position)
             if request.is_built(shape):
@@ -153,8 +166,8 @@ def _personal(request: PushRequest, audience: Audience, contents: Contents) -> I
                     yield _finding(
                         f"{place}.url", message, *request.sources(group.variant, "action")
                     )
-            for field in PERSONAL:
-                if field not in places and getattr(recipient, field) is not None:
+            for field in sorted(recipient.model_fields_set - places):
+                if getattr(recipient, field) is not None:
                     yield _finding(
                         f"{place}.{field}",
                         _needs(shape, field),
@@ -201,12 +214,35 @@ def _variant(
                 *request.sources(variant, "title", "message", "silent", "raw_content"),
             )
     yield from _link(request, variant, content.get("action"), content.get("url"))
+
+
+def _long_texts(request: PushRequest, variant: Variant, content: Content) -> list[_Judged]:
+    """Find the texts that are too long to be filled in again for each recipient."""
+    shape = variant.shape
+    if not request.is_built(shape):
+        return []
+    return [
+        _finding(
+            request.path_in(variant, field),
+            f"the format {FORMAT_FIELDS[shape][0]} takes at most {TEMPLATE_CHARACTERS:,} "
+            "characters, variables included; shorten it",
+            *request.sources(variant, field),
+        )
+        for field in TEXTS[shape]
+        if sum(map(len, texts_of(content.get(field)))) > TEMPLATE_CHARACTERS
+    ]
+
+
+def _shape(
+    request: PushRequest, audience: Audience, variant: Variant, content: Content
+) -> Iterator[_Judged]:
+    shape = variant.shape
     if (ttl := content.get("ttl")) is not None:
         least, most = shape.ttl_seconds
         if not least <= ttl <= most:
             yield _finding(
                 request.path_in(variant, "ttl"),
-                f"{names} takes {least:,} to {most:,} seconds",
+                f"{_service_names(audience, shape)} takes {least:,} to {most:,} seconds",
                 *request.sources(variant, "ttl"),
             )
     if shape is APNS_MESSAGE:
@@ -265,14 +301,6 @@ def _format(request: PushRequest, variant: Variant, content: Content) -> Iterato
     for arguments, key in _ARGUMENTS.items():
         if arguments in content and key not in content:
             yield _finding(f"{options}.{arguments}", f"needs {key}", f"{options}.{key}")
-    for field in ("title", "message", "subtitle"):
-        if len(content.get(field, "")) > TEMPLATE_CHARACTERS:
-            yield _finding(
-                request.path_in(variant, field),
-                f"the format {format_} takes at most {TEMPLATE_CHARACTERS:,} characters, variables "
-                "included; shorten it",
-                *request.sources(variant, field),
-            )
 
 
 _RESERVED: Final[Mapping[MessageShape, tuple[Callable[[str], bool], str]]] = {
@@ -329,9 +357,8 @@ _MEASURED_BY: Final = ("raw_content", "silent", "substitutions", "format", "acti
 
 
 def _payloads(
-    request: PushRequest, audience: Audience, variant: Variant, content: Content
+    request: PushRequest, audience: Audience, variant: Variant, content: Content, measured: Sizes
 ) -> Iterator[_Judged]:
-    measured = sizes(request, variant.shape, content)
     raw = "raw_content" in content
     judged_by = ("raw_content", "substitutions") if raw else _MEASURED_BY
     for group, positions in audience.positions.items():

@@ -19,6 +19,7 @@ from push_sender.request.errors import Finding, describe, kind_of, path_of, unkn
 from push_sender.request.field_types import Text
 from push_sender.request.languages import is_tag
 from push_sender.request.model import (
+    INNER_MODELS,
     MAPS,
     MAX_RECIPIENTS,
     MAX_TRANSLATIONS,
@@ -91,8 +92,11 @@ class Malformed:
         self._unknown("", event, PushRequest)
 
     def _translations(self, value: Any) -> dict[str, Translation]:
-        if not isinstance(value, dict) or len(value) > MAX_TRANSLATIONS:
+        if not isinstance(value, dict):
             self._wrong(PushRequest.model_construct(), "", "translations", value)
+            return {}
+        if len(value) > MAX_TRANSLATIONS:
+            self._add("translations", f"must hold at most {MAX_TRANSLATIONS}")
             return {}
         made = {}
         for tag, translation in value.items():
@@ -154,10 +158,19 @@ class Malformed:
 
     def _wrong(self, made: BaseModel, place: str, name: str, value: Any) -> None:
         """Set a field to a value; list what is wrong with it, and keep its well-formed part."""
+        path = path_of(place, name)
+        if isinstance(value, dict) and (model := INNER_MODELS.get(type(made), {}).get(name)):
+            found = len(self.paths)
+            part = self._object(path, value, model)
+            for field, about in model.model_fields.items():
+                if about.is_required() and field not in value:
+                    self._add(f"{path}.{field}", "is missing")
+            if len(self.paths) == found:
+                setattr(made, name, part)
+            return
         errors = _errors(made, name, value)
         if not errors:
             return
-        path = path_of(place, name)
         if name in MAPS and isinstance(value, dict):
             for message in dict.fromkeys(_of_texts(value, lists=name == "substitutions")):
                 self._add(path, message)
