@@ -22,7 +22,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from push_sender.entry_points import problems
 from push_sender.entry_points.json_body import json_body
 from push_sender.entry_points.problems import HttpProblem
-from push_sender.entry_points.remaining_time import RESERVE_SECONDS, end_of
+from push_sender.entry_points.remaining_time import end_of_http
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.queue_messages import (
     MESSAGE_BYTES,
@@ -42,15 +42,13 @@ from push_sender.request.errors import (
     IdempotencyStoreUnavailable,
     InvalidRequest,
 )
+from push_sender.request.model import known_fields
 from push_sender.sender import Sender
 from push_sender.telemetry.log import Telemetry
 from push_sender.validation.combinations import PROJECT_NOT_ALLOWED
 
 if TYPE_CHECKING:
     from push_sender.follow_up.destinations import FollowUp
-
-INTEGRATION_SECONDS: Final = 30.0
-"""How long API Gateway waits for a response after it received the request."""
 
 RETRY_AFTER_SECONDS: Final = 5
 """When to retry if the error gives no time: the function itself has tried for seconds."""
@@ -108,11 +106,12 @@ class HttpEntryPoint:
     def _messages(self) -> Response[str]:
         event: Mapping[str, Any] = self._app.current_event.raw_event
         headers = event.get("headers", {})
-        request = _with_key(json_body(event), headers.get(KEY_HEADER.lower()), self._sender)
-        timing = Timing.until(_end(event, self._app.lambda_context))
+        timing = Timing.until(end_of_http(event, self._app.lambda_context))
         prefers_async = _prefers_async(headers.get(PREFER_HEADER.lower(), ""))
-        dry_run = isinstance(request, dict) and request.get("dry_run") is True
         try:
+            body = json_body(event, known_fields())
+            request = _with_key(body, headers.get(KEY_HEADER.lower()), self._sender)
+            dry_run = isinstance(request, dict) and request.get("dry_run") is True
             if prefers_async and self._queue is not None and not dry_run:
                 return self._enqueue(self._queue(), request, timing)
             report = self._send(request, timing)
@@ -212,19 +211,6 @@ class HttpEntryPoint:
 
 
 _NO_QUEUE: Final = f"{RESPOND_ASYNC} has no effect: this function has no queue (QUEUE_URL)"
-
-
-def _end(event: Mapping[str, Any], context: LambdaContext) -> float:
-    """Return when the response must be ready, on ``time.monotonic``.
-
-    API Gateway began to wait before the function started, maybe by a whole cold start.
-    """
-    end = end_of(context)
-    reached_at = event["requestContext"].get("timeEpoch")
-    age = time.time() - reached_at / 1_000 if isinstance(reached_at, int) else -1.0
-    if not 0 <= age < INTEGRATION_SECONDS:  # an old event that someone sent by hand
-        return end
-    return min(end, time.monotonic() + INTEGRATION_SECONDS - age - RESERVE_SECONDS)
 
 
 def _with_key(request: Any, header: str | None, sender: Sender) -> Any:

@@ -11,14 +11,13 @@ import binascii
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from email.message import Message
 from typing import Any, Final, NoReturn
 
 from push_sender.entry_points import problems
 from push_sender.entry_points.problems import HttpProblem
-from push_sender.request.errors import Finding
-from push_sender.request.model import known_fields
+from push_sender.request.errors import Finding, InvalidRequest
 
 MEDIA_TYPE: Final = "application/json"
 
@@ -37,18 +36,22 @@ class _DuplicateNameError(ValueError):
         self.name = name
 
 
-def json_body(event: Mapping[str, Any]) -> Any:
+def json_body(event: Mapping[str, Any], fields: Container[str]) -> Any:
     """Read the body of a request.
 
     Parameters
     ----------
     event
         API Gateway's event, payload format 2.0.
+    fields
+        The names that an error may show. Another name may be content.
 
     Raises
     ------
     HttpProblem
-        If the body is not declared as JSON, or is not valid.
+        If the body is not declared as JSON.
+    InvalidRequest
+        If it is not valid JSON.
     """
     headers = event.get("headers", {})
     _check_media_type(headers.get("content-type"), headers.get("content-encoding"))
@@ -60,8 +63,7 @@ def json_body(event: Mapping[str, Any]) -> Any:
             raise _invalid_json(f"must hold at most {CONTAINERS:,} objects and lists")
         return json.loads(text, parse_constant=_reject_constant, object_pairs_hook=_object)
     except _DuplicateNameError as duplicate:
-        # An unknown name may be content, so the error does not repeat it.
-        name = duplicate.name if duplicate.name in known_fields() else "a name"
+        name = duplicate.name if duplicate.name in fields else "a name"
         raise _invalid_json(f"{name} stands twice in one object; keep one of the two") from None
     except (binascii.Error, ValueError, RecursionError):
         raise _invalid_json(
@@ -103,9 +105,5 @@ def _reject_constant(_: str) -> NoReturn:
     raise ValueError
 
 
-def _invalid_json(message: str) -> HttpProblem:
-    return HttpProblem(
-        problems.INVALID_REQUEST,
-        "Nothing was sent; faults has what to mend",
-        errors=[Finding("request", message)],
-    )
+def _invalid_json(message: str) -> InvalidRequest:
+    return InvalidRequest([Finding("request", message)])

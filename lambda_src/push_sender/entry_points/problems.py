@@ -80,6 +80,23 @@ KEYS_UNAVAILABLE: Final = _kind(
 QUEUE_UNAVAILABLE: Final = _kind(
     "queue-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The queue is out of reach"
 )
+INVALID_DEVICE: Final = _kind(
+    "invalid-device", HTTPStatus.BAD_REQUEST, "The device cannot be registered as it stands"
+)
+DEVICE_NOT_FOUND: Final = _kind("device-not-found", HTTPStatus.NOT_FOUND, "There is no such device")
+REGISTRY_UNAVAILABLE: Final = _kind(
+    "registry-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The registry is out of reach"
+)
+
+DEVICE_KINDS: Final = (
+    INVALID_DEVICE,
+    PROJECT_NOT_ALLOWED,
+    DEVICE_NOT_FOUND,
+    NOT_FOUND,
+    UNSUPPORTED_MEDIA_TYPE,
+    REGISTRY_UNAVAILABLE,
+)
+"""The kinds of the devices' routes."""
 
 KINDS: Final = (
     INVALID_REQUEST,
@@ -94,7 +111,7 @@ KINDS: Final = (
     KEYS_UNAVAILABLE,
     QUEUE_UNAVAILABLE,
 )
-"""All kinds."""
+"""The kinds of the other routes."""
 
 
 class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it

@@ -19,7 +19,10 @@ MESSAGE_CHARACTERS: Final = 1_000_000
 
 _SHOWABLE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
+ID_RULE: Final = "must be 1 to 128 of letters, digits and ._:@|~+=-"
+
 _RULES: Final = {
+    "user_id": ID_RULE,
     "token": "must be 1 to 2,048 printable ASCII characters without spaces",
     "idempotency_key": "must be 1 to 256 printable characters",
     "color": "must be a color as #rrggbb",

@@ -6,6 +6,7 @@ Each is checked by pydantic, strictly: no ``"30"`` for 30. ``model`` has the fie
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Final, Literal, NoReturn
 
 from pydantic import (
@@ -44,6 +45,17 @@ Count = Annotated[int, Field(ge=0, le=_INT32), BeforeValidator(_from_float)]
 ServiceName = Literal[
     "GCM", "FCM", "APNS", "APNS_SANDBOX", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "ADM"
 ]
+
+
+_ID: Final = r"[A-Za-z0-9._:@|~+=-]{1,128}"
+
+Id = Annotated[str, Field(pattern=f"^{_ID}$")]
+"""The id of a device or a user."""
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text can be the id of a device or a user."""
+    return re.fullmatch(_ID, text) is not None
 
 
 def _as_list(value: object) -> object:

@@ -1,0 +1,1 @@
+"""The registry of devices: which device belongs to which user, and its token."""
