@@ -23,7 +23,9 @@ import pytest
 
 from sandbox.environment import isolate
 from sandbox.server import Server
+from sandbox.services import patched_moto
 from tests.support.account import Account, running_account
+from tests.support.devices import Registry
 from tests.support.dynamodb import Table, dynamodb_client, running_table
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, ProcessQueue, Push
 from tests.support.paths import REPOSITORY
@@ -165,7 +167,7 @@ def process_queue(account: Account, push: Push) -> ProcessQueue:
 @pytest.fixture(scope="module")
 def _dynamodb() -> Iterator[Any]:
     # Not for the whole session: the next of the sandbox's servers empties moto's account.
-    with Server(port=0) as server:
+    with patched_moto(), Server(port=0) as server:
         yield dynamodb_client(server.url)
 
 
@@ -176,3 +178,13 @@ def table(push: Push, _dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
         monkeypatch.setenv("IDEMPOTENCY_TABLE", running.name)
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", running.url)
         yield running
+
+
+@pytest.fixture
+def registry(push: Push, _dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """Run the registry's function in front of a table, new and empty."""
+    with running_table(_dynamodb, f"devices-{uuid.uuid4().hex}") as running:
+        monkeypatch.setenv("DEVICES_TABLE", running.name)
+        monkeypatch.setenv("DEVICE_EXPIRY_DAYS", "270")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", running.url)
+        yield Registry(running)

@@ -106,6 +106,7 @@ def _http_entry_point(settings: Settings) -> HttpEntryPoint:
         _sender(settings),
         follow_up=partial(_follow_up, settings),
         queue=partial(_queue, settings, settings.queue_url) if settings.queue_url else None,
+        has_registry=settings.devices_table is not None,
         telemetry=_telemetry(),
     )
 
@@ -146,6 +147,7 @@ def _dispatch(event: Any, context: LambdaContext) -> Answer:
     """Call the entry point for the event's shape. The others than direct are imported here."""
     settings = Settings.from_environment()
     sender = _sender(settings)
+    has_registry = settings.devices_table is not None
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             from push_sender.entry_points import queue
@@ -165,9 +167,12 @@ def _dispatch(event: Any, context: LambdaContext) -> Answer:
         case {"requeue": True}:
             from push_sender.entry_points import direct_requeue
 
-            return direct_requeue.push(event, context, sender, _follow_up(settings))
+            return direct_requeue.push(
+                event, context, sender, _follow_up(settings), has_registry=has_registry
+            )
         case _:
-            return direct.push(event, context, sender)
+            registry = partial(_follow_up, settings) if has_registry else None
+            return direct.push(event, context, sender, registry)
 
 
 def _is_own_event(event: object) -> bool:

@@ -187,3 +187,12 @@ def _cut(text: str, room: int) -> str:
     while len(cut) * 6 > room and (size := len(json.dumps(cut))) > room:
         cut = cut[: len(cut) * (room - 8) // size]
     return cut if cut is text else f"{cut}…"
+
+
+def changes_tokens(report: Report) -> bool:
+    """Return whether a report names dead, invalid or replaced tokens."""
+    return any(
+        result["outcome"] in (Outcome.DEAD_TOKEN, Outcome.INVALID_TOKEN)
+        or result["replacement_token"] is not None
+        for result in report["results"]
+    )

@@ -50,6 +50,8 @@ class Settings:
         The queue for requests and recipients that cannot be sent. ``DEAD_LETTER_QUEUE_URL``.
     event_bus_name
         The bus for events. ``EVENT_BUS_NAME``.
+    devices_table
+        The table of the registry of devices. ``DEVICES_TABLE``; None if there is no registry.
     message_key
         The key that proves which messages the function wrote. ``MESSAGE_KEY``; if that is
         missing, the queues' URLs, which is weaker: a producer knows at least one of them.
@@ -65,6 +67,7 @@ class Settings:
     queue_url: str | None = None
     dead_letter_queue_url: str | None = None
     event_bus_name: str | None = None
+    devices_table: str | None = None
     message_key: bytes = field(default=b"", repr=False)
     sdk: tuple[str | None, ...] = ()
 
@@ -87,6 +90,7 @@ class Settings:
             queue_url=queues[0] or None,
             dead_letter_queue_url=queues[1] or None,
             event_bus_name=environment.get("EVENT_BUS_NAME") or None,
+            devices_table=environment.get("DEVICES_TABLE") or None,
             message_key=(environment.get("MESSAGE_KEY") or " ".join(filter(None, queues))).encode(),
             sdk=tuple(environment.get(name) for name in _SDK_VARIABLES),
         )

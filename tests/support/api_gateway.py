@@ -76,7 +76,8 @@ def read(answer: Json) -> Answer:
     """Read the answer that the function gave."""
     assert answer["isBase64Encoded"] is False
     headers = {name.lower(): value for name, value in answer["headers"].items()}
-    return Answer(answer["statusCode"], headers, json.loads(answer["body"]))
+    body = json.loads(answer["body"]) if "body" in answer else None
+    return Answer(answer["statusCode"], headers, body)
 
 
 class Http:

@@ -242,7 +242,11 @@ def _not_found() -> HttpProblem:
 
 
 def _response(status: HTTPStatus, headers: Mapping[str, str], body: object) -> dict[str, Any]:
-    response: dict[str, Any] = {"statusCode": status.value, "headers": dict(headers)}
+    response: dict[str, Any] = {
+        "statusCode": status.value,
+        "headers": dict(headers),
+        "isBase64Encoded": False,
+    }
     if body is not None:
         response["body"] = json.dumps(body)
     return response

@@ -15,14 +15,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.submission import Submission
-from push_sender.report import Report
+from push_sender.report import Report, changes_tokens
 from push_sender.sender import Sender
 
 
 def push(
-    event: Mapping[str, Any], context: LambdaContext, sender: Sender, follow_up: FollowUp
+    event: Mapping[str, Any],
+    context: LambdaContext,
+    sender: Sender,
+    follow_up: FollowUp,
+    *,
+    has_registry: bool,
 ) -> Report:
     """Send a request, and put the recipients that could not be sent on the queue.
+
+    With a registry of devices, it also sends the events about tokens.
 
     Raises
     ------
@@ -33,4 +40,6 @@ def push(
     submission = Submission(event, context.aws_request_id, round(time.time() * 1_000))
     report = sender.send(event, deadline=timing.deadline)
     follow_up.requeue(submission, report, last_start=timing.last_start)
+    if has_registry and changes_tokens(report):
+        follow_up.update_tokens(submission, report, last_start=timing.last_start)
     return report

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from aws_lambda_powertools.event_handler.api_gateway import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from push_sender.clients.queue_and_bus import CALL_SECONDS
 from push_sender.entry_points import problems
 from push_sender.entry_points.json_body import json_body
 from push_sender.entry_points.problems import HttpProblem
@@ -34,7 +35,7 @@ from push_sender.follow_up.queue_messages import (
 from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.classification import refusal_of
 from push_sender.outcomes.outcome import Outcome, Refusal
-from push_sender.report import Report
+from push_sender.report import Report, changes_tokens
 from push_sender.request.errors import (
     Finding,
     IdempotencyConflict,
@@ -76,6 +77,8 @@ class HttpEntryPoint:
         Returns the follow-up; called only for a request with ``requeue``.
     queue
         Returns the queue; called only for ``respond-async``. None if there is no queue.
+    has_registry
+        Whether there is a registry of devices, which gets events about tokens.
     telemetry
         Logs which requests were refused and which were queued.
     """
@@ -86,11 +89,13 @@ class HttpEntryPoint:
         *,
         follow_up: Callable[[], FollowUp],
         queue: Callable[[], Queue] | None,
+        has_registry: bool,
         telemetry: Telemetry,
     ) -> None:
         self._sender = sender
         self._follow_up = follow_up
         self._queue = queue
+        self._has_registry = has_registry
         self._telemetry = telemetry
         # Never debug, whatever Powertools' variables say: it would respond with stack traces.
         self._app = APIGatewayHttpResolver(debug=False)
@@ -138,16 +143,20 @@ class HttpEntryPoint:
 
     def _send(self, request: Any, timing: Timing) -> Report:
         requeues = isinstance(request, dict) and request.get("requeue") is True
-        return self._sender.send(
+        submission = self._submission(request)
+        report = self._sender.send(
             request,
             deadline=timing.deadline if requeues else timing.end,
             as_text=True,
             forget_untried=True,
-            requeue=partial(self._requeue, request, timing) if requeues else None,
+            requeue=partial(self._requeue, submission, timing) if requeues else None,
         )
+        if self._has_registry and changes_tokens(report):
+            last_start = timing.end - CALL_SECONDS
+            self._follow_up().update_tokens(submission, report, last_start=last_start)
+        return report
 
-    def _requeue(self, request: Any, timing: Timing, report: Report) -> bool:
-        submission = self._submission(request)
+    def _requeue(self, submission: Submission, timing: Timing, report: Report) -> bool:
         return self._follow_up().requeue(submission, report, last_start=timing.last_start)
 
     def _enqueue(self, queue: Queue, request: Any, timing: Timing) -> Response[str]:

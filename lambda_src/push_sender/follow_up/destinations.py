@@ -19,6 +19,7 @@ from push_sender.follow_up.events import (
     BusUnavailable,
     Event,
     EventBus,
+    FailedPut,
     delivery_failed,
     push_report,
     request_refused,
@@ -199,6 +200,36 @@ class FollowUp:
         report["warnings"].extend({"path": "requeue", "message": reason} for reason in reasons)
         return may_be_queued or bool(requeued)
 
+    def update_tokens(self, submission: Submission, report: Report, *, last_start: float) -> None:
+        """Send the events about dead, invalid and replaced tokens, for the registry of devices.
+
+        For entry points whose caller waits for the report, and handles the other outcomes. A bus
+        that refuses adds a warning to the report. A dry run and a replay send no event.
+
+        Parameters
+        ----------
+        submission, report, last_start
+            As for ``requeue``.
+        """
+        if self._bus is None or report["dry_run"] or report["replayed"]:
+            return
+        results = report["results"]
+        events = [
+            event
+            for change, positions in self._sorted(submission, report).changed.items()
+            for event in token_updates(
+                submission, report, change, map(results.__getitem__, positions)
+            )
+        ]
+        failures = self._bus.put(events, last_start=last_start)
+        self._record(failures)
+        if failures:
+            message = (
+                f"the registry of devices does not know yet which tokens are dead or replaced "
+                f"({failures[-1].code}); it learns that from the next push to them"
+            )
+            report["warnings"].append({"path": "results", "message": message})
+
     def refuse(
         self, submission: Submission, body: str, refusal: InvalidRequest, *, last_start: float
     ) -> None:
@@ -319,6 +350,9 @@ class FollowUp:
         for failure in failures:
             if retry_if_late and failure.out_of_time:
                 raise BusUnavailable(failure.code)
+        self._record(failures)
+
+    def _record(self, failures: Iterable[FailedPut]) -> None:
         for failure in failures:
             self._telemetry.count("EventsNotSent", failure.events)
             self._telemetry.warn("events not sent", events=failure.events, code=failure.code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from push_sender.clients.calls import CallError, perform
@@ -50,10 +51,19 @@ _ENTRY_BYTES: Final = 200
 
 
 class Event(NamedTuple):
-    """An event to put on the bus."""
+    """An event to put on the bus.
+
+    Attributes
+    ----------
+    detail_type, detail
+        Its kind and its content.
+    time
+        Its time, in milliseconds of the epoch; by default that of the PutEvents call.
+    """
 
     detail_type: str
     detail: Mapping[str, Any]
+    time: int | None = None
 
 
 class FailedPut(NamedTuple):
@@ -93,6 +103,9 @@ def token_updates(
 ) -> Iterator[Event]:
     """Write the events that tell programs to delete or replace tokens.
 
+    Their time is that of the request, so that the registry keeps a device that was registered
+    after it.
+
     Parameters
     ----------
     submission, report
@@ -108,9 +121,9 @@ def token_updates(
         if change == "replacement_token":
             token["replacement_token"] = result["replacement_token"]
         tokens.append(token)
-    yield from _listing(
-        TOKEN_UPDATE, {**_common_members(submission, report), "change": change}, "tokens", tokens
-    )
+    head = {**_common_members(submission, report), "change": change}
+    for event in _listing(TOKEN_UPDATE, head, "tokens", tokens):
+        yield event._replace(time=submission.accepted_at)
 
 
 def delivery_failed(
@@ -131,7 +144,7 @@ def delivery_failed(
 
 def request_refused(submission: Submission, errors: Iterable[Finding]) -> Event:
     """Write the event for a request that can never be sent: its errors, and none of its values."""
-    listed: list[Mapping[str, str]] = []
+    listed: list[Mapping[str, Any]] = []
     room = DETAIL_BYTES
     for error in errors:
         room -= _size(error._asdict())
@@ -199,22 +212,25 @@ class EventBus:
         list
             The events that were not accepted after all tries; empty if all were.
         """
-        entries = [
-            {
-                "Source": SOURCE,
-                "DetailType": event.detail_type,
-                "Detail": compact_json(event.detail),
-                "EventBusName": self._name,
-            }
-            for event in events
-        ]
+        entries = [self._entry(event) for event in events]
         return [
             failure
             for call in _calls(entries)
             if (failure := self._put(call, last_start)) is not None
         ]
 
-    def _put(self, entries: Sequence[Mapping[str, str]], last_start: float) -> FailedPut | None:
+    def _entry(self, event: Event) -> Mapping[str, Any]:
+        entry: dict[str, Any] = {
+            "Source": SOURCE,
+            "DetailType": event.detail_type,
+            "Detail": compact_json(event.detail),
+            "EventBusName": self._name,
+        }
+        if event.time is not None:
+            entry["Time"] = datetime.fromtimestamp(event.time / 1_000, UTC)
+        return entry
+
+    def _put(self, entries: Sequence[Mapping[str, Any]], last_start: float) -> FailedPut | None:
         if time.monotonic() > last_start:
             return FailedPut(len(entries), "deadline", out_of_time=True)
         for number in range(1, TRIES + 1):
@@ -231,7 +247,7 @@ class EventBus:
                 return FailedPut(len(entries), code, out_of_time=True)
         return FailedPut(len(entries), code, out_of_time=False)
 
-    def _refused(self, entries: Sequence[Mapping[str, str]]) -> list[tuple[Mapping[str, str], str]]:
+    def _refused(self, entries: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], str]]:
         """Put entries on the bus. Return those that it refused, each with its error code."""
         answers = self._client.put_events(Entries=entries)["Entries"]
         return [
@@ -267,8 +283,8 @@ def _listing(
         yield Event(detail_type, {**head, name: part})
 
 
-def _calls(entries: Iterable[Mapping[str, str]]) -> Iterator[Sequence[Mapping[str, str]]]:
-    call: list[Mapping[str, str]] = []
+def _calls(entries: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    call: list[Mapping[str, Any]] = []
     used = 0
     for entry in entries:
         size = len(entry["Detail"].encode()) + _ENTRY_BYTES
