@@ -16,7 +16,7 @@ from push_sender.devices.table import Table
 from push_sender.entry_points import token_updates
 from push_sender.entry_points.device_routes import DeviceRoutes
 from push_sender.request.errors import Finding, InvalidRequest
-from push_sender.telemetry.log import Telemetry
+from push_sender.telemetry.log import shared_telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,8 @@ class DeviceSettings:
 
 
 @lru_cache(maxsize=1)
-def _telemetry() -> Telemetry:
-    return Telemetry()
-
-
-@lru_cache(maxsize=1)
 def _registry(settings: DeviceSettings) -> Registry:
-    _telemetry()  # first: the SDK would log how it creates the client
+    shared_telemetry()  # first: the SDK would log how it creates the client
     table = Table(client("dynamodb", settings.region), settings.table)
     return Registry(table, expiry_days=settings.expiry_days)
 
@@ -99,7 +94,7 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any] | None:
     RegistryUnavailable
         If an event ``Push Token Update`` could not be applied.
     """
-    telemetry = _telemetry()
+    telemetry = shared_telemetry()
     telemetry.invoked(context.aws_request_id)
     settings = DeviceSettings.from_environment()
     try:

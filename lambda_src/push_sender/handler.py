@@ -21,7 +21,7 @@ from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
 from push_sender.settings import Settings
-from push_sender.telemetry.log import Telemetry
+from push_sender.telemetry.log import shared_telemetry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -35,13 +35,8 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=1)
-def _telemetry() -> Telemetry:
-    return Telemetry()
-
-
-@lru_cache(maxsize=1)
 def _sender(settings: Settings) -> Sender:
-    telemetry = _telemetry()  # first: the SDK would log how it creates the client
+    telemetry = shared_telemetry()  # first: the SDK would log how it creates the client
     delivery = Delivery(
         SendMessages(pinpoint_client(settings.region, settings.send_concurrency)),
         concurrency=settings.send_concurrency,
@@ -94,7 +89,7 @@ def _follow_up(settings: Settings) -> FollowUp:
     bus = None
     if settings.event_bus_name:
         bus = EventBus(client("events", settings.region), settings.event_bus_name)
-    return FollowUp(queue=queue, dead_letters=dead_letters, bus=bus, telemetry=_telemetry())
+    return FollowUp(queue=queue, dead_letters=dead_letters, bus=bus, telemetry=shared_telemetry())
 
 
 @lru_cache(maxsize=1)
@@ -107,7 +102,7 @@ def _http_entry_point(settings: Settings) -> HttpEntryPoint:
         follow_up=partial(_follow_up, settings),
         queue=partial(_queue, settings, settings.queue_url) if settings.queue_url else None,
         has_registry=settings.devices_table is not None,
-        telemetry=_telemetry(),
+        telemetry=shared_telemetry(),
     )
 
 
@@ -135,7 +130,7 @@ def handler(event: object, context: LambdaContext) -> Answer:
     IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
         If the idempotency key does not allow a send now. Nothing was sent.
     """
-    telemetry = _telemetry()
+    telemetry = shared_telemetry()
     telemetry.invoked(context.aws_request_id)
     try:
         return _dispatch(event, context)
@@ -153,7 +148,12 @@ def _dispatch(event: Any, context: LambdaContext) -> Answer:
             from push_sender.entry_points import queue
 
             return queue.push(
-                event, context, sender, _follow_up(settings), _telemetry(), settings.message_key
+                event,
+                context,
+                sender,
+                _follow_up(settings),
+                shared_telemetry(),
+                settings.message_key,
             )
         case {"version": "2.0", "requestContext": {"http": _}}:
             return _http_entry_point(settings).answer(event, context)

@@ -14,15 +14,17 @@ attributes, and needs no mapping of types.
 from __future__ import annotations
 
 import json
+import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
 from push_sender.clients.calls import CallError
-from push_sender.clients.queue_and_bus import call_with_retries, pause
+from push_sender.clients.queue_and_bus import call_with_retries
 from push_sender.request.json_text import compact_json
 
 KEYS_A_READ: Final = 100
@@ -40,8 +42,9 @@ _CONFLICTS: Final = frozenset(
 """Reasons of a cancelled transaction that a retry can remove (DynamoDB API Reference,
 "TransactWriteItems")."""
 
-_LONGEST_WAIT: Final = 4
-"""From the fourth try on, the wait before a try has the same upper limit, 1.6 s."""
+_WAIT_SECONDS: Final = 0.01
+_LONGEST_WAIT_SECONDS: Final = 0.5
+"""A wait before a try is random, up to a limit that doubles from try to try until this."""
 
 Result = TypeVar("Result")
 
@@ -60,6 +63,10 @@ class RegistryUnavailable(Exception):  # noqa: N818  named like QueueUnavailable
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+class _StaleReadError(Exception):
+    """Another writer changed the items between two reads of one try, so they do not agree."""
 
 
 class Item(NamedTuple):
@@ -110,12 +117,12 @@ class Transaction:
 
     def stored(self, id_: str) -> dict[str, Any] | None:
         """Return an item's value as this try left it, even if the item has expired."""
-        item = self.writes.get(id_, self._read[id_])
+        item = self._item(id_)
         return item.value if item else None
 
     def expiration(self, id_: str) -> int:
         """Return when an item expires; 0 if it does not exist."""
-        item = self.writes.get(id_, self._read[id_])
+        item = self._item(id_)
         return item.expiration if item else 0
 
     def live(self, id_: str) -> dict[str, Any] | None:
@@ -129,6 +136,13 @@ class Transaction:
     def delete(self, id_: str) -> None:
         """Delete an item that was read."""
         self.writes[id_] = None
+
+    def _item(self, id_: str) -> Item | None:
+        if id_ in self.writes:
+            return self.writes[id_]
+        if id_ not in self._read:  # items that agree with each other lead to all that are needed
+            raise _StaleReadError
+        return self._read[id_]
 
 
 class Table:
@@ -169,12 +183,12 @@ class Table:
         number = 0
         while True:
             transaction = Transaction(self, deadline)
-            result = step(transaction)
-            if not transaction.writes or self._commit(transaction, deadline):
-                return result
+            with suppress(_StaleReadError):
+                result = step(transaction)
+                if not transaction.writes or self._commit(transaction, deadline):
+                    return result
             number += 1
-            if not pause(min(number, _LONGEST_WAIT), deadline):
-                raise RegistryUnavailable("TransactionCanceledException")
+            _pause(number, deadline, "TransactionCanceledException")
 
     def read(self, ids: Iterable[str], *, deadline: float) -> dict[str, Item]:
         """Read items consistently, 100 a call. An item that does not exist is left out."""
@@ -188,8 +202,8 @@ class Table:
             waiting += unread
             # DynamoDB leaves out items that it was too busy to read, or beyond 16 MB.
             number = number + 1 if unread else 0
-            if unread and not pause(min(number, _LONGEST_WAIT), deadline):
-                raise RegistryUnavailable("UnprocessedKeys")
+            if unread:
+                _pause(number, deadline, "UnprocessedKeys")
         return found
 
     def _batch(self, ids: Iterable[str]) -> tuple[dict[str, Item], list[str]]:
@@ -257,8 +271,19 @@ class Table:
             raise RegistryUnavailable(error.code) from None
 
 
+def _pause(number: int, deadline: float, reason: str) -> None:
+    """Wait before a try, or raise if it would begin too late."""
+    limit = min(_WAIT_SECONDS * 2.0**number, _LONGEST_WAIT_SECONDS)
+    wait = random.uniform(0, limit)  # noqa: S311  jitter, not a secret
+    if time.monotonic() + wait > deadline:
+        raise RegistryUnavailable(reason)
+    time.sleep(wait)
+
+
 def _is_conflict(response: Any) -> bool:
     """Return whether a refused transaction can succeed after its items were read again."""
     code = response.get("Error", {}).get("Code")
+    if code == "TransactionInProgressException":  # the first try of this transaction still runs
+        return True
     reasons = {reason.get("Code", "None") for reason in response.get("CancellationReasons") or ()}
     return code == "TransactionCanceledException" and reasons <= _CONFLICTS

@@ -13,6 +13,7 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, TextIO
 
@@ -143,6 +144,15 @@ class Telemetry:
         sets = [list(dimensions), ["service"]] if len(dimensions) > 1 else [["service"]]
         for record in records(self._namespace, dimensions, sets, metrics):
             print(record)  # noqa: T201  Lambda reads metrics from standard output
+
+
+@lru_cache(maxsize=1)
+def shared_telemetry() -> Telemetry:
+    """Return the telemetry of this execution environment.
+
+    A second logger of the same service would have no output.
+    """
+    return Telemetry()
 
 
 def _metrics_of(batches: Sequence[Delivered]) -> list[Metric]:
