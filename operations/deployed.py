@@ -15,10 +15,8 @@ from operations.redaction import one_line
 OUTPUTS: Final = (
     *("ApplicationId", "FunctionName", "QueueUrl", "QueueArn", "EventBusName", "LogGroupName"),
     *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
-    # Without these, their ends would be read as the outputs of a sender named Devices.
-    *("DevicesFunctionName", "DevicesTableName", "DevicesDeadLetterQueueUrl"),
 )
-"""The outputs that the commands use, and those that could be taken for them."""
+"""The outputs that the commands use."""
 
 # In a user's own stack, the CDK puts the construct's id before the name and a digest after it.
 _KEY: Final = re.compile(rf"(?P<sender>.*?)(?P<name>{'|'.join(OUTPUTS)})(?:[0-9A-F]{{8}})?")
