@@ -58,7 +58,7 @@ _CHANNEL_SETTINGS: Final[Mapping[str, tuple[Service, CredentialKind]]] = {
 
 MOST_EXTRA_PROJECTS: Final = 79
 """With the default project 80. Their ids take 2,639 of the 4,096 bytes that Lambda allows for all
-environment variables. The others, with the longest names that AWS allows, take under 1,200."""
+environment variables. The others, with the longest names that AWS allows, take under 1,430."""
 
 MOST_AUDIENCES: Final = 50
 """API Gateway's quota for an authorizer, which cannot be raised."""
