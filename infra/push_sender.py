@@ -202,6 +202,10 @@ class PushSender(Construct):
                 self.devices.table.table_name,
                 "the registry of devices and users",
             )
+            outputs["DevicesLogGroupName"] = (
+                self.devices.log_group.log_group_name,
+                "the registry's log",
+            )
             outputs["DevicesDeadLetterQueueUrl"] = (
                 self.devices.dead_letters.queue_url,
                 "updates of tokens that the registry did not get",

@@ -390,6 +390,7 @@ def test_the_outputs_name_the_registrys_parts_only_if_there_is_one(
     assert {key: outputs[key]["Value"] for key in outputs.keys() - without.template["Outputs"]} == {
         "DevicesFunctionName": {"Fn::Join": ["", [function, ":live"]]},
         "DevicesTableName": {"Ref": the_id(bare, "AWS::DynamoDB::Table")},
+        "DevicesLogGroupName": {"Ref": the_id(bare, "AWS::Logs::LogGroup")},
         "DevicesDeadLetterQueueUrl": {"Ref": the_id(bare, "AWS::SQS::Queue")},
     }
 
