@@ -18,6 +18,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.devices import Devices
 from infra.event_bus import EventBus
 from infra.http_api import HttpApi
 from infra.metrics import FAILED, LOST_TOKENS, PushMetrics
@@ -62,10 +63,11 @@ def alarm_rules(
     dead_letters: sqs.IQueue,
     event_bus: EventBus,
     http_api: HttpApi | None,
+    devices: Devices | None,
 ) -> Sequence[AlarmRule]:
     """List the alarms. A new entry point adds its rows here."""
     pushes = PushMetrics(settings.name)
-    always = (
+    return (
         AlarmRule(
             "function-errors",
             # Of the whole function: calls without the alias count, too.
@@ -157,11 +159,13 @@ def alarm_rules(
             # SQS reports no data for a queue that was unused for hours, full or empty.
             missing=cloudwatch.TreatMissingData.IGNORE,
         ),
+        *(() if http_api is None else _of_http(http_api)),
+        *(() if devices is None else _of_devices(devices)),
     )
-    if http_api is None:
-        return always
+
+
+def _of_http(http_api: HttpApi) -> Sequence[AlarmRule]:
     return (
-        *always,
         AlarmRule(
             "http-errors",
             http_api.api.metric_server_error(period=_SOON, statistic="Sum"),
@@ -171,6 +175,37 @@ def alarm_rules(
             "status. 500: the function failed, or API Gateway may not invoke it. 502: the push "
             "service refused the calls. 503: the function was throttled or ran out of time, or "
             "the table or the queue cannot be reached.",
+        ),
+    )
+
+
+def _of_devices(devices: Devices) -> Sequence[AlarmRule]:
+    return (
+        AlarmRule(
+            "devices-errors",
+            devices.function.metric_errors(period=_SOON, statistic="Sum"),
+            # As for the other function.
+            5,
+            "5 or more invocations of the registry of devices failed in 5 minutes. Apps cannot "
+            "register their devices, or dead tokens remain. Look in the function's log whether "
+            "they are timeouts, crashes or a table that cannot be reached.",
+        ),
+        AlarmRule(
+            "devices-throttles",
+            devices.function.metric_throttles(period=_SOON, statistic="Sum"),
+            1,
+            "Lambda throttled the registry of devices. No concurrency is left in the account or "
+            "for the function. Find out which, then raise the quota.",
+        ),
+        AlarmRule(
+            "devices-dead-letters",
+            devices.dead_letters.metric_approximate_number_of_messages_visible(
+                period=_SOON, statistic="Maximum"
+            ),
+            1,
+            "The registry of devices did not process updates of tokens. Correct the cause, then "
+            "purge the queue. The next push to such a token reports it again.",
+            missing=cloudwatch.TreatMissingData.IGNORE,  # as for the other queues
         ),
     )
 
@@ -207,12 +242,15 @@ class Alarms(Construct):
         dead_letters: sqs.IQueue,
         event_bus: EventBus,
         http_api: HttpApi | None,
+        devices: Devices | None,
     ) -> None:
         super().__init__(scope, id)
         self.topic = self._topic(settings)
         self.alarms: Sequence[cloudwatch.Alarm] = [
             self._alarm(settings, rule)
-            for rule in alarm_rules(settings, function, requests, dead_letters, event_bus, http_api)
+            for rule in alarm_rules(
+                settings, function, requests, dead_letters, event_bus, http_api, devices
+            )
         ]
 
     def _alarm(self, settings: Settings, rule: AlarmRule) -> cloudwatch.Alarm:

@@ -8,13 +8,15 @@ from typing import Final, get_args
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.alarms import RUNBOOK
+from infra.devices import Devices
 from infra.http_api import HttpApi
-from infra.metrics import Outcome, PushMetrics
+from infra.metrics import Change, Outcome, PushMetrics, Upkeep
 from infra.settings import Service, Settings
 
 _WIDTH: Final = 24  # columns of every dashboard
@@ -46,7 +48,7 @@ class Dashboard(Construct):
         The stack's settings.
     services
         The push services with a channel; ``None`` if unknown.
-    function, requests, dead_letters, http_api, alarms
+    function, requests, dead_letters, http_api, devices, alarms
         Shown in addition to the pushes.
 
     Attributes
@@ -66,6 +68,7 @@ class Dashboard(Construct):
         requests: sqs.IQueue,
         dead_letters: sqs.IQueue,
         http_api: HttpApi | None,
+        devices: Devices | None,
         alarms: Sequence[cloudwatch.IAlarm],
     ) -> None:
         super().__init__(scope, id)
@@ -80,11 +83,16 @@ class Dashboard(Construct):
             widgets=[
                 [_heading(settings)],
                 [_states(alarms)],
-                [_to_correct(pushes, shown), _stuck(dead_letters), _waiting(requests)],
+                [_to_correct(pushes, shown), _stuck("Stuck", dead_letters), _waiting(requests)],
                 *_in_rows(_outcomes(pushes, service) for service in shown),
-                [_calls(pushes, shown), _durations(function), _invocations(function)],
+                [
+                    _calls(pushes, shown),
+                    _durations("How fast: the whole function, ms", function),
+                    _invocations("Invocations, errors and throttles", function),
+                ],
                 [_retries(pushes), _followed_up(pushes)],
                 *([] if http_api is None else [[_answers(http_api), _waits(http_api)]]),
+                *([] if devices is None else _registry(settings, devices)),
             ],
         )
 
@@ -117,9 +125,9 @@ def _to_correct(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.
     )
 
 
-def _stuck(dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
+def _stuck(title: str, dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
     return _graph(
-        "Stuck: dead-letter messages, and the age of the oldest",
+        f"{title}: dead-letter messages, and the age of the oldest",
         [dead_letters.metric_approximate_number_of_messages_visible(label="number")],
         right=[dead_letters.metric_approximate_age_of_oldest_message(label="age, s")],
     )
@@ -189,9 +197,9 @@ def _calls(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.Graph
     )
 
 
-def _durations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
+def _durations(title: str, function: lambda_.IFunction) -> cloudwatch.GraphWidget:
     return _graph(
-        "How fast: the whole function, ms",
+        title,
         (
             function.metric_duration(statistic=statistic, label=statistic)
             for statistic in ("p50", "p99", "Maximum")
@@ -199,9 +207,9 @@ def _durations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
     )
 
 
-def _invocations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
+def _invocations(title: str, function: lambda_.IFunction) -> cloudwatch.GraphWidget:
     return _graph(
-        "Invocations, errors and throttles",
+        title,
         [
             function.metric_invocations(label="invocations"),
             function.metric_errors(label="errors"),
@@ -231,6 +239,44 @@ def _waits(http_api: HttpApi) -> cloudwatch.GraphWidget:
                 ("function", http_api.api.metric_integration_latency),
             )
             for percentile in ("p50", "p99")
+        ],
+    )
+
+
+def _registry(settings: Settings, devices: Devices) -> Sequence[Sequence[cloudwatch.IWidget]]:
+    return [
+        [
+            _invocations("Devices: invocations, errors and throttles", devices.function),
+            _durations("Devices: duration, ms", devices.function),
+            _stuck("Devices", devices.dead_letters),
+        ],
+        [
+            _changes("Devices: changes by callers", settings, get_args(Change)),
+            _changes("Devices: changes after pushes", settings, get_args(Upkeep)),
+            _capacity(devices.table),
+        ],
+    ]
+
+
+def _changes(
+    title: str, settings: Settings, names: Iterable[Change | Upkeep]
+) -> cloudwatch.GraphWidget:
+    changes = PushMetrics(f"{settings.name}-devices")
+    return _graph(title, [changes.metric(name, label=name) for name in names])
+
+
+def _capacity(table: dynamodb.Table) -> cloudwatch.GraphWidget:
+    return _graph(
+        "Devices: capacity of the table, and throttled calls",
+        [
+            table.metric_consumed_read_capacity_units(label="read"),
+            table.metric_consumed_write_capacity_units(label="written"),
+        ],
+        right=[
+            table.metric(
+                f"{kind}ThrottleEvents", statistic="Sum", label=f"{kind.lower()} throttled"
+            )
+            for kind in ("Read", "Write")
         ],
     )
 

@@ -1,4 +1,4 @@
-"""The dead-letter queue: requests that could not be sent and wait for an operator."""
+"""The dead-letter queues: what could not be processed and waits for an operator."""
 
 from __future__ import annotations
 
@@ -10,8 +10,27 @@ from infra.removal import removal_policy
 from infra.settings import Settings
 
 
+def dead_letter_queue(
+    scope: Construct,
+    id: str,  # noqa: A002  the CDK's name
+    *,
+    removal_policy: cdk.RemovalPolicy,
+    name: str | None = None,
+) -> sqs.Queue:
+    """Make a queue that keeps messages for 14 days, encrypted, for TLS only."""
+    return sqs.Queue(
+        scope,
+        id,
+        queue_name=name,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        enforce_ssl=True,
+        retention_period=cdk.Duration.days(14),  # the maximum
+        removal_policy=removal_policy,
+    )
+
+
 class DeadLetters(Construct):
-    """A queue that keeps requests for 14 days, encrypted, for TLS only.
+    """The queue of requests that could not be sent.
 
     Four sources put messages here: the function, requests with a `reason` (transient,
     misconfigured, invalid); Lambda, asynchronous events that failed; SQS, messages that were
@@ -27,11 +46,4 @@ class DeadLetters(Construct):
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:  # noqa: A002  the CDK's name
         super().__init__(scope, id)
-        self.queue = sqs.Queue(
-            self,
-            "Queue",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),  # the maximum
-            removal_policy=removal_policy(settings),
-        )
+        self.queue = dead_letter_queue(self, "Queue", removal_policy=removal_policy(settings))

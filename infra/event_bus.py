@@ -21,6 +21,19 @@ SOURCE: Final = "push-sender"
 """The source of the events that the function itself puts on the bus."""
 
 
+def accept_events(queue: sqs.IQueue, rule: events.CfnRule) -> None:
+    """Let EventBridge put messages on a queue, for one rule."""
+    queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="EventsOfTheRule",
+            principals=[iam.ServicePrincipal("events.amazonaws.com")],
+            actions=["sqs:SendMessage"],
+            resources=[queue.queue_arn],
+            conditions={"ArnEquals": {"aws:SourceArn": rule.attr_arn}},
+        )
+    )
+
+
 class EventBus(Construct):
     """The bus for requests and reports, and the rule for the requests.
 
@@ -73,15 +86,7 @@ class EventBus(Construct):
             ],
         )
         for queue in (requests, dead_letters):
-            queue.add_to_resource_policy(
-                iam.PolicyStatement(
-                    sid="EventsOfTheRule",
-                    principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                    actions=["sqs:SendMessage"],
-                    resources=[queue.queue_arn],
-                    conditions={"ArnEquals": {"aws:SourceArn": self.rule.attr_arn}},
-                )
-            )
+            accept_events(queue, self.rule)
 
     def grant_put_requests(self, grantee: iam.IGrantable) -> iam.Grant:
         """Allow a grantee to put requests on the bus, but no event of the function.

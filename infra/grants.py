@@ -6,6 +6,7 @@ only when a call is refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import aws_cdk as cdk
@@ -86,6 +87,23 @@ def has_effect(grant: iam.Grant, grantee: iam.IGrantable, action: str) -> iam.Gr
     ):
         raise GrantError(_no_effect(action))
     return grant
+
+
+def grant_by_policy(
+    grantee: iam.IGrantable,
+    scope: IConstruct,
+    grant: Callable[[iam.IGrantable], iam.Grant],
+    action: str,
+) -> iam.Grant:
+    """Add a permission to the grantee's own policy.
+
+    Raises
+    ------
+    GrantError
+        If the grantee is of another account than the scope, or the grant has no effect.
+    """
+    check_account(grantee, scope, action)
+    return has_effect(grant(grantee), grantee, action)
 
 
 def _no_effect(action: str) -> str:

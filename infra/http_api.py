@@ -1,8 +1,9 @@
-"""The HTTP entry point: an API in front of the alias. Every request is signed and logged."""
+"""The HTTP entry point: an API in front of the aliases. Every request is authorized and logged."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
@@ -16,10 +17,19 @@ from constructs import Construct
 from infra.log_group import log_group
 from infra.settings import Settings
 
-ROUTES: Final[Sequence[tuple[apigateway.HttpMethod, str]]] = (
+Routes = Sequence[tuple[apigateway.HttpMethod, str]]
+"""Each route's method and path; a path may have parameters, such as ``{device_id}``."""
+
+ROUTES: Final[Routes] = (
     (apigateway.HttpMethod.POST, "/messages"),
     (apigateway.HttpMethod.GET, "/openapi.json"),
 )
+
+# A route has one authorizer, so POST /messages itself cannot take signatures and JWTs.
+JWT_ROUTES: Final[Routes] = ((apigateway.HttpMethod.POST, "/jwt/messages"),)
+
+SCOPE: Final = "push:send"
+"""What a JWT must allow for ``JWT_ROUTES``."""
 
 ACCESS_LOG: Final[Mapping[str, str]] = {
     # Also in the caller's header apigw-requestid and in the function's log.
@@ -44,6 +54,12 @@ ACCESS_LOG: Final[Mapping[str, str]] = {
 }
 """The fields of a line of the access log: the caller and the result, never the content."""
 
+# The app, as RFC 9068 names it in an access token; never the user (sub).
+JWT_ACCESS_LOG: Final[Mapping[str, str]] = {
+    "jwt_client": "$context.authorizer.claims.client_id",
+}
+"""The fields that are added if there are routes with a JWT."""
+
 _STAGE: Final = "$default"  # its name is not part of the URL
 
 # SAM and the CDK name routes in this way, so every deployment of theirs shows that AWS matches it.
@@ -54,17 +70,15 @@ _INTEGRATION: Final = "Function"
 
 
 class HttpApi(Construct):
-    """An HTTP API with two routes, which require IAM authorization.
+    """An HTTP API whose routes require IAM authorization, or a JWT if they say so.
 
-    API Gateway waits 30 s for an answer, longer than the function's timeout. There is no CORS,
+    API Gateway waits 30 s for an answer, longer than the functions' timeout. There is no CORS,
     because a web page has no AWS credentials for the signature.
 
     Attributes
     ----------
     api
         It has the stack's name. Further routes require IAM, too.
-    routes
-        In the order of ``ROUTES``.
     stage
         The only stage. Changes are deployed at once.
     log_group
@@ -82,43 +96,110 @@ class HttpApi(Construct):
         alias: lambda_.Alias,
     ) -> None:
         super().__init__(scope, id)
-        authorizer = authorizers.HttpIamAuthorizer()
+        self._settings = settings
+        self._signature = authorizers.HttpIamAuthorizer()
+        self._jwt = (
+            authorizers.HttpJwtAuthorizer(
+                "Jwt", settings.jwt_issuer, jwt_audience=list(settings.jwt_audience)
+            )
+            if settings.jwt_issuer and settings.jwt_audience
+            else None
+        )
         self.api = apigateway.HttpApi(
             self,
             "Api",
             api_name=settings.name,
             description="Accepts requests for push notifications, signed with AWS credentials",
-            default_authorizer=authorizer,
+            default_authorizer=self._signature,
             create_default_stage=False,  # it would have no throttling and no log
         )
         self.url = self.api.api_endpoint
+        self.log_group = log_group(self, "Log", settings=settings)
+        self.stage = self._stage(settings)
+        self._route_settings: dict[str, Mapping[str, int]] = {}
+        self.add_routes(
+            alias, signed=ROUTES, jwt=JWT_ROUTES if settings.http_jwt else (), scopes=(SCOPE,)
+        )
+
+    def add_routes(
+        self,
+        alias: lambda_.Alias,
+        *,
+        signed: Routes,
+        jwt: Routes,
+        scopes: Sequence[str] = (),
+    ) -> None:
+        """Add routes to a function.
+
+        Parameters
+        ----------
+        alias
+            What the routes invoke. API Gateway may invoke it for these routes only.
+        signed
+            Routes that require IAM authorization.
+        jwt
+            Routes that require a JWT, each with a throttle of its own. They are left out if the
+            settings name no issuer.
+        scopes
+            Of which a JWT must have one; empty if it needs none.
+        """
         integration = integrations.HttpLambdaIntegration(
             _INTEGRATION,
             alias,
             payload_format_version=apigateway.PayloadFormatVersion.VERSION_2_0,
         )
-        self.routes: Sequence[apigateway.HttpRoute] = [
-            route
-            for method, path in ROUTES
-            for route in self.api.add_routes(
-                path=path, methods=[method], integration=integration, authorizer=authorizer
-            )
-        ]
-        self._arns = [
-            self.api.arn_for_execute_api(method.value, path, _ANY_STAGE) for method, path in ROUTES
-        ]
-        for route, arn in zip(self.routes, self._arns, strict=True):
-            # The CDK's own permission would allow every method.
-            permission = route.node.find_child(f"{_INTEGRATION}-Permission")
-            cast(lambda_.CfnPermission, permission).source_arn = arn
-        self.log_group = log_group(self, "Log", settings=settings)
-        self.stage = self._stage(settings)
+        for method, path in signed:
+            self._add_route(method, path, integration, self._signature)
+        if self._jwt is None:
+            return
+        for method, path in jwt:
+            route = self._add_route(method, path, integration, self._jwt, scopes)
+            self._throttle(f"{method.value} {path}", route)
 
-    def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Allow a grantee to call the two routes, and nothing else."""
+    def grant_invoke(self, grantee: iam.IGrantable, routes: Routes = ROUTES) -> iam.Grant:
+        """Allow a grantee to call these routes, and nothing else."""
         return iam.Grant.add_to_principal(
-            grantee=grantee, actions=["execute-api:Invoke"], resource_arns=self._arns
+            grantee=grantee,
+            actions=["execute-api:Invoke"],
+            resource_arns=[self._arn(method, path) for method, path in routes],
         )
+
+    def _add_route(
+        self,
+        method: apigateway.HttpMethod,
+        path: str,
+        integration: apigateway.HttpRouteIntegration,
+        authorizer: apigateway.IHttpRouteAuthorizer,
+        scopes: Sequence[str] = (),
+    ) -> apigateway.HttpRoute:
+        (route,) = self.api.add_routes(
+            path=path,
+            methods=[method],
+            integration=integration,
+            authorizer=authorizer,
+            authorization_scopes=list(scopes) or None,
+        )
+        # The CDK's own permission would allow every method.
+        permission = route.node.find_child(f"{_INTEGRATION}-Permission")
+        cast(lambda_.CfnPermission, permission).source_arn = self._arn(method, path)
+        return route
+
+    def _arn(self, method: apigateway.HttpMethod, path: str) -> str:
+        """Name a route as IAM and Lambda know it; a parameter stands for any value."""
+        any_value = re.sub(r"\{\w+\}", "*", path)
+        return self.api.arn_for_execute_api(method.value, any_value, _ANY_STAGE)
+
+    def _throttle(self, key: str, route: apigateway.HttpRoute) -> None:
+        """Limit a route by itself, so that the callers of the other routes keep their share."""
+        self._route_settings[key] = {
+            "ThrottlingRateLimit": self._settings.jwt_requests_per_second,
+            "ThrottlingBurstLimit": self._settings.jwt_burst,
+        }
+        cast(
+            apigateway.CfnStage, self.stage.node.default_child
+        ).route_settings = self._route_settings
+        # API Gateway refuses settings of a route that does not exist yet.
+        self.stage.node.add_dependency(route)
 
     def _stage(self, settings: Settings) -> apigateway.HttpStage:
         stage = apigateway.HttpStage(
@@ -137,6 +218,6 @@ class HttpApi(Construct):
         ).access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=self.log_group.log_group_arn,
             # Every value is text, because a missing value is a hyphen, which is not JSON.
-            format=json.dumps(ACCESS_LOG),
+            format=json.dumps({**ACCESS_LOG, **(JWT_ACCESS_LOG if self._jwt else {})}),
         )
         return stage

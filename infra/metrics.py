@@ -1,4 +1,4 @@
-"""The function's own metrics, for alarms and dashboards.
+"""The functions' own metrics, for alarms and dashboards.
 
 ``push_sender.telemetry`` writes the same names and dimensions. Neither module imports the other;
 a test compares them. AWS's own metrics come from the constructs.
@@ -41,6 +41,20 @@ FollowUp = Literal[
 ]
 """Metrics of the entry points at which no caller waits."""
 
+Change = Literal[
+    "DeviceCreated",
+    "DeviceUpdated",
+    "DeviceMoved",
+    "DeviceDeleted",
+    "DeviceEvicted",
+    "TokenTakenOver",
+    "UserErased",
+]
+"""Metrics of the registry of devices: what callers changed."""
+
+Upkeep = Literal["DeadDeviceRemoved", "TokenReplaced", "InvalidTokenFlagged"]
+"""Metrics of the registry of devices: what pushes changed."""
+
 LOST_TOKENS: Final[Sequence[Outcome]] = ("dead_token", "invalid_token")
 """Outcomes with which the provider rejects the token."""
 
@@ -49,12 +63,12 @@ FAILED: Final[Sequence[Outcome]] = ("misconfigured", "rejected", "transient", "u
 
 
 class PushMetrics:
-    """The metrics of one deployment.
+    """The metrics of one function.
 
     Parameters
     ----------
     service
-        The name of the deployment, a dimension of its metrics.
+        The name of the function, a dimension of its metrics.
     """
 
     def __init__(self, service: str) -> None:
@@ -62,7 +76,7 @@ class PushMetrics:
 
     def metric(
         self,
-        name: Outcome | Call | FollowUp,
+        name: Outcome | Call | FollowUp | Change | Upkeep,
         push_service: Service | None = None,
         *,
         statistic: str = "Sum",

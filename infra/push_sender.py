@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -13,9 +11,10 @@ from infra.bundle import Bundle, build
 from infra.bundle.wheels import LAMBDA_ARM64, LAMBDA_X86_64
 from infra.dashboard import Dashboard
 from infra.dead_letters import DeadLetters
+from infra.devices import Devices
 from infra.event_bus import EventBus
 from infra.function import SenderFunction
-from infra.grants import check_account, check_source, has_effect
+from infra.grants import check_source, grant_by_policy, has_effect
 from infra.http_api import HttpApi
 from infra.idempotency import IdempotencyTable
 from infra.project import Project
@@ -39,6 +38,8 @@ class PushSender(Construct):
     ----------
     project, idempotency, dead_letters, requests, event_bus, function, alarms, dashboard
         The parts.
+    devices
+        The registry of devices; ``None`` if the settings exclude it.
     http_api
         The HTTP API; ``None`` if the settings exclude it.
 
@@ -63,7 +64,9 @@ class PushSender(Construct):
     ) -> None:
         super().__init__(scope, id)
         self._settings = settings
-        target = LAMBDA_ARM64 if settings.architecture == "arm64" else LAMBDA_X86_64
+        bundle = bundle or build(
+            LAMBDA_ARM64 if settings.architecture == "arm64" else LAMBDA_X86_64
+        )
         self.project = Project(self, "Project", settings=settings)
         self.idempotency = IdempotencyTable(self, "Idempotency")
         self.dead_letters = DeadLetters(self, "DeadLetters", settings=settings)
@@ -77,16 +80,29 @@ class PushSender(Construct):
             requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
         )
+        self.devices = (
+            Devices(
+                self,
+                "Devices",
+                settings=settings,
+                bundle=bundle,
+                application_ids=self.project.application_ids,
+                event_bus=self.event_bus.bus,
+            )
+            if settings.devices
+            else None
+        )
         self.function = SenderFunction(
             self,
             "Sender",
             settings=settings,
-            bundle=bundle or build(target),
+            bundle=bundle,
             application_ids=self.project.application_ids,
             idempotency=self.idempotency.table,
             requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
             event_bus=self.event_bus.bus,
+            devices=self.devices.table if self.devices else None,
         )
         self.requests.feed(self.function, concurrency=settings.worker_concurrency)
         self.http_api = (
@@ -94,6 +110,8 @@ class PushSender(Construct):
             if settings.http_api
             else None
         )
+        if self.devices is not None and self.http_api is not None:
+            self.devices.add_routes_to(self.http_api)
         self.alarms = Alarms(
             self,
             "Alarms",
@@ -103,6 +121,7 @@ class PushSender(Construct):
             dead_letters=self.dead_letters.queue,
             event_bus=self.event_bus,
             http_api=self.http_api,
+            devices=self.devices,
         )
         self.dashboard = Dashboard(
             self,
@@ -113,6 +132,7 @@ class PushSender(Construct):
             requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
             http_api=self.http_api,
+            devices=self.devices,
             alarms=self.alarms.alarms,
         )
 
@@ -173,6 +193,23 @@ class PushSender(Construct):
                 self.http_api.log_group.log_group_name,
                 "the HTTP API's callers and answers",
             )
+        if self.devices is not None:
+            outputs["DevicesFunctionName"] = (
+                f"{self.devices.function.function_name}:{self.devices.alias.alias_name}",
+                "the function of the registry of devices",
+            )
+            outputs["DevicesTableName"] = (
+                self.devices.table.table_name,
+                "the registry of devices and users",
+            )
+            outputs["DevicesLogGroupName"] = (
+                self.devices.log_group.log_group_name,
+                "the registry's log",
+            )
+            outputs["DevicesDeadLetterQueueUrl"] = (
+                self.devices.dead_letters.queue_url,
+                "updates of tokens that the registry did not get",
+            )
         if self._settings.alarm_email and self.alarms.topic is not None:
             outputs["AlarmTopicArn"] = (
                 self.alarms.topic.topic_arn,
@@ -210,22 +247,15 @@ class PushSender(Construct):
                 "there is no HTTP API to post messages to: set http_api to true, or let the "
                 "caller invoke the function itself (grant_invoke)"
             )
-        return self._granted(grantee, self.http_api.grant_invoke, "execute-api:Invoke")
+        return grant_by_policy(grantee, self, self.http_api.grant_invoke, "execute-api:Invoke")
 
     def grant_send_messages(self, grantee: iam.IGrantable) -> iam.Grant:
         """Allow a grantee to put requests on the queue, and nothing else."""
-        return self._granted(grantee, self.requests.grant_send, "sqs:SendMessage")
+        return grant_by_policy(grantee, self, self.requests.grant_send, "sqs:SendMessage")
 
     def grant_put_events(self, grantee: iam.IGrantable) -> iam.Grant:
         """Allow a grantee to put requests on the bus, and no other event."""
-        return self._granted(grantee, self.event_bus.grant_put_requests, "events:PutEvents")
-
-    def _granted(
-        self, grantee: iam.IGrantable, grant: Callable[[iam.IGrantable], iam.Grant], action: str
-    ) -> iam.Grant:
-        """Add a permission to the grantee's own policy."""
-        check_account(grantee, self, action)
-        return has_effect(grant(grantee), grantee, action)
+        return grant_by_policy(grantee, self, self.event_bus.grant_put_requests, "events:PutEvents")
 
 
 def _channels(project: Project) -> str:

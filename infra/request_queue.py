@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.function import TIMEOUT_SECONDS, SenderFunction
+from infra.live_function import TIMEOUT_SECONDS, LiveFunction
 from infra.removal import removal_policy
 from infra.settings import Settings
 
@@ -78,7 +78,7 @@ class RequestQueue(Construct):
             grantee=grantee, actions=["sqs:SendMessage"], resource_arns=[self.queue.queue_arn]
         )
 
-    def feed(self, function: SenderFunction, *, concurrency: int) -> None:
+    def feed(self, function: LiveFunction, *, concurrency: int) -> None:
         """Let Lambda pass the messages to a function's alias.
 
         Parameters

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -58,10 +58,24 @@ _CHANNEL_SETTINGS: Final[Mapping[str, tuple[Service, CredentialKind]]] = {
 
 MOST_EXTRA_PROJECTS: Final = 79
 """With the default project 80. Their ids take 2,639 of the 4,096 bytes that Lambda allows for all
-environment variables. The others, with the longest names that AWS allows, take under 1,200."""
+environment variables. The others, with the longest names that AWS allows, take under 1,430."""
 
-_HTTP_LIMITS: Final = ("http_requests_per_second", "http_burst")
-"""The settings that have no effect without an HTTP API."""
+MOST_AUDIENCES: Final = 50
+"""API Gateway's quota for an authorizer, which cannot be raised."""
+
+_JWT_LIMITS: Final = ("jwt_requests_per_second", "jwt_burst")
+_JWT: Final = ("jwt_issuer", "jwt_audience", *_JWT_LIMITS, "http_jwt")
+
+_USELESS: Final = (
+    (
+        "http_api",
+        ("http_requests_per_second", "http_burst"),
+        "an HTTP API there is nothing to limit",
+    ),
+    ("http_api", _JWT, "an HTTP API no route takes a JWT"),
+    ("devices", ("device_expiry_days",), "devices there is nothing that expires"),
+)
+"""A switch, the settings that have no effect while it is off, and the reason."""
 
 
 class SettingsError(ValueError):
@@ -122,6 +136,12 @@ def _items(value: object) -> object:
     return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
 
 
+def _not_too_many_audiences(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not 1 <= len(names) <= MOST_AUDIENCES:
+        raise ValueError(f"must be 1 to {MOST_AUDIENCES} audiences, separated by commas")
+    return names
+
+
 def _not_too_many(ids: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(ids)) > MOST_EXTRA_PROJECTS:
         raise ValueError(
@@ -151,6 +171,11 @@ SecretName = Annotated[Secret, BeforeValidator(_secret)]
 ApplicationId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 ApplicationIds = Annotated[
     tuple[ApplicationId, ...], BeforeValidator(_items), AfterValidator(_not_too_many)
+]
+
+Audience = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:/@+=-]{1,256}$")]
+Audiences = Annotated[
+    tuple[Audience, ...], BeforeValidator(_items), AfterValidator(_not_too_many_audiences)
 ]
 
 
@@ -233,6 +258,52 @@ class Settings(BaseModel):
         default=200,
         description="requests that the HTTP API accepts at once before that rate applies",
     )
+    devices: bool = Field(
+        default=True,
+        description="whether there is a registry of devices and users: a table and a function",
+    )
+    device_expiry_days: Annotated[WholeNumber, Field(ge=1, le=3_650)] = Field(
+        default=270, description="after how many days the registry forgets a device that is unseen"
+    )
+    jwt_issuer: (
+        # An issuer of OpenID Connect: a URL without a user, a query and a fragment.
+        Annotated[
+            str,
+            Field(
+                pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~:@+=/-]*)?$",
+                max_length=1_024,
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "the `iss` of the JWTs with which apps register their own device, an https URL, "
+            "letter for letter; needs `jwt_audience`"
+        ),
+    )
+    jwt_audience: Audiences | None = Field(
+        default=None,
+        description=(
+            "the values of `aud` or `client_id` that are accepted in these JWTs, separated by "
+            "commas, 50 at most"
+        ),
+    )
+    jwt_requests_per_second: Annotated[WholeNumber, Field(ge=1, le=10_000)] = Field(
+        default=50,
+        description="requests a second that each route with a JWT accepts on average",
+    )
+    jwt_burst: Annotated[WholeNumber, Field(ge=1, le=5_000)] = Field(
+        default=100,
+        description="requests that each route with a JWT accepts at once before that rate applies",
+    )
+    http_jwt: bool = Field(
+        default=False,
+        description=(
+            "whether `POST /jwt/messages` accepts requests for pushes with a JWT that has the "
+            "scope `push:send`; needs `jwt_issuer`"
+        ),
+    )
     event_bus_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,256}$")] | None = Field(
         default=None,
         description=(
@@ -259,7 +330,10 @@ class Settings(BaseModel):
     )
     retain_data: bool = Field(
         default=True,
-        description=("whether project, channels, logs and queues remain when they leave the stack"),
+        description=(
+            "whether project, channels, logs, queues of requests and the table of devices remain "
+            "when they leave the stack"
+        ),
     )
 
     @model_validator(mode="after")
@@ -330,11 +404,24 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"{' and '.join(both)}: choose one; a channel has one credential"
     if {"alarm_email", "alarm_topic_arn"} <= names:
         yield "alarm_email and alarm_topic_arn: choose one"
-    limits = [name for name in _HTTP_LIMITS if name in names]
-    if limits and str(given.get("http_api")).lower() in _FALSE:
+    off = {name for name, value in given.items() if str(value).lower() in _FALSE}
+    effective = names - (off & {"http_jwt"})
+    for switch, dependent, reason in _USELESS:
+        useless = [name for name in dependent if name in effective]
+        if useless and switch in off:
+            yield (f"{', '.join(useless)}: cannot be set beside {switch} false; without {reason}")
+    yield from _contradictions_of_jwts(effective, has_devices="devices" not in off)
+
+
+def _contradictions_of_jwts(names: Set[str], *, has_devices: bool) -> Iterator[str]:
+    missing = [name for name in ("jwt_issuer", "jwt_audience") if name not in names]
+    useless = [name for name in _JWT if name in names]
+    if useless and missing:
+        yield f"{', '.join(useless)}: set {' and '.join(missing)}, too; a JWT is checked with both"
+    elif useless and not has_devices and "http_jwt" not in names:
         yield (
-            f"{', '.join(limits)}: cannot be set beside http_api false; without an HTTP API "
-            "there is nothing to limit"
+            f"{', '.join(useless)}: no route would take a JWT; set devices or http_jwt to true, or "
+            "remove these settings"
         )
 
 
@@ -344,6 +431,8 @@ _FORMS: Final = {
     "stage": "lower-case letters, digits and hyphens, a letter first, 20 at most",
     "application_id": "a project's id: 32 hex digits",
     "extra_application_ids": "projects' ids, each 32 hex digits, separated by commas",
+    "jwt_issuer": "an https URL without a query, letter for letter the iss of the JWTs",
+    "jwt_audience": "audiences without spaces, separated by commas",
     "event_bus_name": "the name of an event bus: letters, digits, dots, hyphens, underscores",
     "alarm_email": "an e-mail address",
     "alarm_topic_arn": "the ARN of an SNS topic",

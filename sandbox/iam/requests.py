@@ -29,6 +29,13 @@ _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _ARN: Final = re.compile(r"arn:[!-~]{1,2044}")
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
 _LONGEST_NAME: Final = 100
+_ACTIONS_OF_ENTRIES: Final = {
+    "Put": "dynamodb:PutItem",
+    "Delete": "dynamodb:DeleteItem",
+    "Update": "dynamodb:UpdateItem",
+    "ConditionCheck": "dynamodb:ConditionCheckItem",
+}
+"""What an entry of a transaction needs (DynamoDB's guide, "Using IAM with transactions")."""
 
 
 class Credential(NamedTuple):
@@ -53,15 +60,15 @@ class Wanted(NamedTuple):
     Attributes
     ----------
     action
-        IAM's name of it; for an unknown request, a name made from the request.
-    resources
-        The ARNs, which must all be allowed; empty if they are unknown.
+        The name of the request, for one without a readable resource.
+    needed
+        The actions, each with an ARN, which must all be allowed; empty if they are unknown.
     known
         Whether it is in the table.
     """
 
     action: str
-    resources: tuple[str, ...]
+    needed: tuple[tuple[str, str], ...]
     known: bool
 
 
@@ -97,12 +104,12 @@ def wanted_by(environ: WSGIEnvironment, service: str, home: Home) -> Wanted:
         words = _NOT_PRINTABLE.sub("?", f"{service}:{name}")
         return Wanted(words[:_LONGEST_NAME], (), known=False)
     try:
-        resources = tuple(row.resources(parameters(), home))
+        needed = tuple(row.needed(parameters(), home))
     except (ValueError, RecursionError):
-        resources = ()
-    if not all(map(_ARN.fullmatch, resources)):
-        resources = ()
-    return Wanted(row.action, resources, known=True)
+        needed = ()
+    if not all(_ARN.fullmatch(resource) for _, resource in needed):
+        needed = ()
+    return Wanted(row.action, needed, known=True)
 
 
 def is_json(environ: WSGIEnvironment) -> bool:
@@ -186,6 +193,19 @@ def _tables(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     return [_named(name, "dynamodb", "table", home) for name in items]
 
 
+def _of_entries(parameters: Mapping[str, Any], home: Home) -> Sequence[tuple[str, str]]:
+    """Return what a transaction needs: IAM has no action for the transaction itself."""
+    entries = parameters.get("TransactItems")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("TransactItems")
+    needed = []
+    for kind, own in (pair for entry in entries for pair in entry.items()):
+        if kind not in _ACTIONS_OF_ENTRIES or not isinstance(own, dict):
+            raise ValueError("TransactItems")
+        needed += [(_ACTIONS_OF_ENTRIES[kind], table) for table in _table(own, home)]
+    return list(dict.fromkeys(needed))
+
+
 def _buses(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     entries = parameters.get("Entries")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -208,27 +228,35 @@ def _named(name: str, service: str, kind: str, home: Home) -> str:
 
 class _Row(NamedTuple):
     action: str
-    resources: Callable[[Mapping[str, Any], Home], Sequence[str]]
+    needed: Callable[[Mapping[str, Any], Home], Sequence[tuple[str, str]]]
+
+
+def _row(action: str, resources: Callable[[Mapping[str, Any], Home], Sequence[str]]) -> _Row:
+    """Make the row of a request that needs one action on all its resources."""
+    return _Row(
+        action, lambda parameters, home: [(action, arn) for arn in resources(parameters, home)]
+    )
 
 
 _TABLE: Final[Mapping[str, _Row]] = {
-    "POST messages": _Row("mobiletargeting:SendMessages", _project),
-    "AmazonSQS.SendMessage": _Row("sqs:SendMessage", _queue),
-    "AmazonSQS.SendMessageBatch": _Row("sqs:SendMessage", _queue),
-    "AmazonSQS.ReceiveMessage": _Row("sqs:ReceiveMessage", _queue),
-    "AmazonSQS.DeleteMessage": _Row("sqs:DeleteMessage", _queue),
-    "AmazonSQS.DeleteMessageBatch": _Row("sqs:DeleteMessage", _queue),
-    "AmazonSQS.ChangeMessageVisibility": _Row("sqs:ChangeMessageVisibility", _queue),
-    "AmazonSQS.ChangeMessageVisibilityBatch": _Row("sqs:ChangeMessageVisibility", _queue),
-    "AmazonSQS.GetQueueAttributes": _Row("sqs:GetQueueAttributes", _queue),
-    "DynamoDB_20120810.GetItem": _Row("dynamodb:GetItem", _table),
-    "DynamoDB_20120810.PutItem": _Row("dynamodb:PutItem", _table),
-    "DynamoDB_20120810.UpdateItem": _Row("dynamodb:UpdateItem", _table),
-    "DynamoDB_20120810.DeleteItem": _Row("dynamodb:DeleteItem", _table),
-    "DynamoDB_20120810.Query": _Row("dynamodb:Query", _table_or_index),
-    "DynamoDB_20120810.BatchGetItem": _Row("dynamodb:BatchGetItem", _tables),
-    "DynamoDB_20120810.BatchWriteItem": _Row("dynamodb:BatchWriteItem", _tables),
-    "AWSEvents.PutEvents": _Row("events:PutEvents", _buses),
-    "Action=Publish": _Row("sns:Publish", _topic),
+    "POST messages": _row("mobiletargeting:SendMessages", _project),
+    "AmazonSQS.SendMessage": _row("sqs:SendMessage", _queue),
+    "AmazonSQS.SendMessageBatch": _row("sqs:SendMessage", _queue),
+    "AmazonSQS.ReceiveMessage": _row("sqs:ReceiveMessage", _queue),
+    "AmazonSQS.DeleteMessage": _row("sqs:DeleteMessage", _queue),
+    "AmazonSQS.DeleteMessageBatch": _row("sqs:DeleteMessage", _queue),
+    "AmazonSQS.ChangeMessageVisibility": _row("sqs:ChangeMessageVisibility", _queue),
+    "AmazonSQS.ChangeMessageVisibilityBatch": _row("sqs:ChangeMessageVisibility", _queue),
+    "AmazonSQS.GetQueueAttributes": _row("sqs:GetQueueAttributes", _queue),
+    "DynamoDB_20120810.GetItem": _row("dynamodb:GetItem", _table),
+    "DynamoDB_20120810.PutItem": _row("dynamodb:PutItem", _table),
+    "DynamoDB_20120810.UpdateItem": _row("dynamodb:UpdateItem", _table),
+    "DynamoDB_20120810.DeleteItem": _row("dynamodb:DeleteItem", _table),
+    "DynamoDB_20120810.Query": _row("dynamodb:Query", _table_or_index),
+    "DynamoDB_20120810.BatchGetItem": _row("dynamodb:BatchGetItem", _tables),
+    "DynamoDB_20120810.BatchWriteItem": _row("dynamodb:BatchWriteItem", _tables),
+    "DynamoDB_20120810.TransactWriteItems": _Row("dynamodb:TransactWriteItems", _of_entries),
+    "AWSEvents.PutEvents": _row("events:PutEvents", _buses),
+    "Action=Publish": _row("sns:Publish", _topic),
 }
-"""For each operation: IAM's action and resources."""
+"""For each operation: what it needs permission for."""

@@ -135,7 +135,9 @@ class Permissions:
     ) -> str | None:
         if _allow_everything(rights):
             return None
-        reason = _reason(rights, Wanted(action, (resource,), known=True), resource)
+        reason = _reason(
+            rights, Wanted(action, ((action, resource),), known=True), action, resource
+        )
         if role_arn:
             self._remember(Call(role_arn, action, resource, reason is None))
         return reason
@@ -143,12 +145,12 @@ class Permissions:
     def _check(self, session: AssumedRole, rights: Rights, wanted: Wanted) -> str | None:
         """Return why a role is not allowed a request, or None if it is."""
         first = None
-        for resource in wanted.resources or (_NO_RESOURCE,):
-            reason = _reason(rights, wanted, resource)
-            self._remember(Call(session.role_arn, wanted.action, resource, reason is None))
+        for action, resource in wanted.needed or ((wanted.action, _NO_RESOURCE),):
+            reason = _reason(rights, wanted, action, resource)
+            self._remember(Call(session.role_arn, action, resource, reason is None))
             if reason is not None and first is None:
                 first = (
-                    f"User: {session.arn} is not authorized to perform: {wanted.action} "
+                    f"User: {session.arn} is not authorized to perform: {action} "
                     f"on resource: {resource} {reason}"
                 )
         return first
@@ -166,14 +168,14 @@ def _allow_everything(rights: Rights) -> bool:
     return not rights.other_limit and allow_everything(rights.policies)
 
 
-def _reason(rights: Rights, wanted: Wanted, resource: str) -> str | None:
+def _reason(rights: Rights, wanted: Wanted, action: str, resource: str) -> str | None:
     if not wanted.known:
         return "because the sandbox's check of permissions does not know this call"
-    if not wanted.resources:
+    if not wanted.needed:
         return "because the sandbox's check cannot tell from the request which resource it is"
     if rights.other_limit:
         return f"because the sandbox's check does not understand {rights.other_limit}"
-    return refusal_reason(rights.policies, wanted.action, resource)
+    return refusal_reason(rights.policies, action, resource)
 
 
 def _refusal(environ: WSGIEnvironment, service: str, message: str) -> _Refusal:

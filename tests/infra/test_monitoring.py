@@ -12,7 +12,7 @@ from typing import get_args
 
 import pytest
 
-from infra.metrics import FAILED, LOST_TOKENS, FollowUp
+from infra.metrics import FAILED, LOST_TOKENS, Change, FollowUp, Upkeep
 from infra.settings import Service
 from push_sender.outcomes.outcome import Outcome
 from tests.support import account
@@ -36,10 +36,16 @@ STACKS: Mapping[str, dict[str, str]] = {
     "topic": {"stage": "topic", "application_id": PROJECT, "alarm_topic_arn": TOPIC},
     "nobody": {"application_id": PROJECT},
     "no API": {"stage": "no-api", "application_id": PROJECT, "http_api": "false"},
+    "no devices": {"stage": "none", "application_id": PROJECT, "devices": "false"},
 }
 
 COMPARED = ("email", "nobody")
 """With its own channels, and with those of an existing project."""
+
+REGISTRY = (
+    *("DeviceCreated", "DeviceUpdated", "DeviceMoved", "DeviceDeleted", "DeviceEvicted"),
+    *("TokenTakenOver", "UserErased", "DeadDeviceRemoved", "TokenReplaced", "InvalidTokenFlagged"),
+)
 
 # An answer for each outcome that an answer can have.
 ANSWERS: Mapping[str, Json] = {
@@ -123,7 +129,11 @@ def emitted(
     from_the_queue = {"Records": [message(body) for body in bodies]}
 
     def run(template: Json) -> set[watched.Metric]:
-        (function,) = watched.resources(template, "AWS::Lambda::Function").values()
+        (function,) = (
+            found
+            for found in watched.resources(template, "AWS::Lambda::Function").values()
+            if found["Handler"] == "push_sender.handler.handler"
+        )
         process = run_program(
             FUNCTION,
             stdin=json.dumps([(sent, 29), (too_late, 0.2), (from_the_queue, 29)]),
@@ -133,8 +143,9 @@ def emitted(
                 "AWS_ENDPOINT_URL_SQS": _queues_and_bus.url,
                 "AWS_ENDPOINT_URL_EVENTBRIDGE": _queues_and_bus.url,
                 **function["Environment"]["Variables"],
-                # In place of what comes at deployment. No table: it has no metrics.
+                # In place of what comes at deployment. No tables: they have no metrics.
                 "APPLICATION_IDS": PROJECT,
+                "DEVICES_TABLE": "",
                 "IDEMPOTENCY_TABLE": "",
                 "QUEUE_URL": _queues_and_bus.url,
                 "DEAD_LETTER_QUEUE_URL": _queues_and_bus.url,
@@ -142,9 +153,21 @@ def emitted(
                 "MESSAGE_KEY": "any",
             },
         )
-        return watched.written(metric_lines(process.stdout))
+        return watched.written(metric_lines(process.stdout)) | of_the_registry(template)
 
     return {key: run(templates[key]) for key in COMPARED}
+
+
+def of_the_registry(template: Json) -> set[watched.Metric]:
+    """List the metrics that the function of the registry writes, under its own name."""
+    (service,) = (
+        found["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+        for found in watched.resources(template, "AWS::Lambda::Function").values()
+        if found["Handler"] == "push_sender.devices_handler.handler"
+    )
+    return {
+        watched.Metric("PushSender", name, frozenset({("service", service)})) for name in REGISTRY
+    }
 
 
 def alarms_of(template: Json) -> dict[str, Json]:
@@ -152,7 +175,11 @@ def alarms_of(template: Json) -> dict[str, Json]:
 
 
 def named(template: Json, name: str) -> Json:
-    (alarm,) = (a for a in alarms_of(template).values() if a["AlarmName"].endswith(name))
+    (alarm,) = (
+        alarm
+        for alarm in alarms_of(template).values()
+        if alarm["AlarmName"] == f"push-sender-email-{name.removeprefix('-')}"
+    )
     return alarm
 
 
@@ -195,6 +222,20 @@ def test_the_dashboard_shows_all_metrics_of_asynchronous_requests(
 
     assert {metric.name for metric in counted} == set(get_args(FollowUp))
     assert counted <= shown
+
+
+def test_the_dashboard_shows_all_metrics_of_the_registry_and_its_table(
+    templates: Mapping[str, Json],
+) -> None:
+    template = templates["email"]
+    shown = {m for _, metrics, _ in watched.graphs(template) for m in metrics.values()}
+
+    assert sorted((*get_args(Change), *get_args(Upkeep))) == sorted(REGISTRY)
+    assert of_the_registry(template) <= shown
+    assert {metric.name for metric in shown if metric.namespace == "AWS/DynamoDB"} == {
+        *("ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"),
+        *("ReadThrottleEvents", "WriteThrottleEvents"),
+    }
 
 
 def misspell(template: Json) -> None:
@@ -306,6 +347,8 @@ def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
         (on_the_dashboard('"push_service"', '"channel"'), "writes no .*channel=GCM"),
         (on_the_dashboard('"GCM"', '"FCM"'), "writes no .*push_service=FCM"),
         (on_the_dashboard('"Duration"', '"Time"'), "AWS documents no AWS/Lambda Time"),
+        (on_the_dashboard('"DeviceMoved"', '"DevicesMoved"'), "writes no PushSender DevicesMoved"),
+        (on_the_dashboard('"WriteThrottleEvents"', '"Throttled"'), "no AWS/DynamoDB Throttled"),
         (on_the_dashboard('"4xx"', '"4XX"'), "AWS documents no AWS/ApiGateway 4XX"),
         (on_the_dashboard("retries / calls", "retries / call"), "call in an expression is no"),
         (on_the_dashboard("retries / calls", "SEARCH('x')"), "cannot be compared"),
@@ -420,7 +463,7 @@ def test_missing_data_sets_off_no_alarm_and_ends_no_queue_alarm(
         a["AlarmName"]: a["TreatMissingData"] for a in alarms_of(templates["nobody"]).values()
     }
 
-    for queue in ("dead-letters", "old-requests"):
+    for queue in ("dead-letters", "old-requests", "devices-dead-letters"):
         assert missing.pop(f"push-sender-{queue}") == "ignore"
     assert set(missing.values()) == {"notBreaching"}
 
@@ -512,7 +555,25 @@ def test_the_dashboard_shows_what_the_http_api_answers_and_how_fast(
     assert shown["HTTP: latency, ms"] == {"Latency", "IntegrationLatency"}
 
 
-def test_without_an_http_api_nothing_of_it_is_watched(
+@pytest.mark.parametrize(
+    ("without", "stage", "namespace", "alarms", "start_of_titles"),
+    [
+        ("no API", "no-api", "ApiGateway", {"-http-errors"}, "HTTP: "),
+        (
+            "no devices",
+            "none",
+            "AWS/DynamoDB",
+            {"-devices-errors", "-devices-throttles", "-devices-dead-letters"},
+            "Devices: ",
+        ),
+    ],
+)
+def test_what_the_stack_does_not_have_is_not_watched(
+    without: str,
+    stage: str,
+    namespace: str,
+    alarms: set[str],
+    start_of_titles: str,
     templates: Mapping[str, Json],
 ) -> None:
     def names(key: str, stack: str) -> set[str]:
@@ -523,10 +584,43 @@ def test_without_an_http_api_nothing_of_it_is_watched(
     def titles(key: str) -> list[str]:
         return [title for title, _, _ in watched.graphs(templates[key])]
 
-    without = templates["no API"]
-    assert "ApiGateway" not in json.dumps(without)
-    assert names("nobody", "push-sender") - names("no API", "push-sender-no-api") == {
-        "-http-errors"
+    assert namespace not in json.dumps(templates[without])
+    assert names("nobody", "push-sender") - names(without, f"push-sender-{stage}") == alarms
+    assert names(without, f"push-sender-{stage}") < names("nobody", "push-sender")
+    assert titles(without) == [t for t in titles("nobody") if not t.startswith(start_of_titles)]
+    assert titles(without) != titles("nobody")
+
+
+@pytest.mark.parametrize(
+    ("alarm", "metric", "threshold"),
+    [("devices-errors", "Errors", 5), ("devices-throttles", "Throttles", 1)],
+)
+def test_the_registry_has_alarms_of_its_own_function(
+    alarm: str, metric: str, threshold: int, templates: Mapping[str, Json]
+) -> None:
+    template = templates["email"]
+    own = {
+        found["FunctionName"]: id_
+        for id_, found in watched.resources(template, "AWS::Lambda::Function").items()
     }
-    assert names("no API", "push-sender-no-api") < names("nobody", "push-sender")
-    assert titles("no API") == [t for t in titles("nobody") if not t.startswith("HTTP: ")]
+    found = named(template, alarm)
+    assert (found["Namespace"], found["MetricName"]) == ("AWS/Lambda", metric)
+    assert (found["Statistic"], found["Period"], found["Threshold"]) == ("Sum", 300, threshold)
+    function = own["push-sender-email-devices"]
+    assert found["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
+
+
+def test_one_dead_letter_of_the_registry_sets_off_its_alarm(
+    templates: Mapping[str, Json],
+) -> None:
+    template = templates["email"]
+    (queue,) = (
+        id_
+        for id_, found in watched.resources(template, "AWS::SQS::Queue").items()
+        if "QueueName" in found
+    )
+    alarm = named(template, "devices-dead-letters")
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Maximum", 1)
+    name = {"Fn::GetAtt": [queue, "QueueName"]}
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": name}]

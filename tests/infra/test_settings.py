@@ -12,13 +12,22 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from infra.settings import MOST_EXTRA_PROJECTS, Credential, Secret, Settings, SettingsError, table
+from infra.settings import (
+    MOST_AUDIENCES,
+    MOST_EXTRA_PROJECTS,
+    Credential,
+    Secret,
+    Settings,
+    SettingsError,
+    table,
+)
 from tests.support.paths import REPOSITORY
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 OTHER_PROJECT = "f" * 32
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alarms"
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-app/fcm-AbCdEf"
+JWTS = {"jwt_issuer": "https://id.example.com", "jwt_audience": "app"}
 VERSION = "12345678-90ab-cdef-1234-567890abcdef"
 CANARY = "canary-b7f1"
 
@@ -47,6 +56,13 @@ BAD: dict[str, Any] = {
     "http_api": CANARY,
     "http_requests_per_second": CANARY,
     "http_burst": f"{CANARY}1",
+    "devices": CANARY,
+    "device_expiry_days": CANARY,
+    "jwt_issuer": f"https://{CANARY}@id.example.com?{CANARY}",
+    "jwt_audience": f"app,{CANARY} {CANARY}",
+    "jwt_requests_per_second": CANARY,
+    "jwt_burst": f"{CANARY}1",
+    "http_jwt": CANARY,
     "event_bus_name": f"arn:{CANARY}",
     "log_level": CANARY,
     "log_retention_days": CANARY,
@@ -90,6 +106,8 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("http_api", "false", False),
         ("http_requests_per_second", "10000", 10_000),
         ("http_burst", "5000", 5_000),
+        ("devices", "false", False),
+        ("device_expiry_days", "3650", 3_650),
         ("log_retention_days", "3653", 3653),
         ("log_level", "WARN", "WARN"),
         ("architecture", "x86_64", "x86_64"),
@@ -103,6 +121,44 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
 )
 def test_text_values_from_the_command_line_are_read(name: str, text: str, value: object) -> None:
     assert getattr(Settings.from_context({name: text}), name) == value
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://id.example.com",
+        "https://example.eu.auth0.com/",
+        "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEf123",
+        "https://securetoken.google.com/my-project",
+        "https://login.microsoftonline.com/0123-4567/v2.0",
+        "https://id.example.com:8443/realms/apps",
+    ],
+)
+def test_an_issuer_is_read_letter_for_letter(issuer: str) -> None:
+    assert Settings.from_context({**JWTS, "jwt_issuer": issuer}).jwt_issuer == issuer
+
+
+MANY = tuple(f"a{number}" for number in range(MOST_AUDIENCES))
+
+
+@pytest.mark.parametrize(
+    ("given", "audience"),
+    [
+        ("app", ("app",)),
+        ("app, https://api.example.com/push", ("app", "https://api.example.com/push")),
+        (["app", "web"], ("app", "web")),
+        (",".join(MANY), MANY),
+    ],
+)
+def test_an_audience_is_one_text_or_several(given: object, audience: tuple[str, ...]) -> None:
+    assert Settings.from_context({**JWTS, "jwt_audience": given}).jwt_audience == audience
+
+
+def test_the_settings_of_jwts_are_read_from_text() -> None:
+    texts = {"jwt_requests_per_second": "7", "jwt_burst": "11", "http_jwt": "true"}
+    settings = Settings.from_context({**JWTS, **texts})
+    assert (settings.jwt_requests_per_second, settings.jwt_burst) == (7, 11)
+    assert settings.http_jwt is True
 
 
 def test_cdk_json_may_hold_numbers_lists_and_nulls() -> None:
@@ -285,6 +341,49 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
         ({"http_requests_per_second": True}, "http_requests_per_second: must be a whole number"),
         ({"http_burst": "0"}, "http_burst: must be greater than or equal to 1"),
         ({"http_burst": 5_001}, "http_burst: must be less than or equal to 5000"),
+        ({"devices": "maybe"}, "devices: must be true or false"),
+        ({"device_expiry_days": "0"}, "device_expiry_days: must be greater than or equal to 1"),
+        ({"device_expiry_days": 3_651}, "device_expiry_days: must be less than or equal to 3650"),
+        (
+            {**JWTS, "jwt_requests_per_second": 0},
+            "jwt_requests_per_second: must be greater than or equal to 1",
+        ),
+        ({**JWTS, "jwt_burst": "5001"}, "jwt_burst: must be less than or equal to 5000"),
+        ({**JWTS, "http_jwt": "perhaps"}, "http_jwt: must be true or false"),
+        *(
+            (
+                {**JWTS, "jwt_issuer": issuer},
+                "jwt_issuer: must be an https URL without a query, letter for letter the iss of "
+                "the JWTs",
+            )
+            for issuer in (
+                "http://id.example.com",
+                "id.example.com",
+                "https://",
+                "https://id.example.com?a=b",
+                "https://id.example.com/#a",
+                "https://me@id.example.com",
+                "https://id.example.com/ a",
+                "https://id.example.com/{{resolve:ssm:a}}",
+                "https://id.example.com\n",
+                f"https://id.example.com/{'a' * 1_024}",
+                5,
+            )
+        ),
+        *(
+            (
+                {**JWTS, "jwt_audience": audience},
+                "jwt_audience: must be audiences without spaces, separated by commas",
+            )
+            for audience in ("", "a,,b", "a b", "{{resolve:ssm:a}}", "a" * 257, 5, {"a": "b"})
+        ),
+        *(
+            (
+                {**JWTS, "jwt_audience": audience},
+                "jwt_audience: must be 1 to 50 audiences, separated by commas",
+            )
+            for audience in ([], [*MANY, "app"])
+        ),
         ({"log_level": "info"}, "log_level: must be 'DEBUG', 'INFO', 'WARN' or 'ERROR'"),
         ({"architecture": "arm"}, "architecture: must be 'arm64' or 'x86_64'"),
         ({"application_id": "my app"}, "application_id: must be a project's id: 32 hex digits"),
@@ -345,6 +444,66 @@ def test_limits_without_the_http_api_are_refused_only_if_given() -> None:
         "http_burst: cannot be set beside http_api false; without an HTTP API there is nothing "
         "to limit"
     ]
+
+
+_NOTHING_WITHOUT_HTTP = (
+    "cannot be set beside http_api false; without an HTTP API no route takes a JWT"
+)
+_BOTH = "too; a JWT is checked with both"
+
+
+@pytest.mark.parametrize(
+    ("context", "lines"),
+    [
+        ({"jwt_issuer": JWTS["jwt_issuer"]}, [f"jwt_issuer: set jwt_audience, {_BOTH}"]),
+        ({"jwt_audience": "app"}, [f"jwt_audience: set jwt_issuer, {_BOTH}"]),
+        (
+            {"jwt_burst": 7, "http_jwt": True},
+            [f"jwt_burst, http_jwt: set jwt_issuer and jwt_audience, {_BOTH}"],
+        ),
+        ({**JWTS, "http_api": False}, [f"jwt_issuer, jwt_audience: {_NOTHING_WITHOUT_HTTP}"]),
+        (
+            {**JWTS, "http_api": "no", "http_jwt": "true", "http_burst": 7},
+            [
+                "http_burst: cannot be set beside http_api false; without an HTTP API there is "
+                "nothing to limit",
+                f"jwt_issuer, jwt_audience, http_jwt: {_NOTHING_WITHOUT_HTTP}",
+            ],
+        ),
+        (
+            {"devices": "false", "device_expiry_days": "30"},
+            [
+                "device_expiry_days: cannot be set beside devices false; without devices there is "
+                "nothing that expires"
+            ],
+        ),
+        (
+            {**JWTS, "devices": False, "jwt_burst": 7, "http_jwt": False},
+            [
+                "jwt_issuer, jwt_audience, jwt_burst: no route would take a JWT; set devices or "
+                "http_jwt to true, or remove these settings"
+            ],
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_refused_with_its_cure(
+    context: dict[str, Any], lines: list[str]
+) -> None:
+    assert faults(**context) == lines
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        JWTS,
+        {**JWTS, "http_jwt": True},
+        {**JWTS, "http_jwt": "true", "devices": "false"},
+        {"http_jwt": "false", "http_api": "false", "devices": "false"},
+        {"http_api": False, "device_expiry_days": 30},
+    ],
+)
+def test_settings_that_have_an_effect_together_are_accepted(context: dict[str, Any]) -> None:
+    Settings.from_context(context)
 
 
 # ------------------------------------------------------------------ where the errors are shown

@@ -260,9 +260,11 @@ def test_cfn_lint_finds_nothing(full: Synthesis) -> None:
             "application_id": PROJECT,
             "alarm_topic_arn": "arn:aws:sns:eu-west-1:123456789012:on-call",
             "log_level": "WARN",
+            "devices": "false",
         },
+        {"http_api": "false"},
     ],
-    ids=["certificates", "existing"],
+    ids=["certificates", "existing", "no API"],
 )
 def test_cfn_lint_finds_nothing_in_stacks_of_other_teams(
     settings: dict[str, str], tmp_path: Path

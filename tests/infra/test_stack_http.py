@@ -26,10 +26,26 @@ from tests.support.invocation import Invocation, Push, log_lines
 API = "AWS::ApiGatewayV2::"
 
 ROUTES = ("POST /messages", "GET /openapi.json")
+DEVICE_ROUTES = (
+    "PUT /devices/{device_id}",
+    "GET /devices/{device_id}",
+    "DELETE /devices/{device_id}",
+    "GET /users/{user_id}/devices",
+    "DELETE /users/{user_id}",
+)
+MY_DEVICE_ROUTES = ("PUT /my/devices/{device_id}", "DELETE /my/devices/{device_id}")
+JWT_ROUTES = ("POST /jwt/messages",)
+
+SENDER = (*ROUTES, *JWT_ROUTES)
+"""The routes to the function that sends; the others lead to the registry of devices."""
+
+SETTINGS_OF_JWTS = {"jwt_issuer": "https://id.example.com", "jwt_audience": "app"}
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html:
-# what an HTTP API with IAM knows of a request that is neither its path, its headers nor its body.
+# what an HTTP API knows of a request that is neither its path, its headers nor its body; of a JWT
+# only the app, never its user (sub).
 WRITABLE = {
+    "$context.authorizer.claims.client_id",
     "$context.authorizer.error",
     "$context.error.message",
     "$context.httpMethod",
@@ -70,7 +86,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """All but the API."""
-    return synthesize(tmp_path_factory.mktemp("without"), {**FULL, "http_api": "false"})
+    settings = {key: value for key, value in FULL.items() if "jwt" not in key}
+    return synthesize(tmp_path_factory.mktemp("without"), {**settings, "http_api": "false"})
 
 
 def the_id(of: Synthesis, type_: str) -> str:
@@ -83,20 +100,31 @@ def properties(of: Synthesis, type_: str) -> dict[str, Any]:
     return found
 
 
+def routes(of: Synthesis) -> dict[str, dict[str, Any]]:
+    found = [made["Properties"] for made in of.of_type(f"{API}Route").values()]
+    by_key = {route["RouteKey"]: route for route in found}
+    assert len(by_key) == len(found)
+    return by_key
+
+
 def route_arn(of: Synthesis, route: str) -> dict[str, Any]:
     """Give the ARN by which IAM and Lambda know a route."""
     parts: list[Any] = ["arn:", {"Ref": "AWS::Partition"}, ":execute-api:", {"Ref": "AWS::Region"}]
     parts += [":", {"Ref": "AWS::AccountId"}, ":", {"Ref": the_id(of, f"{API}Api")}]
-    return {"Fn::Join": ["", [*parts, "/*/" + route.replace(" /", "/")]]}
+    path = re.sub(r"\{[a-z_]+\}", "*", route.replace(" /", "/"))
+    return {"Fn::Join": ["", [*parts, f"/*/{path}"]]}
 
 
-def open_routes(of: Synthesis) -> list[str]:
+def unsigned_routes(of: Synthesis) -> list[str]:
     """Find the routes that can be called without IAM."""
-    return [
-        made["Properties"]["RouteKey"]
-        for made in of.of_type(f"{API}Route").values()
-        if made["Properties"].get("AuthorizationType") != "AWS_IAM"
-    ]
+    return [key for key, route in routes(of).items() if route["AuthorizationType"] != "AWS_IAM"]
+
+
+def aliases(of: Synthesis) -> dict[str, str]:
+    """Find the alias that a route must invoke, by its route."""
+    sender = the_id(of.without("Devices"), "AWS::Lambda::Alias")
+    (registry,) = of.of_type("AWS::Lambda::Alias").keys() - {sender}
+    return {route: sender if route in SENDER else registry for route in routes(of)}
 
 
 def app_with_a_sender(folder: Path, **settings: Any) -> tuple[cdk.App, cdk.Stack, PushSender]:
@@ -125,25 +153,62 @@ def granted(of: Synthesis, role: str) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------ who is let in
 
 
-def test_the_api_has_two_routes_to_the_alias(full: Synthesis) -> None:
-    routes = [made["Properties"] for made in full.of_type(f"{API}Route").values()]
-    assert sorted(route["RouteKey"] for route in routes) == sorted(ROUTES)
-    integration = the_id(full, f"{API}Integration")
-    for route in routes:
+def test_each_route_leads_to_the_alias_of_its_function(full: Synthesis) -> None:
+    integrations = full.of_type(f"{API}Integration")
+    found = routes(full)
+    assert sorted(found) == sorted((*SENDER, *DEVICE_ROUTES, *MY_DEVICE_ROUTES))
+    for key, route in found.items():
         assert route["ApiId"] == {"Ref": the_id(full, f"{API}Api")}
-        assert route["Target"] == {"Fn::Join": ["", ["integrations/", {"Ref": integration}]]}
-    # No own timeout: API Gateway's 30 s are longer than the function's 29.
-    assert properties(full, f"{API}Integration") == {
+        (target,) = (part["Ref"] for part in route["Target"]["Fn::Join"][1][1:])
+        # No own timeout: API Gateway's 30 s are longer than the functions' 29.
+        assert integrations[target]["Properties"] == {
+            "ApiId": {"Ref": the_id(full, f"{API}Api")},
+            "IntegrationType": "AWS_PROXY",
+            "IntegrationUri": {"Ref": aliases(full)[key]},
+            "PayloadFormatVersion": "2.0",
+        }
+    assert len(integrations) == 2
+    for function in full.of_type("AWS::Lambda::Function").values():
+        assert function["Properties"]["Timeout"] < 30
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, (*ROUTES, *DEVICE_ROUTES)),
+        ({"devices": "false"}, ROUTES),
+        (SETTINGS_OF_JWTS, (*ROUTES, *DEVICE_ROUTES, *MY_DEVICE_ROUTES)),
+        ({**SETTINGS_OF_JWTS, "http_jwt": "true", "devices": "false"}, SENDER),
+    ],
+    ids=["default", "no devices", "JWTs for devices", "JWTs for messages"],
+)
+def test_the_settings_decide_which_routes_there_are(
+    settings: dict[str, str], expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = synthesize(tmp_path, settings)
+    assert sorted(routes(made)) == sorted(expected)
+    has_jwts = "jwt_issuer" in settings
+    assert len(made.of_type(f"{API}Authorizer")) == has_jwts
+    assert ("RouteSettings" in properties(made, f"{API}Stage")) == has_jwts
+    assert ("$context.authorizer.claims.client_id" in access_log(made)[1].values()) == has_jwts
+
+
+def test_every_route_requires_a_signature_or_a_valid_jwt(full: Synthesis) -> None:
+    assert sorted(unsigned_routes(full)) == sorted((*JWT_ROUTES, *MY_DEVICE_ROUTES))
+    authorizer = the_id(full, f"{API}Authorizer")
+    assert properties(full, f"{API}Authorizer") == {
         "ApiId": {"Ref": the_id(full, f"{API}Api")},
-        "IntegrationType": "AWS_PROXY",
-        "IntegrationUri": {"Ref": the_id(full, "AWS::Lambda::Alias")},
-        "PayloadFormatVersion": "2.0",
+        "Name": "Jwt",
+        "AuthorizerType": "JWT",
+        "IdentitySource": ["$request.header.Authorization"],
+        # As it was given: API Gateway compares it with the JWT's iss, also its last slash.
+        "JwtConfiguration": {"Issuer": "https://id.example.com/", "Audience": ["app", "web"]},
     }
-    assert properties(full, "AWS::Lambda::Function")["Timeout"] < 30
-
-
-def test_no_route_is_open(full: Synthesis) -> None:
-    assert open_routes(full) == []
+    for key in unsigned_routes(full):
+        route = routes(full)[key]
+        assert route["AuthorizationType"] == "JWT"
+        assert route["AuthorizerId"] == {"Ref": authorizer}
+        assert route.get("AuthorizationScopes") == (["push:send"] if key in JWT_ROUTES else None)
 
 
 def test_a_route_that_is_added_later_needs_iam_too(tmp_path: Path) -> None:
@@ -155,8 +220,8 @@ def test_a_route_that_is_added_later_needs_iam_too(tmp_path: Path) -> None:
     )
     app.synth()
     made = read(tmp_path / "cdk.out", "Orders")
-    assert len(made.of_type(f"{API}Route")) == len(ROUTES) + 1
-    assert open_routes(made) == []
+    assert routes(made).keys() == {*ROUTES, *DEVICE_ROUTES, "GET /health"}
+    assert unsigned_routes(made) == []
 
 
 def test_a_route_without_authorization_is_detected(tmp_path: Path) -> None:
@@ -169,7 +234,7 @@ def test_a_route_without_authorization_is_detected(tmp_path: Path) -> None:
         authorizer=apigateway.HttpNoneAuthorizer(),
     )
     app.synth()
-    assert open_routes(read(tmp_path / "cdk.out", "Orders")) == ["GET /health"]
+    assert unsigned_routes(read(tmp_path / "cdk.out", "Orders")) == ["GET /health"]
 
 
 def test_the_api_has_no_cors_and_no_other_route(full: Synthesis, limited: Synthesis) -> None:
@@ -177,30 +242,36 @@ def test_the_api_has_no_cors_and_no_other_route(full: Synthesis, limited: Synthe
         api = properties(made, f"{API}Api")
         assert api.keys() == {"Name", "Description", "ProtocolType"}
         assert (api["Name"], api["ProtocolType"]) == (name, "HTTP")
-        types = [found["Type"] for found in made.of_type(API).values()]
-        assert sorted(types) == [
-            f"{API}{part}" for part in ("Api", "Integration", *["Route"] * 2)
-        ] + [f"{API}Stage"]
+    assert routes(limited).keys() == {*ROUTES, *DEVICE_ROUTES}
+    assert types(limited, API) == {
+        f"{API}Api": 1,
+        f"{API}Integration": 2,
+        f"{API}Route": 7,
+        f"{API}Stage": 1,
+    }
 
 
-def test_among_services_only_the_api_with_its_routes_can_invoke_the_alias(
-    full: Synthesis,
-) -> None:
-    permissions = [made["Properties"] for made in full.of_type("AWS::Lambda::Permission").values()]
+def test_the_api_may_invoke_an_alias_only_for_its_own_routes(full: Synthesis) -> None:
+    permissions = [
+        made["Properties"]
+        for made in full.of_type("AWS::Lambda::Permission").values()
+        if made["Properties"]["Principal"] != "events.amazonaws.com"
+    ]
     expected = [
         {
             "Action": "lambda:InvokeFunction",
-            "FunctionName": {"Ref": the_id(full, "AWS::Lambda::Alias")},
+            "FunctionName": {"Ref": alias},
             "Principal": "apigateway.amazonaws.com",
             "SourceArn": route_arn(full, route),
         }
-        for route in ROUTES
+        for route, alias in aliases(full).items()
     ]
     assert sorted(permissions, key=json.dumps) == sorted(expected, key=json.dumps)
 
 
 def test_access_to_the_api_can_be_granted_alone(tmp_path: Path) -> None:
-    app, stack, sender = app_with_a_sender(tmp_path)
+    settings = {**SETTINGS_OF_JWTS, "http_jwt": "true"}
+    app, stack, sender = app_with_a_sender(tmp_path, **settings)
     caller = iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
     sender.grant_post_messages(caller)
     app.synth()
@@ -226,8 +297,24 @@ def test_the_stage_is_throttled_as_configured_and_deploys_changes(
             "ThrottlingRateLimit": rate,
             "ThrottlingBurstLimit": burst,
         }
-        assert "RouteSettings" not in stage
         assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
+
+
+def test_each_route_with_a_jwt_is_throttled_by_itself(full: Synthesis, tmp_path: Path) -> None:
+    settings = {**SETTINGS_OF_JWTS, "jwt_requests_per_second": "3", "jwt_burst": "5"}
+    other = synthesize(tmp_path, settings)
+    for made, rate, burst in ((full, 50, 100), (other, 3, 5)):
+        assert properties(made, f"{API}Stage")["RouteSettings"] == {
+            key: {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
+            for key in unsigned_routes(made)
+        }
+        # API Gateway refuses settings of a route that does not exist yet.
+        waits_for = set(made.only(f"{API}Stage")["DependsOn"])
+        assert waits_for >= {
+            id_
+            for id_, found in made.of_type(f"{API}Route").items()
+            if found["Properties"]["RouteKey"] in unsigned_routes(made)
+        }
 
 
 def test_the_outputs_name_the_base_url_and_the_access_log(full: Synthesis) -> None:
@@ -286,8 +373,9 @@ def test_the_access_log_has_its_own_group_with_the_functions_retention(
 ) -> None:
     for made, days in ((full, 30), (limited, 731)):
         group, _ = access_log(made)
-        groups = made.of_type("AWS::Logs::LogGroup")
-        function = properties(made, "AWS::Lambda::Function")["LoggingConfig"]["LogGroup"]["Ref"]
+        sender = made.without("Devices")
+        groups = sender.of_type("AWS::Logs::LogGroup")
+        function = properties(sender, "AWS::Lambda::Function")["LoggingConfig"]["LogGroup"]["Ref"]
         assert groups.keys() == {group, function}
         assert groups[group] == groups[function]
         assert groups[group]["Properties"] == {"RetentionInDays": days}
@@ -307,7 +395,7 @@ def test_without_the_api_none_of_its_resources_exist(full: Synthesis, without: S
     assert types(full) - types(without) == Counter(
         [
             *(found["Type"] for found in full.of_type(API).values()),
-            *["AWS::Lambda::Permission"] * len(ROUTES),
+            *["AWS::Lambda::Permission"] * len(routes(full)),
             "AWS::Logs::LogGroup",
             "AWS::CloudWatch::Alarm",
         ]
@@ -315,8 +403,8 @@ def test_without_the_api_none_of_its_resources_exist(full: Synthesis, without: S
     assert types(full) > types(without)
 
 
-def types(of: Synthesis) -> Counter[str]:
-    return Counter(made["Type"] for made in of.template["Resources"].values())
+def types(of: Synthesis, prefix: str = "") -> Counter[str]:
+    return Counter(made["Type"] for made in of.of_type(prefix).values())
 
 
 def test_access_to_a_missing_api_cannot_be_granted(tmp_path: Path) -> None:

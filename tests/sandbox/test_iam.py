@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "because the sandbox's check of permissions does not know this call"
 KEY = {"k": {"S": "1"}}
+ABSENT = {"ConditionExpression": "attribute_not_exists(never)"}
 
 ALLOWED = {
     "mobiletargeting:SendMessages": f"arn:aws:mobiletargeting:{REGION}:{ACCOUNT}:apps/%s/messages",
@@ -52,6 +53,7 @@ ALLOWED = {
     "dynamodb:Query": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
     "dynamodb:BatchGetItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
     "dynamodb:BatchWriteItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
+    "dynamodb:ConditionCheckItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
     "events:PutEvents": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/pushes",
     "sns:Publish": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
 }
@@ -111,6 +113,10 @@ OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "dynamodb.batch_write_item": (
         "dynamodb:BatchWriteItem",
         {"RequestItems": {"sends": [{"PutRequest": {"Item": KEY}}]}},
+    ),
+    "dynamodb.transact_write_items": (
+        "dynamodb:ConditionCheckItem",
+        {"TransactItems": [{"ConditionCheck": {"TableName": "sends", "Key": KEY, **ABSENT}}]},
     ),
     "events.put_events": (
         "events:PutEvents",
@@ -398,6 +404,73 @@ def test_every_table_of_a_batch_must_be_allowed(account: AccountWithRole) -> Non
     )
 
     assert f"on resource: arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/others because" in words
+
+
+ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dynamodb:PutItem": ("Put", {"Item": KEY}),
+    "dynamodb:DeleteItem": ("Delete", {"Key": KEY}),
+    "dynamodb:UpdateItem": ("Update", {"Key": KEY, "UpdateExpression": "REMOVE a"}),
+    "dynamodb:ConditionCheckItem": ("ConditionCheck", {"Key": KEY, **ABSENT}),
+}
+"""For each action that a transaction can need: the entry that needs it."""
+
+
+def entry(action: str, table: str) -> dict[str, Any]:
+    kind, parameters = ENTRIES[action]
+    return {kind: {"TableName": table, **parameters}}
+
+
+@pytest.mark.parametrize("action", ENTRIES)
+def test_an_entry_of_a_transaction_needs_the_action_of_its_kind(
+    account: AccountWithRole, action: str
+) -> None:
+    asked = {"TransactItems": [entry(action, "sends")]}
+    account.allow(statement(action, account.arn(action)))
+    account.ask("dynamodb.transact_write_items", **asked)
+    account.allow_all_but(action)
+
+    words = account.denied("dynamodb.transact_write_items", **asked)
+
+    assert f"{action} on resource: {account.arn(action)} because" in words
+
+
+def test_every_action_and_table_of_a_transaction_must_be_allowed(
+    account: AccountWithRole,
+) -> None:
+    account.allow_all_but("dynamodb:DeleteItem")
+    others = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/others"
+    put, delete, check = "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"
+    entries = [entry(put, "sends"), entry(put, others), entry(delete, "sends"), entry(put, "sends")]
+
+    words = account.denied("dynamodb.transact_write_items", TransactItems=entries)
+
+    assert f"{put} on resource: {others} because" in words
+    role = f"arn:aws:iam::{ACCOUNT}:role/sender"
+    assert account.permissions.calls() == {
+        Call(role, put, account.arn(put), True): 1,
+        Call(role, put, others, False): 1,
+        Call(role, delete, account.arn(delete), False): 1,
+    }
+    account.ask("dynamodb.transact_write_items", TransactItems=[entry(check, "sends")])
+
+
+@pytest.mark.parametrize(
+    "entries", [None, {}, [], [1], [{"Get": {"TableName": "sends"}}], [{"Put": 1}], [{"Put": {}}]]
+)
+def test_a_transaction_without_recognizable_tables_is_denied(
+    account: AccountWithRole, entries: Any
+) -> None:
+    account.allow(*NEARLY_EVERYTHING)
+
+    status, answer = post(
+        account.url,
+        json.dumps({"TransactItems": entries}).encode(),
+        signed(account, "dynamodb"),
+        target="DynamoDB_20120810.TransactWriteItems",
+    )
+
+    assert status == 400
+    assert "the sandbox's check cannot tell from the request" in json.loads(answer)["Message"]
 
 
 def test_a_query_of_an_index_needs_permission_for_the_index(account: AccountWithRole) -> None:

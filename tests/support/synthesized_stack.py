@@ -52,7 +52,13 @@ FULL: Mapping[str, str] = {
         "baidu_secret",
         "adm_secret",
     )
-} | {"alarm_email": "on-call@example.com", "extra_application_ids": f"{PROJECT},{OTHER_PROJECT}"}
+} | {
+    "alarm_email": "on-call@example.com",
+    "extra_application_ids": f"{PROJECT},{OTHER_PROJECT}",
+    "jwt_issuer": "https://id.example.com/",
+    "jwt_audience": "app,web",
+    "http_jwt": "true",
+}
 """Settings that create every resource except a stage's own event bus."""
 
 LAMBDA_ITSELF: Mapping[str, str] = {
@@ -92,6 +98,15 @@ class Synthesis:
         found = [made for made in self.of_type(type_).values() if made["Type"] == type_]
         assert len(found) == 1, f"{len(found)} of {type_}"
         return found[0]
+
+    def without(self, part: str) -> Synthesis:
+        """Look at the stack without one of its parts, such as ``Devices``."""
+        kept = {
+            id_: found
+            for id_, found in self.template["Resources"].items()
+            if not id_.startswith(f"PushSender{part}")
+        }
+        return Synthesis(self.folder, {**self.template, "Resources": kept})
 
 
 def stub_bundle(folder: Path) -> Bundle:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.service_sandbox import ServiceSandbox
+from tests.support.service_sandbox import ServiceSandbox, refusal
 from tests.support.templates import (
     ACCOUNT,
     REGION,
@@ -89,6 +89,46 @@ def test_a_table_changes_its_settings_and_keeps_its_items(sandbox: ServiceSandbo
     expiry = tables.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     assert expiry["TimeToLiveStatus"] == "DISABLED"
     assert recovery(sandbox, name) == "DISABLED"
+
+
+def test_a_retained_table_stays_with_its_items_without_its_stack(sandbox: ServiceSandbox) -> None:
+    """As the registry of devices is deployed: everything that it sets, and its policies."""
+    settings = {
+        "DeletionProtectionEnabled": False,
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+        "TimeToLiveSpecification": {"AttributeName": "expiration", "Enabled": True},
+    }
+    policies = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+    resources = {"Table": {**table(**settings)["Table"], **policies}, "Other": topic()}
+    assert sandbox.create(resources)["StackStatus"] == "CREATE_COMPLETE"
+    name = sandbox.id_of("Table")
+    tables = sandbox.client("dynamodb")
+    tables.put_item(TableName=name, Item={"id": {"S": "kept"}})
+
+    assert sandbox.update({"Other": topic()})["StackStatus"] == "UPDATE_COMPLETE"
+
+    assert ("Table", "DELETE_SKIPPED") in sandbox.events()
+    sandbox.delete()
+    assert tables.get_item(TableName=name, Key={"id": {"S": "kept"}})["Item"]
+    expiry = tables.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expiration"}
+    assert recovery(sandbox, name) == "ENABLED"
+    tables.delete_table(TableName=name)
+
+
+def test_a_cancelled_transaction_does_not_separate_a_table_from_its_stack(
+    sandbox: ServiceSandbox,
+) -> None:
+    sandbox.create(table())
+    name = sandbox.id_of("Table")
+    tables = sandbox.client("dynamodb")
+    fails = {"ConditionExpression": "attribute_exists(id)", "Item": {"id": {"S": "1"}}}
+    entries = [{"Put": {"TableName": name, **fails}}]
+    assert "ConditionalCheckFailed" in refusal(tables.transact_write_items, TransactItems=entries)
+
+    sandbox.update(table(DeletionProtectionEnabled=True))
+
+    assert tables.describe_table(TableName=name)["Table"]["DeletionProtectionEnabled"]
 
 
 def test_a_table_with_another_key_is_replaced_and_deleted_with_its_stack(
