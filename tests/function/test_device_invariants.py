@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.dynamodb.models import dynamodb_backends
 
 from push_sender.clients.queue_and_bus import client
@@ -27,7 +28,7 @@ from tests.support.invocation import PROJECT
 from tests.support.paths import REPOSITORY
 
 WRITERS = 24
-OPERATIONS = 2_400
+OPERATIONS = 2_016
 
 FUTURE = "2100-01-01T00:00:00Z"
 
@@ -77,28 +78,47 @@ def operate(core: Core, dice: random.Random) -> Any:
     return chosen()
 
 
-def test_the_invariants_hold_after_every_commit_of_24_writers(registry: Registry) -> None:
-    commits = threading.Lock()
-    (moto,) = [
-        regions["us-east-1"]
-        for regions in dynamodb_backends.values()
-        if registry.table.name in regions["us-east-1"].tables
-    ]
-    refused: list[int] = []
+class CheckedClient:
+    """A DynamoDB client that checks the invariants after every transaction.
 
-    def answer(operation: str, _: Any, forward: Any) -> Any:
-        if operation != "TransactWriteItems":
-            return forward()
-        with commits:
-            reply = forward()
-            refused.append(reply.status)
-            # Read from moto itself, because a scan after each of thousands of commits is slow.
-            items = moto.tables[registry.table.name].all_items()
-            check_invariants(item.to_json()["Attributes"] for item in items)
-            return reply
+    It asks moto without the proxy of the other tests, and reads moto's items itself: both take
+    long for thousands of operations.
+    """
 
-    registry.table.answer = answer
-    shared = core(registry)
+    def __init__(self, name: str) -> None:
+        self.accepted = self.refused = 0
+        self._client = client("dynamodb", "us-east-1")
+        self._name = name
+        self._commits = threading.Lock()
+        (self._moto,) = [
+            regions["us-east-1"]
+            for regions in dynamodb_backends.values()
+            if name in regions["us-east-1"].tables
+        ]
+
+    def batch_get_item(self, **call: Any) -> Any:
+        return self._client.batch_get_item(**call)
+
+    def transact_write_items(self, **call: Any) -> Any:
+        with self._commits:
+            try:
+                answer = self._client.transact_write_items(**call)
+                self.accepted += 1
+            except ClientError:
+                self.refused += 1
+                raise
+            finally:
+                items = self._moto.tables[self._name].all_items()
+                check_invariants(item.to_json()["Attributes"] for item in items)
+        return answer
+
+
+def test_the_invariants_hold_after_every_commit_of_24_writers(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", registry.table.moto_url)
+    checked = CheckedClient(registry.table.name)
+    shared = Core(CoreTable(checked, registry.table.name), expiry_days=270)
 
     def work(seed: int) -> None:
         dice = random.Random(seed)  # noqa: S311  a test's choices, no secret
@@ -108,10 +128,9 @@ def test_the_invariants_hold_after_every_commit_of_24_writers(registry: Registry
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(work, range(WRITERS)))
 
-    check_invariants(registry.table.items)
     # Writers did collide, and most changes took effect.
-    assert refused.count(400) > 20
-    assert refused.count(200) > OPERATIONS / 4
+    assert checked.refused > OPERATIONS / 100
+    assert checked.accepted > OPERATIONS / 4
 
 
 def test_a_user_of_25_devices_stays_at_25_under_concurrent_registrations(
@@ -211,8 +230,8 @@ def test_a_change_that_never_wins_ends_at_its_deadline(registry: Registry) -> No
         cancelled if operation == "TransactWriteItems" else forward()
     )
 
-    with pytest.raises(RegistryUnavailable, match="TransactionCanceledException"):
-        core(registry).delete(PROJECT, "phone", deadline=time.monotonic() + 0.5)
+    with pytest.raises(RegistryUnavailable, match=r"TransactionCanceled|deadline"):
+        core(registry).delete(PROJECT, "phone", deadline=time.monotonic() + 2)
 
     tries = registry.table.operations.count("TransactWriteItems")
     assert tries > 1
