@@ -7,6 +7,7 @@ API is refused, and never passes with fewer checks than the API has.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,10 +15,10 @@ from moto.apigatewayv2.models import Api, Integration, apigatewayv2_backends
 from moto.apigatewayv2.models import Route as MotoRoute
 from moto.utilities.utils import get_partition
 
+from sandbox.http_apis.route_keys import best_match
 from sandbox.http_apis.throttling import ACCOUNT_LIMIT, Limit
 
 STAGE: Final = "$default"
-DEFAULT_ROUTE: Final = "$default"
 LONGEST_SECONDS: Final = 30.0
 
 FUNCTION_ARN: Final = re.compile(
@@ -30,10 +31,12 @@ LOG_GROUP_ARN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route and its integration.
+    """The route of a request, and its integration.
 
     Attributes
     ----------
+    parameters
+        The values of the parameters in its path.
     asks_iam
         Whether IAM must allow the caller.
     function_arn
@@ -44,6 +47,7 @@ class Route:
 
     route_id: str
     key: str
+    parameters: Mapping[str, str]
     asks_iam: bool
     function_arn: str
     seconds: float
@@ -78,15 +82,19 @@ class DeployedApi:
             If the route or its integration is of a kind that the sandbox does not have.
         """
         routes = {route.route_key: route for route in self._api.get_routes()}
-        found = routes.get(f"{method} {path}") or routes.get(DEFAULT_ROUTE)
-        return _route(self._api, found) if found else None
+        match = best_match(routes, method, path)
+        return _route(self._api, routes[match.key], match.parameters) if match else None
 
     def arn(self, method: str, path: str) -> str:
         """Return the resource that a caller needs permission for."""
         return self._arn(f"{method}{path}")
 
     def source_arn(self, route: Route) -> str:
-        """Return the source ARN that a function's policy must allow."""
+        """Return the source ARN that a function's policy must allow.
+
+        It has the route's path, not the request's: the CDK's ``HttpLambdaIntegration`` allows
+        ``*/*/devices/{device_id}``.
+        """
         return self._arn(route.key.replace(" ", "", 1))
 
     def _arn(self, resource: str) -> str:
@@ -125,7 +133,7 @@ def _deployed(api: Api, account_id: str, region: str) -> DeployedApi:
     )
 
 
-def _route(api: Api, route: MotoRoute) -> Route:
+def _route(api: Api, route: MotoRoute, parameters: Mapping[str, str]) -> Route:
     authorization = route.authorization_type or "NONE"
     if authorization not in ("AWS_IAM", "NONE"):
         raise NotImplementedError(f"routes with {authorization} authorization")
@@ -135,6 +143,7 @@ def _route(api: Api, route: MotoRoute) -> Route:
     return Route(
         route_id=route.route_id,
         key=route.route_key,
+        parameters=parameters,
         asks_iam=authorization == "AWS_IAM",
         function_arn=integration.integration_uri,
         seconds=min(LONGEST_SECONDS, int(integration.timeout_in_millis or 0) / 1000),

@@ -6,7 +6,6 @@ remove a check that keeps a caller out.
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -19,9 +18,9 @@ from moto.apigatewayv2.models import Integration as MotoIntegration
 from moto.apigatewayv2.models import Route as MotoRoute
 
 from sandbox.cloudformation.resource import Resource, ResourceFailedError
-from sandbox.http_apis.deployed import DEFAULT_ROUTE, FUNCTION_ARN, LONGEST_SECONDS
+from sandbox.http_apis.deployed import FUNCTION_ARN, LONGEST_SECONDS
+from sandbox.http_apis.route_keys import problem_of, same_requests
 
-_ROUTE_KEY: Final = re.compile(r"(DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) /[\w./~-]*", re.ASCII)
 _TIMEOUTS: Final = range(50, int(LONGEST_SECONDS * 1000) + 1)
 _API_DEFAULTS: Final = (
     *("api_key_selection_expression", "cors_configuration", "description"),
@@ -205,16 +204,13 @@ class Route(HttpApiResource):
         """Refuse properties that are not implemented, and invalid values."""
         super().check()
         key = self.properties["RouteKey"]
-        if key != DEFAULT_ROUTE and not _ROUTE_KEY.fullmatch(key):
-            raise ResourceFailedError(
-                f"The sandbox knows RouteKey as {DEFAULT_ROUTE}, or as a method and a path"
-                " without parameters."
-            )
+        if problem := problem_of(key):
+            raise ResourceFailedError(f"RouteKey {problem}.")
         kind, _, integration_id = self.properties["Target"].partition("/")
         if kind != "integrations" or integration_id not in self.api.integrations:
             raise ResourceFailedError("Target names no integration of the API.")
         others = [route for route in self.api.get_routes() if route is not self._route]
-        if key in [route.route_key for route in others]:
+        if any(same_requests(key, route.route_key) for route in others):
             raise ResourceFailedError("Another route of the API has this RouteKey.")
 
     def make(self) -> None:
