@@ -60,7 +60,9 @@ class DeployedApi:
     Attributes
     ----------
     limit
-        The limit of each route.
+        The limit of each route without one of its own.
+    route_limits
+        The limits of single routes, by key.
     log_group, log_format
         The access log's; empty without an access log.
     """
@@ -69,6 +71,7 @@ class DeployedApi:
     account_id: str
     region: str
     limit: Limit
+    route_limits: Mapping[str, Limit]
     log_group: str
     log_format: str
     _api: Api
@@ -84,6 +87,10 @@ class DeployedApi:
         routes = {route.route_key: route for route in self._api.get_routes()}
         match = best_match(routes, method, path)
         return _route(self._api, routes[match.key], match.parameters) if match else None
+
+    def limit_of(self, route: Route) -> Limit:
+        """Return the limit of a route."""
+        return self.route_limits.get(route.key, self.limit)
 
     def arn(self, method: str, path: str) -> str:
         """Return the resource that a caller needs permission for."""
@@ -116,20 +123,26 @@ def find_api(api_id: str) -> DeployedApi | None:
 
 def _deployed(api: Api, account_id: str, region: str) -> DeployedApi:
     stage = api.stages[STAGE]
-    limits: dict[str, Any] = stage.default_route_settings
     log: dict[str, str] = stage.access_log_settings or {}
     group = LOG_GROUP_ARN.fullmatch(log.get("destinationArn", ""))
     return DeployedApi(
         api_id=api.api_id,
         account_id=account_id,
         region=region,
-        limit=Limit(
-            float(limits.get("throttlingRateLimit", ACCOUNT_LIMIT.rate)),
-            float(limits.get("throttlingBurstLimit", ACCOUNT_LIMIT.burst)),
-        ),
+        limit=_limit(stage.default_route_settings),
+        route_limits={key: _limit(own) for key, own in stage.route_settings.items()},
         log_group=group["name"] if group else "",
         log_format=log.get("format", ""),
         _api=api,
+    )
+
+
+def _limit(settings: Mapping[str, Any]) -> Limit:
+    # A setting that a route leaves out is the account's, not the stage's default
+    # (terraform-aws-modules/terraform-aws-apigateway-v2#78).
+    return Limit(
+        float(settings.get("throttlingRateLimit", ACCOUNT_LIMIT.rate)),
+        float(settings.get("throttlingBurstLimit", ACCOUNT_LIMIT.burst)),
     )
 
 

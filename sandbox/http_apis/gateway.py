@@ -133,7 +133,7 @@ class Gateway:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         exchange.route_key = route.key
         bucket = f"{api.api_id}/{route.route_id}"
-        if not self._throttle.allows(bucket, api.limit, request.received_at):
+        if not self._throttle.allows(bucket, api.limit_of(route), request.received_at):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
         if len(request.body) > BODY_LIMIT:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)

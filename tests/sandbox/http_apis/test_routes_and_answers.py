@@ -20,6 +20,7 @@ from tests.support.http_apis import (
     UNAVAILABLE,
     Api,
     HttpApiSandbox,
+    changed,
     invoking,
 )
 from tests.support.http_apis import api as api_template
@@ -432,6 +433,35 @@ def test_each_route_allows_a_burst_and_then_its_rate(
     sandbox.clock.stopped_at += 2
     assert [api.ask(caller=None).status for _ in range(2)] == [200, 429]
     assert len(sandbox.invocations()) == 4
+
+
+def test_the_settings_of_a_route_override_the_default_limits(sandbox: HttpApiSandbox) -> None:
+    own = {
+        "GET /one": {"ThrottlingBurstLimit": 1, "ThrottlingRateLimit": 0},
+        "GET /three/{of}": {"ThrottlingBurstLimit": 3},
+    }
+    routes = dict.fromkeys((*own, "GET /two"), "NONE")
+    default = {"ThrottlingBurstLimit": 2, "ThrottlingRateLimit": 1}
+    resources = api_template(
+        routes=routes, stage={"DefaultRouteSettings": default, "RouteSettings": own}
+    )
+    sandbox.clock.stopped_at = 1_800_000_000.0
+    api = sandbox.api(resources)
+
+    def passed() -> list[int]:
+        paths = ("/one", "/two", "/three/a")
+        return [
+            [api.ask("GET", path, caller=None).status for _ in range(4)].count(200)
+            for path in paths
+        ]
+
+    assert passed() == [1, 2, 3]
+    sandbox.clock.stopped_at += 1
+    assert passed() == [0, 1, 3], "a rate that a route leaves out is the account's"
+
+    sandbox.deploy(changed(resources, "Stage", RouteSettings=None), api.stack, "update")
+    sandbox.clock.stopped_at += 10
+    assert passed() == [2, 2, 2]
 
 
 def test_a_token_bucket_refills_at_its_rate_up_to_its_burst() -> None:

@@ -54,9 +54,15 @@ def test_an_apis_endpoint_is_that_of_the_open_front_door(sandbox: HttpApiSandbox
 
 def test_api_gateway_shows_the_templates_settings(sandbox: HttpApiSandbox) -> None:
     limits = {"ThrottlingBurstLimit": 200, "ThrottlingRateLimit": 100.5}
+    own_limits = {"POST /messages": {"ThrottlingBurstLimit": 2, "ThrottlingRateLimit": 1}}
     made = sandbox.api(
         integration={"TimeoutInMillis": 5_000, "Description": "the function"},
-        stage={"DefaultRouteSettings": limits, "Description": "the stage", "Tags": {"a": "b"}},
+        stage={
+            "DefaultRouteSettings": limits,
+            "Description": "the stage",
+            "RouteSettings": own_limits,
+            "Tags": {"a": "b"},
+        },
     )
 
     gateway = sandbox.client("apigatewayv2")
@@ -68,7 +74,7 @@ def test_api_gateway_shows_the_templates_settings(sandbox: HttpApiSandbox) -> No
     assert integration["IntegrationUri"] == ALIAS_ARN
     assert (integration["IntegrationType"], integration["TimeoutInMillis"]) == ("AWS_PROXY", 5_000)
     assert integration["PayloadFormatVersion"] == "2.0"
-    assert stage["DefaultRouteSettings"] == limits
+    assert (stage["DefaultRouteSettings"], stage["RouteSettings"]) == (limits, own_limits)
     assert (stage["AutoDeploy"], stage["Tags"]) == (True, {"a": "b"})
     assert stage["AccessLogSettings"]["Format"].startswith('{"id": ')
     resources = sandbox.client("cloudformation").describe_stack_resources(StackName=made.stack)
@@ -154,7 +160,21 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Stage", {"StageName": "prod"}, "StageName"),
     ("Stage", {"AutoDeploy": False}, "AutoDeploy"),
     ("Stage", {"AutoDeploy": None}, "AutoDeploy"),
-    ("Stage", {"RouteSettings": {"POST /messages": {}}}, "RouteSettings"),
+    (
+        "Stage",
+        {"RouteSettings": {"GET /none": {"ThrottlingBurstLimit": 1}}},
+        "RouteSettings names a route that the API does not have",
+    ),
+    (
+        "Stage",
+        {"RouteSettings": {"POST /messages": {"LoggingLevel": "INFO"}}},
+        "RouteSettings.LoggingLevel",
+    ),
+    (
+        "Stage",
+        {"RouteSettings": {"POST /messages": {"ThrottlingBurstLimit": -1}}},
+        "RouteSettings.ThrottlingBurstLimit",
+    ),
     ("Stage", {"StageVariables": {"a": "b"}}, "StageVariables"),
     (
         "Stage",
