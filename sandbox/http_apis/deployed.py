@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from moto.apigatewayv2.models import Api, Integration, apigatewayv2_backends
+from moto.apigatewayv2.models import Api, Authorizer, Integration, apigatewayv2_backends
 from moto.apigatewayv2.models import Route as MotoRoute
 from moto.utilities.utils import get_partition
 
@@ -20,6 +20,8 @@ from sandbox.http_apis.throttling import ACCOUNT_LIMIT, Limit
 
 STAGE: Final = "$default"
 LONGEST_SECONDS: Final = 30.0
+AUTHORIZATIONS: Final = ("AWS_IAM", "JWT", "NONE")
+IDENTITY_SOURCE: Final = ["$request.header.Authorization"]
 
 FUNCTION_ARN: Final = re.compile(
     r"arn:[\w-]+:lambda:[a-z0-9-]+:\d{12}:function:[\w-]+(:[\w$-]+)?", re.ASCII
@@ -27,6 +29,25 @@ FUNCTION_ARN: Final = re.compile(
 LOG_GROUP_ARN: Final = re.compile(
     r"arn:[\w-]+:logs:[a-z0-9-]+:\d{12}:log-group:(?P<name>[\w./#-]+)(:\*)?", re.ASCII
 )
+
+
+@dataclass(frozen=True, slots=True)
+class JwtAuthorizer:
+    """What a token must have.
+
+    Attributes
+    ----------
+    issuer
+        Its ``iss``.
+    audiences
+        One of them must be in its ``aud``, or be its ``client_id``.
+    scopes
+        The route's; the token must have one of them, if there are any.
+    """
+
+    issuer: str
+    audiences: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +60,8 @@ class Route:
         The values of the parameters in its path.
     asks_iam
         Whether IAM must allow the caller.
+    jwt
+        What the caller's token must have, if the route asks for a token.
     function_arn
         With its qualifier, if it has one.
     seconds
@@ -49,6 +72,7 @@ class Route:
     key: str
     parameters: Mapping[str, str]
     asks_iam: bool
+    jwt: JwtAuthorizer | None
     function_arn: str
     seconds: float
 
@@ -121,6 +145,18 @@ def find_api(api_id: str) -> DeployedApi | None:
     return None
 
 
+def find_authorizers() -> list[JwtAuthorizer]:
+    """Find the JWT authorizers of all APIs."""
+    return [
+        _jwt_authorizer(authorizer)
+        for regions in list(apigatewayv2_backends.values())
+        for backend in list(regions.values())
+        for api in list(backend.apis.values())
+        for authorizer in list(api.authorizers.values())
+        if _is_supported(authorizer)
+    ]
+
+
 def _deployed(api: Api, account_id: str, region: str) -> DeployedApi:
     stage = api.stages[STAGE]
     log: dict[str, str] = stage.access_log_settings or {}
@@ -148,7 +184,7 @@ def _limit(settings: Mapping[str, Any]) -> Limit:
 
 def _route(api: Api, route: MotoRoute, parameters: Mapping[str, str]) -> Route:
     authorization = route.authorization_type or "NONE"
-    if authorization not in ("AWS_IAM", "NONE"):
+    if authorization not in AUTHORIZATIONS:
         raise NotImplementedError(f"routes with {authorization} authorization")
     integration = api.integrations.get(route.target.removeprefix("integrations/"))
     if integration is None or not _is_usable(integration):
@@ -158,9 +194,27 @@ def _route(api: Api, route: MotoRoute, parameters: Mapping[str, str]) -> Route:
         key=route.route_key,
         parameters=parameters,
         asks_iam=authorization == "AWS_IAM",
+        jwt=_asked_token(api, route) if authorization == "JWT" else None,
         function_arn=integration.integration_uri,
         seconds=min(LONGEST_SECONDS, int(integration.timeout_in_millis or 0) / 1000),
     )
+
+
+def _asked_token(api: Api, route: MotoRoute) -> JwtAuthorizer:
+    authorizer = api.authorizers.get(route.authorizer_id or "")
+    if authorizer is None or not _is_supported(authorizer):
+        raise NotImplementedError("routes with JWT authorization without a JWT authorizer")
+    return _jwt_authorizer(authorizer, tuple(route.authorization_scopes or ()))
+
+
+def _is_supported(authorizer: Authorizer) -> bool:
+    source: Any = authorizer.identity_source
+    return authorizer.authorizer_type == "JWT" and source == IDENTITY_SOURCE
+
+
+def _jwt_authorizer(authorizer: Authorizer, scopes: tuple[str, ...] = ()) -> JwtAuthorizer:
+    wanted: Any = authorizer.jwt_config
+    return JwtAuthorizer(wanted["issuer"], tuple(wanted["audience"]), scopes)
 
 
 def _is_usable(integration: Integration) -> bool:

@@ -121,6 +121,8 @@ def _context(exchange: Exchange, route: Route) -> dict[str, Any]:
     }
     if exchange.caller is not None:
         context["authorizer"] = {"iam": _identity(exchange.caller)}
+    if (token := exchange.token) is not None:
+        context["authorizer"] = {"jwt": {"claims": token.claims, "scopes": token.scopes}}
     return context
 
 
