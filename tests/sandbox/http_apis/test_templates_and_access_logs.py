@@ -216,8 +216,8 @@ def test_an_unsupported_property_fails_the_stack_and_is_named(
         ({"Format": "$context.status"}, "AccessLogSettings.Format must hold $context.requestId"),
         ({"Format": "$context.requestId\n-"}, "AccessLogSettings.Format must be a single line"),
         (
-            {"Format": "$context.requestId $context.authorizer.claims.sub"},
-            "AccessLogSettings.Format asks for $context.authorizer.claims.sub",
+            {"Format": "$context.requestId $context.authorizer.principalId"},
+            "AccessLogSettings.Format asks for $context.authorizer.principalId",
         ),
         (
             {"DestinationArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:none"},

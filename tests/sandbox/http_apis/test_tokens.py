@@ -437,6 +437,22 @@ def test_no_token_and_no_user_reaches_a_log(
         assert secret not in said
 
 
+def test_the_access_log_can_have_claims(sandbox: HttpApiSandbox, issuer: Issuer) -> None:
+    resources = token_api(issuer.url)
+    names = ("requestId", "authorizer.claims.client_id", "authorizer.claims.none", "status")
+    log = {
+        **resources["Stage"]["Properties"]["AccessLogSettings"],
+        "Format": " ".join(f"$context.{name}" for name in names),
+    }
+    made = sandbox.api(changed(resources, "Stage", AccessLogSettings=log))
+
+    ask(made, issuer.token(client_id='"phone\n'))
+    ask(made, issuer.token(client_id="phone", exp=1))
+
+    lines = [line.partition(" ")[2] for line in sandbox.log(made)]
+    assert lines == ['\\"phone\\n - 200', "- - 401"]
+
+
 # Templates.
 
 
