@@ -14,6 +14,7 @@ from sandbox.cloudformation import patches as cloudformation
 from sandbox.cloudformation.resource import Resource
 from sandbox.cloudwatch.patches import PATCHES as CLOUDWATCH_PATCHES
 from sandbox.cloudwatch.resources import RESOURCE_TYPES as CLOUDWATCH_TYPES
+from sandbox.dynamodb.expiry import expiring_items
 from sandbox.dynamodb.patches import PATCHES as DYNAMODB_PATCHES
 from sandbox.dynamodb.resources import RESOURCE_TYPES as DYNAMODB_TYPES
 from sandbox.entry_points import EVENTBRIDGE
@@ -74,10 +75,10 @@ def patched_moto() -> Iterator[None]:
 
 @contextmanager
 def running(service: LambdaService) -> Iterator[LambdaService]:
-    """Run a Lambda service, and let moto invoke functions through it."""
+    """Run a Lambda service, let moto invoke functions through it, and expire items of tables."""
     invoke = partial(_invoke_later, service)
     bound = [*functions_patches(service), *events_patches(invoke)]
-    with patched_moto(), applied(bound), service:
+    with patched_moto(), applied(bound), service, expiring_items():
         yield service
 
 
