@@ -135,7 +135,7 @@ def test_synth_writes_a_template_with_the_settings(make: Make, tmp_path: Path) -
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::Logs::LogGroup"
     ]
-    assert groups == [{"RetentionInDays": 7}] * 2  # the function's, and the HTTP API's
+    assert groups == [{"RetentionInDays": 7}] * 3  # the two functions', and the HTTP API's
 
 
 def test_a_bad_setting_stops_a_deployment_with_its_error_only(make: Make) -> None:

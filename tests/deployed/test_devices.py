@@ -16,6 +16,7 @@ from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import denials, happens, invoke, within
 from tests.support.http_apis import FORBIDDEN, Answer, Api, document
 from tests.support.service_sandbox import ADMINISTRATOR
+from tests.support.synthesized_stack import LAMBDA_ITSELF
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "app"
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -151,6 +152,41 @@ def test_the_device_of_a_dead_token_leaves_after_a_push(
 
     assert happens(sandbox, lambda: ask(api, "GET", path).status == 404)
     assert devices_of(api, "u-5") == []
+
+
+def test_the_role_allows_exactly_the_calls_of_the_code(
+    api: Api, sandbox: Sandbox, deployment: Deployment
+) -> None:
+    sandbox.permissions.forget_calls()
+    old, new = "sandbox-replaced-role", "sandbox-replacement-for-sandbox-replaced-role"
+    ask(api, "PUT", "/devices/before", device(old, user_id="u-6"))
+    ask(api, "PUT", "/devices/after", device(new, user_id="u-6"))
+    # The replacement has a device already, so the transaction only checks that item.
+    invoke(deployment, {"recipient": device(old), "message": "m"})
+    assert happens(sandbox, lambda: ask(api, "GET", "/devices/before").status == 404)
+
+    function = client("lambda", deployment.url).get_function_configuration(
+        FunctionName=deployment.outputs["DevicesFunctionName"]
+    )
+    role = function["Role"]
+    calls = [call for call in sandbox.permissions.calls() if call.role_arn == role]
+    iam = client("iam", deployment.url)
+    name = role.rpartition("/")[2]
+    (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+    allowed = {
+        action for statement in document["Statement"] for action in _list(statement["Action"])
+    }
+    # Lambda itself sends dead-letter messages with the role.
+    assert {call.action for call in calls} == allowed - LAMBDA_ITSELF.keys() - {"sqs:SendMessage"}
+    assert all(call.allowed for call in calls)
+    assert {call.resource.rpartition("/")[2] for call in calls} == {
+        deployment.outputs["DevicesTableName"]
+    }
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def test_a_token_update_that_cannot_be_applied_is_dead_lettered(

@@ -155,7 +155,11 @@ def test_the_role_allows_exactly_the_calls_of_the_code(sandbox: Sandbox) -> None
     assert requeue(deployment)
 
     role = configuration(deployment)["Role"]
-    made = {(call.role_arn, call.action, call.resource) for call in sandbox.permissions.calls()}
+    made = {
+        (call.role_arn, call.action, call.resource)
+        for call in sandbox.permissions.calls()
+        if call.role_arn == role  # the registry's function has a role of its own
+    }
     allowed = {
         (role, action, resource)
         for statement in statements(deployment)
