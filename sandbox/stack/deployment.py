@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -24,6 +24,10 @@ _PSEUDO_PARAMETERS: Final = {
 
 class DeploymentError(Exception):
     """CloudFormation refused the stack; the message has the reason."""
+
+
+_FUNCTIONS: Final = frozenset({"FunctionName", "DevicesFunctionName"})
+"""The outputs that name a function of the archive, with its alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def deploy(url: str, assembly: Assembly) -> Deployment:
         If CloudFormation refuses.
     """
     prepare(url, assembly.settings)
-    location = _publish(url, assembly)
+    location = publish(url, assembly)
     cloudformation = client("cloudformation", url)
     name = assembly.stack_name
     try:
@@ -89,38 +93,36 @@ def deploy(url: str, assembly: Assembly) -> Deployment:
 
 
 def replace_code(deployment: Deployment, bundle: Bundle) -> None:
-    """Replace the function's archive from the next invocation on.
+    """Replace the archive of every function from the next invocation on.
 
     It calls Lambda directly, as ``cdk deploy --hotswap`` does, because a synthesis takes
     seconds. The template keeps the name of the first archive.
     """
-    name = deployment.function_name.partition(":")[0]
-    client("lambda", deployment.url).update_function_code(
-        FunctionName=name, ZipFile=bundle.path.read_bytes()
-    )
-    _publish_version(deployment)
+    functions = client("lambda", deployment.url)
+    for output in _FUNCTIONS & deployment.outputs.keys():
+        name, _, alias = deployment.outputs[output].partition(":")
+        functions.update_function_code(FunctionName=name, ZipFile=bundle.path.read_bytes())
+        _publish_version(functions, name, alias)
 
 
 def set_variables(deployment: Deployment, variables: Mapping[str, str]) -> None:
     """Add variables to the function's environment from the next invocation on."""
     functions = client("lambda", deployment.url)
-    name = deployment.function_name.partition(":")[0]
+    name, _, alias = deployment.function_name.partition(":")
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     functions.update_function_configuration(
         FunctionName=name, Environment={"Variables": {**before, **variables}}
     )
-    _publish_version(deployment)
+    _publish_version(functions, name, alias)
 
 
-def _publish_version(deployment: Deployment) -> None:
-    """Publish the function as a version, and move the alias to it."""
-    functions = client("lambda", deployment.url)
-    name, _, alias = deployment.function_name.partition(":")
+def _publish_version(functions: Any, name: str, alias: str) -> None:
+    """Publish a function as a version, and move the alias to it."""
     version = functions.publish_version(FunctionName=name)["Version"]
     functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
 
 
-def _publish(url: str, assembly: Assembly) -> str:
+def publish(url: str, assembly: Assembly) -> str:
     """Upload the assets to S3, and return the template's address."""
     s3 = client("s3", url)
     location = ""

@@ -12,14 +12,21 @@ import subprocess
 import sys
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
-from infra.bundle import SOURCE
+from infra.bundle import SOURCE, build
+from infra.bundle.wheels import this_machine
 from sandbox.running import running_sandbox
+from sandbox.stack.account import client, sandbox_context
+from sandbox.stack.deployment import Deployment, publish
+from sandbox.stack.synthesis import synthesize
 from tests.support.deployed_function import invoke, push, within
+from tests.support.http_apis import Api
 from tests.support.paths import REPOSITORY
+from tests.support.service_sandbox import ADMINISTRATOR
 
 
 def test_an_unconfigured_channel_answers_as_the_real_api() -> None:
@@ -62,6 +69,11 @@ def test_a_changed_source_is_deployed_while_the_sandbox_runs(tmp_path: Path) -> 
         assert within(60, lambda: "the change in lambda_src is deployed" in output)
         assert invoke(sandbox.deployment, {})["errorMessage"] == "a change"
 
+        devices = client("lambda", sandbox.deployment.url).invoke(
+            FunctionName=sandbox.deployment.outputs["DevicesFunctionName"], Payload=b"{}"
+        )
+        assert json.loads(devices["Payload"].read())["errorMessage"] == "a change"
+
         report.write_text("def broken(:\n")
         assert within(60, lambda: "push_sender/report.py, line 1," in output[-1])
         assert invoke(sandbox.deployment, {})["errorMessage"] == "a change"
@@ -89,6 +101,48 @@ def test_a_bad_setting_gives_one_clear_message(setting: str, fault: str) -> None
     assert result.returncode == 1
     assert fault in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("retain_data", [True, False])
+def test_a_stack_without_devices_deploys_over_one_with_devices_and_back(
+    retain_data: bool,
+) -> None:
+    context = {"retain_data": retain_data}
+    with running_sandbox(context=context) as running:
+        first = running.deployment
+        table = first.outputs["DevicesTableName"]
+
+        without = update(first, {**context, "devices": False})
+
+        assert not [name for name in without.outputs if name.startswith("Devices")]
+        assert push(without)["outcome"] == "accepted"
+        tables = client("dynamodb", first.url).list_tables()["TableNames"]
+        assert (table in tables) is retain_data
+
+        again = update(without, context)
+
+        assert again.outputs["DevicesTableName"] != table  # a new one, which starts empty
+        url = again.outputs["ApiUrl"]
+        api = Api(url.rpartition("/")[2], url, again.stack_name)
+        body = json.dumps({"token": "t", "service": "GCM"}).encode()
+        headers = {"Content-Type": "application/json"}
+        answer = api.ask("PUT", "/devices/phone", body, headers, caller=ADMINISTRATOR)
+        assert answer.status == 201
+
+
+def update(deployment: Deployment, context: dict[str, Any]) -> Deployment:
+    """Deploy the stack with other settings over the one that there is."""
+    assembly = synthesize(sandbox_context(context), build(this_machine()))
+    cloudformation = client("cloudformation", deployment.url)
+    cloudformation.update_stack(
+        StackName=deployment.stack_name,
+        TemplateURL=publish(deployment.url, assembly),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    (stack,) = cloudformation.describe_stacks(StackName=deployment.stack_name)["Stacks"]
+    assert stack["StackStatus"] == "UPDATE_COMPLETE"
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    return Deployment(deployment.url, deployment.stack_name, outputs)
 
 
 def test_the_inbox_is_printed_first_and_its_buttons_send_through_the_stacks_project() -> None:
