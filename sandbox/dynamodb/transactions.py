@@ -3,7 +3,7 @@
 moto copies each table of a transaction with all its items, writes into the table that others read,
 and puts the copy in its place after a failure. So readers see writes that are then undone, a
 transaction takes time for each item of the table, and a table can be replaced behind the back of
-its owner. moto ignores the ClientRequestToken, too.
+its owner. moto ignores the ClientRequestToken, and values that no expression uses.
 
 Here moto works on copies that have only the items of the transaction. They are written into the
 tables once the whole transaction has succeeded.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections import defaultdict
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, Self
@@ -23,13 +24,14 @@ from moto.dynamodb.exceptions import ERROR_TYPE_PREFIX, DynamodbException
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
-from moto.dynamodb.responses import DynamoHandler
+from moto.dynamodb.responses import DynamoHandler, validate_attributes_used
 
 from sandbox.dynamodb import clock
 
 TOKEN_SECONDS: Final = 600.0
 """How long DynamoDB knows a ClientRequestToken."""
 
+_VALUE: Final = re.compile(r":\w+")
 _TOKENS: Final = "push_sandbox_tokens"
 _NOT_COMPARED: Final = frozenset({"ClientRequestToken", "ReturnConsumedCapacity"})
 
@@ -89,7 +91,7 @@ def transact_write_items(self: DynamoDBBackend, transact_items: list[dict[str, A
 
 
 def idempotent(lock: AbstractContextManager[Any]) -> Any:
-    """Make the response that repeats no transaction with a known ClientRequestToken.
+    """Make the response that checks values, and repeats no transaction with a known token.
 
     Parameters
     ----------
@@ -98,6 +100,7 @@ def idempotent(lock: AbstractContextManager[Any]) -> Any:
     """
 
     def transact_write_items(self: DynamoHandler) -> Any:
+        _refuse_unused_values(self.body["TransactItems"])
         token = self.body.get("ClientRequestToken")
         if token is None:
             return _ORIGINAL_RESPONSE(self)
@@ -118,6 +121,17 @@ def idempotent(lock: AbstractContextManager[Any]) -> Any:
             return ActionResult({})
 
     return transact_write_items
+
+
+def _refuse_unused_values(transact_items: list[dict[str, Any]]) -> None:
+    """Refuse values that no expression uses, as DynamoDB does; moto does it for single writes."""
+    for parameters in (each for entry in transact_items for each in entry.values()):
+        expressions = (
+            parameters.get(f"{kind}Expression") or "" for kind in ("Condition", "Update")
+        )
+        used = _VALUE.findall(" ".join(expressions))
+        values = parameters.get("ExpressionAttributeValues")
+        validate_attributes_used(values, used, "Values", validation_error_prefix=False)
 
 
 def _without_items(table: Table) -> _TouchedItems:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sandbox import entry_points
 from sandbox.inbox import cards as drawing
+from sandbox.inbox import registry
 from sandbox.pinpoint.devices import CHANNELS
 from sandbox.pinpoint.outcomes import IN_REPORTS, outcome, outcome_in_report, outcome_of_refusal
 from sandbox.pinpoint.pushes import Push, Refusal, every_inbox, numbers
@@ -84,8 +85,15 @@ def listing(query: Mapping[str, str]) -> dict[str, Any]:
         ),
         key=lambda numbered: numbered[0],
     )
+    tables = registry.registries() if pushes else []
     return {
-        "messages": [_push_entry(number, push) for number, push in pushes],
+        "messages": [
+            {
+                **_push_entry(number, push),
+                "device": registry.owner(tables, push.application_id, push.service, push.token),
+            }
+            for number, push in pushes
+        ],
         "refused": [
             _refusal_entry(number, refusal) for number, refusal in refusals[::-1][:most][::-1]
         ],

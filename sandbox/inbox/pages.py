@@ -1,8 +1,8 @@
-"""The pages under ``/sandbox/``: the inbox, and its JSON.
+"""The pages under ``/sandbox/``: the inbox, the registry's devices, and their JSON.
 
 ``application`` is a WSGI application without signatures. It is only for a server on loopback that
-refuses pages of other sites. The page treats the content of a push as hostile: its policy lets a
-browser run and load only the three files beside this module.
+refuses pages of other sites. The pages treat the content of pushes and the ids and tags of devices
+as hostile: their policy lets a browser run and load only the files beside this module.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from push_sender import __version__
+from sandbox.inbox import registry
 from sandbox.inbox.listing import BadQueryError, clearing, filters, listing
 from sandbox.inbox.sending import send
 from sandbox.loopback import ADDRESS
@@ -27,6 +28,8 @@ _FILES: Final = {
     PAGE: ("inbox.html", "text/html; charset=utf-8"),
     f"{PAGE}inbox.css": ("inbox.css", "text/css; charset=utf-8"),
     f"{PAGE}inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
+    f"{PAGE}devices": ("devices.html", "text/html; charset=utf-8"),
+    f"{PAGE}devices.js": ("devices.js", "text/javascript; charset=utf-8"),
 }
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -60,6 +63,12 @@ def _filters(request: Request) -> dict[str, Any]:
     return filters()
 
 
+def _registry(request: Request) -> dict[str, Any]:
+    if request.args:
+        raise BadQueryError("takes no filter")
+    return registry.listing()
+
+
 def _send(request: Request) -> dict[str, Any]:
     # Not from the request, which can name any host.
     url = f"http://{ADDRESS}:{request.environ['SERVER_PORT']}"
@@ -77,6 +86,7 @@ _JSON: Final[Mapping[str, Mapping[str, Callable[[Request], dict[str, Any]]]]] = 
     },
     f"{PAGE}tokens": {"GET": _tokens},
     f"{PAGE}filters": {"GET": _filters},
+    f"{PAGE}registry": {"GET": _registry},
     f"{PAGE}send": {"POST": _send},
 }
 

@@ -298,6 +298,17 @@ def test_a_transaction_has_at_most_one_hundred_items_each_only_once(tables: Any)
     assert tables.scan(TableName=TABLE)["Count"] == 100
 
 
+@pytest.mark.parametrize("condition", [{"ConditionExpression": "etag = :etag"}, {}])
+def test_a_value_that_no_expression_uses_is_refused(tables: Any, condition: dict[str, str]) -> None:
+    values = {":etag": {"S": "1"}, ":et": {"S": "2"}} if condition else {":et": {"S": "2"}}
+    entry = put("a", ExpressionAttributeValues=values, **condition)
+
+    why = refusal(tables.transact_write_items, TransactItems=[put("b"), entry])
+
+    assert "unused in expressions: keys: {:et}" in why
+    assert etags(tables, "a", "b") == [None, None]
+
+
 def test_a_repeated_token_has_no_second_effect_for_ten_minutes(tables: Any) -> None:
     asked = {"TransactItems": [put("a")], "ClientRequestToken": "token"}
     tables.transact_write_items(**asked)

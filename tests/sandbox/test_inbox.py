@@ -651,6 +651,8 @@ def test_only_this_page_can_use_the_buttons(
     ("path", "media_type", "part"),
     [
         ("/sandbox/", "text/html; charset=utf-8", "<title>Inbox"),
+        ("/sandbox/devices", "text/html; charset=utf-8", "<title>Devices"),
+        ("/sandbox/devices.js", "text/javascript; charset=utf-8", '"use strict"'),
         ("/sandbox/inbox.css", "text/css; charset=utf-8", "prefers-color-scheme"),
         ("/sandbox/inbox.js", "text/javascript; charset=utf-8", '"use strict"'),
     ],

@@ -131,6 +131,8 @@ function item(push) {
     Service: push.service,
     "Entry point": push.door ?? NO_FUNCTION,
     Project: push.application_id,
+    Device: push.device?.device_id,
+    User: push.device?.user_id,
     Form: card.form,
   });
   const notes = card.notes.map((note) => setText(document.createElement("li"), note));
