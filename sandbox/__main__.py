@@ -1,10 +1,11 @@
-"""The command line: ``python -m sandbox demo`` and ``python -m sandbox up``."""
+"""The command line: ``python -m sandbox demo``, ``up`` and ``token``."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Final, NoReturn
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(line_buffering=True, errors="replace")
     console = Console(highlight=False, soft_wrap=False)
     try:
-        return (_run_pinpoint_only if options.pinpoint_only else _run_full)(console, options)
+        return _runner(options)(console, options)
     except OSError as error:
         if error.errno not in _MACHINE_ERRORS:
             raise
@@ -50,6 +51,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 # The functions import late: loading the CDK takes longer than --pinpoint-only takes to start,
 # and --help needs neither.
+
+
+def _runner(options: argparse.Namespace) -> Callable[[Console, argparse.Namespace], int]:
+    if options.command == "token":
+        return _run_token
+    return _run_pinpoint_only if options.pinpoint_only else _run_full
+
+
+def _run_token(_: Console, options: argparse.Namespace) -> int:
+    from sandbox.issuer.client import NoTokenError, fetch_token
+
+    names = ("sub", "scope", "audience", "issuer", "expires_in")
+    order = {name: getattr(options, name) for name in names}
+    try:
+        print(fetch_token(options.port, order))
+    except NoTokenError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _run_pinpoint_only(console: Console, options: argparse.Namespace) -> int:
@@ -98,12 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True)
     subparsers.add_parser("demo", help="push the examples, show their reports, and exit")
     up = subparsers.add_parser("up", help="run until Ctrl-C, as an endpoint for aws and boto3")
-    up.add_argument(
-        "--port",
-        type=_port,
-        default=DEFAULT_PORT,
-        help="port on 127.0.0.1, 0 for a free one (default: %(default)s)",
-    )
+    _add_port(up, "port on 127.0.0.1, 0 for a free one (default: %(default)s)")
     kind = up.add_mutually_exclusive_group()
     kind.add_argument(
         "--pinpoint-only",
@@ -119,7 +134,31 @@ def _parser() -> argparse.ArgumentParser:
         type=_setting,
         help="a setting of the stack, as for the CDK; overrides cdk.json",
     )
+    _add_token(subparsers.add_parser("token", help="print a token of a user for a running sandbox"))
     return parser
+
+
+def _add_token(token: argparse.ArgumentParser) -> None:
+    token.description = (
+        "Print a token (JWT) that the running sandbox accepts at the routes for apps. "
+        "Send it as the header Authorization: Bearer TOKEN."
+    )
+    token.add_argument("--sub", required=True, metavar="USER", help="the user's id")
+    token.add_argument("--scope", default="", help='scopes, separated by spaces: "push:send"')
+    token.add_argument("--audience", help="its aud (default: one that the API accepts)")
+    token.add_argument("--issuer", help="its iss (default: the one that the API accepts)")
+    token.add_argument(
+        "--expires-in",
+        type=int,
+        default=3600,
+        metavar="SECONDS",
+        help="how long it is valid; 0 gives an expired one (default: %(default)s)",
+    )
+    _add_port(token, "port of the running sandbox (default: %(default)s)")
+
+
+def _add_port(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=meaning)
 
 
 def _port(text: str) -> int:

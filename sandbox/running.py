@@ -24,9 +24,11 @@ from sandbox.functions.credentials import role_credentials
 from sandbox.functions.dead_letters import dead_letter_sender
 from sandbox.functions.service import MAX_ENVIRONMENTS, LambdaService
 from sandbox.http_apis.gateway import Gateway
+from sandbox.http_apis.issuer_keys import OWN_ISSUER
 from sandbox.http_apis.requests import PREFIX as HTTP_APIS
 from sandbox.iam.service import Permissions
 from sandbox.inbox import pages
+from sandbox.issuer.issuer import Issuer
 from sandbox.server import Server
 from sandbox.stack.account import sandbox_context
 from sandbox.stack.deployment import Deployment, deploy, replace_code
@@ -69,7 +71,7 @@ def running_sandbox(
     max_environments: int = MAX_ENVIRONMENTS,
     on_progress: OnProgress = lambda _: None,
     echo: Callable[[str, str], None] | None = None,
-    on_denied: Callable[[str], None] = lambda _: None,
+    on_denied: Callable[[int, str], None] = lambda *_: None,
 ) -> Iterator[Sandbox]:
     """Run a sandbox with the stack deployed, inside a ``with`` block.
 
@@ -90,7 +92,8 @@ def running_sandbox(
     echo
         Called with a function's name and each line of its log.
     on_denied
-        Called with the failed check for each request that the HTTP API answers with 403.
+        Called with the status and the failed check for each request that the HTTP API answers
+        with 401 or 403.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def running_sandbox(
         server = running.enter_context(
             Server(
                 port,
-                mounts={"/sandbox": pages.application},
+                mounts={"/sandbox": pages.application, OWN_ISSUER: Issuer().application},
                 guard=permissions.guard,
                 unguarded={HTTP_APIS: gateway.application},
             )

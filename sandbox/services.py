@@ -24,6 +24,7 @@ from sandbox.functions.patches import patches as functions_patches
 from sandbox.functions.permission_resources import RESOURCE_TYPES as PERMISSION_TYPES
 from sandbox.functions.resources import RESOURCE_TYPES as FUNCTIONS_TYPES
 from sandbox.functions.service import LambdaService
+from sandbox.http_apis.authorizer_resources import RESOURCE_TYPES as AUTHORIZER_TYPES
 from sandbox.http_apis.resources import RESOURCE_TYPES as HTTP_API_TYPES
 from sandbox.http_apis.stage_resources import RESOURCE_TYPES as STAGE_TYPES
 from sandbox.iam.resources import RESOURCE_TYPES as IAM_TYPES
@@ -49,7 +50,7 @@ SERVICES: Final = (
     Service(DYNAMODB_TYPES, DYNAMODB_PATCHES),
     Service(EVENTS_TYPES),
     Service((*FUNCTIONS_TYPES, *EVENT_SOURCE_TYPES, *PERMISSION_TYPES)),
-    Service((*HTTP_API_TYPES, *STAGE_TYPES)),
+    Service((*HTTP_API_TYPES, *AUTHORIZER_TYPES, *STAGE_TYPES)),
     Service(IAM_TYPES),
     Service(PINPOINT_TYPES, PINPOINT_PATCHES),
     Service(SNS_TYPES, SNS_PATCHES),

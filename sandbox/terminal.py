@@ -1,4 +1,4 @@
-"""Lines in the terminal of a running sandbox: one for each push and each 403 over HTTP.
+"""Lines in the terminal of a running sandbox: one for each push and each denied HTTP request.
 
 The function's warnings and errors are shown, too, and its whole log if VERBOSE is set.
 """
@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 
 from rich.console import Console
@@ -34,11 +35,12 @@ def arrivals(console: Console) -> Callable[[Push | Refusal], None]:
     return show
 
 
-def denials(console: Console) -> Callable[[str], None]:
-    """Make a function that prints why the HTTP API answered 403; the client does not learn it."""
+def denials(console: Console) -> Callable[[int, str], None]:
+    """Make a function that prints why the HTTP API answered 401 or 403."""
 
-    def show(denial: str) -> None:
-        line = f"{datetime.now().astimezone():%H:%M:%S}  {'http':<12} 403 Forbidden: {denial}"
+    def show(status: int, denial: str) -> None:
+        answer = f"{status} {HTTPStatus(status).phrase}"
+        line = f"{datetime.now().astimezone():%H:%M:%S}  {'http':<12} {answer}: {denial}"
         console.print(_printable(line), markup=False, highlight=False, soft_wrap=True)
 
     return show

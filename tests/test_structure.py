@@ -24,10 +24,11 @@ IMPORTS: dict[str, set[str]] = {
     "clients": {"outcomes"},
     "delivery": {"request", "recipients", "outcomes", "clients"},
     "idempotency": {"request", "outcomes", "clients", "delivery"},
+    "devices": {"request", "clients"},
     "telemetry": {"request", "delivery"},
     "follow_up": {"request", "outcomes", "clients", "delivery", "telemetry"},
     "entry_points": {
-        "request", "validation", "outcomes", "clients", "telemetry", "follow_up",
+        "request", "validation", "outcomes", "clients", "devices", "telemetry", "follow_up",
     },
 }  # fmt: skip
 """The rooms that the modules of a room import. What stands in none (``handler``, ``sender``,

@@ -1,7 +1,7 @@
 """The access log of a stage: one line for each request, in the stage's format.
 
-Values are escaped as in JSON, so that no header can break a line or add to it. As in AWS, keys and
-signatures have no variable.
+Values are escaped as in JSON, so that no header can break a line or add to it. As in AWS, keys,
+signatures and tokens have no variable. The claims of a token have one each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from sandbox.http_apis.events import TIME_FORMAT
 from sandbox.http_apis.exchange import Exchange
 
 _NOTHING: Final = "-"
-_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*)")
+_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z0-9]+(?:\.[A-Za-z0-9_]+)*)")
+_CLAIM: Final = "authorizer.claims."
 _IDS: Final = ("$context.requestId", "$context.extendedRequestId")
 
 _logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ _VARIABLES: Final[Mapping[str, Callable[[Exchange], object]]] = {
     "stage": lambda _: STAGE,
     "status": lambda x: x.status,
 }
-"""The variables of API Gateway's HTTP APIs that the sandbox has."""
+"""The variables of API Gateway's HTTP APIs that the sandbox has, besides those of claims."""
 
 
 def problem_of(log_format: str) -> str | None:
@@ -77,7 +78,7 @@ def problem_of(log_format: str) -> str | None:
         return "must be a single line"
     if not any(name in log_format for name in _IDS):
         return f"must hold {_IDS[0]}"
-    unknown = [name for name in _VARIABLE.findall(log_format) if name not in _VARIABLES]
+    unknown = [name for name in _VARIABLE.findall(log_format) if _variable(name) is None]
     return f"asks for $context.{unknown[0]}, which the sandbox does not know" if unknown else None
 
 
@@ -85,11 +86,18 @@ def line_of(log_format: str, exchange: Exchange) -> str:
     """Fill in a format; a missing value is a hyphen."""
 
     def value(match: re.Match[str]) -> str:
-        variable = _VARIABLES.get(match[1])
+        variable = _variable(match[1])
         text = variable(exchange) if variable else None
         return _NOTHING if text in (None, "") else json.dumps(str(text))[1:-1]
 
     return _VARIABLE.sub(value, log_format.rstrip("\n"))
+
+
+def _variable(name: str) -> Callable[[Exchange], object] | None:
+    if not name.startswith(_CLAIM):
+        return _VARIABLES.get(name)
+    claim = name.removeprefix(_CLAIM)
+    return lambda x: x.token and x.token.claims.get(claim)
 
 
 class AccessLog:

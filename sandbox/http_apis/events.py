@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from sandbox.http_apis.deployed import STAGE, DeployedApi, Route
+from sandbox.http_apis.deployed import STAGE, Route
+from sandbox.http_apis.exchange import Exchange
 from sandbox.http_apis.requests import Request
 from sandbox.iam.callers import Caller
 
@@ -36,39 +37,35 @@ def trace_id(request: Request) -> str:
     return f"Root=1-{int(request.received_at):08x}-{secrets.token_hex(12)}"
 
 
-def event_of(
-    request: Request, path: str, api: DeployedApi, route: Route, caller: Caller | None, trace: str
-) -> dict[str, Any]:
+def event_of(exchange: Exchange, route: Route, trace: str) -> dict[str, Any]:
     """Make the event.
 
     Parameters
     ----------
-    request
-        The request.
-    path
-        The path in the API.
-    api, route
+    exchange
+        The request, and who sent it if the route checks that.
+    route
         The request's.
-    caller
-        The signer, if the route checks signatures.
     trace
         The X-Ray header.
     """
+    request = exchange.request
     cookies = [each.strip() for each in request.headers.get("cookie", "").split(";")]
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": route.key,
-        "rawPath": path,
+        "rawPath": exchange.path,
         "rawQueryString": request.query,
         "cookies": list(filter(None, cookies)),
         "headers": _headers(request, trace),
         "queryStringParameters": _parameters(request.query),
-        "requestContext": _context(request, path, api, route, caller),
+        "requestContext": _context(exchange, route),
+        "pathParameters": dict(route.parameters),
         "isBase64Encoded": False,
     }
     if request.body:
         event["body"], event["isBase64Encoded"] = _body(request)
-    for name in ("cookies", "queryStringParameters"):
+    for name in ("cookies", "pathParameters", "queryStringParameters"):
         if not event[name]:
             del event[name]
     return event
@@ -100,11 +97,10 @@ def _parameters(query: str) -> dict[str, str]:
     return {name: ",".join(each) for name, each in values.items()}
 
 
-def _context(
-    request: Request, path: str, api: DeployedApi, route: Route, caller: Caller | None
-) -> dict[str, Any]:
+def _context(exchange: Exchange, route: Route) -> dict[str, Any]:
+    request, api = exchange.request, exchange.api
     time = datetime.fromtimestamp(request.received_at, UTC)
-    context = {
+    context: dict[str, Any] = {
         "accountId": api.account_id,
         "apiId": api.api_id,
         # As in AWS; in the sandbox an API has no host name.
@@ -112,7 +108,7 @@ def _context(
         "domainPrefix": api.api_id,
         "http": {
             "method": request.method,
-            "path": path,
+            "path": exchange.path,
             "protocol": request.protocol,
             "sourceIp": request.source_ip,
             "userAgent": request.user_agent,
@@ -123,7 +119,11 @@ def _context(
         "time": time.strftime(TIME_FORMAT),
         "timeEpoch": int(request.received_at * 1000),
     }
-    return context if caller is None else {**context, "authorizer": {"iam": _identity(caller)}}
+    if exchange.caller is not None:
+        context["authorizer"] = {"iam": _identity(exchange.caller)}
+    if (token := exchange.token) is not None:
+        context["authorizer"] = {"jwt": {"claims": token.claims, "scopes": token.scopes}}
+    return context
 
 
 def _identity(caller: Caller) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sandbox.http_apis.deployed import DeployedApi
 from sandbox.http_apis.requests import Request
+from sandbox.http_apis.tokens import Token
 from sandbox.iam.callers import Caller
 
 
@@ -46,10 +47,12 @@ class Exchange:
         The key of the route.
     caller
         The signer, allowed or not.
+    token
+        The valid token.
     error
         The error of API Gateway itself.
     denial
-        The failed check behind a 403; the caller does not learn it.
+        The failed check behind a 401 or 403.
     status, length
         The response's.
     latency
@@ -62,6 +65,7 @@ class Exchange:
     integration: Integration
     route_key: str | None = None
     caller: Caller | None = None
+    token: Token | None = None
     error: str | None = None
     denial: str | None = None
     status: int | None = None

@@ -1,7 +1,7 @@
 """The gateway of the sandbox's HTTP APIs: it checks each request and passes it to a function.
 
 It is in front of the permission check of all other services, because only the gateway verifies
-signatures. All state is moto's, except the throttling.
+signatures and tokens. All state is moto's, except the throttling.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from http.client import responses as phrases
 from typing import TYPE_CHECKING, Final
 
 from sandbox.http_apis import integration
 from sandbox.http_apis.access_log import AccessLog
-from sandbox.http_apis.deployed import Route, find_api
+from sandbox.http_apis.deployed import JwtAuthorizer, Route, find_api
 from sandbox.http_apis.exchange import Exchange, Integration
 from sandbox.http_apis.integration import Invoke
+from sandbox.http_apis.issuer_keys import OWN_ISSUER, keys_of
 from sandbox.http_apis.patches import patches
 from sandbox.http_apis.requests import request_of
 from sandbox.http_apis.responses import RefusedError, Response, refusal
 from sandbox.http_apis.signatures import SignatureError, signer_of
 from sandbox.http_apis.throttling import Throttle
+from sandbox.http_apis.tokens import TokenError, check_token
 from sandbox.iam.callers import Caller
 from sandbox.patches import applied
 
@@ -46,7 +49,7 @@ class Gateway:
     clock
         Returns the seconds since 1970.
     on_denied
-        Called with the failed check of each request that gets a 403.
+        Called with the status and the failed check of each request that gets a 401 or 403.
 
     Examples
     --------
@@ -62,7 +65,7 @@ class Gateway:
         refusal_reason: RefusalReason,
         *,
         clock: Callable[[], float] = time.time,
-        on_denied: Callable[[str], None] = lambda _: None,
+        on_denied: Callable[[int, str], None] = lambda *_: None,
     ) -> None:
         self._refusal_reason = refusal_reason
         self._clock = clock
@@ -70,6 +73,7 @@ class Gateway:
         self._throttle = Throttle()
         self._access_log = AccessLog()
         self._invoke: Invoke | None = None
+        self._own_issuer = ""
 
     @contextmanager
     def serving(self, url: str, invoke: Invoke) -> Iterator[None]:
@@ -83,6 +87,7 @@ class Gateway:
             Runs a function.
         """
         self._invoke = invoke
+        self._own_issuer = f"{url}{OWN_ISSUER}"
         try:
             with applied(patches(url)):
                 yield
@@ -103,7 +108,7 @@ class Gateway:
             response = self._answer(exchange, self._invoke)
             self._access_log.add(exchange)
             if exchange.denial is not None:
-                self._on_denied(exchange.denial)
+                self._on_denied(response.status, exchange.denial)
         status = f"{response.status:d} {phrases.get(response.status, '')}"
         start_response(status, [*response.headers, ("apigw-requestid", request.request_id)])
         return [response.body]
@@ -133,7 +138,7 @@ class Gateway:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         exchange.route_key = route.key
         bucket = f"{api.api_id}/{route.route_id}"
-        if not self._throttle.allows(bucket, api.limit, request.received_at):
+        if not self._throttle.allows(bucket, api.limit_of(route), request.received_at):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
         if len(request.body) > BODY_LIMIT:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -141,7 +146,18 @@ class Gateway:
             exchange.denial = self._denial(exchange)
             if exchange.denial is not None:
                 raise RefusedError(HTTPStatus.FORBIDDEN)
+        if route.jwt is not None:
+            self._check_token(exchange, route.jwt)
         return route
+
+    def _check_token(self, exchange: Exchange, authorizer: JwtAuthorizer) -> None:
+        header = exchange.request.headers.get("authorization", "")
+        keys = partial(keys_of, own=self._own_issuer)
+        try:
+            exchange.token = check_token(header, authorizer, keys, exchange.request.received_at)
+        except TokenError as error:
+            exchange.denial = str(error)
+            raise RefusedError(error.status, error.challenge) from None
 
     def _denial(self, exchange: Exchange) -> str | None:
         """Return the check that a caller fails, or None if it is allowed."""

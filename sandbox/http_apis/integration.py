@@ -120,7 +120,7 @@ def answer(
 
 def _call(exchange: Exchange, route: Route, invoke: Invoke) -> Callable[[], Result]:
     trace = trace_id(exchange.request)
-    event = event_of(exchange.request, exchange.path, exchange.api, route, exchange.caller, trace)
+    event = event_of(exchange, route, trace)
     _, _, _, region, account_id, *_ = route.function_arn.split(":")
     return partial(
         invoke,

@@ -19,9 +19,11 @@ from moto.apigatewayv2.models import Integration as MotoIntegration
 from moto.apigatewayv2.models import Route as MotoRoute
 
 from sandbox.cloudformation.resource import Resource, ResourceFailedError
-from sandbox.http_apis.deployed import DEFAULT_ROUTE, FUNCTION_ARN, LONGEST_SECONDS
+from sandbox.http_apis.deployed import AUTHORIZATIONS, FUNCTION_ARN, LONGEST_SECONDS
+from sandbox.http_apis.route_keys import problem_of, same_requests
 
-_ROUTE_KEY: Final = re.compile(r"(DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) /[\w./~-]*", re.ASCII)
+_FOR_TOKENS: Final = ("AuthorizationScopes", "AuthorizerId")
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _TIMEOUTS: Final = range(50, int(LONGEST_SECONDS * 1000) + 1)
 _API_DEFAULTS: Final = (
     *("api_key_selection_expression", "cors_configuration", "description"),
@@ -192,11 +194,10 @@ class Route(HttpApiResource):
     required = ("ApiId", "RouteKey", "Target")
     replaced_by = ("ApiId",)
     attribute_names = ("RouteId",)
-    implemented = ("ApiId", "RouteKey", "Target")
+    implemented = ("ApiId", *_FOR_TOKENS, "RouteKey", "Target")
     only = (
         ("ApiKeyRequired", "false"),
-        ("AuthorizationType", "AWS_IAM"),
-        ("AuthorizationType", "NONE"),
+        *(("AuthorizationType", name) for name in AUTHORIZATIONS),
     )
 
     _route: MotoRoute | None = None
@@ -205,23 +206,19 @@ class Route(HttpApiResource):
         """Refuse properties that are not implemented, and invalid values."""
         super().check()
         key = self.properties["RouteKey"]
-        if key != DEFAULT_ROUTE and not _ROUTE_KEY.fullmatch(key):
-            raise ResourceFailedError(
-                f"The sandbox knows RouteKey as {DEFAULT_ROUTE}, or as a method and a path"
-                " without parameters."
-            )
+        if problem := problem_of(key):
+            raise ResourceFailedError(f"RouteKey {problem}.")
         kind, _, integration_id = self.properties["Target"].partition("/")
         if kind != "integrations" or integration_id not in self.api.integrations:
             raise ResourceFailedError("Target names no integration of the API.")
         others = [route for route in self.api.get_routes() if route is not self._route]
-        if key in [route.route_key for route in others]:
+        if any(same_requests(key, route.route_key) for route in others):
             raise ResourceFailedError("Another route of the API has this RouteKey.")
+        self._check_authorization()
 
     def make(self) -> None:
         """Make it."""
-        self._route = self.api.create_route(
-            api_key_required=False, authorization_scopes=[], **self._settings()
-        )
+        self._route = self.api.create_route(api_key_required=False, **self._settings())
 
     def set(self) -> None:
         """Set its requests, its authorization and its integration."""
@@ -243,9 +240,29 @@ class Route(HttpApiResource):
         """Return its id."""
         return {"RouteId": self.physical_resource_id}
 
+    def _check_authorization(self) -> None:
+        if self._authorization != "JWT":
+            for name in _FOR_TOKENS:
+                if self.properties.get(name):
+                    raise ResourceFailedError(f"{name} needs the AuthorizationType JWT.")
+            return
+        if self.properties.get("AuthorizerId") not in self.api.authorizers:
+            raise ResourceFailedError(
+                "AuthorizerId names no authorizer of the API, which AuthorizationType JWT needs."
+            )
+        scopes = self.properties.get("AuthorizationScopes", [])
+        if not all(_SCOPE.fullmatch(scope) for scope in scopes):
+            raise ResourceFailedError("AuthorizationScopes has what is no scope of RFC 6749.")
+
+    @property
+    def _authorization(self) -> str:
+        return str(self.properties.get("AuthorizationType", "NONE"))
+
     def _settings(self) -> dict[str, Any]:
         return {
-            "authorization_type": self.properties.get("AuthorizationType", "NONE"),
+            "authorization_scopes": self.properties.get("AuthorizationScopes", []),
+            "authorization_type": self._authorization,
+            "authorizer_id": self.properties.get("AuthorizerId"),
             "route_key": self.properties["RouteKey"],
             "target": self.properties["Target"],
         }

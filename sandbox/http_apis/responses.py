@@ -21,6 +21,7 @@ _OWN: Final = (
 """Headers that API Gateway sets, not the function."""
 
 _MESSAGES: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.UNAUTHORIZED: "Unauthorized",
     HTTPStatus.FORBIDDEN: "Forbidden",
     HTTPStatus.NOT_FOUND: "Not Found",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Request Entity Too Large",
@@ -39,10 +40,13 @@ class RefusedError(Exception):
         The response's.
     message
         The whole text of the response.
+    challenge
+        The value of its header ``WWW-Authenticate``, if it has one.
     """
 
-    def __init__(self, status: HTTPStatus) -> None:
+    def __init__(self, status: HTTPStatus, challenge: str | None = None) -> None:
         self.status = status
+        self.challenge = challenge
         self.message = _MESSAGES[status]
         super().__init__(self.message)
 
@@ -62,7 +66,10 @@ class Response(NamedTuple):
 def refusal(refused: RefusedError) -> Response:
     """Make API Gateway's response to a refused request."""
     body = json.dumps({"message": refused.message}, separators=(",", ":"))
-    return Response(refused.status, [("Content-Type", "application/json")], body.encode())
+    headers = [("Content-Type", "application/json")]
+    if refused.challenge is not None:
+        headers.append(("www-authenticate", refused.challenge))
+    return Response(refused.status, headers, body.encode())
 
 
 def response_of(payload: bytes) -> Response:

@@ -18,6 +18,8 @@ from sandbox.http_apis.resources import HttpApiResource, refuse_others
 _LIMITS: Final = ("ThrottlingBurstLimit", "ThrottlingRateLimit")
 _LOG: Final = ("DestinationArn", "Format")
 
+Settings = Mapping[str, Any]
+
 
 class Stage(HttpApiResource):
     """The stage ``$default``, which has no path and deploys each change of the API at once."""
@@ -25,7 +27,10 @@ class Stage(HttpApiResource):
     type_name = "AWS::ApiGatewayV2::Stage"
     required = ("ApiId", "AutoDeploy", "StageName")
     replaced_by = ("ApiId", "StageName")
-    implemented = ("AccessLogSettings", "ApiId", "DefaultRouteSettings", "Description", "Tags")
+    implemented = (
+        *("AccessLogSettings", "ApiId", "DefaultRouteSettings", "Description"),
+        *("RouteSettings", "Tags"),
+    )
     only = (("AutoDeploy", "true"), ("StageName", STAGE))
 
     _stage: MotoStage | None = None
@@ -46,7 +51,8 @@ class Stage(HttpApiResource):
         """Set the limits and the access log."""
         stage = self.api.get_stage(STAGE)
         stage.access_log_settings = _with_api_names(self._log)
-        stage.default_route_settings = _with_api_names(self._limits)
+        stage.default_route_settings = _numbers(self._default_settings)
+        stage.route_settings = {key: _numbers(own) for key, own in self._route_settings.items()}
         stage.description = self.properties.get("Description", "")
         stage.tags = self.tags
 
@@ -61,9 +67,14 @@ class Stage(HttpApiResource):
         return STAGE
 
     @property
-    def _limits(self) -> dict[str, Any]:
-        limits = self.properties.get("DefaultRouteSettings", {})
-        return {name: float(value) for name, value in limits.items()}
+    def _default_settings(self) -> Settings:
+        settings: Settings = self.properties.get("DefaultRouteSettings", {})
+        return settings
+
+    @property
+    def _route_settings(self) -> Mapping[str, Settings]:
+        settings: Mapping[str, Settings] = self.properties.get("RouteSettings", {})
+        return settings
 
     @property
     def _log(self) -> dict[str, str]:
@@ -71,11 +82,14 @@ class Stage(HttpApiResource):
         return log
 
     def _check_limits(self) -> None:
-        limits = self.properties.get("DefaultRouteSettings", {})
-        refuse_others(limits, _LIMITS, "DefaultRouteSettings.")
-        for name, value in self._limits.items():
-            if value < 0:
-                raise ResourceFailedError(f"DefaultRouteSettings.{name} is less than 0.")
+        _check_settings(self._default_settings, "DefaultRouteSettings.")
+        for settings in self._route_settings.values():
+            _check_settings(settings, "RouteSettings.")
+        # API Gateway refuses this, too ("Unable to find Route by key … within the provided
+        # RouteSettings"), so the stage of a template must depend on the routes.
+        keys = {route.route_key for route in self.api.get_routes()}
+        if not self._route_settings.keys() <= keys:
+            raise ResourceFailedError("RouteSettings names a route that the API does not have.")
 
     def _check_log(self) -> None:
         refuse_others(self._log, _LOG, "AccessLogSettings.")
@@ -98,5 +112,16 @@ class Stage(HttpApiResource):
 RESOURCE_TYPES: Final[list[type[Resource]]] = [Stage]
 
 
-def _with_api_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _check_settings(settings: Settings, within: str) -> None:
+    refuse_others(settings, _LIMITS, within)
+    for name, value in settings.items():
+        if float(value) < 0:
+            raise ResourceFailedError(f"{within}{name} is less than 0.")
+
+
+def _numbers(settings: Settings) -> dict[str, Any]:
+    return _with_api_names({name: float(value) for name, value in settings.items()})
+
+
+def _with_api_names(settings: Settings) -> dict[str, Any]:
     return {f"{name[0].lower()}{name[1:]}": value for name, value in settings.items()}

@@ -23,6 +23,7 @@ IMPORTS: dict[str, set[str]] = {
     "http_apis": {"cloudformation", "functions", "iam"},
     "iam": {"cloudformation"},
     "inbox": {"pinpoint"},
+    "issuer": {"http_apis"},
     "pinpoint": {"cloudformation"},
     "sns": {"cloudformation"},
     "sqs": {"cloudformation"},

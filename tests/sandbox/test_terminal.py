@@ -80,10 +80,12 @@ def test_a_refused_call_is_a_line_too() -> None:
     )
 
 
-def test_a_403_of_the_http_api_is_a_line_that_says_why() -> None:
+def test_a_denied_request_to_the_http_api_is_a_line_that_says_why() -> None:
     output = io.StringIO()
 
-    terminal.denials(Console(file=output, width=40))("no permission: on x:y/\x1b[31m" + "z" * 60)
+    terminal.denials(Console(file=output, width=40))(
+        403, "no permission: on x:y/\x1b[31m" + "z" * 60
+    )
 
     assert output.getvalue().split(maxsplit=1)[1] == (
         f"http         403 Forbidden: no permission: on x:y/?[31m{'z' * 60}\n"

@@ -266,9 +266,10 @@ def api(
             SourceArn=joined(f"arn:aws:execute-api:{REGION}:{ACCOUNT}:", {"Ref": "Api"}, lets_in),
         ),
     }
-    for number, (key, authorization) in enumerate(
-        (routes or {"POST /messages": "AWS_IAM"}).items()
-    ):
+    routes = routes or {"POST /messages": "AWS_IAM"}
+    # As a stage with settings of single routes needs it.
+    parts["Stage"]["DependsOn"] = [f"Route{number}" for number in range(len(routes))]
+    for number, (key, authorization) in enumerate(routes.items()):
         parts[f"Route{number}"] = resource(
             "ApiGatewayV2::Route",
             **own,

@@ -26,9 +26,11 @@ from sandbox import services
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.service import LambdaService
 from sandbox.http_apis.gateway import Gateway
+from sandbox.http_apis.issuer_keys import OWN_ISSUER
 from sandbox.http_apis.requests import PREFIX
 from sandbox.iam.service import Permissions
 from sandbox.inbox import pages
+from sandbox.issuer.issuer import Issuer
 from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import runtime_packages
 from sandbox.server import Server
@@ -348,7 +350,7 @@ def running_services(kind: type[Kind], place: Path) -> Iterator[Kind]:
     with (
         services.patched_moto(),
         Server(
-            mounts={"/sandbox": pages.application},
+            mounts={"/sandbox": pages.application, OWN_ISSUER: Issuer().application},
             guard=permissions.guard,
             unguarded={PREFIX: gateway.application},
         ) as server,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.clients.queue_and_bus import CALL_SECONDS
 from push_sender.entry_points.remaining_time import end_of
 from push_sender.report import Report, changes_tokens
 from push_sender.sender import Sender
@@ -45,6 +44,7 @@ def push(
     accepted_at, end = round(time.time() * 1_000), end_of(context)
     report = sender.send(event, deadline=end)
     if registry is not None and changes_tokens(report):
+        from push_sender.clients.queue_and_bus import CALL_SECONDS
         from push_sender.follow_up.submission import Submission
 
         submission = Submission(event, context.aws_request_id, accepted_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -19,7 +20,10 @@ from tests.support.http_apis import (
     UNAVAILABLE,
     Api,
     HttpApiSandbox,
+    changed,
+    invoking,
 )
+from tests.support.http_apis import api as api_template
 from tests.support.templates import ACCOUNT, REGION
 
 OPEN = {"$default": "NONE"}
@@ -52,6 +56,99 @@ def test_a_request_takes_its_exact_route_or_the_default_route(
     assert (event["routeKey"], event["rawPath"]) == (key, expected)
     http = event["requestContext"]["http"]
     assert (http["method"], http["path"]) == (method, expected)
+
+
+DEVICE = "PUT /devices/{device_id}"
+MINE = "PUT /devices/mine"
+OF_A_USER = "PUT /users/{user_id}/devices"
+OF_ANNA = "PUT /users/anna/{what}"
+
+
+@pytest.fixture(scope="module")
+def devices(_running: HttpApiSandbox) -> Api:
+    keys = (OF_A_USER, OF_ANNA, DEVICE, MINE, "$default")
+    return _running.api(routes=dict.fromkeys(keys, "NONE"))
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "parameters"),
+    [
+        ("/devices/mine", MINE, None),
+        ("/devices/Mine", DEVICE, {"device_id": "Mine"}),
+        ("/devices/a", DEVICE, {"device_id": "a"}),
+        ("/devices/a%7Cb%40c%3A+~=", DEVICE, {"device_id": "a|b@c:+~="}),
+        ("/devices/%E4%B8%96%20%E7%95%8C", DEVICE, {"device_id": "世 界"}),
+        ("/devices/%7Bdevice_id%7D", DEVICE, {"device_id": "{device_id}"}),
+        ("/devices/a%0Ab", DEVICE, {"device_id": "a\nb"}),
+        ("/devices/..", DEVICE, {"device_id": ".."}),
+        ("/devices/a?device_id=b", DEVICE, {"device_id": "a"}),
+        ("/devices/a%2Fb", "$default", None),
+        ("/devices/", "$default", None),
+        ("/devices", "$default", None),
+        ("/devices/a/", "$default", None),
+        ("/users/1/devices", OF_A_USER, {"user_id": "1"}),
+        ("/users//devices", "$default", None),
+        ("/users/anna/devices", OF_ANNA, {"what": "devices"}),
+        ("/users/1/others", "$default", None),
+    ],
+)
+def test_a_request_takes_the_route_that_names_its_path_best(
+    sandbox: HttpApiSandbox, devices: Api, path: str, key: str, parameters: dict[str, str] | None
+) -> None:
+    assert devices.ask("PUT", path, caller=None).status == 200
+
+    event = sandbox.event()
+    assert (event["routeKey"], event["requestContext"]["routeKey"]) == (key, key)
+    assert event.get("pathParameters") == parameters
+    assert event["rawPath"] == unquote(path.partition("?")[0])
+
+
+def test_another_method_does_not_take_a_route_with_parameters(
+    sandbox: HttpApiSandbox, devices: Api
+) -> None:
+    devices.ask("GET", "/devices/a", caller=None)
+
+    assert sandbox.event()["routeKey"] == "$default"
+
+
+@pytest.mark.parametrize(
+    ("lets_in", "status"),
+    [
+        ("/*/*/devices/{device_id}", 200),
+        ("/*/PUT/devices/*", 200),
+        ("/*/*/devices/a", 500),
+        ("/*/*/users/*", 500),
+    ],
+)
+def test_the_functions_policy_names_a_route_by_its_parameters(
+    sandbox: HttpApiSandbox, lets_in: str, status: int
+) -> None:
+    api = sandbox.api(routes={DEVICE: "NONE"}, lets_in=lets_in)
+
+    assert api.ask("PUT", "/devices/a", caller=None).status == status
+
+
+@pytest.mark.parametrize(
+    ("resource", "status"),
+    [("PUT/devices/*", 200), ("PUT/devices/a", 200), ("PUT/devices/{device_id}", 403)],
+)
+def test_a_callers_policy_names_the_path_of_the_request(
+    sandbox: HttpApiSandbox, resource: str, status: int
+) -> None:
+    api = sandbox.api(routes={DEVICE: "AWS_IAM"})
+    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api.api_id}/*/{resource}"
+
+    answer = api.ask("PUT", "/devices/a", caller=sandbox.user(invoking(arn)))
+
+    assert answer.status == status
+
+
+def test_routes_that_differ_in_the_name_of_a_parameter_are_one_route(
+    sandbox: HttpApiSandbox,
+) -> None:
+    stack = sandbox.deploy(api_template(routes={DEVICE: "NONE", "PUT /devices/{id}": "NONE"}))
+
+    assert "Another route of the API has this RouteKey" in stack["StackStatusReason"]
 
 
 @pytest.mark.parametrize(
@@ -336,6 +433,35 @@ def test_each_route_allows_a_burst_and_then_its_rate(
     sandbox.clock.stopped_at += 2
     assert [api.ask(caller=None).status for _ in range(2)] == [200, 429]
     assert len(sandbox.invocations()) == 4
+
+
+def test_the_settings_of_a_route_override_the_default_limits(sandbox: HttpApiSandbox) -> None:
+    own = {
+        "GET /one": {"ThrottlingBurstLimit": 1, "ThrottlingRateLimit": 0},
+        "GET /three/{of}": {"ThrottlingBurstLimit": 3},
+    }
+    routes = dict.fromkeys((*own, "GET /two"), "NONE")
+    default = {"ThrottlingBurstLimit": 2, "ThrottlingRateLimit": 1}
+    resources = api_template(
+        routes=routes, stage={"DefaultRouteSettings": default, "RouteSettings": own}
+    )
+    sandbox.clock.stopped_at = 1_800_000_000.0
+    api = sandbox.api(resources)
+
+    def passed() -> list[int]:
+        paths = ("/one", "/two", "/three/a")
+        return [
+            [api.ask("GET", path, caller=None).status for _ in range(4)].count(200)
+            for path in paths
+        ]
+
+    assert passed() == [1, 2, 3]
+    sandbox.clock.stopped_at += 1
+    assert passed() == [0, 1, 3], "a rate that a route leaves out is the account's"
+
+    sandbox.deploy(changed(resources, "Stage", RouteSettings=None), api.stack, "update")
+    sandbox.clock.stopped_at += 10
+    assert passed() == [2, 2, 2]
 
 
 def test_a_token_bucket_refills_at_its_rate_up_to_its_burst() -> None:

@@ -54,9 +54,15 @@ def test_an_apis_endpoint_is_that_of_the_open_front_door(sandbox: HttpApiSandbox
 
 def test_api_gateway_shows_the_templates_settings(sandbox: HttpApiSandbox) -> None:
     limits = {"ThrottlingBurstLimit": 200, "ThrottlingRateLimit": 100.5}
+    own_limits = {"POST /messages": {"ThrottlingBurstLimit": 2, "ThrottlingRateLimit": 1}}
     made = sandbox.api(
         integration={"TimeoutInMillis": 5_000, "Description": "the function"},
-        stage={"DefaultRouteSettings": limits, "Description": "the stage", "Tags": {"a": "b"}},
+        stage={
+            "DefaultRouteSettings": limits,
+            "Description": "the stage",
+            "RouteSettings": own_limits,
+            "Tags": {"a": "b"},
+        },
     )
 
     gateway = sandbox.client("apigatewayv2")
@@ -68,7 +74,7 @@ def test_api_gateway_shows_the_templates_settings(sandbox: HttpApiSandbox) -> No
     assert integration["IntegrationUri"] == ALIAS_ARN
     assert (integration["IntegrationType"], integration["TimeoutInMillis"]) == ("AWS_PROXY", 5_000)
     assert integration["PayloadFormatVersion"] == "2.0"
-    assert stage["DefaultRouteSettings"] == limits
+    assert (stage["DefaultRouteSettings"], stage["RouteSettings"]) == (limits, own_limits)
     assert (stage["AutoDeploy"], stage["Tags"]) == (True, {"a": "b"})
     assert stage["AccessLogSettings"]["Format"].startswith('{"id": ')
     resources = sandbox.client("cloudformation").describe_stack_resources(StackName=made.stack)
@@ -141,8 +147,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Route0", {"AuthorizerId": "abc"}, "AuthorizerId"),
     ("Route0", {"AuthorizationScopes": ["a"]}, "AuthorizationScopes"),
     ("Route0", {"ApiKeyRequired": True}, "ApiKeyRequired"),
-    ("Route0", {"RouteKey": "POST /messages/{id}"}, "RouteKey"),
-    ("Route0", {"RouteKey": "POST /{proxy+}"}, "RouteKey"),
+    ("Route0", {"RouteKey": "POST /{proxy+}"}, "RouteKey has a greedy parameter"),
+    ("Route0", {"RouteKey": "POST /messages/{a}/{a}"}, "RouteKey has a parameter twice"),
+    ("Route0", {"RouteKey": "POST /messages/{id}.json"}, "a parameter is a whole segment"),
+    ("Route0", {"RouteKey": "POST /messages/{}"}, "a parameter is a whole segment"),
     ("Route0", {"RouteKey": "ANY /messages"}, "RouteKey"),
     ("Route0", {"RouteKey": "POST messages"}, "RouteKey"),
     ("Route0", {"RouteKey": "$connect"}, "RouteKey"),
@@ -152,7 +160,21 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Stage", {"StageName": "prod"}, "StageName"),
     ("Stage", {"AutoDeploy": False}, "AutoDeploy"),
     ("Stage", {"AutoDeploy": None}, "AutoDeploy"),
-    ("Stage", {"RouteSettings": {"POST /messages": {}}}, "RouteSettings"),
+    (
+        "Stage",
+        {"RouteSettings": {"GET /none": {"ThrottlingBurstLimit": 1}}},
+        "RouteSettings names a route that the API does not have",
+    ),
+    (
+        "Stage",
+        {"RouteSettings": {"POST /messages": {"LoggingLevel": "INFO"}}},
+        "RouteSettings.LoggingLevel",
+    ),
+    (
+        "Stage",
+        {"RouteSettings": {"POST /messages": {"ThrottlingBurstLimit": -1}}},
+        "RouteSettings.ThrottlingBurstLimit",
+    ),
     ("Stage", {"StageVariables": {"a": "b"}}, "StageVariables"),
     (
         "Stage",
@@ -194,8 +216,8 @@ def test_an_unsupported_property_fails_the_stack_and_is_named(
         ({"Format": "$context.status"}, "AccessLogSettings.Format must hold $context.requestId"),
         ({"Format": "$context.requestId\n-"}, "AccessLogSettings.Format must be a single line"),
         (
-            {"Format": "$context.requestId $context.authorizer.claims.sub"},
-            "AccessLogSettings.Format asks for $context.authorizer.claims.sub",
+            {"Format": "$context.requestId $context.authorizer.principalId"},
+            "AccessLogSettings.Format asks for $context.authorizer.principalId",
         ),
         (
             {"DestinationArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:none"},

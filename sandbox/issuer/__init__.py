@@ -1,0 +1,1 @@
+"""The sandbox's issuer of tokens for JWT authorizers."""
