@@ -83,10 +83,11 @@ def keys_of(issuer: str, own: str) -> KeySet:
 def _fetched(address: str) -> dict[str, Any]:
     # Not urllib, which follows a redirection to any machine.
     parts = urlsplit(address)
+    target = parts._replace(scheme="", netloc="", fragment="").geturl()
     try:
         connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_SECONDS)
         try:
-            connection.request("GET", parts.path)
+            connection.request("GET", target)
             response = connection.getresponse()
             content = response.read(_MOST_BYTES)
         finally:

@@ -45,6 +45,15 @@ _EVERY_CHANNEL: Final = {
     for name in ("fcm", "apns", "apns_sandbox", "apns_voip", "apns_voip_sandbox", "baidu", "adm")
 }
 
+_TOKENS: Final[Mapping[str, Any]] = {
+    "jwt_issuer": "https://issuer.sandbox.example",
+    "jwt_audience": "sandbox-app",
+    "http_jwt": True,
+}
+"""The issuer that the sandbox's own stands in for."""
+
+_JWT_SETTINGS: Final = (*_TOKENS, "jwt_requests_per_second", "jwt_burst")
+
 
 def client(service: str, url: str, **credentials: str) -> Any:
     """Make a client of a service of the sandbox, by default for the administrator.
@@ -93,12 +102,15 @@ def sandbox_context(context: Mapping[str, Any]) -> dict[str, Any]:
     """Complete a context for the sandbox.
 
     If it configures no channel and names no existing project, as in a fresh clone, every channel
-    is set up with generated credentials. The CDK's flags are those of ``cdk.json``. A secret's
+    is set up with generated credentials. If it has no setting of tokens (JWT), the routes for apps
+    take those of the sandbox's issuer. The CDK's flags are those of ``cdk.json``. A secret's
     ARN is shortened to its name, because the end of an ARN cannot be chosen.
     """
     flags = {key: value for key, value in committed_context().items() if key.startswith("@")}
     context = {**flags, **context}
     settings = Settings.from_context(context)
+    if settings.http_api and all(context.get(name) is None for name in _JWT_SETTINGS):
+        context = {**context, **_TOKENS}
     if not settings.credentials and settings.application_id is None:
         return {**context, **_EVERY_CHANNEL}
     return {

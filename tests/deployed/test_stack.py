@@ -117,6 +117,7 @@ def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> N
     assert result["Environment"]["Variables"] == {
         "APPLICATION_IDS": deployment.application_id,
         "DEAD_LETTER_QUEUE_URL": deployment.outputs["DeadLetterQueueUrl"],
+        "DEVICES_TABLE": deployment.outputs["DevicesTableName"],
         "EVENT_BUS_NAME": deployment.outputs["EventBusName"],
         "IDEMPOTENCY_TABLE": deployment.outputs["TableName"],
         "MESSAGE_KEY": stack["StackId"],

@@ -44,20 +44,22 @@ class Issuer:
     def token(
         self, key: Key | None = None, header: Mapping[str, Any] | None = None, **claims: Any
     ) -> str:
-        """Sign a token; a claim or a member of the header that is None is left out."""
+        """Sign a token; a usual claim or member of the header that is None is left out."""
         now = int(time.time())
         usual = {"iss": self.url, "sub": USER, "aud": AUDIENCE, "iat": now, "exp": now + 600}
         usual_header = {"alg": "RS256", "kid": self.key.kid}
         return jwt.encode(
-            _without_none({**usual_header, **(header or {})}),
-            _without_none({**usual, **claims}),
+            _changed(usual_header, header or {}),
+            _changed(usual, claims),
             key or self.key,
             registry=_ANY,
         )
 
 
-def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
+def _changed(usual: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    members = {**usual, **changes}
+    left_out = {name for name in usual if members[name] is None}
+    return {name: value for name, value in members.items() if name not in left_out}
 
 
 @contextmanager
