@@ -10,18 +10,24 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
+from moto.awslambda.models import lambda_backends
+
 from sandbox.cloudformation import patches as cloudformation
 from sandbox.cloudformation.resource import Resource
 from sandbox.cloudwatch.patches import PATCHES as CLOUDWATCH_PATCHES
 from sandbox.cloudwatch.resources import RESOURCE_TYPES as CLOUDWATCH_TYPES
+from sandbox.dynamodb.expiry import expiring_items
 from sandbox.dynamodb.patches import PATCHES as DYNAMODB_PATCHES
 from sandbox.dynamodb.resources import RESOURCE_TYPES as DYNAMODB_TYPES
 from sandbox.entry_points import EVENTBRIDGE
 from sandbox.events.patches import patches as events_patches
 from sandbox.events.resources import RESOURCE_TYPES as EVENTS_TYPES
+from sandbox.functions.event_source_mappings import find_function
 from sandbox.functions.event_source_resources import RESOURCE_TYPES as EVENT_SOURCE_TYPES
+from sandbox.functions.function_policies import allows_service
 from sandbox.functions.patches import patches as functions_patches
 from sandbox.functions.permission_resources import RESOURCE_TYPES as PERMISSION_TYPES
+from sandbox.functions.refusals import refusal
 from sandbox.functions.resources import RESOURCE_TYPES as FUNCTIONS_TYPES
 from sandbox.functions.service import LambdaService
 from sandbox.http_apis.authorizer_resources import RESOURCE_TYPES as AUTHORIZER_TYPES
@@ -75,16 +81,21 @@ def patched_moto() -> Iterator[None]:
 
 @contextmanager
 def running(service: LambdaService) -> Iterator[LambdaService]:
-    """Run a Lambda service, and let moto invoke functions through it."""
+    """Run a Lambda service, let moto invoke functions through it, and expire items of tables."""
     invoke = partial(_invoke_later, service)
     bound = [*functions_patches(service), *events_patches(invoke)]
-    with patched_moto(), applied(bound), service:
+    with patched_moto(), applied(bound), service, expiring_items():
         yield service
 
 
-def _invoke_later(service: LambdaService, arn: str, event: bytes) -> str:
-    """Hand an event of EventBridge to a function."""
-    _, _, _, region, account_id, *_ = arn.split(":")
+def _invoke_later(service: LambdaService, arn: str, event: bytes, rule_arn: str) -> str:
+    """Hand an event of EventBridge to a function whose policy allows the rule."""
+    region, account_id = arn.split(":")[3:5]
+    find_function(lambda_backends[account_id][region], arn)
+    if not allows_service(arn, "events.amazonaws.com", rule_arn):
+        raise refusal(
+            403, "AccessDeniedException", "The function's policy does not allow this rule."
+        )
     return service.invoke_later(
         arn, event, account_id=account_id, region=region, entry_point=EVENTBRIDGE
     )

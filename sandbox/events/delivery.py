@@ -41,8 +41,16 @@ _PARTS: Final = (
     *("time", "region", "resources", "detail"),
 )
 
-InvokeLater = Callable[[str, bytes], object]
-"""Takes the ARN of a function and an event for it, or raises a LambdaClientError."""
+_CODES_OF_LAMBDA: Final = {
+    "ResourceNotFoundException": "NO_RESOURCE",
+    "AccessDeniedException": "NO_PERMISSIONS",
+}
+
+InvokeLater = Callable[[str, bytes, str], object]
+"""Takes the ARN of a function, an event for it, and the ARN of the rule.
+
+It raises a LambdaClientError, also if the function's policy does not allow the rule.
+"""
 
 _ORIGINAL_SEND: Final[Any] = Rule.send_to_targets
 _ORIGINAL_PUT_TARGETS: Final = EventsBackend.put_targets
@@ -65,10 +73,26 @@ def as_aws_sends_it(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**sent, "time": _iso_8601(event["time"])}
 
 
-def _iso_8601(time: str | float) -> str:
-    if isinstance(time, str):
-        return time
+def _iso_8601(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _unix_seconds(time: Any) -> float:
+    """Read an entry's Time: the number that SDKs send, or a text as in RFC 3339.
+
+    Raises
+    ------
+    ValidationException
+        If it is neither, or in no year that an event can show.
+    """
+    try:
+        if isinstance(time, str):
+            read = datetime.fromisoformat(time)
+            time = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+        _iso_8601(time)
+    except (OverflowError, OSError, TypeError, ValueError):
+        raise ValidationException("Time of an entry is not usable.") from None
+    return float(time)
 
 
 def sending(invoke_later: InvokeLater) -> Any:
@@ -81,12 +105,13 @@ def sending(invoke_later: InvokeLater) -> Any:
         event = as_aws_sends_it(original_event)
         if not _matches(self, event):
             return
-        ingestion_time = _iso_8601(original_event.get("ingestion-time", event["time"]))
+        ingestion_time = _iso_8601(original_event.get("ingestion-time", original_event["time"]))
         for target in list(self.targets):
             deliver = targets.get(target["Arn"].split(":")[2])
             try:
                 if deliver is not None:
-                    deliver(target, target_input(target, event, self.arn, ingestion_time))
+                    body = target_input(target, event, self.arn, ingestion_time)
+                    deliver(self, target, body)
                 else:
                     others = copy.copy(self)
                     others.targets = [target]
@@ -108,7 +133,7 @@ def _matches(rule: Rule, event: Mapping[str, Any]) -> bool:
         return False
 
 
-def _to_queue(target: Mapping[str, Any], body: str) -> None:
+def _to_queue(_: Rule, target: Mapping[str, Any], body: str) -> None:
     queue = queue_of(target["Arn"])
     if queue is None:
         raise _UndeliverableError("NO_RESOURCE", "The specified queue does not exist.")
@@ -119,12 +144,12 @@ def _to_queue(target: Mapping[str, Any], body: str) -> None:
         raise _UndeliverableError("INVALID_PARAMETER", error.message) from None
 
 
-def _to_function(invoke_later: InvokeLater) -> Callable[[Mapping[str, Any], str], None]:
-    def deliver(target: Mapping[str, Any], payload: str) -> None:
+def _to_function(invoke_later: InvokeLater) -> Callable[[Rule, Mapping[str, Any], str], None]:
+    def deliver(rule: Rule, target: Mapping[str, Any], payload: str) -> None:
         try:
-            invoke_later(target["Arn"], payload.encode())
+            invoke_later(target["Arn"], payload.encode(), rule.arn)
         except LambdaClientError as error:
-            code = "NO_RESOURCE" if "NotFound" in error.error_type else "ERROR_FROM_TARGET"
+            code = _CODES_OF_LAMBDA.get(error.error_type, "ERROR_FROM_TARGET")
             raise _UndeliverableError(code, error.message) from None
 
     return deliver
@@ -185,16 +210,20 @@ def put_events(self: EventsBackend, events: list[dict[str, Any]]) -> Any:
     """Check all entries before moto delivers the first one."""
     if sum(map(_size, events)) > REQUEST_LIMIT:
         raise ValidationException("Total size of the entries in the request is over the limit.")
-    for entry in events:
+    entries = []
+    for event in events:
+        entry = {name: value for name, value in event.items() if value is not None}
         self.describe_event_bus(self._normalize_event_bus_arn(entry.get("EventBusName")))
+        if "Time" in entry:
+            entry["Time"] = _unix_seconds(entry["Time"])
         try:
-            _iso_8601(entry.get("Time", 0))
             json.loads(entry.get("Detail") or "{}")
-        except (OverflowError, OSError, TypeError, RecursionError):
-            raise ValidationException("Time or Detail of an entry is not usable.") from None
+        except (TypeError, RecursionError):
+            raise ValidationException("Detail of an entry is not usable.") from None
         except ValueError:  # moto reports it, for this entry only
-            continue
-    return _ORIGINAL_PUT_EVENTS(self, events)
+            pass
+        entries.append(entry)
+    return _ORIGINAL_PUT_EVENTS(self, entries)
 
 
 def _size(entry: Mapping[str, Any]) -> int:

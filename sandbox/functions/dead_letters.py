@@ -1,7 +1,8 @@
-"""Send an asynchronous event whose function failed to the function's dead-letter queue.
+"""Send an asynchronous event whose function failed to the queues that are set for it.
 
-The event is sent with the credentials of the function's role, as Lambda does. If the role is not
-allowed to send, the event is lost here, too, and the sandbox logs it.
+The function's dead-letter queue gets the event, and the on-failure destination gets a record of
+the invocation. Both are sent with the credentials of the function's role, as Lambda does. If the
+role is not allowed to send, the event is lost here, too, and the sandbox logs it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import boto3
 from botocore.exceptions import ClientError
 from moto.awslambda.exceptions import LambdaClientError
 
+from sandbox.functions.event_invoke_configs import config_of
 from sandbox.functions.invocations import FailedEvent
 
 _ERROR_MESSAGE_LIMIT: Final = 1024  # bytes, as documented for dead-letter queues
+_COLONS_OF_A_FUNCTION: Final = 6  # in an ARN without a qualifier
 _ADMINISTRATOR: Final = {
     "AWS_ACCESS_KEY_ID": "sandbox",
     "AWS_SECRET_ACCESS_KEY": "sandbox",
@@ -29,7 +33,7 @@ _logger = logging.getLogger(__name__)
 def dead_letter_sender(
     url: str, credentials: Callable[[str], Mapping[str, str]]
 ) -> Callable[[FailedEvent], None]:
-    """Make a function that sends a failed event to its dead-letter queue.
+    """Make a function that sends a failed event to its dead-letter queue and its destination.
 
     Parameters
     ----------
@@ -47,19 +51,29 @@ def dead_letter_sender(
         region = event.function_arn.split(":")[3]
         functions = _client("lambda", url, region, _ADMINISTRATOR)
         function = functions.get_function_configuration(FunctionName=event.function_arn)
-        target = function.get("DeadLetterConfig", {}).get("TargetArn")
-        if target is None:
+        destinations = config_of(event.function_arn).get("DestinationConfig") or {}
+        event_message: dict[str, Any] = {
+            "MessageBody": event.payload.decode(),
+            "MessageAttributes": _attributes(event),
+        }
+        record = {"MessageBody": _record(event)}
+        messages = [
+            (function.get("DeadLetterConfig", {}).get("TargetArn"), event_message),
+            (destinations.get("OnFailure", {}).get("Destination"), record),
+        ]
+        if not any(arn for arn, _ in messages):
             _logger.warning("event %s is lost: no dead-letter queue", event.request_id)
-            return
-        queue = _client("sqs", url, region, _ADMINISTRATOR).get_queue_url(
-            QueueName=target.rpartition(":")[2]
-        )["QueueUrl"]
+        for arn, message in messages:
+            if arn:
+                send_message(event, arn, function["Role"], message)
+
+    def send_message(event: FailedEvent, arn: str, role: str, message: dict[str, Any]) -> None:
+        region = event.function_arn.split(":")[3]
         try:
-            _client("sqs", url, region, credentials(function["Role"])).send_message(
-                QueueUrl=queue,
-                MessageBody=event.payload.decode(),
-                MessageAttributes=_attributes(event),
-            )
+            queue = _client("sqs", url, region, _ADMINISTRATOR).get_queue_url(
+                QueueName=arn.rpartition(":")[2]
+            )["QueueUrl"]
+            _client("sqs", url, region, credentials(role)).send_message(QueueUrl=queue, **message)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             _logger.warning("event %s is lost: its queue answers %s", event.request_id, code)
@@ -67,6 +81,29 @@ def dead_letter_sender(
             _logger.warning("event %s is lost: %s", event.request_id, error.error_type)
 
     return send
+
+
+def _record(event: FailedEvent) -> str:
+    """Make the record for a destination, as Lambda's guide describes it."""
+    unqualified = event.function_arn.count(":") == _COLONS_OF_A_FUNCTION
+    record = {
+        "version": "1.0",
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "requestContext": {
+            "requestId": event.request_id,
+            "functionArn": event.function_arn + ":$LATEST" * unqualified,
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": event.attempts,
+        },
+        "requestPayload": json.loads(event.payload),
+        "responseContext": {
+            "statusCode": 200,
+            "executedVersion": event.executed_version,
+            "functionError": "Unhandled",
+        },
+        "responsePayload": json.loads(event.answer.payload),
+    }
+    return json.dumps(record)
 
 
 def _attributes(event: FailedEvent) -> dict[str, Any]:

@@ -6,17 +6,33 @@ the backend take a name with a qualifier, such as ``push-sender:live``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from moto.awslambda.exceptions import UnknownEventConfig
-from moto.awslambda.models import EventInvokeConfig, LambdaBackend, LambdaFunction
+from moto.awslambda.exceptions import LambdaClientError, UnknownEventConfig
+from moto.awslambda.models import (
+    EventInvokeConfig,
+    LambdaBackend,
+    LambdaFunction,
+    lambda_backends,
+)
 from moto.awslambda.responses import LambdaResponse
 from moto.awslambda.utils import make_function_arn
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
 
+from sandbox.functions.refusals import refusal
 from sandbox.patches import Patch
 
 _PATH: Final = "/event-invoke-config"
+
+
+def config_of(function_arn: str) -> Mapping[str, Any]:
+    """Return the configuration of a function, an alias or a version; empty if there is none."""
+    region, account_id = function_arn.split(":")[3:5]
+    try:
+        return _get(lambda_backends[account_id][region], function_arn)
+    except LambdaClientError:  # also if the function was deleted
+        return {}
 
 
 def _with_qualifier(original: Any) -> Any:
@@ -29,6 +45,7 @@ def _with_qualifier(original: Any) -> Any:
 
 
 def _put(self: LambdaBackend, function_name: str, config: dict[str, Any]) -> dict[str, Any]:
+    _refuse_other_destinations(config.get("DestinationConfig") or {})
     function, arn = _find(self, function_name)
     made = EventInvokeConfig(arn, iso_8601_datetime_with_nanoseconds(), config)
     others = [other for other in function.event_invoke_config if other.arn != arn]
@@ -57,6 +74,17 @@ def _list(self: LambdaBackend, function_name: str) -> dict[str, Any]:
     return {
         "FunctionEventInvokeConfigs": [config.response() for config in function.event_invoke_config]
     }
+
+
+def _refuse_other_destinations(destinations: Mapping[str, Any]) -> None:
+    for condition, destination in destinations.items():
+        arn = destination.get("Destination", "")
+        if arn and (condition != "OnFailure" or not arn.startswith("arn:aws:sqs:")):
+            raise refusal(
+                400,
+                "InvalidParameterValueException",
+                "The sandbox knows only SQS queues as destinations, and only OnFailure.",
+            )
 
 
 def _find(backend: LambdaBackend, name: str) -> tuple[LambdaFunction, str]:

@@ -31,13 +31,17 @@ class InvocationResult:
 
 @dataclass(frozen=True)
 class FailedEvent:
-    """An asynchronous invocation that ended with a function error."""
+    """An asynchronous invocation that ended with a function error, also in all its retries."""
 
     function_arn: str
+    """With the qualifier, if it was invoked by one."""
     request_id: str
     payload: bytes
     """The event as it was sent, for the dead-letter queue."""
     answer: Answer
+    """The last one."""
+    executed_version: str
+    attempts: int
 
 
 def new_invocation(

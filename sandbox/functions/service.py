@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, Timer
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,6 +19,7 @@ from moto.awslambda.models import EventSourceMapping, LambdaFunction, lambda_bac
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from sandbox.entry_points import ASYNCHRONOUS, DIRECT
+from sandbox.functions import event_invoke_configs
 from sandbox.functions.environments import Environments, unqualified_arn
 from sandbox.functions.event_source_mappings import IsAllowed
 from sandbox.functions.event_sources import EventSources
@@ -39,6 +40,9 @@ MAX_ENVIRONMENTS: Final = 10
 
 # Lambda documents no time after which it ends an idle environment; minutes are usual.
 IDLE_SECONDS: Final = 300.0
+
+# Lambda runs a failed event again after one minute, and then after two.
+RETRY_SECONDS: Final = (1.0, 2.0)
 
 _logger = logging.getLogger(__name__)
 
@@ -87,8 +91,11 @@ class LambdaService:
     echo
         Called with the function's name and each line of its log.
     on_failed_event
-        Called with each asynchronous event whose function failed: the place for retries and a
-        dead-letter queue.
+        Called with each asynchronous event whose function failed, also in its retries: the place
+        for a dead-letter queue and a destination.
+    retry_seconds
+        How long a failed asynchronous event waits before its first and its second retry. How many
+        it gets is set for its function or alias; two, if it is not set.
     is_allowed
         Returns whether a role is allowed an action on a resource. It is called for what Lambda
         does with a queue on behalf of a function's role.
@@ -115,6 +122,7 @@ class LambdaService:
         credentials: Callable[[str], Mapping[str, str]] = placeholder_credentials,
         echo: Callable[[str, str], None] | None = None,
         on_failed_event: Callable[[FailedEvent], None] | None = None,
+        retry_seconds: tuple[float, float] = RETRY_SECONDS,
         is_allowed: IsAllowed = everything_is_allowed,
     ) -> None:
         if not (runtime_packages / "awslambdaric").is_dir():
@@ -125,6 +133,8 @@ class LambdaService:
         self.is_allowed = is_allowed
         self._max_environments = max_environments
         self._on_failed_event = on_failed_event
+        self._retry_seconds = retry_seconds
+        self._retries: set[Timer] = set()
         self._lock = Lock()
         self._event_workers: dict[str, ThreadPoolExecutor] = {}
         self._closing = Event()
@@ -158,6 +168,10 @@ class LambdaService:
                 return
             self._closing.set()
             workers = list(self._event_workers.values())
+            retries = list(self._retries)
+        for retry in retries:
+            retry.cancel()
+            retry.join()
         self._event_sources.stop()
         self._environments.close()
         for pool in workers:
@@ -239,14 +253,7 @@ class LambdaService:
         invocation = new_invocation(
             arn, payload, EVENT_LIMIT, client_context, trace_id, entry_point
         )
-        with self._lock:
-            if self._closing.is_set():
-                refuse_stopping()
-            workers = self._event_workers.get(function.function_name)
-            if workers is None:
-                workers = ThreadPoolExecutor(self._max_environments, thread_name_prefix="events")
-                self._event_workers[function.function_name] = workers
-            workers.submit(self._run_event, function, invocation).add_done_callback(_log_failure)
+        self._add_event(function, invocation, attempt=1)
         return invocation.request_id
 
     def _run(
@@ -273,24 +280,63 @@ class LambdaService:
             wait=True,
         )
 
-    def _run_event(self, function: LambdaFunction, invocation: Invocation) -> None:
+    def _add_event(self, function: LambdaFunction, invocation: Invocation, *, attempt: int) -> None:
+        with self._lock:
+            if self._closing.is_set():
+                refuse_stopping()
+            workers = self._event_workers.get(function.function_name)
+            if workers is None:
+                workers = ThreadPoolExecutor(self._max_environments, thread_name_prefix="events")
+                self._event_workers[function.function_name] = workers
+            workers.submit(
+                self._run_event, function, invocation, attempt=attempt
+            ).add_done_callback(_log_failure)
+
+    def _run_event(self, function: LambdaFunction, invocation: Invocation, *, attempt: int) -> None:
         try:
             result = self._run(function, invocation, wait=True)
         except LambdaClientError as error:
-            if not self._closing.is_set():
-                _logger.warning("event %s was not run: %s", invocation.request_id, error.error_type)
+            self._report_not_run(invocation, error)
             return
         if not result.failed:
             return
         # Never the error's text: it can hold parts of the event.
         _logger.warning("event %s of %s failed", invocation.request_id, function.function_name)
-        if self._on_failed_event is not None:
-            answer = Answer(result.payload, failed=True)
+        config = event_invoke_configs.config_of(invocation.function_arn)
+        if attempt <= config.get("MaximumRetryAttempts", len(self._retry_seconds)):
+            self._retry_later(invocation, attempt=attempt + 1)
+        elif self._on_failed_event is not None:
             self._on_failed_event(
                 FailedEvent(
-                    invocation.function_arn, invocation.request_id, invocation.payload, answer
+                    function_arn=invocation.function_arn,
+                    request_id=invocation.request_id,
+                    payload=invocation.payload,
+                    answer=Answer(result.payload, failed=True),
+                    executed_version=result.executed_version,
+                    attempts=attempt,
                 )
             )
+
+    def _retry_later(self, invocation: Invocation, *, attempt: int) -> None:
+        def retry() -> None:
+            region, account_id = invocation.function_arn.split(":")[3:5]
+            try:
+                # Its alias can have another version by now.
+                function, _ = _find(invocation.function_arn, None, account_id, region)
+                self._add_event(function, invocation, attempt=attempt)
+            except LambdaClientError as error:
+                self._report_not_run(invocation, error)
+
+        timer = Timer(self._retry_seconds[attempt - 2], retry)
+        timer.daemon = True
+        with self._lock:
+            if not self._closing.is_set():
+                self._retries = {other for other in self._retries if other.is_alive()} | {timer}
+                timer.start()
+
+    def _report_not_run(self, invocation: Invocation, error: LambdaClientError) -> None:
+        if not self._closing.is_set():
+            _logger.warning("event %s was not run: %s", invocation.request_id, error.error_type)
 
 
 def _log_failure(event: Future[None]) -> None:

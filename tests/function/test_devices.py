@@ -509,15 +509,15 @@ def test_every_write_logs_the_caller_a_reference_of_the_user_and_the_change(
     lines = [line for line in log_lines(output) if line["message"] == "registry changed"]
     assert [line["change"] for line in lines] == [
         "DeviceCreated",
-        "DeviceCreated",
         "TokenTakenOver",
+        "DeviceCreated",
         "DeviceMoved",
     ]
     assert {line["caller"] for line in lines} == {"arn:aws:iam::123456789012:user/orders"}
-    first, second, taken, moved = (line["user_ref"] for line in lines)
+    first, taken, second, moved = (line["user_ref"] for line in lines)
     assert first == second == taken != moved
     devices = [line["device_ref"] for line in lines]
-    assert devices[2] == devices[0]
+    assert devices[1] == devices[0]
     assert len(set(devices)) == 3  # a moved device gets a new reference
     counted = [name for line in metric_lines(output) for name in line if name[0].isupper()]
     assert {"DeviceCreated", "TokenTakenOver", "DeviceMoved"} <= set(counted)

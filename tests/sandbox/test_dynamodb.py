@@ -1,10 +1,12 @@
-"""The sandbox's DynamoDB: conditional writes and transactions, as stock clients see them."""
+"""The sandbox's DynamoDB: conditional writes, transactions, expiry, as stock clients see them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier, Event
 from typing import Any
 
@@ -13,12 +15,13 @@ from botocore.exceptions import ClientError
 from moto.dynamodb.models import dynamodb_backends
 
 from sandbox.dynamodb.clock import moved_ahead
-from tests.support.service_sandbox import ServiceSandbox, refusal
+from sandbox.dynamodb.expiry import sweep
+from tests.support.service_sandbox import ServiceSandbox, eventually, refusal
 from tests.support.templates import ACCOUNT, REGION
 
 TABLE = "devices"
 WRITERS = 24
-ROUNDS = 20
+ROUNDS = 10
 MOVES = 2
 
 ABSENT = "attribute_not_exists(id)"
@@ -44,6 +47,25 @@ def tables(sandbox: ServiceSandbox) -> Any:
         BillingMode="PAY_PER_REQUEST",
     )
     return client
+
+
+@contextmanager
+def repeated(call: Callable[[], object], threads: int) -> Iterator[None]:
+    """Call a function again and again in threads, during the block; raise what it raises."""
+    done = Event()
+
+    def repeat() -> None:
+        while not done.is_set():
+            call()
+
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(repeat) for _ in range(threads)]
+        try:
+            yield
+        finally:
+            done.set()
+        for each in running:
+            each.result()
 
 
 def fill(items: int) -> None:
@@ -152,25 +174,17 @@ def test_a_reader_sees_nothing_of_a_transaction_that_fails(tables: Any) -> None:
     keys = [f"item-{number}" for number in range(20)]
     tables.transact_write_items(TransactItems=[put(key, etag="kept") for key in keys])
     tables.put_item(TableName=TABLE, Item={"id": {"S": "blocks"}, "etag": {"S": "1"}})
-    done = Event()
 
     def fail(writer: int) -> None:
         for _ in range(ROUNDS):
             entries = [delete(key) if writer % 2 else put(key, etag="never") for key in keys]
             assert is_cancelled(tables, *entries, check("blocks"))
 
-    def read(_: int) -> set[str | None]:
-        seen: set[str | None] = set()
-        while not done.is_set():
-            seen.update(etags(tables, *keys))
-        return seen
+    def read() -> None:
+        assert set(etags(tables, *keys)) == {"kept"}
 
-    with ThreadPoolExecutor(WRITERS + 4) as pool:
-        readers = [pool.submit(read, number) for number in range(4)]
+    with repeated(read, 4), ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(fail, range(WRITERS)))
-        done.set()
-
-    assert [reader.result() for reader in readers] == [{"kept"}] * 4
 
 
 @pytest.mark.usefixtures("impatient_threads")
@@ -178,46 +192,34 @@ def test_a_transactional_reader_sees_all_items_of_a_transaction_or_none(tables: 
     keys = [f"item-{number}" for number in range(10)]
     gets = [{"Get": {"TableName": TABLE, "Key": {"id": {"S": key}}}} for key in keys]
     tables.transact_write_items(TransactItems=[put(key, etag="0") for key in keys])
-    done = Event()
 
     def write(writer: int) -> None:
         for number in range(ROUNDS):
             etag = f"{writer}-{number}"
             tables.transact_write_items(TransactItems=[put(key, etag=etag) for key in keys])
 
-    def read(_: int) -> None:
-        while not done.is_set():
-            items = tables.transact_get_items(TransactItems=gets)["Responses"]
-            assert len({each["Item"]["etag"]["S"] for each in items}) == 1
+    def read() -> None:
+        items = tables.transact_get_items(TransactItems=gets)["Responses"]
+        assert len({each["Item"]["etag"]["S"] for each in items}) == 1
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        readers = [pool.submit(read, number) for number in range(4)]
-        list(pool.map(write, range(WRITERS - 4)))
-        done.set()
-        for reader in readers:
-            reader.result()
+    with repeated(read, 4), ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write, range(WRITERS)))
 
 
 @pytest.mark.usefixtures("impatient_threads")
 def test_a_table_can_be_scanned_while_it_is_written(tables: Any) -> None:
     fill(1_000)
-    done = Event()
 
     def write(writer: int) -> None:
         for number in range(ROUNDS):
             entries = [put(f"{writer}-{number}-{each}") for each in range(10)]
             tables.transact_write_items(TransactItems=entries)
 
-    def scan(_: int) -> None:
-        while not done.is_set():
-            tables.scan(TableName=TABLE, Limit=1)
-
-    with ThreadPoolExecutor(8) as pool:
-        readers = [pool.submit(scan, number) for number in range(4)]
+    with (
+        repeated(lambda: tables.scan(TableName=TABLE, Limit=1), 4),
+        ThreadPoolExecutor(4) as pool,
+    ):
         list(pool.map(write, range(4)))
-        done.set()
-        for reader in readers:
-            reader.result()
 
 
 def test_a_failed_condition_leaves_nothing_and_its_reason_is_in_order(tables: Any) -> None:
@@ -368,3 +370,99 @@ def test_the_work_of_a_transaction_does_not_depend_on_the_size_of_the_table(tabl
     fill(10_000)
 
     assert work_of_a_transaction(*entries) == in_small_table
+
+
+def expire(tables: Any, **changed: Any) -> None:
+    """Have the table's items expire by an attribute."""
+    wanted = {"Enabled": True, "AttributeName": "expiration", **changed}
+    tables.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=wanted)
+
+
+def put_expiring(tables: Any, key: str, at: Any) -> None:
+    tables.put_item(TableName=TABLE, Item={"id": {"S": key}, "etag": {"S": "1"}, "expiration": at})
+
+
+def in_seconds(seconds: float) -> dict[str, str]:
+    return {"N": str(int(time.time() + seconds))}
+
+
+def test_items_are_deleted_when_their_time_has_passed(tables: Any) -> None:
+    expire(tables)
+    put_expiring(tables, "old", in_seconds(-10))
+    put_expiring(tables, "later", in_seconds(10_000))
+
+    eventually(lambda: etags(tables, "old", "later") == [None, "1"])
+    with moved_ahead(20_000):
+        eventually(lambda: etags(tables, "later") == [None])
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        in_seconds(10_000),
+        in_seconds(-6 * 365 * 86_400),
+        {"N": "0"},
+        {"N": str(int(time.time() - 10) * 1_000)},  # milliseconds, which is far in the future
+        {"S": str(int(time.time() - 10))},
+        {"NULL": True},
+    ],
+    ids=["later", "six years ago", "zero", "milliseconds", "text", "null"],
+)
+def test_an_item_with_another_value_is_not_deleted(tables: Any, at: dict[str, Any]) -> None:
+    expire(tables)
+    put_expiring(tables, "other", at)
+    tables.put_item(TableName=TABLE, Item={"id": {"S": "none"}, "etag": {"S": "1"}})
+
+    sweep()
+
+    assert etags(tables, "other", "none") == ["1", "1"]
+
+
+@pytest.mark.parametrize("setting", [{"Enabled": False}, {"AttributeName": "else"}])
+def test_without_the_setting_nothing_is_deleted(tables: Any, setting: dict[str, Any]) -> None:
+    expire(tables)
+    expire(tables, **setting)
+    put_expiring(tables, "old", in_seconds(-10))
+
+    sweep()
+
+    assert etags(tables, "old") == ["1"]
+
+
+def test_items_with_a_range_key_expire_separately(tables: Any) -> None:
+    keys = {"id": "HASH", "part": "RANGE"}
+    tables.create_table(
+        TableName="parts",
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    tables.update_time_to_live(
+        TableName="parts",
+        TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiration"},
+    )
+    for part, at in {"old": in_seconds(-10), "new": in_seconds(10_000)}.items():
+        item = {"id": {"S": "a"}, "part": {"S": part}, "expiration": at}
+        tables.put_item(TableName="parts", Item=item)
+
+    sweep()
+
+    (left,) = tables.scan(TableName="parts")["Items"]
+    assert left["part"] == {"S": "new"}
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_a_renewed_item_is_never_deleted(tables: Any) -> None:
+    """The deletion must not come between the check of an item and its renewal."""
+    expire(tables)
+    keys = [f"item-{number}" for number in range(300)]
+    old, renewed = in_seconds(-10), in_seconds(10_000)
+    backend = dynamodb_backends[ACCOUNT][REGION]
+
+    with repeated(sweep, 1):
+        for _ in range(ROUNDS):
+            for key in keys:
+                backend.put_item(TABLE, {"id": {"S": key}, "expiration": old})
+            for key in keys:
+                backend.put_item(TABLE, {"id": {"S": key}, "expiration": renewed})
+            assert tables.scan(TableName=TABLE)["Count"] == len(keys)

@@ -24,9 +24,10 @@ def rule(
     *targets: str | dict[str, Any],
     pattern: Any = PATTERN,
     name: str = "rule",
+    permitted: bool = True,
     **settings: Any,
 ) -> None:
-    """Put a rule onto the default bus."""
+    """Put a rule onto the default bus, and permit it to invoke functions that exist."""
     events = sandbox.client("events")
     events.put_rule(Name=name, EventPattern=json.dumps(pattern), **settings)
     wanted = [{"Arn": each} if isinstance(each, str) else each for each in targets]
@@ -34,6 +35,45 @@ def rule(
         Rule=name,
         Targets=[{"Id": f"target-{number}", **each} for number, each in enumerate(wanted)],
     )
+    for function in (each["Arn"] for each in wanted if ":function:" in each["Arn"]):
+        if permitted and not function.endswith(":gone"):
+            permit(sandbox, function, name)
+
+
+def permit(sandbox: ServiceSandbox, function: str, rule: str = "rule") -> None:
+    """Permit a rule to invoke a function or an alias, by its ARN."""
+    name, _, alias = function.partition(":function:")[2].partition(":")
+    sandbox.client("lambda").add_permission(
+        FunctionName=name,
+        StatementId=f"{rule}-{alias}",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}",
+        **({"Qualifier": alias} if alias else {}),
+    )
+
+
+def alias(sandbox: ServiceSandbox, **settings: Any) -> str:
+    """Create a function with an alias; give the alias's ARN."""
+    sandbox.function(**settings)
+    functions = sandbox.client("lambda")
+    functions.publish_version(FunctionName="f")
+    made = functions.create_alias(FunctionName="f", Name="live", FunctionVersion="1")
+    return str(made["AliasArn"])
+
+
+ENTRY = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
+
+
+def put_by_hand(sandbox: ServiceSandbox, *entries: dict[str, Any]) -> None:
+    """Put events with parts that boto3 would change, such as their time."""
+    headers = {
+        "X-Amz-Target": "AWSEvents.PutEvents",
+        "Content-Type": "application/x-amz-json-1.1",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=a/20260101/{REGION}/events/aws4_request, x",
+    }
+    body = json.dumps({"Entries": entries}).encode()
+    urlopen(Request(sandbox.url, body, headers)).close()  # noqa: S310  loopback
 
 
 def put(
@@ -86,6 +126,39 @@ def test_an_event_without_a_time_gets_its_time_of_arrival(sandbox: ServiceSandbo
     time = datetime.strptime(event["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert before <= time <= datetime.now(UTC)
     assert event["resources"] == []
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        1767323045,
+        1767323045.678,
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05.999Z",
+        "2026-01-02T05:04:05+02:00",
+        "2026-01-02T03:04:05",
+    ],
+)
+def test_a_time_in_any_form_reaches_the_target_in_utc_and_seconds(
+    sandbox: ServiceSandbox, time: float | str
+) -> None:
+    sandbox.client("logs").create_log_group(logGroupName="group")
+    rule(sandbox, sandbox.queue(), f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:group")
+
+    put_by_hand(sandbox, {**ENTRY, "Time": time})
+
+    assert [event["time"] for event in bodies(sandbox)] == ["2026-01-02T03:04:05Z"]
+    (logged,) = sandbox.client("logs").filter_log_events(logGroupName="group")["events"]
+    assert json.loads(logged["message"])["time"] == "2026-01-02T03:04:05Z"
+
+
+def test_a_time_of_null_is_no_time(sandbox: ServiceSandbox) -> None:
+    rule(sandbox, sandbox.queue())
+
+    put_by_hand(sandbox, {**ENTRY, "Time": None})
+
+    (event,) = bodies(sandbox)
+    datetime.strptime(event["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -149,16 +222,169 @@ def test_a_function_gets_the_event_asynchronously(sandbox: ServiceSandbox) -> No
 
 
 def test_a_functions_alias_can_be_a_target(sandbox: ServiceSandbox) -> None:
-    sandbox.function()
-    functions = sandbox.client("lambda")
-    functions.publish_version(FunctionName="f")
-    alias = functions.create_alias(FunctionName="f", Name="live", FunctionVersion="1")["AliasArn"]
-    rule(sandbox, alias)
+    target = alias(sandbox)
+    rule(sandbox, target)
 
     put(sandbox)
 
     (invocation,) = eventually(sandbox.invocations)
-    assert (invocation["arn"], invocation["version"]) == (alias, "1")
+    assert (invocation["arn"], invocation["version"]) == (target, "1")
+
+
+def test_a_failed_event_of_an_alias_gets_two_retries_and_is_then_a_dead_letter(
+    sandbox: ServiceSandbox,
+) -> None:
+    dead = sandbox.queue("dead")
+    target = alias(sandbox, DeadLetterConfig={"TargetArn": dead})
+    sandbox.allow("sqs:SendMessage")
+    rule(sandbox, {"Arn": target, "DeadLetterConfig": {"Arn": sandbox.queue("undelivered")}})
+
+    put(sandbox, {"do": "raise", "until": 100})
+
+    (message,) = eventually(lambda: sandbox.received("dead"))
+    invocations = sandbox.invocations()
+    assert [(each["arn"], each["version"]) for each in invocations] == [(target, "1")] * 3
+    assert [each["event"] for each in invocations] == [json.loads(message["Body"])] * 3
+    attributes = message["MessageAttributes"]
+    assert {name: each["StringValue"] for name, each in attributes.items()} == {
+        "RequestID": attributes["RequestID"]["StringValue"],
+        "ErrorCode": "200",
+        "ErrorMessage": "'reason'",
+    }
+    assert not sandbox.received("undelivered")
+
+
+def test_a_retry_that_succeeds_is_the_last_attempt(sandbox: ServiceSandbox) -> None:
+    target = alias(sandbox, DeadLetterConfig={"TargetArn": sandbox.queue("dead")})
+    sandbox.allow("sqs:SendMessage")
+    rule(sandbox, target)
+
+    put(sandbox, {"do": "raise", "until": 2})
+    eventually(lambda: len(sandbox.invocations()) == 2)
+    put(sandbox, {"do": "raise", "until": 100})
+
+    (message,) = eventually(lambda: sandbox.received("dead"))
+    assert json.loads(message["Body"])["detail"]["until"] == 100
+    assert len(sandbox.invocations()) == 5
+
+
+def test_the_configuration_of_an_alias_sets_its_retries_and_destination(
+    sandbox: ServiceSandbox,
+) -> None:
+    destination = sandbox.queue("failures")
+    target = alias(sandbox)
+    sandbox.allow("sqs:SendMessage")
+    sandbox.client("lambda").put_function_event_invoke_config(
+        FunctionName="f",
+        Qualifier="live",
+        MaximumRetryAttempts=1,
+        DestinationConfig={"OnFailure": {"Destination": destination}},
+    )
+    rule(sandbox, target)
+
+    put(sandbox, {"do": "raise", "until": 100})
+
+    (message,) = eventually(lambda: sandbox.received("failures"))
+    record = json.loads(message["Body"])
+    (first, second) = sandbox.invocations()
+    assert record["requestPayload"] == first["event"] == second["event"]
+    assert record["requestContext"] == {
+        "requestId": record["requestContext"]["requestId"],
+        "functionArn": target,
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 2,
+    }
+    assert record["responseContext"] == {
+        "statusCode": 200,
+        "executedVersion": "1",
+        "functionError": "Unhandled",
+    }
+    assert record["responsePayload"]["errorType"] == "KeyError"
+    assert record["version"] == "1.0"
+
+
+@pytest.mark.parametrize("kind", ["dead-letter queue", "destination"])
+@pytest.mark.parametrize("reason", ["not allowed", "no queue"])
+def test_a_failed_event_whose_queue_cannot_take_it_is_logged(
+    sandbox: ServiceSandbox, caplog: pytest.LogCaptureFixture, kind: str, reason: str
+) -> None:
+    arn = sandbox.queue("dead")
+    dead = {"DeadLetterConfig": {"TargetArn": arn}} if kind == "dead-letter queue" else {}
+    target = alias(sandbox, **dead)
+    on_failure = {"OnFailure": {"Destination": arn}} if kind == "destination" else {}
+    sandbox.client("lambda").put_function_event_invoke_config(
+        FunctionName="f", Qualifier="live", MaximumRetryAttempts=0, DestinationConfig=on_failure
+    )
+    if reason == "no queue":
+        sandbox.allow("sqs:SendMessage")
+        sandbox.client("sqs").delete_queue(QueueUrl=sandbox.url_of("dead"))
+    rule(sandbox, target)
+
+    put(sandbox, {"do": "raise", "until": 100, "text": "confidential"})
+
+    eventually(lambda: "is lost: its queue answers" in caplog.text)
+    assert "confidential" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "destinations",
+    [
+        {"OnFailure": {"Destination": f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"}},
+        {"OnSuccess": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue"}},
+    ],
+)
+def test_destinations_that_the_sandbox_does_not_have_are_refused(
+    sandbox: ServiceSandbox, destinations: dict[str, Any]
+) -> None:
+    alias(sandbox)
+
+    why = refusal(
+        sandbox.client("lambda").put_function_event_invoke_config,
+        FunctionName="f",
+        Qualifier="live",
+        DestinationConfig=destinations,
+    )
+
+    assert "knows only SQS queues as destinations, and only OnFailure" in why
+
+
+@pytest.mark.parametrize(
+    ("permission", "code"),
+    [
+        ("none", "NO_PERMISSIONS"),
+        ("of the function", "NO_PERMISSIONS"),
+        ("of another rule", "NO_PERMISSIONS"),
+        ("of a deleted alias", "NO_RESOURCE"),
+    ],
+)
+def test_an_alias_that_may_not_be_invoked_gets_nothing_and_its_queue_the_event(
+    sandbox: ServiceSandbox, permission: str, code: str
+) -> None:
+    target = alias(sandbox)
+    rule(
+        sandbox,
+        {"Arn": target, "DeadLetterConfig": {"Arn": sandbox.queue("dead")}},
+        permitted=permission == "of a deleted alias",
+    )
+    if permission == "of the function":
+        permit(sandbox, target.removesuffix(":live"))
+    if permission == "of another rule":
+        permit(sandbox, target, "other")
+    if permission == "of a deleted alias":
+        sandbox.client("lambda").delete_alias(FunctionName="f", Name="live")
+
+    identifier = put(sandbox, {"number": 1})
+
+    (message,) = sandbox.received("dead")
+    assert json.loads(message["Body"])["id"] == identifier
+    attributes = message["MessageAttributes"]
+    assert attributes["ERROR_CODE"]["StringValue"] == code
+    assert attributes["TARGET_ARN"]["StringValue"] == target
+    permit(sandbox, target.removesuffix(":live"), "direct")
+    rule(sandbox, target.removesuffix(":live"), name="direct", permitted=False)
+    put(sandbox, {"number": 2})
+    eventually(sandbox.invocations)
+    assert [each["event"]["detail"]["number"] for each in sandbox.invocations()] == [2]
 
 
 @pytest.mark.parametrize(
@@ -339,21 +565,21 @@ def test_a_failing_dead_letter_queue_affects_nothing_else(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"EventBusName": "unknown"}, {"Time": 1e18}, {"Detail": "[" * 100_000 + "]" * 100_000}],
+    [
+        {"EventBusName": "unknown"},
+        {"Time": 1e18},
+        {"Time": 1767323045000},
+        {"Time": "yesterday"},
+        {"Time": "2026-13-01T00:00:00Z"},
+        {"Time": []},
+        {"Detail": "[" * 100_000 + "]" * 100_000},
+    ],
 )
 def test_a_refused_call_delivers_nothing(sandbox: ServiceSandbox, wrong: dict[str, Any]) -> None:
     rule(sandbox, sandbox.queue())
-    entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
-    body = json.dumps({"Entries": [entry, {**entry, **wrong}]}).encode()
 
-    # By hand, since boto3 makes a date of the time.
-    headers = {
-        "X-Amz-Target": "AWSEvents.PutEvents",
-        "Content-Type": "application/x-amz-json-1.1",
-        "Authorization": f"AWS4-HMAC-SHA256 Credential=a/20260101/{REGION}/events/aws4_request, x",
-    }
     with pytest.raises(HTTPError) as refused:
-        urlopen(Request(sandbox.url, body, headers))  # noqa: S310  loopback
+        put_by_hand(sandbox, ENTRY, {**ENTRY, **wrong})
 
     refused.value.close()
     assert refused.value.code == 400
@@ -396,7 +622,7 @@ def test_an_undeliverable_event_without_a_dead_letter_queue_is_logged(
 def test_the_sandbox_refuses_what_eventbridge_refuses(sandbox: ServiceSandbox) -> None:
     rule(sandbox, sandbox.queue())
     events = sandbox.client("events")
-    entry = {"Source": "shop", "DetailType": "Push Notification Requested", "Detail": "{}"}
+    entry = ENTRY
     half = {**entry, "Detail": json.dumps({"text": "x" * 524_288})}
 
     assert "less than or equal to 10" in refusal(events.put_events, Entries=[entry] * 11)

@@ -675,7 +675,7 @@ def test_a_failed_event_is_reported_unchanged(
     start: Callable[..., FunctionSandbox], caplog: pytest.LogCaptureFixture
 ) -> None:
     failed: list[FailedEvent] = []
-    sandbox = start(on_failed_event=failed.append)
+    sandbox = start(on_failed_event=failed.append, retry_seconds=(0.0, 0.0))
     sandbox.create()
     payload = b'{"do":   "fail", "text": "confidential"}'
 
@@ -687,6 +687,7 @@ def test_a_failed_event_is_reported_unchanged(
     eventually(lambda: failed)
     assert [event.payload for event in failed] == [payload]
     assert failed[0].request_id == answer["ResponseMetadata"]["RequestId"]
+    assert failed[0].attempts == 3
     assert json.loads(failed[0].answer.payload)["errorType"] == "KeyError"
     assert failed[0].request_id in caplog.text
     assert "confidential" not in caplog.text
@@ -915,6 +916,34 @@ def test_closing_leaves_no_process_thread_or_file(
     assert not is_running(busy)
     eventually(lambda: not is_running(child))
     assert list((tmp_path / "temporary").iterdir()) == []
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_retry_that_waits_at_the_end_is_forgotten(runtime_packages: Path) -> None:
+    before = set(threading.enumerate())
+    failed: list[FailedEvent] = []
+
+    with (
+        Server() as server,
+        running_functions(
+            LambdaService(
+                runtime_packages,
+                server.url,
+                on_failed_event=failed.append,
+                retry_seconds=(3600.0, 3600.0),
+            )
+        ) as functions,
+    ):
+        sandbox = FunctionSandbox(server.url, functions)
+        sandbox.create()
+        sandbox.client("lambda").invoke(
+            FunctionName="f", InvocationType="Event", Payload=b'{"do": "fail"}'
+        )
+        eventually(
+            lambda: [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+        )
+
+    assert not failed
     assert set(threading.enumerate()) <= before
 
 

@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError
 
 from sandbox import services
 from sandbox.functions.credentials import role_credentials
+from sandbox.functions.dead_letters import dead_letter_sender
 from sandbox.functions.service import LambdaService
 from sandbox.http_apis.gateway import Gateway
 from sandbox.http_apis.issuer_keys import OWN_ISSUER
@@ -79,6 +80,9 @@ def handler(event, context):
         elif what.get("do") == "wait":
             while not os.path.exists(what["file"]):
                 time.sleep(0.01)
+    what = event.get("detail", {})
+    if what.get("do") == "raise" and len(os.listdir(os.environ["PLACE"])) < what["until"]:
+        raise KeyError("reason")
     if "push" in event or "push" in event.get("detail", {}):
         push(event.get("push") or event["detail"]["push"])
     for record in event.get("Records", []):
@@ -360,6 +364,8 @@ def running_services(kind: type[Kind], place: Path) -> Iterator[Kind]:
                 server.url,
                 credentials=role_credentials,
                 is_allowed=permissions.allow,
+                on_failed_event=dead_letter_sender(server.url, role_credentials),
+                retry_seconds=(0.02, 0.04),
             )
         ) as functions,
         gateway.serving(server.url, functions.invoke),

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from typing_extensions import TypedDict
 
@@ -53,18 +53,33 @@ class Device(TypedDict):
     seen_at: str
 
 
+Change = Literal[
+    "DeviceCreated",
+    "DeviceUpdated",
+    "DeviceMoved",
+    "DeviceDeleted",
+    "DeviceEvicted",
+    "TokenTakenOver",
+    "UserErased",
+    "DeadDeviceRemoved",
+    "TokenReplaced",
+    "InvalidTokenFlagged",
+]
+"""What a change can do to a device or a user. The names are those of the metrics."""
+
+
 class Effect(NamedTuple):
     """One thing that a change did, for the log and the metrics.
 
     Attributes
     ----------
     name
-        The name of its metric.
+        What it did.
     device, user
         The random references of the device and its user; None if there is none.
     """
 
-    name: str
+    name: Change
     device: str | None = None
     user: str | None = None
 
@@ -141,7 +156,7 @@ class Registry:
         """
 
         def step(transaction: Transaction) -> Registered:
-            return self._register(_Change(transaction, project), device_id, members)
+            return self._register(_Steps(transaction, project), device_id, members)
 
         return self._table.change(step, deadline=deadline)
 
@@ -170,14 +185,14 @@ class Registry:
         """
 
         def step(transaction: Transaction) -> Sequence[Effect]:
-            change = _Change(transaction, project)
+            steps = _Steps(transaction, project)
             key = _device_key(project, device_id)
             transaction.read(key)
             device = transaction.live(key)
             if device is None or (owner is not None and device.get("user_id") != owner):
                 return ()
-            change.read_all_of(device)
-            return [change.remove(device, "DeviceDeleted")]
+            transaction.read(*steps.keys_of(device))
+            return [steps.remove(device, "DeviceDeleted")]
 
         return self._table.change(step, deadline=deadline)
 
@@ -228,18 +243,18 @@ class Registry:
         """
 
         def step(transaction: Transaction) -> Sequence[Effect]:
-            change = _Change(transaction, project)
+            steps = _Steps(transaction, project)
             key = _user_key(project, user_id)
             transaction.read(key)
             user = transaction.stored(key)
             if user is None:
                 return ()
-            change.read_devices(user["devices"])
+            transaction.read(*steps.keys_of_entries(user["devices"]))
             effects = [Effect("UserErased", user=user["ref"])]
             for device_id in list(user["devices"]):
                 device = transaction.stored(_device_key(project, device_id))
                 if device is not None and device.get("user_id") == user_id:
-                    effects.append(change.remove(device, "DeviceDeleted"))
+                    effects.append(steps.remove(device, "DeviceDeleted"))
             transaction.delete(key)
             return effects
 
@@ -257,9 +272,9 @@ class Registry:
         """Delete the device of a token that the push service reported as dead."""
 
         def step(transaction: Transaction) -> Sequence[Effect]:
-            change = _Change(transaction, report.project)
-            device = change.holder_of(report)
-            return [change.remove(device, "DeadDeviceRemoved")] if device else ()
+            steps = _Steps(transaction, report.project)
+            device = steps.holder_of(report)
+            return [steps.remove(device, "DeadDeviceRemoved")] if device else ()
 
         return self._table.change(step, deadline=deadline)
 
@@ -271,17 +286,17 @@ class Registry:
         """
 
         def step(transaction: Transaction) -> Sequence[Effect]:
-            change = _Change(transaction, report.project)
-            device = change.holder_of(report)
+            steps = _Steps(transaction, report.project)
+            device = steps.holder_of(report)
             if device is None or report.replacement is None:
                 return ()
             new_key = token_key(report.project, report.service, report.replacement)
             transaction.read(new_key)
             if transaction.live(new_key) is not None:
-                return [change.remove(device, "DeadDeviceRemoved")]
+                return [steps.remove(device, "DeadDeviceRemoved")]
             transaction.delete(token_key(report.project, report.service, report.token))
             valid = {name: value for name, value in device.items() if name != "invalid"}
-            return [change.store_again({**valid, "token": report.replacement}, "TokenReplaced")]
+            return [steps.store_again({**valid, "token": report.replacement}, "TokenReplaced")]
 
         return self._table.change(step, deadline=deadline)
 
@@ -289,81 +304,56 @@ class Registry:
         """Mark the device of an invalid token, so that sends skip it until it registers again."""
 
         def step(transaction: Transaction) -> Sequence[Effect]:
-            change = _Change(transaction, report.project)
-            device = change.holder_of(report)
+            steps = _Steps(transaction, report.project)
+            device = steps.holder_of(report)
             if device is None or device.get("invalid"):
                 return ()
-            return [change.store_again({**device, "invalid": True}, "InvalidTokenFlagged")]
+            return [steps.store_again({**device, "invalid": True}, "InvalidTokenFlagged")]
 
         return self._table.change(step, deadline=deadline)
 
-    def _register(self, change: _Change, device_id: str, members: Mapping[str, Any]) -> Registered:
-        transaction, project = change.transaction, change.project
+    def _register(self, steps: _Steps, device_id: str, members: Mapping[str, Any]) -> Registered:
+        transaction, project = steps.transaction, steps.project
         key = _device_key(project, device_id)
-        new_token = token_key(project, members["service"], members["token"])
-        named_user = members.get("user_id")
-        transaction.read(key, new_token, named_user and _user_key(project, named_user))
+        token_id = token_key(project, members["service"], members["token"])
+        named_user: str | None = members.get("user_id")
+        transaction.read(key, token_id, named_user and _user_key(project, named_user))
+
         stored, known = transaction.stored(key), transaction.live(key)
-
-        user_id = members["user_id"] if "user_id" in members else (known or {}).get("user_id")
-        kept = dict(known or {})
-        left = kept.get("user_id") not in (None, user_id)
-        if left:
-            # The new reference cuts the link between the log lines of the two users.
-            kept = {name: kept[name] for name in kept if name not in (*_OF_THE_USER, "ref")}
-        now = _iso(transaction.now)
-        device = {
-            "device_id": device_id,
-            "created_at": now,
-            **kept,
-            **members,
-            "seen_at": now,
-            "invalid": None,
-        }
-        device = {name: value for name, value in device.items() if value}
-        device.setdefault("ref", secrets.token_hex(8))
-
-        held_by = (transaction.live(new_token) or {}).get("device_id")
-        if known is not None and held_by == device_id and _is_current(known, device):
+        device, name = _merged(device_id, known, members, _iso(transaction.now))
+        holder_id = (transaction.stored(token_id) or {}).get("device_id")
+        if known is not None and holder_id == device_id and _is_current(known, device):
             return Registered(_shown(known), is_new=False, effects=())
 
-        other_id = (transaction.stored(new_token) or {}).get("device_id")
-        other_key = _device_key(project, other_id) if other_id not in (None, device_id) else None
-        evicted = change.to_evict(user_id, device_id, other_id) if named_user else ()
+        user_id = device.get("user_id")
+        other_key = _device_key(project, holder_id) if holder_id not in (None, device_id) else None
+        evicted = steps.to_evict(named_user, device_id, holder_id) if named_user else {}
         transaction.read(
             other_key,
-            *(change.keys_of(stored) if stored else ()),
             user_id and _user_key(project, user_id),
-            *(
-                key
-                for entry_id, entry in evicted
-                for key in (
-                    _device_key(project, entry_id),
-                    token_key(project, entry["service"], entry["token"]),
-                )
-            ),
+            *(steps.keys_of(stored) if stored else ()),
+            *steps.keys_of_entries(evicted),
         )
         other = transaction.stored(other_key) if other_key else None
-        if other is not None and other["token"] == members["token"]:
-            transaction.read(*change.keys_of(other))
+        if other is not None:
+            transaction.read(*steps.keys_of(other))
 
         effects = []
         if stored is not None:
-            change.unlink(stored)
+            steps.unlink(stored)
         if other is not None and other["token"] == members["token"]:
-            effects.append(change.remove(other, "TokenTakenOver"))
-        for entry_id, _ in evicted:
-            effects.extend(change.evict(user_id, entry_id))
-        name = "DeviceCreated" if known is None else "DeviceMoved" if left else "DeviceUpdated"
+            effects.append(steps.remove(other, "TokenTakenOver"))
+        if named_user:
+            effects.extend(each for id_ in evicted for each in steps.evict(named_user, id_))
         expiration = math.ceil(transaction.now) + self._expiry_seconds
-        effects.insert(0, change.store(device, expiration, name))
+        effects.append(steps.store(device, expiration, name))
         return Registered(_shown(device), is_new=known is None, effects=effects)
 
     def _counts(self, item: Item) -> bool:
         return item.expiration > self._table.clock()
 
 
-class _Change:
+class _Steps:
     """The steps that a change of devices consists of, within one transaction.
 
     Each keeps the items of device, token and user in agreement.
@@ -381,19 +371,16 @@ class _Change:
             *([_user_key(self.project, user_id)] if user_id else ()),
         ]
 
-    def read_all_of(self, device: Mapping[str, Any]) -> None:
-        """Read the items of a device beside its own."""
-        self.transaction.read(*self.keys_of(device))
-
-    def read_devices(self, entries: Mapping[str, Any]) -> None:
-        """Read the items of a user's devices and their tokens."""
-        self.transaction.read(
-            *(_device_key(self.project, device_id) for device_id in entries),
-            *(
-                token_key(self.project, entry["service"], entry["token"])
-                for entry in entries.values()
-            ),
-        )
+    def keys_of_entries(self, entries: Mapping[str, Any]) -> list[str]:
+        """Name the items of a user's devices and of their tokens."""
+        return [
+            key
+            for device_id, entry in entries.items()
+            for key in (
+                _device_key(self.project, device_id),
+                token_key(self.project, entry["service"], entry["token"]),
+            )
+        ]
 
     def holder_of(self, report: TokenReport) -> dict[str, Any] | None:
         """Read the device that had a token at the time of a push, with all its items."""
@@ -410,10 +397,10 @@ class _Change:
         # An event's time has no fractions of a second.
         if device["seen_at"][:_TO_THE_SECOND] > report.pushed_at[:_TO_THE_SECOND]:
             return None
-        self.read_all_of(device)
+        self.transaction.read(*self.keys_of(device))
         return device
 
-    def remove(self, device: Mapping[str, Any], name: str) -> Effect:
+    def remove(self, device: Mapping[str, Any], name: Change) -> Effect:
         """Delete a device with its token, and take it from its user. All items were read."""
         effect = Effect(name, device["ref"], self._user_ref(device))
         self.unlink(device)
@@ -429,7 +416,7 @@ class _Change:
         if user_id := device.get("user_id"):
             self._set_entry(user_id, device["device_id"], None)
 
-    def store(self, device: Mapping[str, Any], expiration: int, name: str) -> Effect:
+    def store(self, device: Mapping[str, Any], expiration: int, name: Change) -> Effect:
         """Write a device, its token, and its user's entry."""
         transaction, device_id = self.transaction, device["device_id"]
         transaction.put(_device_key(self.project, device_id), dict(device), expiration)
@@ -440,14 +427,14 @@ class _Change:
             self._set_entry(user_id, device_id, {**entry, "expiration": expiration})
         return Effect(name, device["ref"], self._user_ref(device))
 
-    def store_again(self, device: Mapping[str, Any], name: str) -> Effect:
+    def store_again(self, device: Mapping[str, Any], name: Change) -> Effect:
         """Write a device that was read, without a new expiration."""
         key = _device_key(self.project, device["device_id"])
         return self.store(device, self.transaction.expiration(key), name)
 
     def to_evict(
-        self, user_id: str | None, device_id: str, other_id: str | None
-    ) -> list[tuple[str, dict[str, Any]]]:
+        self, user_id: str, device_id: str, leaving_id: str | None
+    ) -> dict[str, dict[str, Any]]:
         """Choose the entries that leave so that a user has room for a device.
 
         They are those longest unseen. The user's item was read.
@@ -456,25 +443,24 @@ class _Change:
         ----------
         user_id
             The user.
-        device_id, other_id
+        device_id, leaving_id
             The device that comes, and the one that leaves because its token is taken over.
         """
-        user = self.transaction.stored(_user_key(self.project, user_id)) if user_id else None
-        others = [
-            (id_, entry)
+        user = self.transaction.stored(_user_key(self.project, user_id))
+        others = {
+            id_: entry
             for id_, entry in (user["devices"] if user else {}).items()
-            if id_ not in (device_id, other_id)
-        ]
-        others.sort(key=lambda each: each[1]["seen_at"])
-        return others[: max(len(others) + 1 - DEVICES_A_USER, 0)]
+            if id_ not in (device_id, leaving_id)
+        }
+        by_age = sorted(others, key=lambda id_: str(others[id_]["seen_at"]))
+        return {id_: others[id_] for id_ in by_age[: max(len(others) + 1 - DEVICES_A_USER, 0)]}
 
-    def evict(self, user_id: str | None, device_id: str) -> list[Effect]:
-        """Delete a user's device. An entry that is left of a device since moved only goes."""
+    def evict(self, user_id: str, device_id: str) -> list[Effect]:
+        """Delete a user's device. If the device is no longer the user's, only remove the entry."""
         device = self.transaction.stored(_device_key(self.project, device_id))
         if device is not None and device.get("user_id") == user_id:
             return [self.remove(device, "DeviceEvicted")]
-        if user_id is not None:
-            self._set_entry(user_id, device_id, None)
+        self._set_entry(user_id, device_id, None)
         return []
 
     def _set_entry(self, user_id: str, device_id: str, entry: dict[str, Any] | None) -> None:
@@ -521,6 +507,31 @@ def _user_key(project: str, user_id: str) -> str:
 def _iso(seconds: float) -> str:
     """Write a time as 2026-12-24T18:00:00.000Z."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def _merged(
+    device_id: str, known: Mapping[str, Any] | None, members: Mapping[str, Any], now: str
+) -> tuple[dict[str, Any], Change]:
+    """Set the members of a device; return the device, and what the change is."""
+    kept = dict(known or {})
+    user_id = {**kept, **members}.get("user_id")
+    has_left = kept.get("user_id") not in (None, user_id)
+    if has_left:
+        # The new reference cuts the link between the log lines of the two users.
+        kept = {name: kept[name] for name in kept if name not in (*_OF_THE_USER, "ref")}
+    device = {
+        "device_id": device_id,
+        "created_at": now,
+        "ref": secrets.token_hex(8),
+        **kept,
+        **members,
+        "seen_at": now,
+        "invalid": False,
+    }
+    name: Change = (
+        "DeviceCreated" if known is None else "DeviceMoved" if has_left else "DeviceUpdated"
+    )
+    return {name: value for name, value in device.items() if value}, name
 
 
 def _is_current(known: Mapping[str, Any], device: Mapping[str, Any]) -> bool:

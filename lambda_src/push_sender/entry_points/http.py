@@ -1,4 +1,4 @@
-"""The HTTP entry point: requests for pushes, and ``GET /openapi.json``, behind API Gateway.
+"""The HTTP entry point of requests, behind API Gateway, and its OpenAPI document.
 
 A report has the status 200, whatever its outcomes. A request that is not valid, or that the
 push service refused as a whole, gets a problem document. API Gateway checks the caller's
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 RETRY_AFTER_SECONDS: Final = 5
 """When to retry if the error gives no time: the function itself has tried for seconds."""
 
-MESSAGES: Final = ("/messages", "/jwt/messages")
-"""The paths that take requests: for callers with a signature, and with a JWT."""
+SEND_PATHS: Final = ("/messages", "/jwt/messages")
+"""The paths to post a request to: for callers with AWS credentials, and for those with a JWT."""
 
 KEY_HEADER: Final = "Idempotency-Key"
 PREFER_HEADER: Final = "Prefer"
@@ -102,7 +102,7 @@ class HttpEntryPoint:
         self._telemetry = telemetry
         # Never debug, whatever Powertools' variables say: it would respond with stack traces.
         self._app = APIGatewayHttpResolver(debug=False)
-        for path in MESSAGES:
+        for path in SEND_PATHS:
             self._app.post(path)(self._messages)
         self._app.get(r"/openapi\.json")(self._openapi)
         self._app.not_found(self._not_found)
@@ -204,8 +204,9 @@ class HttpEntryPoint:
         return Response(HTTPStatus.OK, _JSON, json.dumps(document()))
 
     def _not_found(self, _: Exception) -> NoReturn:
-        posts = ", ".join(f"POST {path}" for path in MESSAGES)
-        raise HttpProblem(problems.NOT_FOUND, f"There are {posts} and GET /openapi.json")
+        raise HttpProblem(
+            problems.NOT_FOUND, "There are POST /messages and GET /openapi.json, and nothing else"
+        )
 
     def _problem(self, problem: HttpProblem) -> Response[str]:
         self._telemetry.info(
