@@ -55,6 +55,18 @@ def test_a_request_is_answered_with_its_report(http: Http, push: Push, provider:
     assert provider.tokens == ["t", "t"]
 
 
+def test_a_caller_with_a_jwt_gets_the_same_report(http: Http, provider: Provider) -> None:
+    request = event(json.dumps(to("t")), path="/jwt/messages")
+    claims = {"sub": "caller", "scope": "push:send"}
+    request["requestContext"]["authorizer"] = {"jwt": {"claims": claims, "scopes": ["push:send"]}}
+
+    answer = http.ask(request)
+
+    assert answer.status == 200
+    assert answer.body == http.post(to("t")).body
+    assert provider.tokens == ["t", "t"]
+
+
 def test_failed_pushes_are_answered_with_a_report_too(http: Http, provider: Provider) -> None:
     provider.answer_each(
         lambda token, _: {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 410}

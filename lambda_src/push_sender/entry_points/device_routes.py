@@ -29,7 +29,7 @@ from push_sender.validation.combinations import PROJECT_NOT_ALLOWED
 
 RETRY_AFTER_SECONDS: Final = 1
 
-_BACKEND_ONLY: Final = {
+BACKEND_ONLY: Final = {
     "user_id": "cannot be set here: the user is the sub of the JWT; leave it out",
     "tags": "cannot be set here: only a backend sets tags; leave it out",
 }
@@ -151,7 +151,7 @@ class DeviceRoutes:
         return self._put(call, _registration(call.event).members())
 
     def _register_mine(self, call: _Call) -> _Response:
-        members = _registration(call.event, refused=_BACKEND_ONLY).members()
+        members = _registration(call.event, refused=BACKEND_ONLY).members()
         return self._put(call, {**members, "user_id": call.user_id})
 
     def _put(self, call: _Call, members: Mapping[str, Any]) -> _Response:
@@ -221,7 +221,7 @@ def _registration(
 
 
 def _errors_of_body(event: Mapping[str, Any]) -> list[Finding]:
-    refused = _BACKEND_ONLY if "/my/" in event["routeKey"] else None
+    refused = BACKEND_ONLY if "/my/" in event["routeKey"] else None
     try:
         _registration(event, refused)
     except InvalidRequest as refusal:

@@ -1,8 +1,9 @@
-"""Generate the OpenAPI document of the HTTP entry point from the function's own models.
+"""Generate the OpenAPI document of the HTTP API from the function's own models.
 
-The request's schema is that of the model that checks requests, the report's that of its type,
-and the problems are those of ``problems``. This module adds only what no model contains: the
-meaning of fields, the headers, and API Gateway's own responses.
+The schemas of requests and registrations are those of the models that check them, those of reports
+and devices are of their types, and the problems are those of ``problems``. ``openapi_routes`` has
+the routes. These modules add only what no model contains: the meaning of fields, the headers, and
+API Gateway's own responses.
 
 Powertools' generator is not used: it describes routes whose bodies it validates itself, and
 would report validation errors in its own form, one at a time.
@@ -10,29 +11,25 @@ would report validation errors in its own form, one at a time.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container
 from functools import cache
-from http import HTTPStatus
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from push_sender.entry_points import problems
+from push_sender.devices.registration import Registration
+from push_sender.devices.registry import Device
+from push_sender.entry_points.device_routes import BACKEND_ONLY
+from push_sender.entry_points.openapi_routes import REFERENCE, Json, paths, reference
 from push_sender.entry_points.problems import Problem
 from push_sender.report import Report
 from push_sender.request.model import PushRequest, Recipient
-
-Json = dict[str, Any]
 
 OPENAPI: Final = "3.1.0"
 
 CONTRACT: Final = "1.0"
 """The version of the API, not of the software."""
-
-_REFERENCE: Final = "#/components/schemas/{model}"
-_JSON: Final = "application/json"
 
 _RESULTS: Final = {
     "replayed": "This is the report of an earlier request with the same key; nothing was sent.",
@@ -50,6 +47,24 @@ _RESULTS: Final = {
     "attempts": "The number of calls that included the address.",
 }
 """What each field of a report means."""
+
+_DEVICE: Final = {
+    "device_id": "The id of the installation.",
+    "token": "Its token.",
+    "service": "The push service that issued the token; `GCM` for a registration with `FCM`.",
+    "user_id": "The user who is signed in, or null.",
+    "language": "The language of the app, or null.",
+    "time_zone": "The IANA name of the time zone, or null.",
+    "app_version": "The version of the app, or null.",
+    "tags": "What a filter selects devices by.",
+    "attributes": "Texts by name, for the caller's own use.",
+    "opted_out": "Whether the user wants no pushes on this device.",
+    "invalid": "Whether the push service refused the token since the last registration. Sends skip "
+    "such a device.",
+    "created_at": "When the device was registered first: ISO 8601, UTC.",
+    "seen_at": "When it was registered last, to the day if nothing changed: ISO 8601, UTC.",
+}
+"""What each field of a registered device means."""
 
 _ACCEPTED: Final[Json] = {
     "title": "Accepted",
@@ -70,35 +85,18 @@ _GATEWAY_ERROR: Final[Json] = {
     "required": ["message"],
 }
 
-_GATEWAY_RESPONSES: Final = {
-    HTTPStatus.FORBIDDEN: "unsigned, a wrong signature, or no permission to call this",
-    HTTPStatus.NOT_FOUND: "no such route",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "over 10 MB, or over what Lambda takes",
-    HTTPStatus.TOO_MANY_REQUESTS: "over the API's own rate",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "this service failed",
-    HTTPStatus.SERVICE_UNAVAILABLE: "no answer within 30 s, or no copy of this service is free",
-}
-"""Responses of API Gateway itself, whose body cannot be changed."""
-
-_RETRY_AFTER: Final = {
-    "Retry-After": {
-        "description": "Seconds after which to retry the request.",
-        "schema": {"type": "integer", "minimum": 0},
-    }
-}
-_RETRYABLE: Final = frozenset(
-    {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-)
-
-_EXAMPLE: Final[Json] = {
-    "recipients": [
-        {"token": "a-device", "service": "GCM"},
-        {"token": "another-device", "service": "APNS", "title": "Ann, your parcel is on its way"},
-    ],
-    "title": "Your parcel is on its way",
-    "message": "It arrives today between 14:00 and 16:00.",
-    "priority": "high",
-    "ttl": 3600,
+_DEVICES: Final[Json] = {
+    "title": "DeviceList",
+    "type": "object",
+    "description": "The devices of a user.",
+    "properties": {
+        "devices": {
+            "type": "array",
+            "items": reference("Device"),
+            "description": "The devices, ordered by id.",
+        }
+    },
+    "required": ["devices"],
 }
 
 
@@ -112,7 +110,8 @@ def document() -> Json:
             "version": CONTRACT,
             "summary": "Transactional push notifications through FCM, APNs, Baidu and ADM",
             "description": "One request in, an honest outcome for every token out. Requests are "
-            "signed with AWS Signature Version 4, for the service `execute-api`.",
+            "signed with AWS Signature Version 4, for the service `execute-api`. Only the routes "
+            "under `/my/` and `/jwt/` take a JWT instead.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [
@@ -123,7 +122,7 @@ def document() -> Json:
             }
         ],
         "security": [{"sigv4": []}],
-        "paths": {"/messages": {"post": _send()}, "/openapi.json": {"get": _describe()}},
+        "paths": paths(),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
@@ -133,115 +132,40 @@ def document() -> Json:
                     "in": "header",
                     "description": "AWS Signature Version 4",
                     "x-amazon-apigateway-authtype": "awsSigv4",
-                }
-            },
-        },
-    }
-
-
-def _send() -> Json:
-    return {
-        "operationId": "sendMessages",
-        "summary": "Send a push to devices",
-        "description": "Responds with a report whenever pushes were tried, whatever their "
-        "outcomes: read each result's `outcome`.",
-        "parameters": [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": False,
-                "description": "The request's `idempotency_key`, as text or as a quoted string.",
-                # The header's own form; the field's schema describes the key.
-                "schema": {"type": "string", "minLength": 1},
-            },
-            {
-                "name": "Prefer",
-                "in": "header",
-                "required": False,
-                "description": "`respond-async`: put the request on the queue and respond at once.",
-                "schema": {"type": "string"},
-            },
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {_JSON: {"schema": _reference("PushRequest"), "example": _EXAMPLE}},
-        },
-        "responses": {
-            "200": _answer("The result of every recipient.", {_JSON: _reference("Report")}),
-            "202": {
-                **_answer("The request is on the queue.", {_JSON: _reference("Accepted")}),
-                "headers": {
-                    "Preference-Applied": {
-                        "description": "`respond-async`",
-                        "schema": {"type": "string"},
-                    }
+                },
+                "jwt": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A token of the setting `jwt_issuer`, for one of "
+                    "`jwt_audience`. Its `sub` is the user. `POST /jwt/messages` needs the scope "
+                    "`push:send`.",
                 },
             },
-            **_problems(),
         },
     }
-
-
-def _describe() -> Json:
-    refused = {
-        str(status.value): _answer(
-            f"API Gateway's own: {why}.", {_JSON: _reference("GatewayError")}
-        )
-        for status, why in _GATEWAY_RESPONSES.items()
-        if status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    }
-    return {
-        "operationId": "getOpenapi",
-        "summary": "This document",
-        "responses": {
-            "200": _answer("This document.", {_JSON: {"type": "object"}}),
-            **refused,
-        },
-    }
-
-
-def _problems() -> Json:
-    """Describe every error status, those of this function and those of API Gateway."""
-    descriptions: defaultdict[HTTPStatus, list[str]] = defaultdict(list)
-    contents: defaultdict[HTTPStatus, Json] = defaultdict(dict)
-    for kind in problems.KINDS:
-        descriptions[kind.status].append(f"{kind.title} (`{kind.type}`).")
-        contents[kind.status][problems.MEDIA_TYPE] = _reference("Problem")
-    for status, why in _GATEWAY_RESPONSES.items():
-        descriptions[status].append(f"API Gateway's own: {why}.")
-        if status in contents:
-            # Most generated clients use one schema for a status, whatever the media type.
-            either = {"anyOf": [_reference("Problem"), _reference("GatewayError")]}
-            contents[status][problems.MEDIA_TYPE] = either
-        contents[status][_JSON] = _reference("GatewayError")
-    answers = {}
-    for status in sorted(descriptions):
-        answer = _answer(" ".join(descriptions[status]), contents[status])
-        if status in _RETRYABLE:
-            answer["headers"] = _RETRY_AFTER
-        answers[str(status.value)] = answer
-    return answers
-
-
-def _answer(description: str, contents: Mapping[str, Json]) -> Json:
-    content = {media_type: {"schema": schema} for media_type, schema in contents.items()}
-    return {"description": description, "content": content}
 
 
 def _schemas() -> Json:
-    _, requests = models_json_schema([(PushRequest, "validation")], ref_template=_REFERENCE)
+    _, requests = models_json_schema([(PushRequest, "validation")], ref_template=REFERENCE)
+    registration = _registration()
     schemas: Json = {
         **requests["$defs"],
         **_schema_of(Report, "Report"),
         **_schema_of(Problem, "Problem"),
         "Accepted": _ACCEPTED,
         "GatewayError": _GATEWAY_ERROR,
+        "Registration": registration,
+        "MyRegistration": _without(BACKEND_ONLY, registration),
+        **_schema_of(Device, "Device"),
+        "DeviceList": _DEVICES,
     }
     shared = {**PushRequest.model_fields, **Recipient.model_fields}
     meanings = {**{name: field.description for name, field in shared.items()}, **_RESULTS}
-    for schema in schemas.values():
+    for title, schema in schemas.items():
+        texts = _DEVICE if title == "Device" else meanings
         for name, field in schema.get("properties", {}).items():
-            if meaning := field.pop("description", None) or meanings.get(name):
+            if meaning := field.pop("description", None) or texts.get(name):
                 field["description"] = meaning
             for alternative in field.get("anyOf", ()):
                 # Few client generators support patterns of names. This one only forbids null
@@ -251,11 +175,30 @@ def _schemas() -> Json:
     return schemas
 
 
+def _registration() -> Json:
+    """Return the schema of a registration, without defaults.
+
+    A client that sends the default null would remove values that it means to keep.
+    """
+    schema = Registration.model_json_schema(ref_template=REFERENCE)
+    for field in schema["properties"].values():
+        field.pop("default", None)
+    return schema
+
+
+def _without(names: Container[str], registration: Json) -> Json:
+    """Return the schema of what an app can register for itself."""
+    members = registration["properties"].items()
+    return {
+        **registration,
+        "title": "MyRegistration",
+        "description": "A device as its app registers it. Only a backend sets tags, and the user "
+        "is the `sub` of the JWT.",
+        "properties": {name: dict(field) for name, field in members if name not in names},
+    }
+
+
 def _schema_of(type_: Any, name: str) -> Json:
     """Return the schemas of a type and of the types that it refers to, by name."""
-    schema = TypeAdapter(type_).json_schema(ref_template=_REFERENCE, mode="serialization")
+    schema = TypeAdapter(type_).json_schema(ref_template=REFERENCE, mode="serialization")
     return {**schema.pop("$defs", {}), name: schema}
-
-
-def _reference(name: str) -> Json:
-    return {"$ref": _REFERENCE.format(model=name)}

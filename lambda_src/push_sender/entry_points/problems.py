@@ -22,7 +22,7 @@ _ERROR_BYTES: Final = 1_000_000
 
 
 class Problem(TypedDict):
-    """Why there is no report. Nothing was sent."""
+    """Why a request was not carried out."""
 
     type: str
     title: str
