@@ -8,7 +8,6 @@ from typing import Final, get_args
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -83,16 +82,16 @@ class Dashboard(Construct):
             widgets=[
                 [_heading(settings)],
                 [_states(alarms)],
-                [_to_correct(pushes, shown), _stuck("Stuck", dead_letters), _waiting(requests)],
+                [_to_correct(pushes, shown), _stuck(dead_letters), _waiting(requests)],
                 *_in_rows(_outcomes(pushes, service) for service in shown),
                 [
                     _calls(pushes, shown),
-                    _durations("How fast: the whole function, ms", function),
-                    _invocations("Invocations, errors and throttles", function),
+                    _durations(function),
+                    _invocations(function),
                 ],
                 [_retries(pushes), _followed_up(pushes)],
                 *([] if http_api is None else [[_answers(http_api), _waits(http_api)]]),
-                *([] if devices is None else _registry(settings, devices)),
+                *([] if devices is None else [_registry(settings, devices)]),
             ],
         )
 
@@ -125,9 +124,9 @@ def _to_correct(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.
     )
 
 
-def _stuck(title: str, dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
+def _stuck(dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
     return _graph(
-        f"{title}: dead-letter messages, and the age of the oldest",
+        "Stuck: dead-letter messages, and the age of the oldest",
         [dead_letters.metric_approximate_number_of_messages_visible(label="number")],
         right=[dead_letters.metric_approximate_age_of_oldest_message(label="age, s")],
     )
@@ -197,9 +196,9 @@ def _calls(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.Graph
     )
 
 
-def _durations(title: str, function: lambda_.IFunction) -> cloudwatch.GraphWidget:
+def _durations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
     return _graph(
-        title,
+        "How fast: the whole function, ms",
         (
             function.metric_duration(statistic=statistic, label=statistic)
             for statistic in ("p50", "p99", "Maximum")
@@ -207,9 +206,9 @@ def _durations(title: str, function: lambda_.IFunction) -> cloudwatch.GraphWidge
     )
 
 
-def _invocations(title: str, function: lambda_.IFunction) -> cloudwatch.GraphWidget:
+def _invocations(function: lambda_.IFunction) -> cloudwatch.GraphWidget:
     return _graph(
-        title,
+        "Invocations, errors and throttles",
         [
             function.metric_invocations(label="invocations"),
             function.metric_errors(label="errors"),
@@ -243,42 +242,34 @@ def _waits(http_api: HttpApi) -> cloudwatch.GraphWidget:
     )
 
 
-def _registry(settings: Settings, devices: Devices) -> Sequence[Sequence[cloudwatch.IWidget]]:
+def _registry(settings: Settings, devices: Devices) -> Sequence[cloudwatch.IWidget]:
+    """Show six metrics: with more, the dashboard of two channels would exceed the free 50."""
+    function = devices.function
+    changes = PushMetrics(f"{settings.name}-devices")
     return [
-        [
-            _invocations("Devices: invocations, errors and throttles", devices.function),
-            _durations("Devices: duration, ms", devices.function),
-            _stuck("Devices", devices.dead_letters),
-        ],
-        [
-            _changes("Devices: changes by callers", settings, get_args(Change)),
-            _changes("Devices: changes after pushes", settings, get_args(Upkeep)),
-            _capacity(devices.table),
-        ],
+        _graph(
+            "Devices: invocations and errors",
+            [
+                function.metric_invocations(label="invocations"),
+                function.metric_errors(label="errors"),
+            ],
+        ),
+        _graph(
+            "Devices: created, deleted, removed as dead",
+            [changes.metric(name, label=name) for name in _SHOWN_CHANGES],
+        ),
+        _graph(
+            "Devices: dead-letter messages",
+            [devices.dead_letters.metric_approximate_number_of_messages_visible(label="number")],
+        ),
     ]
 
 
-def _changes(
-    title: str, settings: Settings, names: Iterable[Change | Upkeep]
-) -> cloudwatch.GraphWidget:
-    changes = PushMetrics(f"{settings.name}-devices")
-    return _graph(title, [changes.metric(name, label=name) for name in names])
-
-
-def _capacity(table: dynamodb.Table) -> cloudwatch.GraphWidget:
-    return _graph(
-        "Devices: capacity of the table, and throttled calls",
-        [
-            table.metric_consumed_read_capacity_units(label="read"),
-            table.metric_consumed_write_capacity_units(label="written"),
-        ],
-        right=[
-            table.metric(
-                f"{kind}ThrottleEvents", statistic="Sum", label=f"{kind.lower()} throttled"
-            )
-            for kind in ("Read", "Write")
-        ],
-    )
+_SHOWN_CHANGES: Final[Sequence[Change | Upkeep]] = (
+    "DeviceCreated",
+    "DeviceDeleted",
+    "DeadDeviceRemoved",
+)
 
 
 def _graph(
