@@ -24,6 +24,7 @@ const STORED_ID = "push-sender-device-id";
 const ATTEMPTS = 4;
 const TIMEOUT_MS = 35_000; // API Gateway answers within 30 s
 const TEMPORARY = [429, 500, 503];
+const OPTIONAL = ["language", "time_zone"];
 const IS_GONE = "urn:push-sender:problem:device-not-found";
 
 export class MyDevice {
@@ -43,7 +44,7 @@ export class MyDevice {
   /** Register the device, or change its registration; returns the device. */
   register(registration) {
     const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-    return this.#inOrder(() => this.#call("PUT", { time_zone: timeZone, ...registration }));
+    return this.#inOrder(() => this.#put({ time_zone: timeZone, ...registration }));
   }
 
   /** Delete the device: no more pushes for this user. */
@@ -56,6 +57,17 @@ export class MyDevice {
     const result = this.#last.then(call);
     this.#last = result.catch(() => {});
     return result;
+  }
+
+  // The token matters more than a language or a time zone that the registry does not know.
+  async #put(registration) {
+    return this.#call("PUT", registration).catch((error) => {
+      const refused = (error.cause?.faults ?? []).map(({ path }) => path);
+      if (!refused.some((path) => OPTIONAL.includes(path))) throw error;
+      const kept = { ...registration };
+      for (const name of OPTIONAL) if (refused.includes(name)) delete kept[name];
+      return this.#call("PUT", kept);
+    });
   }
 
   // A call can be repeated without harm.

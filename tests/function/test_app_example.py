@@ -158,5 +158,14 @@ def test_an_app_does_not_repeat_what_cannot_succeed(
     assert run_app(replies, call).ends == [end]
 
 
+def test_an_app_registers_without_a_time_zone_that_is_refused(run_app: RunApp) -> None:
+    refused = Reply(400, b'{"title": "It is invalid", "faults": [{"path": "time_zone"}]}')
+
+    app = run_app([refused, NEW], register("first"))
+
+    assert app.ends == ["fulfilled"]
+    assert app.asked[1].body == {"token": "first", "service": "GCM"}
+
+
 def test_a_sign_out_of_a_device_that_is_gone_succeeds(run_app: RunApp) -> None:
     assert run_app([UNKNOWN], ["signOut"]).ends == ["fulfilled"]
