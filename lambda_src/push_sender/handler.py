@@ -26,6 +26,7 @@ from push_sender.telemetry.log import shared_telemetry
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
+    from push_sender.devices.registry import Registry
     from push_sender.entry_points.http import HttpEntryPoint
     from push_sender.follow_up.destinations import FollowUp
     from push_sender.follow_up.queue_messages import Queue
@@ -48,7 +49,19 @@ def _sender(settings: Settings) -> Sender:
         clock=time.monotonic,
         observer=telemetry,
         idempotency=partial(_idempotency, settings) if settings.idempotency_table else None,
+        registry=partial(_registry, settings) if settings.devices_table else None,
     )
+
+
+@lru_cache(maxsize=1)
+def _registry(settings: Settings) -> Registry:
+    """Create the registry of devices, for the first request with users."""
+    from push_sender.clients.queue_and_bus import client
+    from push_sender.devices.registry import Registry
+    from push_sender.devices.table import Table
+
+    # The number of days counts for registrations only.
+    return Registry(Table(client("dynamodb", settings.region), settings.devices_table or ""), expiry_days=0)
 
 
 @lru_cache(maxsize=1)

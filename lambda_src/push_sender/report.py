@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, NotRequired
+from typing import TYPE_CHECKING, Any, Final, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -13,6 +13,9 @@ from push_sender.outcomes.outcome import AddressResult, Outcome
 from push_sender.request.errors import Finding, InvalidRequest, Remark
 from push_sender.request.model import PushRequest, Recipient
 from push_sender.request.services import SERVICES
+
+if TYPE_CHECKING:
+    from push_sender.recipients.resolution import Origin
 
 RESPONSE_BYTES: Final = 6_000_000
 """Room for a report: Lambda's limit for a response is 6 MB (6,291,556 bytes)."""
@@ -28,12 +31,17 @@ _STATUS_MESSAGE_BYTES: Final = (100, 2_000)
 
 _REPLACEMENT_TOKEN_BYTES: Final = 256
 
+_USER_BYTES: Final = 48
+"""The names of a user's two members, as text in JSON, without the ids."""
+
 
 class Result(TypedDict):
-    """The result of one recipient."""
+    """The result of one device. Only that of a user has ``user_id`` and ``device_id``."""
 
-    token: str
-    service: str
+    user_id: NotRequired[str]
+    device_id: NotRequired[str | None]
+    token: str | None
+    service: str | None
     outcome: Outcome
     delivery_status: str | None
     status_code: int | None
@@ -57,13 +65,20 @@ class Report(TypedDict):
     requests: NotRequired[Sequence[dict[str, Any]]]
 
 
-def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = False) -> int:
+def status_message_room(
+    recipients: Sequence[Recipient],
+    origins: Sequence[Origin | None] = (),
+    *,
+    as_text: bool = False,
+) -> int:
     """Calculate how many bytes a report of these recipients leaves for each status message.
 
     Parameters
     ----------
     recipients
         All recipients.
+    origins
+        The user of each; empty if none is a user.
     as_text
         Whether the response holds the report as text in JSON, as over HTTP. There each quote
         and each backslash of the JSON takes one more byte.
@@ -76,6 +91,11 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
     tokens = "".join(recipient.token for recipient in recipients)
     escaped = tokens.count('"') + tokens.count("\\")
     token_bytes = len(tokens) + escaped * (3 if as_text else 1)
+    token_bytes += sum(
+        _USER_BYTES + len(origin.user_id) + len(origin.device_id or "")
+        for origin in origins
+        if origin is not None
+    )
     result_bytes = _RESULT_BYTES + _REPLACEMENT_TOKEN_BYTES + (_RESULT_QUOTES if as_text else 0)
     room = (RESPONSE_BYTES - result_bytes * len(recipients) - token_bytes) // len(recipients)
     if as_text:
@@ -94,10 +114,16 @@ def status_message_room(recipients: Sequence[Recipient], *, as_text: bool = Fals
     return min(room, most)
 
 
-def result(recipient: Recipient, address_result: AddressResult, attempts: int, room: int) -> Result:
-    """Write the result of one recipient."""
+def result(
+    recipient: Recipient,
+    address_result: AddressResult,
+    attempts: int,
+    room: int,
+    origin: Origin | None = None,
+) -> Result:
+    """Write the result of one recipient, or of one device of a user."""
     message = address_result.status_message
-    return {
+    written: Result = {
         "token": recipient.token,
         "service": SERVICES[recipient.service].name,
         "outcome": address_result.outcome,
@@ -109,6 +135,11 @@ def result(recipient: Recipient, address_result: AddressResult, attempts: int, r
         "replacement_token": address_result.replacement_token,
         "attempts": attempts,
     }
+    if origin is not None:
+        written |= {"user_id": origin.user_id, "device_id": origin.device_id}
+        if origin.device_id is None:
+            written |= {"token": None, "service": None}
+    return written
 
 
 def report(

@@ -5,21 +5,25 @@ It knows no entry point, no Lambda and no environment: clock, provider and proje
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from push_sender.delivery import batches
 from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.outcomes.outcome import AddressResult, Outcome
-from push_sender.report import Report, report, result, status_message_room
+from push_sender.recipients.audience import Audience
+from push_sender.report import Report, Result, report, result, status_message_room
 from push_sender.request.errors import Finding
-from push_sender.request.model import PushRequest, Recipient
-from push_sender.validation.check import check
+from push_sender.request.model import Contents, PushRequest, Recipient
+from push_sender.validation.check import Checked, check
 from push_sender.validation.combinations import warnings
 
 if TYPE_CHECKING:
     from push_sender.idempotency.claims import Claim, Idempotency
+    from push_sender.recipients.resolution import Origin
+    from push_sender.users import Registry, UserRecipients
 
 _DUPLICATE = AddressResult(Outcome.DUPLICATE)
 _DRY_RUN = AddressResult(Outcome.UNSENT, reason="dry_run")
@@ -30,11 +34,43 @@ _NO_TABLE = Finding(
 )
 
 
+_READ_SHARE = 0.5
+"""The look-up of users may take at most this share of the time."""
+
+
+class Plan(NamedTuple):
+    """What to send for a request without users.
+
+    ``UserRecipients`` has the same members. Here those about users are empty.
+    """
+
+    order: Order
+    audience: Audience
+    contents: Contents
+    room: int
+    known: Mapping[int, AddressResult] = MappingProxyType({})
+    origins: Sequence[Origin | None] = ()
+    findings: Sequence[Finding] = ()
+
+
 class Observer(Protocol):
     """Logs and counts what the sender does."""
 
-    def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
+    def delivered(
+        self,
+        delivered: Delivered,
+        recipients: Sequence[Recipient],
+        origins: Sequence[Origin | None],
+    ) -> None:
         """Record a batch that is done."""
+
+    def without_call(
+        self,
+        results: Mapping[int, AddressResult],
+        recipients: Sequence[Recipient],
+        origins: Sequence[Origin | None],
+    ) -> None:
+        """Record the results of a request with users that no call gives."""
 
     def not_remembered(self, reason: str) -> None:
         """Record that the results of a request with a key could not be stored."""
@@ -56,6 +92,9 @@ class Sender:
     idempotency
         Returns the store of keys; called only for a request with a key. None if there is no
         table.
+    registry
+        Returns the registry of devices; called only for a request with users. None if there is
+        no registry.
     """
 
     def __init__(
@@ -66,12 +105,14 @@ class Sender:
         clock: Callable[[], float],
         observer: Observer,
         idempotency: Callable[[], Idempotency] | None = None,
+        registry: Callable[[], Registry] | None = None,
     ) -> None:
         self._delivery = delivery
         self._application_ids = application_ids
         self._clock = clock
         self._observer = observer
         self._idempotency = idempotency
+        self._registry = registry
 
     def check(self, event: object) -> None:
         """Check a request that will be sent later.
@@ -81,8 +122,9 @@ class Sender:
         InvalidRequest
             As ``send``.
         """
-        _, audience, _ = check(event, self._application_ids)
-        status_message_room(audience.recipients)
+        checked = check(event, self._application_ids, has_registry=self._registry is not None)
+        if not checked.request.has_users:  # whose devices are found when the request is sent
+            status_message_room(checked.audience.recipients)
 
     def send(
         self,
@@ -133,30 +175,44 @@ class Sender:
             If another invocation is sending under the key. This one sent nothing.
         IdempotencyStoreUnavailable
             If the key could not be claimed. Nothing was sent.
+        RegistryUnavailable
+            If the devices of users could not be read. Nothing was sent.
+        TooManyDevices
+            If the devices of users are more than a report can hold. Nothing was sent.
         """
         accepted_at = self._clock() - age
-        request, audience, contents = check(event, self._application_ids)
-        room = status_message_room(audience.recipients, as_text=as_text)
+        checked = check(event, self._application_ids, has_registry=self._registry is not None)
+        request = checked.request
         application_id = request.application_id or self._application_ids[0]
-        writer = self._delivery.push_service.writer(request, contents, application_id)
-        planned = batches.plan(request, audience, writer)
-
-        findings = warnings(request, audience, contents)
+        plan = self._plan(checked, application_id, deadline, accepted_at, as_text=as_text)
         key = request.idempotency_key or default_key
-        order = Order(planned, audience.recipients, writer, deadline, accepted_at)
-        if request.dry_run:  # sends nothing, so it neither claims nor reads a key
-            calls = _calls(order)
-            results = [result(recipient, _DRY_RUN, 0, room) for recipient in audience.recipients]
+        claim = None
+        if key is not None and not request.dry_run:  # a dry run sends nothing, so it needs no key
+            claim = self._claim(key, request, application_id, plan)
+
+        # Only now: for users, the claim may choose the devices of an earlier run.
+        order, audience = plan.order, plan.audience
+        findings = [*warnings(request, audience, plan.contents), *plan.findings]
+        if request.dry_run:
+            previews = (plan.known.get(at, _DRY_RUN) for at in range(len(order.recipients)))
             preview = report(
-                request, application_id, results, findings, calls, key=key, as_text=as_text
+                request,
+                application_id,
+                _results(plan, list(previews), {}),
+                findings,
+                _calls(order),
+                key=key,
+                as_text=as_text,
             )
             if requeue is not None:
                 requeue(preview)
             return preview
 
-        address_results = dict.fromkeys(audience.repeated, _DUPLICATE)
+        repeated = (*audience.repeated, *audience.conflicting)
+        address_results = dict.fromkeys(repeated, _DUPLICATE) | plan.known
         attempts: dict[int, int] = {}
-        claim = self._claim(key, request, application_id, order) if key is not None else None
+        if plan.origins:
+            self._observer.without_call(address_results, order.recipients, plan.origins)
         if claim is None:
             deliveries = self._delivery.deliver(order)
         else:
@@ -169,11 +225,8 @@ class Sender:
             for delivered in deliveries:
                 address_results.update(delivered.results)
                 attempts.update(delivered.attempts)
-                self._observer.delivered(delivered, audience.recipients)
-        results = [
-            result(recipient, address_results[position], attempts.get(position, 0), room)
-            for position, recipient in enumerate(audience.recipients)
-        ]
+                self._observer.delivered(delivered, order.recipients, plan.origins)
+        results = _results(plan, address_results, attempts)
         if claim is not None:
             findings += claim.warnings()
             if claim.write_error is not None:
@@ -190,8 +243,39 @@ class Sender:
                 claim.forget()
         return final_report
 
+    def _plan(
+        self,
+        checked: Checked,
+        application_id: str,
+        deadline: float,
+        accepted_at: float,
+        *,
+        as_text: bool,
+    ) -> Plan | UserRecipients:
+        request, audience, contents = checked
+        make_writer = self._delivery.push_service.writer
+        if self._registry is not None and request.has_users:
+            from push_sender.users import UserRecipients  # only for a request with users
+
+            now = self._clock()
+            return UserRecipients(
+                request,
+                application_id,
+                self._registry(),
+                lambda contents: make_writer(request, contents, application_id),
+                read_until=now + (deadline - now) * _READ_SHARE,
+                deadline=deadline,
+                accepted_at=accepted_at,
+                as_text=as_text,
+            )
+        room = status_message_room(audience.recipients, as_text=as_text)
+        writer = make_writer(request, contents, application_id)
+        planned = batches.plan(request, audience, writer)
+        order = Order(planned, audience.recipients, writer, deadline, accepted_at)
+        return Plan(order, audience, contents, room)
+
     def _claim(
-        self, key: str, request: PushRequest, application_id: str, order: Order
+        self, key: str, request: PushRequest, application_id: str, plan: Plan | UserRecipients
     ) -> Claim | None:
         if self._idempotency is None:
             return None
@@ -201,8 +285,24 @@ class Sender:
         )
 
         return self._idempotency().claim(
-            record_id(application_id, key), fingerprint(request, order.recipients), order
+            record_id(application_id, key),
+            fingerprint(request),
+            plan.order,
+            None if isinstance(plan, Plan) else plan,
         )
+
+
+def _results(
+    plan: Plan | UserRecipients,
+    address_results: Mapping[int, AddressResult] | Sequence[AddressResult],
+    attempts: Mapping[int, int],
+) -> list[Result]:
+    """Write the result of each position."""
+    origins = plan.origins or (None,) * len(plan.order.recipients)
+    return [
+        result(recipient, address_results[at], attempts.get(at, 0), plan.room, origin)
+        for at, (recipient, origin) in enumerate(zip(plan.order.recipients, origins, strict=True))
+    ]
 
 
 def _calls(order: Order) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.support.devices import ANDROID, IOS, Registry, check_invariants, values_of
 from tests.support.dynamodb import refusing
-from tests.support.invocation import OTHER_PROJECT, log_lines, metric_lines
+from tests.support.invocation import OTHER_PROJECT, PROJECT, log_lines, metric_lines
 
 FULL = {
     **IOS,
@@ -540,15 +541,8 @@ def test_a_thousand_users_are_read_in_ten_calls(registry: Registry) -> None:
     registry.put("phone", {**IOS, "user_id": "u-500"})
     table.calls.clear()
 
-    import time
-
-    found = core.entries_of(
-        "11112222333344445555666677778888",
-        [f"u-{number}" for number in range(1_000)],
-        deadline=time.monotonic() + 20,
-    )
+    found = core.users(PROJECT, [f"u-{n}" for n in range(1_000)], deadline=time.monotonic() + 20)
 
     assert table.operations == ["BatchGetItem"] * 10
-    assert len(found) == 1_000
-    assert [user for user, devices in found.items() if devices] == ["u-500"]
-    assert found["u-500"]["phone"]["token"] == IOS["token"]
+    assert list(found) == ["u-500"]
+    assert found["u-500"].devices["phone"]["token"] == IOS["token"]

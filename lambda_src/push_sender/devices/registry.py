@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, NamedTuple
 from typing_extensions import TypedDict
 
 from push_sender.devices.table import Item, Table, Transaction
+from push_sender.recipients.resolution import User
 
 DEVICES_A_USER: Final = 25
 
@@ -31,7 +32,9 @@ _DAY_SECONDS: Final = 86_400
 _OF_THE_USER: Final = ("tags", "attributes", "opted_out")
 """The members that say something about the user, and do not pass to another one."""
 
-_FOR_SENDING: Final = ("token", "service", "language", "tags", "opted_out", "invalid", "seen_at")
+_FOR_SENDING: Final = (
+    *("token", "service", "language", "tags", "opted_out", "invalid", "seen_at", "ref"),
+)
 """The members of a device that its user's item repeats."""
 
 
@@ -198,8 +201,8 @@ class Registry:
 
     def devices_of(self, project: str, user_id: str, *, deadline: float) -> list[Device]:
         """Return the devices of a user, ordered by id."""
-        entries = self.entries_of(project, [user_id], deadline=deadline)[user_id]
-        keys = [_device_key(project, device_id) for device_id in sorted(entries)]
+        user = self.users(project, [user_id], deadline=deadline).get(user_id)
+        keys = [_device_key(project, device_id) for device_id in sorted(user.devices if user else ())]
         items = self._table.read(keys, deadline=deadline)
         devices = [items[key] for key in keys if key in items]
         return [
@@ -208,29 +211,24 @@ class Registry:
             if self._counts(item) and item.value.get("user_id") == user_id
         ]
 
-    def entries_of(
+    def users(
         self, project: str, user_ids: Iterable[str], *, deadline: float
-    ) -> dict[str, dict[str, Any]]:
-        """Return the devices of many users as far as a send needs them: 100 users a call.
-
-        Returns
-        -------
-        dict
-            For each user, the entries by device id: token, service, and where present
-            language, tags, opted_out, invalid and seen_at.
-        """
+    ) -> dict[str, User]:
+        """Return the users that are known, with their devices: 100 users a call."""
         keys = {user_id: _user_key(project, user_id) for user_id in user_ids}
         items = self._table.read(keys.values(), deadline=deadline)
         now = self._table.clock()
         return {
-            user_id: {
-                device_id: entry
-                for device_id, entry in items[key].value["devices"].items()
-                if entry["expiration"] > now
-            }
-            if key in items
-            else {}
+            user_id: User(
+                items[key].value["ref"],
+                {
+                    device_id: entry
+                    for device_id, entry in items[key].value["devices"].items()
+                    if entry["expiration"] > now
+                },
+            )
             for user_id, key in keys.items()
+            if key in items
         }
 
     def erase(self, project: str, user_id: str, *, deadline: float) -> Sequence[Effect]:

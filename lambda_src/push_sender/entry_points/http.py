@@ -42,6 +42,7 @@ from push_sender.request.errors import (
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
     InvalidRequest,
+    RegistryUnavailable,
 )
 from push_sender.request.model import known_fields
 from push_sender.sender import Sender
@@ -138,6 +139,12 @@ class HttpEntryPoint:
             raise HttpProblem(
                 problems.KEYS_UNAVAILABLE,
                 _without_path(unavailable),
+                headers=_retry_after(RETRY_AFTER_SECONDS),
+            ) from None
+        except RegistryUnavailable as unavailable:
+            raise HttpProblem(
+                problems.REGISTRY_UNAVAILABLE,
+                f"Nothing was sent ({unavailable.reason}); repeat the request",
                 headers=_retry_after(RETRY_AFTER_SECONDS),
             ) from None
         if prefers_async and not dry_run:

@@ -18,16 +18,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from push_sender.delivery.batches import Batch
 from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.idempotency.records import Remembered, UnknownFormatError, pack, unpack
 from push_sender.idempotency.store import CONNECTIONS, RequestRecord, Store, StoreError
+from push_sender.idempotency.targets import Targets
 from push_sender.outcomes.classification import refusal_of
 from push_sender.outcomes.outcome import NO_ANSWER, AddressResult, Outcome, Refusal
 from push_sender.request.errors import (
@@ -55,6 +56,16 @@ _CLAIM_SHARE: Final = 0.5
 _T = TypeVar("_T")
 
 
+class Users(Protocol):
+    """The recipients of a request that are users, and the devices chosen for them."""
+
+    def targets(self, batches: Sequence[Batch]) -> Targets:
+        """Return the chosen devices and the first positions of the batches."""
+
+    def order_for(self, stored: Targets) -> Order:
+        """Choose the devices of an earlier run again, and return the order for them."""
+
+
 class Idempotency:
     """Claims idempotency keys.
 
@@ -80,8 +91,19 @@ class Idempotency:
         self._wall_clock = wall_clock
         self._threads = _Threads()
 
-    def claim(self, record_id: str, fingerprint: str, order: Order) -> Claim:
+    def claim(
+        self, record_id: str, fingerprint: str, order: Order, users: Users | None = None
+    ) -> Claim:
         """Claim a key for a request, and read what was already sent.
+
+        Parameters
+        ----------
+        record_id, fingerprint
+            The id of the key's record, and what the request is.
+        order
+            What to send.
+        users
+            The recipients of the request that are users; None if there are none.
 
         Raises
         ------
@@ -102,11 +124,14 @@ class Idempotency:
             holder=name,
             lapses_at=math.ceil((wall + left + MARGIN_SECONDS) * 1_000),
             expiration=int(wall) + MEMORY_SECONDS,
+            targets=users.targets(order.batches).pack() if users is not None else None,
         )
         try:
             record, parts = self._threads.call(
                 lambda: self._take(new, wall, order.batches), left * _CLAIM_SHARE
             )
+            if users is not None and record.targets not in (None, new.targets):
+                order = users.order_for(Targets.unpack(record.targets))
             return Claim(self._store, self._threads, self._clock, order, record, parts)
         except StoreError as error:
             raise IdempotencyStoreUnavailable(error.reason) from error
@@ -128,7 +153,10 @@ class Idempotency:
         if existing.lapses_at > wall * 1_000:
             raise IdempotencyInProgress(existing.lapses_at / 1_000 - wall)
         # Read before taking the key: if reading fails, no other invocation has to wait.
-        parts = self._store.parts(existing, (batch.positions[0] for batch in planned))
+        first_positions: Iterable[int] = (batch.positions[0] for batch in planned)
+        if existing.targets is not None:  # the first run may have planned other batches
+            first_positions = Targets.unpack(existing.targets).parts
+        parts = self._store.parts(existing, first_positions)
         taken = replace(existing, holder=new.holder, lapses_at=new.lapses_at)
         if not self._store.put_over(taken, existing.holder):  # another invocation was faster
             raise IdempotencyInProgress(new.lapses_at / 1_000 - wall)

@@ -81,6 +81,8 @@ class RequestRecord:
         The outcomes that no batch record holds, packed.
     parts
         The first positions of the batches with their own record; set when it is done.
+    targets
+        The devices that the first run chose, packed; None for a request without users.
     """
 
     id: str
@@ -92,6 +94,7 @@ class RequestRecord:
     done: bool = False
     outcomes: bytes | None = None
     parts: tuple[int, ...] = ()
+    targets: bytes | None = None
 
 
 def dynamodb_client(region: str | None) -> TableClient:
@@ -248,6 +251,8 @@ def _item(record: RequestRecord) -> dict[str, Any]:
         item["outcomes"] = {"B": record.outcomes}
     if record.parts:
         item["parts"] = {"L": [{"N": str(part)} for part in record.parts]}
+    if record.targets is not None:
+        item["targets"] = {"B": record.targets}
     return item
 
 
@@ -262,4 +267,5 @@ def _record(item: Mapping[str, Any]) -> RequestRecord:
         done="done" in item,
         outcomes=item["outcomes"]["B"] if "outcomes" in item else None,
         parts=tuple(int(part["N"]) for part in item["parts"]["L"]) if "parts" in item else (),
+        targets=item["targets"]["B"] if "targets" in item else None,
     )

@@ -94,6 +94,16 @@ class Outcome(StrEnum):
     Ends: `deadline`: as `transient`. `expired`: `Push Delivery Failed`. `dry_run`: the log.
     """
 
+    NO_DEVICE = "no_device"
+    """The user has no device for this push. `reason` says why: `none_registered`, `opted_out`,
+    `filtered` (by `device_filter`), `invalid` (a token that a push found invalid) or `moved` (the
+    device is no longer the user's).
+
+    Do: Nothing, or reach the user in another way.
+
+    Ends: The log.
+    """
+
     REQUEUED = "requeued"
     """The recipient is in the queue.
 

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
 
@@ -23,6 +23,10 @@ from push_sender import __version__
 from push_sender.delivery.run import Delivered
 from push_sender.request.model import Recipient
 from push_sender.telemetry.metrics import Metric, Unit, records
+
+if TYPE_CHECKING:
+    from push_sender.outcomes.outcome import AddressResult
+    from push_sender.recipients.resolution import Origin
 
 NAMESPACE: Final = "PushSender"
 SERVICE: Final = "push-sender"
@@ -44,6 +48,29 @@ def token_digest(token: str) -> str:
 def _unparsed(message: Any) -> Any:
     """Return a message unchanged: by default, the logger tries to parse each as JSON."""
     return message
+
+
+def _lines(
+    results: Mapping[int, AddressResult],
+    recipients: Sequence[Recipient],
+    origins: Sequence[Origin | None],
+) -> list[dict[str, str | int | None]]:
+    """Write the results for the log: a token as its digest, a user by the random references."""
+    lines = []
+    for position, result in results.items():
+        line: dict[str, str | int | None] = {
+            "token": token_digest(recipients[position].token),
+            "outcome": result.outcome,
+            "status_code": result.status_code,
+        }
+        if result.reason is not None:
+            line["reason"] = result.reason
+        if origins and (origin := origins[position]) is not None:
+            line |= {"user_ref": origin.user_ref, "device_ref": origin.device_ref}
+            if origin.device_id is None:
+                del line["token"]
+        lines.append(line)
+    return lines
 
 
 class _StandardOutput(logging.StreamHandler[TextIO]):
@@ -84,25 +111,32 @@ class Telemetry:
         """Begin an invocation; every log record of it has its id."""
         self._logger.append_keys(function_request_id=request_id)
 
-    def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
+    def delivered(
+        self,
+        delivered: Delivered,
+        recipients: Sequence[Recipient],
+        origins: Sequence[Origin | None],
+    ) -> None:
         """Log a batch that is done: the outcome, status code and reason of each result."""
         self._done.append(delivered)
-        results = []
-        for position, result in delivered.results.items():
-            line: dict[str, str | int | None] = {
-                "token": token_digest(recipients[position].token),
-                "outcome": result.outcome,
-                "status_code": result.status_code,
-            }
-            if result.reason is not None:
-                line["reason"] = result.reason
-            results.append(line)
         self._logger.info(
             "batch delivered",
             push_service=delivered.batch.service.name,
             calls=delivered.calls,
-            results=results,
+            results=_lines(delivered.results, recipients, origins),
         )
+
+    def without_call(
+        self,
+        results: Mapping[int, AddressResult],
+        recipients: Sequence[Recipient],
+        origins: Sequence[Origin | None],
+    ) -> None:
+        """Log and count the results of a request with users that no call gives."""
+        if not results:
+            return
+        self._counts.update(result.outcome.value for result in results.values())
+        self._logger.info("results without a call", results=_lines(results, recipients, origins))
 
     def not_remembered(self, reason: str) -> None:
         """Log and count that the results of a request with a key could not be stored."""

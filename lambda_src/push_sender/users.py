@@ -1,0 +1,187 @@
+"""The recipients of a request that are users: their devices, and what each of them gets.
+
+Only a request with users imports this module. ``sender`` passes in what knows the users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+from typing import Protocol
+
+from push_sender.delivery.batches import Batch, plan
+from push_sender.delivery.push_service import Writer
+from push_sender.delivery.run import Order
+from push_sender.idempotency.targets import Targets
+from push_sender.outcomes.outcome import AddressResult, Outcome
+from push_sender.recipients.audience import Audience, sort_recipients
+from push_sender.recipients.resolution import (
+    Origin,
+    Resolved,
+    User,
+    digest,
+    resolve,
+    user_ids,
+)
+from push_sender.report import status_message_room
+from push_sender.request.errors import MAX_RESULTS, Finding, InvalidRequest, TooManyDevices
+from push_sender.request.languages import chooser
+from push_sender.request.model import Contents, PushRequest, UserRecipient
+from push_sender.validation.combinations import without_place
+from push_sender.validation.unfit import unfit
+
+class Registry(Protocol):
+    """The registry of devices."""
+
+    def users(
+        self, project: str, user_ids: Sequence[str], *, deadline: float
+    ) -> Mapping[str, User]:
+        """Return the users that are known. Raises RegistryUnavailable."""
+
+
+class UserRecipients:
+    """The devices of the users of one request, and the plan to send to them.
+
+    Parameters
+    ----------
+    request
+        A checked request.
+    application_id
+        Its project.
+    registry
+        Knows the users.
+    make_writer
+        Makes the writer of the calls for the contents of the messages.
+    read_until
+        On ``time.monotonic``: no call to the registry begins after that.
+    deadline, accepted_at
+        As in ``Order``.
+    as_text
+        As for ``status_message_room``.
+
+    Raises
+    ------
+    RegistryUnavailable
+        If the registry does not answer in time.
+    TooManyDevices
+        If the report would have more results than a request may have.
+
+    Attributes
+    ----------
+    order
+        What to send.
+    resolved
+        The positions of the report.
+    audience, contents
+        The devices by group, and the fields of each message.
+    known
+        The results of the positions that have no device, or whose device cannot get the message.
+    room
+        As ``status_message_room`` returns it.
+    findings
+        Warnings about fields that are left out.
+    """
+
+    order: Order
+    resolved: Resolved
+    audience: Audience
+    contents: Contents
+    known: dict[int, AddressResult]
+    room: int
+    findings: list[Finding]
+
+    def __init__(
+        self,
+        request: PushRequest,
+        application_id: str,
+        registry: Registry,
+        make_writer: Callable[[Contents], Writer],
+        *,
+        read_until: float,
+        deadline: float,
+        accepted_at: float,
+        as_text: bool,
+    ) -> None:
+        self._request = request
+        self._make_writer = make_writer
+        self._times = (deadline, accepted_at)
+        self._as_text = as_text
+        self._now = time()
+        self._users = registry.users(application_id, user_ids(request), deadline=read_until)
+        self._plan(None)
+
+    @property
+    def origins(self) -> Sequence[Origin | None]:
+        """The user of each position."""
+        return self.resolved.origins
+
+    def targets(self, batches: Sequence[Batch]) -> Targets:
+        """Return the chosen devices, for the record of the key."""
+        chosen: dict[int, list[bytes]] = {
+            at: []
+            for at, recipient in enumerate(self._request.everyone)
+            if isinstance(recipient, UserRecipient)
+        }
+        for at, origin in zip(self.resolved.asked, self.origins, strict=True):
+            if origin is not None and origin.device_id is not None:
+                chosen[at].append(digest(origin.device_id))
+        return Targets(list(chosen.values()), [batch.positions[0] for batch in batches])
+
+    def order_for(self, stored: Targets) -> Order:
+        """Plan the positions of an earlier run of the request again."""
+        self._plan(stored.devices)
+        return self.order
+
+    def _plan(self, stored: Sequence[Sequence[bytes]] | None) -> None:
+        request = self._request
+        resolved = self.resolved = resolve(request, self._users, self._now, stored)
+        number = len(resolved.recipients)
+        if number > MAX_RESULTS:
+            raise TooManyDevices(number)
+        try:
+            self.room = status_message_room(
+                resolved.recipients, self.origins, as_text=self._as_text
+            )
+        except InvalidRequest:
+            raise TooManyDevices(number) from None
+        request.resolved_as(resolved.asked)
+        self.findings = self._leave_out()
+        choose = chooser(request.translations) if request.translations else None
+        self.known = {
+            position: AddressResult(Outcome.NO_DEVICE, reason=reason)
+            for position, reason in resolved.missing.items()
+        }
+        of_users = [
+            position
+            for position, origin in enumerate(self.origins)
+            if origin is not None and position not in self.known
+        ]
+        for position, finding in unfit(request, resolved.recipients, of_users).items():
+            message = str(finding)
+            self.known[position] = AddressResult(
+                Outcome.REJECTED, reason="unfit", status_message=message
+            )
+        self.audience = sort_recipients(resolved.recipients, choose, left_out=self.known)
+        self.contents = {
+            variant: request.content_for(variant) for variant in self.audience.variants
+        }
+        writer = self._make_writer(self.contents)
+        batches = plan(request, self.audience, writer)
+        deadline, accepted_at = self._times
+        self.order = Order(batches, resolved.recipients, writer, deadline, accepted_at)
+
+    def _leave_out(self) -> list[Finding]:
+        """Leave out the personal fields that the service of a device has no place for."""
+        left_out: dict[str, None] = {}
+        for position, origin in enumerate(self.origins):
+            if origin is None or position in self.resolved.missing:
+                continue
+            recipient = self.resolved.recipients[position]
+            for name in without_place(self._request, recipient):
+                setattr(recipient, name, None)
+                recipient.model_fields_set.discard(name)
+                left_out[f"{self._request.place_of(position)}.{name}"] = None
+        return [Finding(path, _LEFT_OUT) for path in left_out]
+
+
+_LEFT_OUT = "left out for the devices whose service has no place for it"
