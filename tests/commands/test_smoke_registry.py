@@ -104,6 +104,38 @@ def test_ctrl_c_leaves_no_device_behind(sandbox: Deployment, commands: Commands)
     assert items(sandbox) == []
 
 
+def test_permission_for_ids_of_the_smoke_test_suffices(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    api_id = sandbox.outputs["ApiUrl"].rpartition("/")[2]
+    arn = f"arn:aws:execute-api:*:*:{api_id}/*/"
+    paths = (
+        *("POST/messages", "*/devices/smoke-test*"),
+        *("GET/users/smoke-test*/devices", "DELETE/users/smoke-test*"),
+    )
+    statements = [
+        {"Effect": "Allow", "NotAction": "execute-api:Invoke", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": "execute-api:Invoke",
+            "Resource": [arn + path for path in paths],
+        },
+    ]
+    iam = client("iam", sandbox.url)
+    iam.create_user(UserName="smoke")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName="smoke", PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="smoke")["AccessKey"]
+
+    result = commands.smoke(
+        sandbox,
+        AWS_ACCESS_KEY_ID=key["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"],
+    )
+
+    assert result.returncode == 0, result.stdout
+
+
 def test_a_dead_letter_message_is_a_warning(sandbox: Deployment, commands: Commands) -> None:
     queues, url = client("sqs", sandbox.url), sandbox.outputs["DevicesDeadLetterQueueUrl"]
     queues.send_message(QueueUrl=url, MessageBody="{}")
