@@ -67,6 +67,7 @@ class SenderFunction(LiveFunction):
         )
         if devices is not None:
             self.function.add_environment("DEVICES_TABLE", devices.table_name)
+            self.allow(("dynamodb:BatchGetItem",), devices.table_arn)
         if settings.send_concurrency is not None:
             self.function.add_environment("SEND_CONCURRENCY", str(settings.send_concurrency))
         stack = cdk.Stack.of(self)

@@ -212,7 +212,7 @@ class Sender:
         address_results = dict.fromkeys(repeated, _DUPLICATE) | plan.known
         attempts: dict[int, int] = {}
         if plan.origins:
-            self._observer.without_call(address_results, order.recipients, plan.origins)
+            self._observer.without_call(plan.known, order.recipients, plan.origins)
         if claim is None:
             deliveries = self._delivery.deliver(order)
         else:

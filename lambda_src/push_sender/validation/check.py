@@ -33,7 +33,7 @@ class Checked(NamedTuple):
     contents: Contents
 
 
-def check(event: object, application_ids: Collection[str]) -> Checked:
+def check(event: object, application_ids: Collection[str], *, has_registry: bool = False) -> Checked:
     """Check a request.
 
     Parameters
@@ -54,7 +54,8 @@ def check(event: object, application_ids: Collection[str]) -> Checked:
     request = _parse(event)
     if request is None:
         raise InvalidRequest(_malformed(event, application_ids))
-    audience = sort_recipients(request.everyone, _chooser(request))
+    left={i for i,r in enumerate(request.everyone) if not isinstance(r,Recipient)}
+    audience = sort_recipients(request.everyone, _chooser(request), left)
     contents = {variant: request.content_for(variant) for variant in audience.variants}
     if found := list(dict.fromkeys(findings(request, audience, contents, application_ids))):
         raise InvalidRequest(found)

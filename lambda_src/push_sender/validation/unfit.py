@@ -1,0 +1,2 @@
+def unfit(request, recipients, positions):
+    return {}
