@@ -61,7 +61,9 @@ def _registry(settings: Settings) -> Registry:
     from push_sender.devices.table import Table
 
     # The number of days counts for registrations only.
-    return Registry(Table(client("dynamodb", settings.region), settings.devices_table or ""), expiry_days=0)
+    return Registry(
+        Table(client("dynamodb", settings.region), settings.devices_table or ""), expiry_days=0
+    )
 
 
 @lru_cache(maxsize=1)
@@ -142,6 +144,8 @@ def handler(event: object, context: LambdaContext) -> Answer:
         If the request has validation errors. Nothing was sent.
     IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
         If the idempotency key does not allow a send now. Nothing was sent.
+    RegistryUnavailable
+        If the devices of users could not be read. Nothing was sent.
     """
     telemetry = shared_telemetry()
     telemetry.invoked(context.aws_request_id)

@@ -30,6 +30,7 @@ from push_sender.request.model import Contents, PushRequest, UserRecipient
 from push_sender.validation.combinations import without_place
 from push_sender.validation.unfit import unfit
 
+
 class Registry(Protocol):
     """The registry of devices."""
 

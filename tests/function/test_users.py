@@ -140,7 +140,9 @@ def test_a_filter_narrows_the_devices_of_every_user(
 
     assert [each["token"] for each in report["results"]] == tokens
 
-    own = push(to({"user_id": "u-1", "device_filter": device_filter}, device_filter={"tags": ["x"]}))
+    own = push(
+        to({"user_id": "u-1", "device_filter": device_filter}, device_filter={"tags": ["x"]})
+    )
     assert [each["token"] for each in own["results"]] == tokens
 
 
@@ -372,7 +374,11 @@ def test_the_device_of_a_dead_token_leaves_by_the_event(
     push: Push, registry: Registry, provider: Provider
 ) -> None:
     register(registry, "u-1", "a")
-    dead = {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 410, "StatusMessage": "Unregistered"}
+    dead = {
+        "DeliveryStatus": "PERMANENT_FAILURE",
+        "StatusCode": 410,
+        "StatusMessage": "Unregistered",
+    }
     provider.answer = lambda call: results({"a": dead})
 
     report = push(to("u-1"))

@@ -228,9 +228,7 @@ class _Filter:
         )
 
 
-def _as_before(
-    digests: Sequence[bytes], devices: Devices
-) -> Iterator[tuple[str | None, NoDevice]]:
+def _as_before(digests: Sequence[bytes], devices: Devices) -> Iterator[tuple[str | None, NoDevice]]:
     """Find the devices that an earlier run chose; None with the reason for one that left."""
     known = {digest(device_id): device_id for device_id in (*devices.fitting, *devices.others)}
     for each in digests:
@@ -255,9 +253,7 @@ def _add(
         is_pair = recipient.device_id is not None and not devices.others
         resolved.add_missing(asked, nobody, "moved" if is_pair else devices.reason)
         return
-    personal = {
-        name: value for name in PERSONAL if (value := getattr(recipient, name)) is not None
-    }
+    personal = {name: value for name in PERSONAL if (value := getattr(recipient, name)) is not None}
     for device_id, reason in found:
         if device_id is None:
             resolved.add_missing(asked, nobody, reason)

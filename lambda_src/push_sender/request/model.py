@@ -338,9 +338,7 @@ class DeviceFilter(_Strict):
         "are named here.",
     )
     tags: Tags | None = Field(None, description="Tags that the device must have, all of them.")
-    exclude_tags: Tags | None = Field(
-        None, description="Tags of which the device must have none."
-    )
+    exclude_tags: Tags | None = Field(None, description="Tags of which the device must have none.")
     seen_within_days: Days | None = Field(
         None, description="The device was registered or seen again within so many days."
     )
@@ -399,7 +397,11 @@ class UserRecipient(PersonalContent, _User):
             Those of the device, well-formed.
         """
         given = self.__pydantic_fields_set__
-        own = {name: value for name in PERSONAL if name in given and (value := getattr(self, name)) is not None}
+        own = {
+            name: value
+            for name in PERSONAL
+            if name in given and (value := getattr(self, name)) is not None
+        }
         return Recipient.model_construct(token=token, service=service, **own)
 
 
@@ -438,7 +440,8 @@ class PushRequest(SharedContent):
         "`recipient`.",
     )
     device_filter: DeviceFilter | None = Field(
-        None, description="Selects the devices of each user who has no `device_filter` of their own."
+        None,
+        description="Selects the devices of each user who has no `device_filter` of their own.",
     )
     gcm: GcmContent | None = Field(
         None, description="What FCM alone gets; a shared field given here wins."

@@ -33,7 +33,9 @@ class Checked(NamedTuple):
     contents: Contents
 
 
-def check(event: object, application_ids: Collection[str], *, has_registry: bool = False) -> Checked:
+def check(
+    event: object, application_ids: Collection[str], *, has_registry: bool = False
+) -> Checked:
     """Check a request.
 
     Parameters
@@ -54,7 +56,7 @@ def check(event: object, application_ids: Collection[str], *, has_registry: bool
     request = _parse(event)
     if request is None:
         raise InvalidRequest(_malformed(event, application_ids))
-    left={i for i,r in enumerate(request.everyone) if not isinstance(r,Recipient)}
+    left = {i for i, r in enumerate(request.everyone) if not isinstance(r, Recipient)}
     audience = sort_recipients(request.everyone, _chooser(request), left)
     contents = {variant: request.content_for(variant) for variant in audience.variants}
     if found := list(dict.fromkeys(findings(request, audience, contents, application_ids))):

@@ -542,4 +542,6 @@ def _finding(path: str, message: str, *judged_by: str) -> _Judged:
 def without_place(request, recipient):
     own = getattr(request, SERVICES[recipient.service].shape.options)
     places = _PLACES[getattr(own, "format", "pinpoint")] | {"token", "service", "language"}
-    return sorted(f for f in recipient.model_fields_set - places if getattr(recipient, f) is not None)
+    return sorted(
+        f for f in recipient.model_fields_set - places if getattr(recipient, f) is not None
+    )
