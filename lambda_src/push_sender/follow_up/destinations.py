@@ -60,6 +60,7 @@ _DESTINATIONS: Final[Mapping[Outcome, _Destination]] = {
     Outcome.REJECTED: _Destination.FAILED,
     Outcome.OPTED_OUT: _Destination.LOG,
     Outcome.DUPLICATE: _Destination.LOG,
+    Outcome.NO_DEVICE: _Destination.LOG,
     Outcome.TRANSIENT: _Destination.QUEUE,
     Outcome.UNKNOWN: _Destination.FAILED,
     Outcome.REQUEUED: _Destination.LOG,
