@@ -102,6 +102,28 @@ class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers mat
         super().__init__(_lines(self.errors))
 
 
+class TooManyDevices(InvalidRequest):
+    """The users of a request have more devices than one report has results. Nothing was sent.
+
+    Attributes
+    ----------
+    number
+        The number of results that the request would have.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(
+            [
+                Finding(
+                    "recipients",
+                    f"the users have {number:,} devices, and a request has at most 5,000 results; "
+                    "split it",
+                )
+            ]
+        )
+
+
 class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; callers match on it
     """The key stands for another request already. Nothing was sent."""
 
