@@ -11,7 +11,6 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # its stubs are not among the requirements
 import pytest
 
-from push_sender.devices.table import RegistryUnavailable
 from push_sender.entry_points import event_bridge, queue
 from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.events import EventBus
@@ -25,7 +24,7 @@ from push_sender.follow_up.requeue import (
 )
 from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
-from push_sender.request.errors import TooManyDevices
+from push_sender.request.errors import RegistryUnavailable, TooManyDevices
 from push_sender.sender import Sender
 from push_sender.telemetry.log import shared_telemetry
 from tests.support.account import MESSAGE_KEY, Account

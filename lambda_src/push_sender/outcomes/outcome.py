@@ -69,15 +69,6 @@ class Outcome(StrEnum):
     Ends: The log.
     """
 
-    NO_DEVICE = "no_device"
-    """The user has no device for this push, so there was nothing to send. `reason` is
-    `none_registered`, `opted_out`, `filtered`, `invalid` or `moved` (the device left the user).
-
-    Do: Nothing. The next registration of a device that fits changes it.
-
-    Ends: The log.
-    """
-
     TRANSIENT = "transient"
     """Throttled, or a temporary failure, after all retries.
 

@@ -117,8 +117,8 @@ class TooManyDevices(InvalidRequest):
             [
                 Finding(
                     "recipients",
-                    f"the users have {number:,} devices, and a request has at most 5,000 results; "
-                    "split it",
+                    f"the users have {number:,} devices, and a request has at most {MAX_RESULTS:,} "
+                    "results, fewer with long tokens; split it",
                 )
             ]
         )
@@ -192,24 +192,6 @@ class RegistryUnavailable(Exception):  # noqa: N818  named like IdempotencyStore
         super().__init__(
             f"recipients: the registry of devices is out of reach ({reason}); repeat the request"
         )
-
-
-class TooManyDevices(InvalidRequest):
-    """The users of a request have more devices than a report can hold. Nothing was sent.
-
-    Attributes
-    ----------
-    number
-        The number of results that the report would have.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        message = (
-            f"the users have {number:,} devices, and a report holds at most {MAX_RESULTS:,} "
-            "results, fewer with long tokens; split the request"
-        )
-        super().__init__([Finding("recipients", message)])
 
 
 def that_fit(
