@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from push_sender.devices.table import RegistryUnavailable
+from push_sender.request.errors import RegistryUnavailable
 from tests.support.account import Account
 from tests.support.api_gateway import Http
 from tests.support.devices import ANDROID, IOS, Registry, check_invariants, token_update

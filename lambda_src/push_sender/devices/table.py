@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from push_sender.clients.calls import CallError
 from push_sender.clients.queue_and_bus import call_with_retries
+from push_sender.request.errors import RegistryUnavailable
 from push_sender.request.json_text import compact_json
 
 KEYS_A_READ: Final = 100
@@ -47,22 +48,6 @@ _LONGEST_WAIT_SECONDS: Final = 0.5
 """A wait before a try is random, up to a limit that doubles from try to try until this."""
 
 Result = TypeVar("Result")
-
-
-class RegistryUnavailable(Exception):  # noqa: N818  named like QueueUnavailable
-    """The table failed, or other writers changed the same items until the time was over.
-
-    A write may have taken effect.
-
-    Attributes
-    ----------
-    reason
-        DynamoDB's code or the exception's name.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
 
 
 class _StaleReadError(Exception):

@@ -17,12 +17,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from push_sender.clients.queue_and_bus import CALL_SECONDS
 from push_sender.devices.registration import CHARACTERS, Registration
 from push_sender.devices.registry import Effect, Registry
-from push_sender.devices.table import RegistryUnavailable
 from push_sender.entry_points import problems
 from push_sender.entry_points.json_body import json_body
 from push_sender.entry_points.problems import HttpProblem
 from push_sender.entry_points.remaining_time import end_of_http
-from push_sender.request.errors import ID_RULE, Finding, InvalidRequest
+from push_sender.request.errors import ID_RULE, Finding, InvalidRequest, RegistryUnavailable
 from push_sender.request.field_types import is_id
 from push_sender.telemetry.log import Telemetry
 from push_sender.validation.combinations import PROJECT_NOT_ALLOWED

@@ -34,6 +34,7 @@ from push_sender.request.errors import (
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
     InvalidRequest,
+    RegistryUnavailable,
     TooManyDevices,
     as_invalid,
 )
@@ -179,14 +180,17 @@ def _is_of_the_version_before(
     )
 
 
-_UNAVAILABLE: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)
+_UNAVAILABLE: Final = (
+    IdempotencyStoreUnavailable,
+    RegistryUnavailable,
+    QueueUnavailable,
+    BusUnavailable,
+)
 
 
 def _error_fields(error: BaseException | None) -> dict[str, Any]:
     """Describe an error for the log by names and places: its text may hold a value."""
-    from push_sender.devices.table import RegistryUnavailable  # only for a message that failed
-
-    if isinstance(error, (*_UNAVAILABLE, RegistryUnavailable)):
+    if isinstance(error, _UNAVAILABLE):
         return {"error": type(error).__name__, "reason": error.reason}
     if isinstance(error, (_NotStartedError, IdempotencyInProgress, InvalidRequest)):
         return {"error": type(error).__name__}

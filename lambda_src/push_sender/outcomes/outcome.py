@@ -69,15 +69,6 @@ class Outcome(StrEnum):
     Ends: The log.
     """
 
-    NO_DEVICE = "no_device"
-    """The user has no device for this push, so there was nothing to send. `reason` is
-    `none_registered`, `opted_out`, `filtered`, `invalid` or `moved` (the device left the user).
-
-    Do: Nothing. The next registration of a device that fits changes it.
-
-    Ends: The log.
-    """
-
     TRANSIENT = "transient"
     """Throttled, or a temporary failure, after all retries.
 
@@ -101,6 +92,16 @@ class Outcome(StrEnum):
     Do: After `deadline` send again. After `expired` it is no longer useful.
 
     Ends: `deadline`: as `transient`. `expired`: `Push Delivery Failed`. `dry_run`: the log.
+    """
+
+    NO_DEVICE = "no_device"
+    """The user has no device for this push. `reason` says why: `none_registered`, `opted_out`,
+    `filtered` (by `device_filter`), `invalid` (a token that a push found invalid) or `moved` (the
+    device is no longer the user's).
+
+    Do: Nothing, or reach the user in another way.
+
+    Ends: The log.
     """
 
     REQUEUED = "requeued"

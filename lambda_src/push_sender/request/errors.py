@@ -17,6 +17,9 @@ from typing_extensions import TypedDict
 MESSAGE_CHARACTERS: Final = 1_000_000
 """Where the message of an ``InvalidRequest`` is cut: an answer of Lambda has 6 MB at most."""
 
+MAX_RESULTS: Final = 5_000
+"""Maximum number of results in a report."""
+
 _SHOWABLE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 ID_RULE: Final = "must be 1 to 128 of letters, digits and ._:@|~+=-"
@@ -99,28 +102,6 @@ class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers mat
         super().__init__(_lines(self.errors))
 
 
-class TooManyDevices(InvalidRequest):
-    """The users of a request have more devices than one report has results. Nothing was sent.
-
-    Attributes
-    ----------
-    number
-        The number of results that the request would have.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(
-            [
-                Finding(
-                    "recipients",
-                    f"the users have {number:,} devices, and a request has at most 5,000 results; "
-                    "split it",
-                )
-            ]
-        )
-
-
 class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; callers match on it
     """The key stands for another request already. Nothing was sent."""
 
@@ -171,6 +152,42 @@ class IdempotencyStoreUnavailable(Exception):  # noqa: N818  the contract's name
             f"idempotency_key: nothing was sent, the table of keys is out of reach ({reason}); "
             "repeat the request with the same key"
         )
+
+
+class RegistryUnavailable(Exception):  # noqa: N818  named like IdempotencyStoreUnavailable
+    """The registry of devices failed, or other writers changed the same devices for too long.
+
+    A send has sent nothing. A change of the registry may have taken effect.
+
+    Attributes
+    ----------
+    reason
+        DynamoDB's code or the exception's name, for logs.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"recipients: the registry of devices is out of reach ({reason}); repeat the request"
+        )
+
+
+class TooManyDevices(InvalidRequest):
+    """The users of a request have more devices than a report can hold. Nothing was sent.
+
+    Attributes
+    ----------
+    number
+        The number of results that the report would have.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        message = (
+            f"the users have {number:,} devices, and a report holds at most {MAX_RESULTS:,} "
+            "results, fewer with long tokens; split the request"
+        )
+        super().__init__([Finding("recipients", message)])
 
 
 def that_fit(
