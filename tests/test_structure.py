@@ -24,7 +24,7 @@ IMPORTS: dict[str, set[str]] = {
     "clients": {"outcomes"},
     "delivery": {"request", "recipients", "outcomes", "clients"},
     "idempotency": {"request", "outcomes", "clients", "delivery"},
-    "devices": {"request", "clients"},
+    "devices": {"request", "recipients", "clients"},
     "telemetry": {"request", "delivery"},
     "follow_up": {"request", "outcomes", "clients", "delivery", "telemetry"},
     "entry_points": {

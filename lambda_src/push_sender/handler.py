@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from push_sender.delivery.run import Delivery
 from push_sender.entry_points import direct
 from push_sender.report import Report
+from push_sender.request.errors import InvalidRequest, TooManyDevices
 from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
@@ -151,6 +152,8 @@ def handler(event: object, context: LambdaContext) -> Answer:
     telemetry.invoked(context.aws_request_id)
     try:
         return _dispatch(event, context)
+    except TooManyDevices as error:  # callers match on the name of the error
+        raise InvalidRequest(error.errors) from None
     finally:
         telemetry.flush()
 

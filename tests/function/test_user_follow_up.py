@@ -421,6 +421,23 @@ def test_a_split_request_keeps_everything_except_its_recipients_and_its_key(
     assert account.requeued() == []  # neither message is delayed
 
 
+@pytest.mark.parametrize(
+    "without_choice",
+    [
+        {"token": "t", "service": "FCM", "user_id": None},
+        {"user_id": "u-2", "device_id": "phone"},
+    ],
+)
+def test_a_half_in_which_no_user_has_devices_to_choose_has_no_filter(without_choice: Json) -> None:
+    recipients = [{"user_id": "u-1"}, without_choice]
+    request = {"recipients": recipients, "device_filter": {"tags": ["beta"]}, "message": "m"}
+
+    first, second = halves_of(Submission(request, "id", 7))
+
+    assert json.loads(first.body)["device_filter"] == request["device_filter"]
+    assert "device_filter" not in json.loads(second.body)
+
+
 def test_recipients_that_are_the_same_stay_together_when_a_request_is_split() -> None:
     request = to_users("u-1", "u-2", "u-1", "u-3", "u-1", "u-4")
 
@@ -478,9 +495,7 @@ class FailingSender(Sender):
 
 
 TOO_MANY = TooManyDevices(5_001)
-FAULT = (
-    "recipients: the users have 5,001 devices, and a request has at most 5,000 results; split it"
-)
+FAULT = str(TOO_MANY)
 
 Enter = Callable[[Account, Sender, FollowUp, Json], Any]
 

@@ -182,9 +182,9 @@ def _is_of_the_version_before(
 
 _UNAVAILABLE: Final = (
     IdempotencyStoreUnavailable,
+    RegistryUnavailable,
     QueueUnavailable,
     BusUnavailable,
-    RegistryUnavailable,
 )
 
 

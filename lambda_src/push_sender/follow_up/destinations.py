@@ -60,9 +60,9 @@ _DESTINATIONS: Final[Mapping[Outcome, _Destination]] = {
     Outcome.REJECTED: _Destination.FAILED,
     Outcome.OPTED_OUT: _Destination.LOG,
     Outcome.DUPLICATE: _Destination.LOG,
-    Outcome.NO_DEVICE: _Destination.LOG,
     Outcome.TRANSIENT: _Destination.QUEUE,
     Outcome.UNKNOWN: _Destination.FAILED,
+    Outcome.NO_DEVICE: _Destination.LOG,
     Outcome.REQUEUED: _Destination.LOG,
 }
 _DESTINATIONS_OF_UNSENT: Final[Mapping[str | None, _Destination]] = {

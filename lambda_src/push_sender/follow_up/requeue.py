@@ -85,7 +85,6 @@ def messages_of(
         asked.setdefault(_identity(recipient), recipient)
     recipients = {at: _recipient_of(results[at], asked) for at in positions}
     shared = _shared(submission)
-    shared.pop("device_filter", None)  # the devices are already chosen
     steering = submission.steering(attempt)
     longest_key = "\\" * _KEY_CHARACTERS  # the longest as JSON too
     empty = {**shared, "recipients": [], "idempotency_key": longest_key}
@@ -138,7 +137,11 @@ def _body(
 ) -> str:
     """Write the request for a part of the recipients, as the body of a message."""
     key = derived_key(submission.key, recipients)
-    return message_body({**shared, "recipients": recipients, "idempotency_key": key})
+    request = {**shared, "recipients": recipients, "idempotency_key": key}
+    choosing = (each.get("device_id") is None for each in recipients if each.get("user_id"))
+    if not any(choosing):
+        request.pop("device_filter", None)  # no user is left whose devices it chooses
+    return message_body(request)
 
 
 def recipients_of(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

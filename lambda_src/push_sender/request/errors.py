@@ -102,28 +102,6 @@ class InvalidRequest(Exception):  # noqa: N818  the contract's name; callers mat
         super().__init__(_lines(self.errors))
 
 
-class TooManyDevices(InvalidRequest):
-    """The users of a request have more devices than one report has results. Nothing was sent.
-
-    Attributes
-    ----------
-    number
-        The number of results that the request would have.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(
-            [
-                Finding(
-                    "recipients",
-                    f"the users have {number:,} devices, and a request has at most {MAX_RESULTS:,} "
-                    "results, fewer with long tokens; split it",
-                )
-            ]
-        )
-
-
 class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; callers match on it
     """The key stands for another request already. Nothing was sent."""
 
@@ -192,6 +170,24 @@ class RegistryUnavailable(Exception):  # noqa: N818  named like IdempotencyStore
         super().__init__(
             f"recipients: the registry of devices is out of reach ({reason}); repeat the request"
         )
+
+
+class TooManyDevices(InvalidRequest):
+    """The users of a request have more devices than a report can hold. Nothing was sent.
+
+    Attributes
+    ----------
+    number
+        The number of results that the report would have.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        message = (
+            f"the users have {number:,} devices, and a report holds at most {MAX_RESULTS:,} "
+            "results, fewer with long tokens; split the request"
+        )
+        super().__init__([Finding("recipients", message)])
 
 
 def that_fit(
