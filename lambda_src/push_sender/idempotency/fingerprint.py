@@ -32,7 +32,7 @@ def record_id(application_id: str, key: str) -> str:
     return sha256(f"{application_id}\x00{key}".encode()).hexdigest()
 
 
-def fingerprint(request: PushRequest, recipients: Sequence[Recipient] | None = None) -> str:
+def fingerprint(request: PushRequest, recipients: Sequence[Recipient]) -> str:
     """Calculate the fingerprint of a checked request, 64 hex digits."""
     shared = request.model_dump(exclude=set(_EXCLUDED), exclude_none=True)
     if not shared.get("requeue"):
@@ -40,11 +40,6 @@ def fingerprint(request: PushRequest, recipients: Sequence[Recipient] | None = N
     for option in OPTIONS:
         if (own := shared.pop(option, None)) and (fields := _without_defaults(own)):
             shared[option] = fields
-    recipients = request.everyone
-    if request.has_users:
-        return sha256(
-            json.dumps([r.model_dump(exclude_none=True) for r in recipients]).encode()
-        ).hexdigest()
     all_recipients = [
         [SERVICES[recipient.service].name, recipient.token, *_own(recipient)]
         for recipient in recipients

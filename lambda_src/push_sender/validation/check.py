@@ -33,9 +33,7 @@ class Checked(NamedTuple):
     contents: Contents
 
 
-def check(
-    event: object, application_ids: Collection[str], *, has_registry: bool = False
-) -> Checked:
+def check(event: object, application_ids: Collection[str]) -> Checked:
     """Check a request.
 
     Parameters
@@ -56,8 +54,7 @@ def check(
     request = _parse(event)
     if request is None:
         raise InvalidRequest(_malformed(event, application_ids))
-    left = {i for i, r in enumerate(request.everyone) if not isinstance(r, Recipient)}
-    audience = sort_recipients(request.everyone, _chooser(request), left)
+    audience = sort_recipients(request.everyone, _chooser(request))
     contents = {variant: request.content_for(variant) for variant in audience.variants}
     if found := list(dict.fromkeys(findings(request, audience, contents, application_ids))):
         raise InvalidRequest(found)

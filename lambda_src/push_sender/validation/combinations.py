@@ -537,11 +537,3 @@ def _service_names(audience: Audience, shape: MessageShape) -> str:
 
 def _finding(path: str, message: str, *judged_by: str) -> _Judged:
     return Finding(path, message), judged_by
-
-
-def without_place(request, recipient):
-    own = getattr(request, SERVICES[recipient.service].shape.options)
-    places = _PLACES[getattr(own, "format", "pinpoint")] | {"token", "service", "language"}
-    return sorted(
-        f for f in recipient.model_fields_set - places if getattr(recipient, f) is not None
-    )
