@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal, NoReturn, get_args
 
 from pydantic import (
     AfterValidator,
@@ -56,6 +56,16 @@ Id = Annotated[str, Field(pattern=f"^{_ID}$")]
 def is_id(text: str) -> bool:
     """Return whether a text can be the id of a device or a user."""
     return re.fullmatch(_ID, text) is not None
+
+
+Days = Annotated[int, Field(ge=1, le=3_650), BeforeValidator(_from_float)]
+Tags = Annotated[
+    list[Annotated[Text, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=50)
+]
+ServiceNames = Annotated[
+    list[ServiceName], Field(min_length=1, max_length=len(get_args(ServiceName)))
+]
+"""Names of services. A longer list would only repeat some."""
 
 
 def _as_list(value: object) -> object:

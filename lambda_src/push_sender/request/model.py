@@ -7,7 +7,7 @@ a field is left out, because Step Functions and input transformers write it for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import (
@@ -15,23 +15,30 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from push_sender.request.field_types import (
     TIME,
     Count,
+    Days,
+    Id,
     IdempotencyKey,
     Language,
     RawContent,
     Seconds,
     ServiceName,
+    ServiceNames,
     Share,
     Substitutions,
+    Tags,
     Text,
     TextMap,
     Texts,
     Token,
 )
+from push_sender.request.languages import chooser
 from push_sender.request.services import (
     APNS_MESSAGE,
     GCM_MESSAGE,
@@ -290,15 +297,9 @@ class Translation(_Strict):
 MAX_TRANSLATIONS: Final = 100
 
 
-class Recipient(_Strict):
-    """One device, and what it alone gets in place of the shared message."""
+class PersonalContent(_Strict):
+    """The fields that replace or add to the shared message for one recipient."""
 
-    token: Token = Field(
-        description="The device's token: 1 to 2,048 printable ASCII characters without spaces."
-    )
-    service: ServiceName = Field(
-        description="The push service that the token is of. `FCM` is another spelling of `GCM`."
-    )
     title: Text | None = Field(
         None,
         description="The title. `title` or `message` must be there, unless the push is silent or "
@@ -324,6 +325,46 @@ class Recipient(_Strict):
         None, description="Chooses one of `translations`: a language tag such as `de` or `pt-BR`."
     )
 
+
+PERSONAL: Final = tuple(PersonalContent.model_fields)
+"""The names of these fields."""
+
+
+class DeviceFilter(_Strict):
+    """Selects devices of a user. A device must meet every member that is given."""
+
+    services: ServiceNames | None = Field(
+        None,
+        description="The push services that the device may have. VoIP services count only if they "
+        "are named here.",
+    )
+    tags: Tags | None = Field(None, description="Tags that the device must have, all of them.")
+    exclude_tags: Tags | None = Field(None, description="Tags of which the device must have none.")
+    seen_within_days: Days | None = Field(
+        None, description="The device was registered or seen again within so many days."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_members(cls, value: object) -> object:
+        """Refuse more members than there are: pydantic would keep an error for each of them."""
+        if isinstance(value, dict) and len(value) > len(cls.model_fields):
+            raise PydanticCustomError("request_rule", "holds unknown fields")
+        return value
+
+
+class _Address(_Strict):
+    token: Token = Field(
+        description="The device's token: 1 to 2,048 printable ASCII characters without spaces."
+    )
+    service: ServiceName = Field(
+        description="The push service that the token is of. `FCM` is another spelling of `GCM`."
+    )
+
+
+class Recipient(PersonalContent, _Address):
+    """One device, and what it alone gets in place of the shared message."""
+
     @property
     def is_individual(self) -> bool:
         """Whether its part of a call has more than a token and a service."""
@@ -331,8 +372,39 @@ class Recipient(_Strict):
         return len(given) > (3 if "language" in given else 2)
 
 
-PERSONAL: Final = tuple(name for name in Recipient.model_fields if name not in ("token", "service"))
-"""The fields that replace or add to the shared message for one recipient."""
+class _User(_Strict):
+    user_id: Id = Field(
+        description="The user. Each registered device of the user that fits gets the push."
+    )
+    device_id: Id | None = Field(
+        None, description="Only this device gets the push, while it belongs to the user."
+    )
+    device_filter: DeviceFilter | None = Field(
+        None,
+        description="Selects devices of this user, in place of the request's `device_filter`.",
+    )
+
+
+class UserRecipient(PersonalContent, _User):
+    """The devices of one user, and what they alone get in place of the shared message."""
+
+    def on_device(self, token: str, service: str, language: str | None = None) -> Recipient:
+        """Make the recipient that one device of the user is.
+
+        Parameters
+        ----------
+        token, service
+            Those of the device, well-formed.
+        language
+            That of the device, for a user without one.
+        """
+        fields: dict[str, Any] = {"token": token, "service": service}
+        if language is not None:
+            fields["language"] = language
+        for name in self.model_fields_set.intersection(PERSONAL):
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
+        return Recipient.model_construct(**fields)
 
 
 OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
@@ -347,12 +419,28 @@ OPTIONS: Final[Mapping[str, type[ServiceContent]]] = {
 class PushRequest(SharedContent):
     """A request, the same at every entry point."""
 
-    recipient: Recipient | None = Field(None, description="One device. Give this or `recipients`.")
+    # From left to right, because nearly all recipients are of the first kind, and no object is of
+    # both. A discriminator would check 5,000 tokens 13% slower, pydantic's own choice 75%.
+    recipient: Recipient | UserRecipient | None = Field(
+        None,
+        union_mode="left_to_right",
+        description="One device or user. Give this or `recipients`.",
+    )
     recipients: (
-        Annotated[list[Recipient], Field(min_length=1, max_length=MAX_RECIPIENTS), FailFast()]
+        Annotated[
+            list[Annotated[Recipient | UserRecipient, Field(union_mode="left_to_right")]],
+            Field(min_length=1, max_length=MAX_RECIPIENTS),
+            FailFast(),
+        ]
         | None
     ) = Field(
-        None, description="1 to 5,000 devices of any mix of services. Give this or `recipient`."
+        None,
+        description="1 to 5,000 devices of any mix of services, and users. Give this or "
+        "`recipient`.",
+    )
+    device_filter: DeviceFilter | None = Field(
+        None,
+        description="Selects the devices of each user who has no `device_filter` of their own.",
     )
     gcm: GcmContent | None = Field(
         None, description="What FCM alone gets; a shared field given here wins."
@@ -393,11 +481,21 @@ class PushRequest(SharedContent):
     )
 
     @property
-    def everyone(self) -> list[Recipient]:
+    def everyone(self) -> list[Recipient | UserRecipient]:
         """The recipients in the order asked, however they were given."""
         if self.recipients is not None:
             return self.recipients
         return [self.recipient] if self.recipient is not None else []
+
+    @property
+    def has_users(self) -> bool:
+        """Whether any recipient is a user."""
+        return UserRecipient in map(type, self.everyone)
+
+    @property
+    def choose(self) -> Callable[[str | None], str | None] | None:
+        """Gives the translation's tag for a recipient's language. None without translations."""
+        return chooser(self.translations) if self.translations else None
 
     def place_of(self, position: int) -> str:
         """Name the place where a recipient was given."""
@@ -449,7 +547,7 @@ class PushRequest(SharedContent):
 
 MAPS: Final = frozenset(
     name
-    for model in (PushRequest, Recipient)
+    for model in (PushRequest, PersonalContent)
     for name, field in model.model_fields.items()
     if field.annotation in (TextMap | None, Substitutions | None)
 )
@@ -481,9 +579,13 @@ _WITH_OBJECTS: Final[tuple[type[BaseModel], ...]] = (
     PushRequest,
     *OPTIONS.values(),
     LightSettings,
+    UserRecipient,
 )
 INNER_MODELS: Final = {model: _inner_models(model) for model in _WITH_OBJECTS}
-"""The fields of each model that hold one object, and the model of that object."""
+"""The fields of each model that hold one object, and the model of that object.
+
+Of a recipient it is the model with more fields.
+"""
 
 _OBJECTS: Final = frozenset(name for model in OPTIONS.values() for name in INNER_MODELS[model])
 """The fields of a message that are objects: a payload holds them as maps."""
@@ -495,9 +597,12 @@ def known_fields() -> dict[str, list[str]]:
         "": PushRequest,
         **{f"{option}.": model for option, model in OPTIONS.items()},
         "recipients[].": Recipient,
+        "device_filter.": DeviceFilter,
     }
     paths: dict[str, list[str]] = {}
     for place, model in parts.items():
         for name in model.model_fields:
             paths.setdefault(name, []).append(f"{place}{name}")
+    for name in UserRecipient.model_fields.keys() - Recipient.model_fields.keys():
+        paths.setdefault(name, []).append(f"recipients[].{name}")
     return paths
