@@ -25,7 +25,7 @@ IMPORTS: dict[str, set[str]] = {
     "delivery": {"request", "recipients", "outcomes", "clients"},
     "idempotency": {"request", "outcomes", "clients", "delivery"},
     "devices": {"request", "recipients", "clients"},
-    "telemetry": {"request", "delivery"},
+    "telemetry": {"request", "recipients", "outcomes", "delivery"},
     "follow_up": {"request", "outcomes", "clients", "delivery", "telemetry"},
     "entry_points": {
         "request", "validation", "outcomes", "clients", "devices", "telemetry", "follow_up",

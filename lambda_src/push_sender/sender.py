@@ -286,7 +286,7 @@ class Sender:
 
         return self._idempotency().claim(
             record_id(application_id, key),
-            fingerprint(request),
+            fingerprint(request, request.everyone),
             plan.order,
             None if isinstance(plan, Plan) else plan,
         )

@@ -13,7 +13,6 @@ from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 from push_sender.request.model import (
-    PERSONAL,
     DeviceFilter,
     PushRequest,
     Recipient,
@@ -253,19 +252,11 @@ def _add(
         is_pair = recipient.device_id is not None and not devices.others
         resolved.add_missing(asked, nobody, "moved" if is_pair else devices.reason)
         return
-    personal = {name: value for name in PERSONAL if (value := getattr(recipient, name)) is not None}
     for device_id, reason in found:
         if device_id is None:
             resolved.add_missing(asked, nobody, reason)
             continue
         entry = devices.fitting[device_id]
         origin = Origin(recipient.user_id, device_id, nobody.user_ref, entry.get("ref"))
-        resolved.add(asked, _recipient(personal, entry), origin)
-
-
-def _recipient(personal: Mapping[str, Any], entry: Mapping[str, Any]) -> Recipient:
-    """Make the recipient of one device: its own language counts if the request names none."""
-    members = {"token": entry["token"], "service": entry["service"], **personal}
-    if "language" in entry:
-        members.setdefault("language", entry["language"])
-    return Recipient.model_construct(set(members), **members)
+        device = recipient.on_device(entry["token"], entry["service"], entry.get("language"))
+        resolved.add(asked, device, origin)
