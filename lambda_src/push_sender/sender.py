@@ -15,7 +15,7 @@ from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.outcomes.outcome import AddressResult, Outcome
 from push_sender.recipients.audience import Audience
 from push_sender.report import Report, Result, report, result, status_message_room
-from push_sender.request.errors import Finding
+from push_sender.request.errors import Finding, TooManyDevices
 from push_sender.request.model import Contents, PushRequest, Recipient
 from push_sender.validation.check import Checked, check
 from push_sender.validation.combinations import warnings
@@ -186,6 +186,10 @@ class Sender:
         application_id = request.application_id or self._application_ids[0]
         plan = self._plan(checked, application_id, deadline, accepted_at, as_text=as_text)
         key = request.idempotency_key or default_key
+        if not isinstance(plan, Plan) and plan.too_many is not None:
+            self._choose_again(
+                plan, plan.too_many, None if request.dry_run else key, application_id
+            )
         claim = None
         if key is not None and not request.dry_run:  # a dry run sends nothing, so it needs no key
             claim = self._claim(key, request, application_id, plan)
@@ -273,6 +277,27 @@ class Sender:
         planned = batches.plan(request, audience, writer)
         order = Order(planned, audience.recipients, writer, deadline, accepted_at)
         return Plan(order, audience, contents, room)
+
+    def _choose_again(
+        self,
+        plan: UserRecipients,
+        too_many: TooManyDevices,
+        key: str | None,
+        application_id: str,
+    ) -> None:
+        """Plan what an earlier run under the key chose, before the devices were too many.
+
+        To refuse or to split the request then would send pushes again.
+        """
+        chosen = None
+        if key is not None and self._idempotency is not None:
+            from push_sender.idempotency.fingerprint import record_id
+
+            left = plan.deadline - self._clock()
+            chosen = self._idempotency().chosen(record_id(application_id, key), left * _READ_SHARE)
+        if chosen is None:
+            raise too_many
+        plan.order_for(chosen)
 
     def _claim(
         self, key: str, request: PushRequest, application_id: str, plan: Plan | UserRecipients
