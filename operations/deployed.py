@@ -13,13 +13,15 @@ from operations.json_values import as_dict, as_list
 from operations.redaction import one_line
 
 OUTPUTS: Final = (
+    "DevicesLogGroupName",
     *("ApplicationId", "FunctionName", "QueueUrl", "QueueArn", "EventBusName", "LogGroupName"),
     *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
+    *("DevicesFunctionName", "DevicesTableName", "DevicesDeadLetterQueueUrl"),
 )
 """The outputs that the commands use."""
 
 # In a user's own stack, the CDK puts the construct's id before the name and a digest after it.
-_KEY: Final = re.compile(rf"(?P<sender>.*?)(?P<name>{'|'.join(OUTPUTS)})(?:[0-9A-F]{{8}})?")
+_KEYS: Final = {name: re.compile(rf"(?P<sender>.*){name}(?:[0-9A-F]{{8}})?") for name in OUTPUTS}
 _HOW_TO_ADD: Final = (
     "Is it a stack of your own with a PushSender in it? Then add its outputs, "
     "sender.add_outputs(), and deploy it: docs/deploy.md, In a stack of your own."
@@ -106,12 +108,18 @@ def find_stack(
 
 
 def _senders(stack: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Group the outputs of a stack by the start of their keys."""
+    """Group the outputs of a stack by the start of their keys.
+
+    A key can be read in several ways: PhoneDevicesFunctionName is an output of the sender Phone or
+    of PhoneDevices. Each sender gets it, and the one that does not exist lacks other outputs.
+    """
     senders: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for output in map(as_dict, as_list(stack.get("Outputs"))):
-        key = _KEY.fullmatch(str(output.get("OutputKey")))
-        if key and output.get("OutputValue"):
-            senders[key["sender"]][key["name"]] = str(output["OutputValue"])
+        if not output.get("OutputValue"):
+            continue
+        for name, pattern in _KEYS.items():
+            if key := pattern.fullmatch(str(output.get("OutputKey"))):
+                senders[key["sender"]][name] = str(output["OutputValue"])
     return senders
 
 
