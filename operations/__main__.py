@@ -99,8 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     test = commands.add_parser(
         "smoke",
         help="push to invented tokens through each entry point of a deployed stack, and compare",
-        description="Pushes to invented tokens only. Exit status 0: every entry point answered as "
-        "the contract says; 1: one did not, or the stack could not be called.",
+        description="Pushes to invented tokens only. It registers invented devices and removes "
+        "them. Exit status 0: the stack answered as the contract says; 1: it did not, or it could "
+        "not be called.",
     )
     test.add_argument(
         "--wait",

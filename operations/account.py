@@ -19,8 +19,8 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
-from operations.json_values import as_dict
-from operations.redaction import error_text
+from operations.json_values import as_dict, as_list
+from operations.redaction import error_text, one_line
 
 PERMISSION_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "ForbiddenException", "UnauthorizedOperation"}
@@ -71,11 +71,14 @@ class FailedCall:
         The service's text, without what identifies the caller.
     http_status
         None if the service did not answer.
+    reasons
+        For a cancelled transaction of DynamoDB, the code for each of its entries.
     """
 
     code: str
     message: str
     http_status: int | None = None
+    reasons: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, error: ClientError | BotoCoreError | ValueError) -> FailedCall:
@@ -84,10 +87,12 @@ class FailedCall:
             return cls(type(error).__name__, error_text(str(error)))
         details = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        reasons = map(as_dict, as_list(error.response.get("CancellationReasons")))
         return cls(
             str(details.get("Code") or "an error without a code"),
             error_text(str(details.get("Message") or "")),
             status,
+            tuple(one_line(reason.get("Code"), 60) for reason in reasons),
         )
 
     @property
@@ -196,23 +201,29 @@ class Account:
         except (BotoCoreError, ValueError) as error:  # ValueError: an invalid URL
             raise _settings_error(error) from error
 
-    def post(self, url: str, document: object, *, signed: bool = True) -> HttpResponse | FailedCall:
-        """Post JSON to an HTTP API of API Gateway, once.
+    def ask(
+        self, method: str, url: str, document: object = None, *, signed: bool = True
+    ) -> HttpResponse | FailedCall:
+        """Send one request to an HTTP API of API Gateway, once.
 
         Parameters
         ----------
+        method
+            The method of HTTP.
         url
             The URL of the route.
         document
-            The body.
+            The body, sent as JSON; None for a request without a body.
         signed
             Whether to sign with the caller's credentials.
         """
-        body = json.dumps(document).encode()
+        headers, body = {"Content-Type": "application/json"}, json.dumps(document).encode()
+        if document is None:
+            headers, body = {}, b""
         try:
             if not urlsplit(url).hostname:
                 raise ValueError("the API's address names no host")
-            request = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
+            request = AWSRequest(method, url, headers, body)
             if signed:
                 credentials = self._session.get_credentials()
                 signer = SigV4Auth(

@@ -1,6 +1,7 @@
-"""The demonstration: AWS's own example through all four services, and each failure.
+"""The demonstration: AWS's own example through all four services, each failure, the registry.
 
-It shows the reports as tables, and the commands to try next.
+It shows the reports as tables, what a push does to the registry of devices, and the commands to
+try next.
 """
 
 from __future__ import annotations
@@ -8,9 +9,15 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -39,32 +46,87 @@ _OUTCOMES: Final = {
 }
 """Each outcome's colour, and its meaning for the caller."""
 
+_USER: Final = "ann"
+_KEPT: Final = "new-phone"
+_DEVICES: Final = {
+    _KEPT: {"token": "sandbox-accepted-new", "service": "GCM"},
+    "old-phone": {"token": "sandbox-unregistered-old", "service": "APNS"},
+}
+"""The devices that the demonstration registers. The second one no longer has the app."""
+
+_UPKEEP_SECONDS: Final = 30.0
+
 
 def show(deployment: Deployment, console: Console) -> bool:
-    """Push the two examples and show their reports.
+    """Push the two examples and show their reports, then show the registry.
 
     Returns
     -------
     bool
-        Whether the first push was accepted by all four services.
+        Whether the first push was accepted by all four services, and the registry kept the right
+        device.
     """
-    first = invoke(deployment, FIRST_PUSH)
+    first = invoke(deployment, (REPOSITORY / FIRST_PUSH).read_bytes())
     console.print(report_table("AWS's own example, through all four services", first))
     console.print()
-    second = invoke(deployment, EVERY_OUTCOME)
+    second = invoke(deployment, (REPOSITORY / EVERY_OUTCOME).read_bytes())
     console.print(report_table("When pushes fail: one outcome for each token", second))
     console.print()
     for outcome in second["summary"]:
         if outcome in _OUTCOMES:
             style, meaning = _OUTCOMES[outcome]
             console.print(f"  [{style}]{outcome:<13}[/{style}]  {meaning}")
-    return bool(first["summary"] == {"recipients": 4, "accepted": 4})
+    kept_the_right_one = not _has_registry(deployment) or _show_registry(deployment, console)
+    return first["summary"] == {"recipients": 4, "accepted": 4} and kept_the_right_one
 
 
-def invoke(deployment: Deployment, example: Path) -> dict[str, Any]:
-    """Invoke the function with an example through boto3, and return its report."""
+def _show_registry(deployment: Deployment, console: Console) -> bool:
+    """Register two devices, push to both, and show which one is left."""
+    console.print(
+        "\n[bold]The registry of devices: a push to a dead token deletes its device[/bold]"
+    )
+    for device_id, device in _DEVICES.items():
+        path = f"/devices/{device_id}"
+        status, _ = _ask(deployment, "PUT", path, {**device, "user_id": _USER})
+        console.print(f"  PUT {path:<20}  {status}, a device of {_USER}")
+    request = {"recipients": list(_DEVICES.values()), "message": "Your parcel is on its way"}
+    report = invoke(deployment, json.dumps(request).encode())
+    for device_id, result in zip(_DEVICES, report["results"], strict=True):
+        style, _ = _OUTCOMES[result["outcome"]]
+        console.print(f"  push to {device_id:<16}  [{style}]{result['outcome']}[/{style}]")
+    path = f"/users/{_USER}/devices"
+    end = time.monotonic() + _UPKEEP_SECONDS
+    while True:  # the event about the dead token reaches the registry a moment after the report
+        _, answer = _ask(deployment, "GET", path)
+        left = [device["device_id"] for device in answer["devices"]]
+        if left == [_KEPT] or time.monotonic() > end:
+            console.print(f"  GET {path:<20}  {', '.join(left)}")
+            return left == [_KEPT]
+        time.sleep(0.05)
+
+
+def _has_registry(deployment: Deployment) -> bool:
+    """Whether the stack has a registry of devices, and an HTTP API that leads to it."""
+    return {"DevicesFunctionName", "ApiUrl"} <= deployment.outputs.keys()
+
+
+def _ask(
+    deployment: Deployment, method: str, path: str, document: object = None
+) -> tuple[int, Any]:
+    """Send a signed request to the HTTP API; return its status and JSON."""
+    headers, body = {"Content-Type": "application/json"}, json.dumps(document).encode()
+    request = AWSRequest(method, deployment.outputs["ApiUrl"] + path, headers, body)
+    SigV4Auth(Credentials("sandbox", "sandbox"), "execute-api", REGION).add_auth(request)
+    answer = URLLib3Session().send(request.prepare())
+    if answer.status_code >= HTTPStatus.MULTIPLE_CHOICES:
+        raise RuntimeError(f"{method} {path}: {answer.status_code}: {answer.text}")
+    return answer.status_code, json.loads(answer.content)
+
+
+def invoke(deployment: Deployment, request: bytes) -> dict[str, Any]:
+    """Invoke the function with a request through boto3, and return its report."""
     answer = client("lambda", deployment.url).invoke(
-        FunctionName=deployment.function_name, Payload=(REPOSITORY / example).read_bytes()
+        FunctionName=deployment.function_name, Payload=request
     )
     report: dict[str, Any] = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
@@ -121,12 +183,22 @@ def next_steps(url: str, deployment: Deployment) -> str:
     aws = str(beside_python.relative_to(REPOSITORY)) if here else shutil.which("aws") or "aws"
     function, stack = deployment.function_name, deployment.stack_name
     over_http = f"""\
-API_URL=$({aws} cloudformation describe-stacks --stack-name {stack} \\
-    --query "Stacks[0].Outputs[?OutputKey=='ApiUrl'].OutputValue" --output text) \\
-    examples/http/send.sh {FIRST_PUSH}
+export API_URL=$({aws} cloudformation describe-stacks --stack-name {stack} \\
+    --query "Stacks[0].Outputs[?OutputKey=='ApiUrl'].OutputValue" --output text)
+examples/http/send.sh {FIRST_PUSH}
 """
     if "ApiUrl" not in deployment.outputs:
         over_http = ""
+    curl = f"curl -s --user sandbox:sandbox --aws-sigv4 aws:amz:{REGION}:execute-api"
+    registry = f"""\
+{curl} \\
+    -X PUT -H 'Content-Type: application/json' "$API_URL/devices/phone" \\
+    -d '{{"token": "sandbox-unregistered", "service": "APNS", "user_id": "{_USER}"}}'
+{curl} \\
+    "$API_URL/users/{_USER}/devices"    # empty after a push to this token
+"""
+    if not _has_registry(deployment):
+        registry = ""
     return f"""\
 export AWS_ENDPOINT_URL={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
@@ -134,7 +206,7 @@ export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
     --payload fileb://{FIRST_PUSH} /dev/stdout | cat
 {aws} lambda invoke --function-name {function} \\
     --payload fileb://examples/invalid.json /dev/stdout | cat
-{over_http}{aws} cloudformation describe-stacks --stack-name {stack} \\
+{over_http}{registry}{aws} cloudformation describe-stacks --stack-name {stack} \\
     --query 'Stacks[0].Outputs' --output table    # the names of the log, the queue and more
 curl -s {url}/sandbox/messages    # the pushes that devices got
 curl -s {url}/sandbox/tokens      # tokens with a known outcome"""

@@ -91,6 +91,30 @@ def _event_stream(evidence: Evidence) -> Finding:
     return _is_gone(evidence, "GetEventStream", answer)
 
 
+def _cancellation_reasons(evidence: Evidence) -> Finding:
+    """Cancel a transaction of two conditions about an item that does not exist: no write."""
+    if not (table := evidence.stack.outputs.get("DevicesTableName")):
+        return not_asked("there is no registry of devices")
+    conditions = ("attribute_not_exists(id)", "attribute_exists(id)")
+    entries = [
+        {
+            "ConditionCheck": {
+                "TableName": table,
+                "Key": {"id": {"S": f"smoke-test|{number}"}},
+                "ConditionExpression": condition,
+            }
+        }
+        for number, condition in enumerate(conditions)
+    ]
+    answer = _read(evidence, "dynamodb", "transact_write_items", TransactItems=entries)
+    if not isinstance(answer, FailedCall):
+        return Finding("otherwise", "a condition that does not hold cancelled nothing")
+    if answer.code != "TransactionCanceledException":
+        return not_asked(str(answer))
+    assumed = answer.reasons == ("None", "ConditionalCheckFailed")
+    return Finding("as assumed" if assumed else "otherwise", f"{', '.join(answer.reasons)}")
+
+
 def _read(
     evidence: Evidence, service: str, operation: str, **arguments: Any
 ) -> dict[str, Any] | FailedCall:
@@ -136,4 +160,10 @@ ASSUMPTIONS: Final = (
     Assumption("cloudtrail", "L", "CloudTrail does not record SendMessages.", _cloudtrail),
     Assumption("templates", "M", "Message templates ended with Amazon Pinpoint.", _templates),
     Assumption("event-streams", "M", "Event streams ended with Amazon Pinpoint.", _event_stream),
+    Assumption(
+        "cancellation-reasons",
+        "M",
+        "DynamoDB's error for a cancelled transaction has a reason for each of its entries.",
+        _cancellation_reasons,
+    ),
 )

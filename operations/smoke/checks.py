@@ -1,4 +1,4 @@
-"""The table of checks, and those of every entry point but HTTP.
+"""The table of checks, and those of every entry point but HTTP and the registry of devices.
 
 A check calls an entry point as a caller does and compares the answer with the contract. A new
 one is a function of the ``CheckContext`` and a row of ``CHECKS``.
@@ -20,6 +20,7 @@ from operations.smoke import contract
 from operations.smoke.context import CheckContext, CheckResult, outcome_counts, result_of
 from operations.smoke.http_check import check_http
 from operations.smoke.nonexistent_devices import request
+from operations.smoke.registry_checks import check_registry, check_upkeep
 
 _UNKNOWN_SERVICE: Final = "PIGEON"
 
@@ -27,7 +28,7 @@ _POLL_SECONDS: Final = 1.0
 
 
 class Check(NamedTuple):
-    """A check of one entry point.
+    """A check of one entry point, or of a part behind several.
 
     Attributes
     ----------
@@ -181,6 +182,10 @@ CHECKS: Final = (
     Check("HTTP", "200, a report that matches the raw answers; unsigned, 403", check_http),
     Check("queue", "accepted and processed", _queue),
     Check("event bus", "accepted and processed", _event_bus),
+    Check(
+        "devices", "an invented one is registered, read and erased; unsigned, 403", check_registry
+    ),
+    Check("upkeep", "the device of a dead token is deleted, a newer one is kept", check_upkeep),
 )
 """The checks in their order. The assumptions use the report of the first one."""
 

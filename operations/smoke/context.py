@@ -44,19 +44,22 @@ class CheckResult:
     Attributes
     ----------
     message
-        The answer of the entry point, in one line.
+        The answer, in one line.
     failures
         Where the answer differs from the contract; empty if the check passed.
     answer
         The whole answer, as JSON.
     is_deployed
-        Whether the stack has this entry point.
+        Whether the stack has what is checked.
+    warnings
+        What an operator should look at, and what does not fail the check.
     """
 
     message: str
     failures: tuple[str, ...] = ()
     answer: Any = None
     is_deployed: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 def result_of(error: FailedCall) -> CheckResult:

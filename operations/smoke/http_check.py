@@ -7,15 +7,14 @@ from typing import Final
 
 from operations.account import FailedCall, HttpResponse
 from operations.json_values import as_dict, read_json
-from operations.redaction import error_text, one_line
 from operations.smoke import contract
 from operations.smoke.context import CheckContext, CheckResult, outcome_counts, result_of
+from operations.smoke.http_answers import PROBLEM, describe, media_type, shown_type, text
 from operations.smoke.nonexistent_devices import request
 from operations.smoke.raw_answers import RawAnswers
 
 _ROUTE: Final = "POST /messages"
 _JSON: Final = "application/json"
-_PROBLEM: Final = "application/problem+json"
 _REFUSED: Final = "urn:push-sender:problem:refused"
 
 
@@ -26,11 +25,13 @@ def check_http(context: CheckContext) -> CheckResult:
         message = "not deployed: there is no output ApiUrl, as with the setting http_api false"
         return CheckResult(message, is_deployed=False)
     url = f"{api_url}/messages"
-    answer = context.account.post(url, request(*context.devices))
+    answer = context.account.ask("POST", url, request(*context.devices))
     if isinstance(answer, FailedCall):
         return result_of(answer)
     # A dry run: even if the route is open, nothing is sent.
-    unsigned = context.account.post(url, request(context.devices[0], dry_run=True), signed=False)
+    unsigned = context.account.ask(
+        "POST", url, request(context.devices[0], dry_run=True), signed=False
+    )
     body = read_json(answer.body)
     return CheckResult(
         f"{_message(answer, body, context.raw)}; unsigned, {_status(unsigned)}",
@@ -48,12 +49,12 @@ def _failures(context: CheckContext, answer: HttpResponse, body: object) -> Iter
     if _is_expected_refusal(answer, body, context.raw):
         return
     if answer.status != 200:
-        yield _describe(answer, body)
+        yield describe(answer, body, _ROUTE)
         return
-    if _media_type(answer) != _JSON:
-        yield f"its answer is {_shown_type(answer)} and not {_JSON}"
+    if media_type(answer) != _JSON:
+        yield f"its answer is {shown_type(answer)} and not {_JSON}"
     if isinstance(body, str):
-        yield f"it returned no report: {_text(body)}"
+        yield f"it returned no report: {text(body)}"
         return
     yield from contract.report_errors(body, context.devices, context.stack.application_id)
     yield from contract.differences(body, context.raw)
@@ -63,21 +64,7 @@ def _is_expected_refusal(answer: HttpResponse, body: object, raw: RawAnswers) ->
     """Whether there is no report because the push service refuses every call."""
     if (answer.status, as_dict(body).get("type")) != (502, _REFUSED):
         return False
-    return _media_type(answer) == _PROBLEM and contract.every_call_is_refused(raw)
-
-
-def _describe(answer: HttpResponse, body: object) -> str:
-    """Describe an answer with another status than 200: a problem, or API Gateway's own answer."""
-    document = as_dict(body)
-    if _media_type(answer) == _PROBLEM and document:
-        title, detail = (one_line(document.get(key), 200) for key in ("title", "detail"))
-        return f"it answered {answer.status}: {title}: {detail}"
-    if "message" not in document:
-        return f"it answered {answer.status}, {_shown_type(answer)}: {_text(body)}"
-    message = f"API Gateway answered {answer.status}: {one_line(document['message'], 200)}"
-    if answer.status != 403:
-        return message
-    return f"{message}; these credentials lack execute-api:Invoke on {_ROUTE}"
+    return media_type(answer) == PROBLEM and contract.every_call_is_refused(raw)
 
 
 def _unsigned_failures(unsigned: HttpResponse | FailedCall) -> Iterator[str]:
@@ -92,20 +79,8 @@ def _message(answer: HttpResponse, body: object, raw: RawAnswers) -> str:
         return f"a report: {outcome_counts(body)}"
     if _is_expected_refusal(answer, body, raw):
         return f"{answer.status}: the push service refuses every call, as in the raw answers"
-    return f"{answer.status}, {_shown_type(answer)}"
+    return f"{answer.status}, {shown_type(answer)}"
 
 
 def _status(answer: HttpResponse | FailedCall) -> int | str:
     return answer.code if isinstance(answer, FailedCall) else answer.status
-
-
-def _media_type(answer: HttpResponse) -> str:
-    return answer.content_type.partition(";")[0].strip().lower()
-
-
-def _shown_type(answer: HttpResponse) -> str:
-    return one_line(_media_type(answer), 60) or "of no media type"
-
-
-def _text(body: object) -> str:
-    return error_text(body) if isinstance(body, str) and body else one_line(body, 200) or "nothing"

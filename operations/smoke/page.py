@@ -35,8 +35,8 @@ class Page:
     def announce(self, stack_name: str) -> None:
         """Say what the test will do, before it does any of it."""
         self._line(
-            "Smoke test: pushes to invented tokens only, may cause alarms of "
-            f"{one_line(stack_name, 128)}."
+            "Smoke test: pushes to invented tokens only, registers invented devices and removes "
+            f"them, may cause alarms of {one_line(stack_name, 128)}."
         )
 
     def begin(self, account: Account, stack: DeployedStack, channels: Channels) -> None:
@@ -71,6 +71,8 @@ class Page:
         self._indented(Text(result.message, style="dim"))
         for failure in result.failures:
             self._indented(Text(failure, style="red"))
+        for warning in result.warnings:
+            self._indented(Text(warning, style="yellow"))
 
     def show_results(
         self, results: Mapping[str, Mapping[str, Any]], raw: RawAnswers, channels: Channels
@@ -106,10 +108,10 @@ class Page:
         if record is not None:
             self._line(f"The full record is in {record}. It contains only invented tokens.")
         if failed := [name for name, each in failures.items() if each]:
-            counted = f"{len(failed)} of {len(failures)} entry points do not follow the contract"
+            counted = f"{len(failed)} of {len(failures)} checks"
             self._line(f"FAILED: {counted}: {', '.join(failed)}.", style="bold red")
         else:
-            self._line("Every entry point answered as the contract says.", style="bold green")
+            self._line("The stack answered as the contract says.", style="bold green")
 
     def _title(self, text: str) -> None:
         self._console.print()

@@ -62,14 +62,9 @@ class Commands:
 
     def run(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "operations", *map(str, arguments)],
+            self._command(*arguments),
             cwd=REPOSITORY,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self._home),
-                "AWS_EC2_METADATA_DISABLED": "true",
-                **variables,
-            },
+            env=self._environment(**variables),
             capture_output=True,
             text=True,
             timeout=120,
@@ -85,15 +80,38 @@ class Commands:
         self, deployment: Deployment, *arguments: object, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command against a sandbox."""
-        return self.run(
-            *arguments,
-            **{
-                "AWS_ENDPOINT_URL": deployment.url,
-                "AWS_DEFAULT_REGION": "us-east-1",
-                **CREDENTIALS,
-                **variables,
-            },
+        return self.run(*arguments, **{**_place(deployment), **variables})
+
+    def started(self, deployment: Deployment, *arguments: object) -> subprocess.Popen[str]:
+        """Start a command against a sandbox."""
+        return subprocess.Popen(
+            self._command(*arguments),
+            cwd=REPOSITORY,
+            env=self._environment(**_place(deployment)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+
+    @staticmethod
+    def _command(*arguments: object) -> list[str]:
+        return [sys.executable, "-m", "operations", *map(str, arguments)]
+
+    def _environment(self, **variables: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._home),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **variables,
+        }
+
+
+def _place(deployment: Deployment) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": deployment.url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        **CREDENTIALS,
+    }
 
 
 @pytest.fixture
@@ -112,13 +130,13 @@ def test_a_correct_stack_passes_and_everything_is_shown(
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[0].startswith("Smoke test: pushes to invented tokens only")
-    assert lines[-1] == "Every entry point answered as the contract says."
+    assert lines[-1] == "The stack answered as the contract says."
     assert [line for line in lines if len(line) > 100] == []
     shown = " ".join(result.stdout.split())
     for service in SERVICES:
         assert f"{service} · set up" in shown
     assert "The registration token is not a valid FCM registration token" in shown
-    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 7
+    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 9
     for assumption in assumptions.ASSUMPTIONS:
         assert re.search(
             rf"{re.escape(assumption.claim)} (as assumed|otherwise|not \w+) · \S", shown
@@ -242,7 +260,7 @@ def test_another_function_fails_the_test_with_a_reason(
 
     assert (result.returncode, result.stderr) == (1, "")
     assert expected in " ".join(result.stdout.split())
-    assert "FAILED: 6 of 7 entry points" in result.stdout
+    assert "FAILED: 6 of 9 checks" in result.stdout
     assert "M Event streams" in result.stdout, "the assumptions are examined all the same"
     assert json.loads(record.read_text())["passed"] is False
     assert ACCOUNT_ID not in record.read_text()
@@ -269,10 +287,12 @@ def test_a_function_without_permission_differs_from_the_direct_calls(
         "misconfigured (AccessDeniedException)"
     ) in " ".join(result.stdout.split())
     assert "it answered 502: The push service refuses this service: " in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("FAILED: 4 of 7 entry points")
+    assert result.stdout.splitlines()[-1].startswith("FAILED: 4 of 9 checks")
 
 
-def test_a_missing_function_fails_every_check(sandbox: Deployment, commands: Commands) -> None:
+def test_a_missing_function_fails_every_check_of_it(
+    sandbox: Deployment, commands: Commands
+) -> None:
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     version = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
@@ -285,7 +305,7 @@ def test_a_missing_function_fails_every_check(sandbox: Deployment, commands: Com
     assert result.returncode == 1
     assert "it cannot be called: ResourceNotFoundException" in " ".join(result.stdout.split())
     assert "API Gateway answered 500: Internal Server Error" in result.stdout
-    assert "FAILED: 7 of 7 entry points" in result.stdout
+    assert "FAILED: 7 of 9 checks" in result.stdout
 
 
 def test_a_caller_without_permission_for_http_sees_which_one_is_missing(
@@ -312,12 +332,11 @@ def test_a_caller_without_permission_for_http_sees_which_one_is_missing(
         "API Gateway answered 403: Forbidden; these credentials lack execute-api:Invoke on "
         "POST /messages"
     ) in " ".join(result.stdout.split())
-    assert result.stdout.splitlines()[-1] == (
-        "FAILED: 1 of 7 entry points do not follow the contract: HTTP."
-    )
+    assert "execute-api:Invoke on PUT /devices/{device_id}" in " ".join(result.stdout.split())
+    assert result.stdout.splitlines()[-1] == "FAILED: 3 of 9 checks: HTTP, devices, upkeep."
 
 
-def test_a_stack_without_http_skips_that_check(
+def test_a_stack_without_http_skips_the_checks_that_need_it(
     sandbox: Deployment, commands: Commands, tmp_path: Path
 ) -> None:
     file = tmp_path / "smoke.json"
@@ -335,8 +354,9 @@ def test_a_stack_without_http_skips_that_check(
         in result.stdout
     )
     marks = [line[0] for line in result.stdout.splitlines() if line[:2] in ("✓ ", "✗ ", "- ")]
-    assert sorted(marks) == ["-", *["✓"] * 6]
-    assert json.loads(file.read_text())["doors"]["HTTP"]["faults"] == []
+    assert sorted(marks) == [*["-"] * 3, *["✓"] * 6]
+    doors = json.loads(file.read_text())["doors"]
+    assert [doors[name]["faults"] for name in ("HTTP", "devices", "upkeep")] == [[]] * 3
 
 
 # --- smoke: the stack cannot be tested
@@ -433,14 +453,18 @@ def test_a_sender_in_a_users_own_stack_is_found_and_several_must_be_named(
     create_stack(sandbox, "mine", {"ApiUrl": "mine", **keyed(sandbox.outputs, "MyPushSender")})
     several = {**keyed(sandbox.outputs, "Orders"), **keyed(gone, "Returns", "")}
     create_stack(sandbox, "several", several)
+    # A part of its keys can be read as another output: DevicesFunctionName of a sender My.
+    create_stack(sandbox, "devices", keyed(sandbox.outputs, "MyDevices"))
 
     alone = commands.at(sandbox, "redrive", "--stack", "mine")
     one = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "Orders")
     other = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "Returns")
     none = commands.at(sandbox, "redrive", "--stack", "several", "--sender", "None")
     unsaid = commands.at(sandbox, "redrive", "--stack", "several")
+    smoke = commands.smoke(sandbox, "--stack", "devices")
 
     assert [alone.returncode, one.returncode] == [0, 0], alone.stderr + one.stderr
+    assert smoke.stdout.splitlines()[-1] == "The stack answered as the contract says."
     assert "The dead-letter messages cannot be moved" in other.stderr
     assert "has no output DeadLetterQueueArn and no QueueArn" in none.stderr
     assert "Name one: --sender Orders or --sender Returns" in unsaid.stderr
@@ -591,8 +615,9 @@ class _FakeClient:
         return operate
 
 
-def error(code: str, status: int) -> ClientError:
+def error(code: str, status: int, *reasons: str) -> ClientError:
     expected: Any = {"Error": {"Code": code, "Message": "because"}}
+    expected["CancellationReasons"] = [{"Code": reason} for reason in reasons]
     expected["ResponseMetadata"] = {"HTTPStatusCode": status}
     return ClientError(expected, "Anything")
 
@@ -678,7 +703,10 @@ def evidence(
 ) -> Evidence:
     return Evidence(
         account=FakeAccount(lambda _: answer, in_sandbox=in_sandbox),
-        stack=DeployedStack("push-sender", {"ApplicationId": PROJECT, "FunctionName": "f:live"}),
+        stack=DeployedStack(
+            "push-sender",
+            {"ApplicationId": PROJECT, "FunctionName": "f:live", "DevicesTableName": "t"},
+        ),
         channels=Channels(dict.fromkeys(SERVICES, enabled)),
         raw=raw_answers,
         results=contract.results_by_service(sound_report()),
@@ -690,6 +718,10 @@ def examine(name: str, known: Evidence) -> Finding:
         assumption for assumption in assumptions.ASSUMPTIONS if assumption.name == name
     )
     return assumption.examine(known)
+
+
+def cancelled(*reasons: str) -> ClientError:
+    return error("TransactionCanceledException", 400, *reasons)
 
 
 REFUSED = {
@@ -738,6 +770,15 @@ DENIED = {
         ("event-streams", evidence({"EventStream": {}}), "otherwise"),
         ("event-streams", evidence(error("NotFoundException", 404)), "not settled"),
         ("event-streams", evidence(error("GoneException", 410)), "as assumed"),
+        (
+            "cancellation-reasons",
+            evidence(cancelled("None", "ConditionalCheckFailed")),
+            "as assumed",
+        ),
+        ("cancellation-reasons", evidence(cancelled("ConditionalCheckFailed")), "otherwise"),
+        ("cancellation-reasons", evidence(cancelled()), "otherwise"),
+        ("cancellation-reasons", evidence({}), "otherwise"),
+        ("cancellation-reasons", evidence(error("AccessDeniedException", 400)), "not asked"),
     ],
 )
 def test_a_finding_follows_from_what_the_account_answers(

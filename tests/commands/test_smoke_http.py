@@ -335,7 +335,7 @@ def test_without_credentials_nothing_is_sent(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    error = Account().post(api.url, {})
+    error = Account().ask("POST", api.url, {})
 
     assert isinstance(error, FailedCall)
     assert error.code == "NoCredentialsError"
@@ -410,4 +410,4 @@ def test_an_answer_of_any_shape_is_handled(
 def test_an_answer_is_returned_unchanged(account: Account, api: Api) -> None:
     api.signed = lambda _: Reply(418, b"\xff", {"Content-Type": "a/b; c=d"})
 
-    assert account.post(f"{api.url}/messages", {}) == HttpResponse(418, "a/b; c=d", b"\xff")
+    assert account.ask("POST", f"{api.url}/messages", {}) == HttpResponse(418, "a/b; c=d", b"\xff")
