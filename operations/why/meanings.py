@@ -30,6 +30,8 @@ REASONS: Final[Mapping[tuple[str, str], str]] = {
     "had only VoIP devices and the request did not name their service.",
     ("no_device", "invalid"): "The token of every device was marked as invalid.",
     ("no_device", "moved"): "The device that the push was for no longer belonged to the user.",
+    ("rejected", "unfit"): "The message does not fit this device, so the function did not send it. "
+    "The caller's report says why.",
     ("unsent", "deadline"): "The time of the invocation ended before it was sent.",
     ("unsent", "expired"): "Its ttl ended before it was sent.",
     ("unsent", "dry_run"): "The request was a dry run, which sends nothing.",
