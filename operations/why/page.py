@@ -35,14 +35,10 @@ def show(findings: Findings, console: Console) -> None:
             ((gone.device_ref, _shown_time(gone.at), gone.meaning) for gone in findings.gone),
         )
     entries: list[Push | Change] = [*findings.pushes, *findings.changes]
-    happened = sorted(entries, key=lambda entry: entry.at)
-    if happened:
-        _section(
-            console,
-            "What happened",
-            ("when (UTC)", "device", "outcome or change", "meaning"),
-            map(_row, happened),
-        )
+    if entries:
+        _title(console, "What happened (UTC)")
+    for entry in sorted(entries, key=lambda entry: entry.at):
+        _show_entry(entry, console)
     project = printable(findings.application_id)
     looked_at = printable("; ".join(findings.looked_at))
     times = f"from {_shown_time(findings.since)} until {_shown_time(findings.until)} UTC"
@@ -105,11 +101,17 @@ def _device_row(device: Device) -> tuple[str, ...]:
     )
 
 
-def _row(entry: Push | Change) -> tuple[str, ...]:
-    device = entry.device_id or (f"gone: {entry.device_ref}" if entry.device_ref else "-")
+def _show_entry(entry: Push | Change, console: Console) -> None:
+    """Write an entry on lines, because an id of a device is too long for a table."""
+    device = entry.device_id or (f"gone: {entry.device_ref}" if entry.device_ref else "no device")
     name = entry.outcome if isinstance(entry, Push) else entry.change
-    meaning = entry.meaning + (f"\nrequest {entry.request_id}" if entry.request_id else "")
-    return _shown_time(entry.at), device, name, meaning
+    heading = printable(f"{_shown_time(entry.at)}  {name} · {device}", 200)
+    console.print(Text(heading))
+    request = f"request {printable(entry.request_id, 100)}" if entry.request_id else ""
+    for text in filter(None, (printable(entry.meaning), request)):
+        for line in Text(text, style="dim").wrap(console, console.width - 2):
+            line.rstrip()
+            console.print(Text("  ") + line)
 
 
 def _shown_time(at: str | None) -> str:
@@ -123,9 +125,12 @@ def _section(
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        lines = ("\n".join(printable(line, 400) for line in cell.split("\n")) for cell in row)
-        table.add_row(*map(Text, lines))
-    console.print()
-    console.print(Text(title, style="bold"))
-    console.print()
+        table.add_row(*(Text(printable(cell, 400)) for cell in row))
+    _title(console, title)
     console.print(table)
+
+
+def _title(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+    console.print()

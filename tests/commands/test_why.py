@@ -162,10 +162,12 @@ def test_a_user_has_a_summary_devices_and_pushes(
     assert re.search(r"phone GCM phone-… de \d{4}-\d\d-\d\d gets pushes", shown)
     assert re.search(r"tablet GCM … - \d{4}-\d\d-\d\d opted out", shown)
     assert "phone-token" not in shown
-    assert re.search(r":\d\d phone accepted The provider accepted the push\.", shown)
-    assert "- no_device The user had opted out on every device. request " + REQUEST in shown
+    assert re.search(r":\d\d accepted · phone The provider accepted the push\.", shown)
+    assert (
+        "no_device · no device The user had opted out on every device. request " + REQUEST in shown
+    )
     assert "(BadDeviceToken, status 400)" in shown
-    assert "phone DeviceCreated The device was registered." in shown
+    assert "DeviceCreated · phone The device was registered." in shown
     for output in ("DevicesTableName", "LogGroupName", "DevicesLogGroupName"):
         assert sandbox.outputs[output] in shown
 
@@ -226,7 +228,7 @@ def test_a_device_of_a_dead_token_is_shown_as_gone_with_its_change(
     assert gone["at"] is not None
     shown = why(commands, sandbox, "--user", "u-dying")
     assert "The registry keeps the user, who has no device now." in shown
-    assert f"gone: {device} DeadDeviceRemoved" in shown
+    assert f"DeadDeviceRemoved · gone: {device} A push showed" in shown
 
 
 def test_a_device_that_another_user_took_is_gone_without_a_line(
