@@ -323,10 +323,16 @@ def _results(
     attempts: Mapping[int, int],
 ) -> list[Result]:
     """Write the result of each position."""
-    origins = plan.origins or (None,) * len(plan.order.recipients)
+    recipients, origins, room = plan.order.recipients, plan.origins, plan.room
     return [
-        result(recipient, address_results[at], attempts.get(at, 0), plan.room, origin)
-        for at, (recipient, origin) in enumerate(zip(plan.order.recipients, origins, strict=True))
+        result(
+            recipient,
+            address_results[at],
+            attempts.get(at, 0),
+            room,
+            origins[at] if origins else None,
+        )
+        for at, recipient in enumerate(recipients)
     ]
 
 
