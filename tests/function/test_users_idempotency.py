@@ -113,6 +113,21 @@ def test_a_replay_keeps_the_outcome_of_a_device_that_left(
     assert (kept["outcome"], kept["device_id"], kept["token"]) == ("accepted", "d-b", "b")
 
 
+def test_a_device_that_left_is_not_to_be_sent_to_later(
+    push: Push, registry: Registry, keys: Table, provider: Provider
+) -> None:
+    register(registry, "u-1", "a")
+    throttled = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow"}
+    provider.answer = lambda call: results({"a": throttled})
+    assert outcomes(push(to("u-1"), 3)) == {"d-a": ("transient", None)}
+    register(registry, "u-2", "a")
+
+    again = push(to("u-1"))
+
+    assert again["replayed"] is True
+    assert outcomes(again) == {None: ("no_device", "moved")}
+
+
 @pytest.mark.usefixtures("two_services")
 @pytest.mark.parametrize("change", ["nothing", "added", "removed", "moved", "replaced", "opted"])
 def test_a_run_that_continues_a_killed_one_sends_only_what_is_left_of_its_list(
