@@ -68,11 +68,6 @@ class Table:
         self.answer = lambda operation, call, forward: forward()
 
     @property
-    def moto_url(self) -> str:
-        """The address of DynamoDB without the proxy."""
-        return str(self._client.meta.endpoint_url)
-
-    @property
     def operations(self) -> list[str]:
         return [operation for operation, _ in self.calls]
 
