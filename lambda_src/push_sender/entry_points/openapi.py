@@ -33,8 +33,9 @@ CONTRACT: Final = "1.0"
 
 _RESULTS: Final = {
     "replayed": "This is the report of an earlier request with the same key; nothing was sent.",
-    "summary": "How many recipients there are, and how many of each outcome that occurred.",
-    "results": "The result of each recipient, in the order of the request.",
+    "summary": "How many results there are, and how many of each outcome that occurred.",
+    "results": "The result of each recipient, and of each device of a user, in the order of the "
+    "request.",
     "warnings": "Legal fields that are probably a mistake, and gaps of the report.",
     "requests": "Only for a dry run: the SendMessages calls that would be made.",
     "user_id": "Only for a recipient who is a user: the user.",
@@ -43,8 +44,9 @@ _RESULTS: Final = {
     "outcome": "The class of the result; branch on this.",
     "delivery_status": "The status of the address in the SendMessages response.",
     "status_code": "The numeric status that belongs to it.",
-    "reason": "The provider's code, from a closed list; for `unsent`, why.",
-    "status_message": "The provider's message, which may be cut.",
+    "reason": "The provider's code, from a closed list. For `unsent` and `no_device`, why. For a "
+    "`rejected` device without a call, `unfit`.",
+    "status_message": "The provider's message, or for `unfit` the function's; may be cut.",
     "message_id": "The provider's id of the push.",
     "replacement_token": "The token to use from now on instead of this one.",
     "attempts": "The number of calls that included the address.",
