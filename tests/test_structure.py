@@ -24,8 +24,8 @@ IMPORTS: dict[str, set[str]] = {
     "clients": {"outcomes"},
     "delivery": {"request", "recipients", "outcomes", "clients"},
     "idempotency": {"request", "outcomes", "clients", "delivery"},
-    "devices": {"request", "clients"},
-    "telemetry": {"request", "delivery"},
+    "devices": {"request", "recipients", "clients"},
+    "telemetry": {"request", "recipients", "outcomes", "delivery"},
     "follow_up": {"request", "outcomes", "clients", "delivery", "telemetry"},
     "entry_points": {
         "request", "validation", "outcomes", "clients", "devices", "telemetry", "follow_up",

@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from push_sender.delivery.run import Delivery
 from push_sender.entry_points import direct
 from push_sender.report import Report
+from push_sender.request.errors import InvalidRequest, TooManyDevices
 from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
@@ -61,7 +62,9 @@ def _registry(settings: Settings) -> Registry:
     from push_sender.devices.table import Table
 
     # The number of days counts for registrations only.
-    return Registry(Table(client("dynamodb", settings.region), settings.devices_table or ""), expiry_days=0)
+    return Registry(
+        Table(client("dynamodb", settings.region), settings.devices_table or ""), expiry_days=0
+    )
 
 
 @lru_cache(maxsize=1)
@@ -142,11 +145,15 @@ def handler(event: object, context: LambdaContext) -> Answer:
         If the request has validation errors. Nothing was sent.
     IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
         If the idempotency key does not allow a send now. Nothing was sent.
+    RegistryUnavailable
+        If the devices of users could not be read. Nothing was sent.
     """
     telemetry = shared_telemetry()
     telemetry.invoked(context.aws_request_id)
     try:
         return _dispatch(event, context)
+    except TooManyDevices as error:  # callers match on the name of the error
+        raise InvalidRequest(error.errors) from None
     finally:
         telemetry.flush()
 

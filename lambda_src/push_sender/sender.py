@@ -209,7 +209,7 @@ class Sender:
             return preview
 
         repeated = (*audience.repeated, *audience.conflicting)
-        address_results = dict.fromkeys(repeated, _DUPLICATE) | plan.known
+        address_results = {**dict.fromkeys(repeated, _DUPLICATE), **plan.known}
         attempts: dict[int, int] = {}
         if plan.origins:
             self._observer.without_call(plan.known, order.recipients, plan.origins)
@@ -286,7 +286,7 @@ class Sender:
 
         return self._idempotency().claim(
             record_id(application_id, key),
-            fingerprint(request),
+            fingerprint(request, request.everyone),
             plan.order,
             None if isinstance(plan, Plan) else plan,
         )

@@ -25,10 +25,9 @@ from push_sender.recipients.resolution import (
 )
 from push_sender.report import status_message_room
 from push_sender.request.errors import MAX_RESULTS, Finding, InvalidRequest, TooManyDevices
-from push_sender.request.languages import chooser
 from push_sender.request.model import Contents, PushRequest, UserRecipient
-from push_sender.validation.combinations import without_place
-from push_sender.validation.unfit import unfit
+from push_sender.validation.users import unfit, without_place
+
 
 class Registry(Protocol):
     """The registry of devices."""
@@ -144,9 +143,7 @@ class UserRecipients:
             )
         except InvalidRequest:
             raise TooManyDevices(number) from None
-        request.resolved_as(resolved.asked)
         self.findings = self._leave_out()
-        choose = chooser(request.translations) if request.translations else None
         self.known = {
             position: AddressResult(Outcome.NO_DEVICE, reason=reason)
             for position, reason in resolved.missing.items()
@@ -156,12 +153,14 @@ class UserRecipients:
             for position, origin in enumerate(self.origins)
             if origin is not None and position not in self.known
         ]
-        for position, finding in unfit(request, resolved.recipients, of_users).items():
-            message = str(finding)
+        found = unfit(request, resolved.recipients, of_users, resolved.asked)
+        for position, finding in found.items():
             self.known[position] = AddressResult(
-                Outcome.REJECTED, reason="unfit", status_message=message
+                Outcome.REJECTED, reason="unfit", status_message=str(finding)
             )
-        self.audience = sort_recipients(resolved.recipients, choose, left_out=self.known)
+        self.audience = sort_recipients(
+            resolved.recipients, request.choose, self.known, resolved.asked
+        )
         self.contents = {
             variant: request.content_for(variant) for variant in self.audience.variants
         }
@@ -180,7 +179,8 @@ class UserRecipients:
             for name in without_place(self._request, recipient):
                 setattr(recipient, name, None)
                 recipient.model_fields_set.discard(name)
-                left_out[f"{self._request.place_of(position)}.{name}"] = None
+                place = self._request.place_of(self.resolved.asked[position])
+                left_out[f"{place}.{name}"] = None
         return [Finding(path, _LEFT_OUT) for path in left_out]
 
 

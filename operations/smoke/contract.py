@@ -17,7 +17,7 @@ from operations.smoke.raw_answers import RawAnswer, RawAnswers
 OUTCOMES: Final = frozenset(
     {
         *("accepted", "dead_token", "invalid_token", "misconfigured", "rejected", "opted_out"),
-        *("duplicate", "transient", "unknown", "unsent", "requeued"),
+        *("duplicate", "transient", "unknown", "unsent", "requeued", "no_device"),
     }
 )
 

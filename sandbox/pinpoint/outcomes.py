@@ -10,7 +10,9 @@ from push_sender.outcomes.classification import classify, classify_error
 from push_sender.outcomes.outcome import Outcome
 
 IN_REPORTS: Final = tuple(
-    str(outcome) for outcome in Outcome if outcome not in (Outcome.UNSENT, Outcome.REQUEUED)
+    str(outcome)
+    for outcome in Outcome
+    if outcome not in (Outcome.UNSENT, Outcome.REQUEUED, Outcome.NO_DEVICE)
 )
 """The outcomes that a call to the push service can have."""
 

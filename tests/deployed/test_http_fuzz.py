@@ -75,7 +75,7 @@ def sendable() -> dict[str, Any]:
     }
     for name in (
         *("recipient", "application_id", "url", "action", "ttl", "data", "context"),
-        "translations",
+        *("translations", "device_filter"),
     ):
         del request["properties"][name]
     for name in (

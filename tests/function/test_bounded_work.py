@@ -27,7 +27,7 @@ from push_sender.messages import fcm_v1
 from push_sender.messages.sizes import sizes
 from push_sender.recipients.audience import Group
 from push_sender.request.errors import InvalidRequest, UnlistedFindings
-from push_sender.request.model import PushRequest, Variant
+from push_sender.request.model import PushRequest, Recipient, Variant
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
 from push_sender.send_messages.writer import MessageWriter
 from push_sender.validation import combinations as rules
@@ -227,6 +227,10 @@ class CountedMap(dict[str, Any]):
         return super().values()
 
 
+def tokens_of(request: PushRequest) -> list[Recipient]:
+    return [each for each in request.everyone if isinstance(each, Recipient)]
+
+
 def counted(value: Any, read: Read) -> Any:
     """Make what is read of a value count."""
     made: Any = value
@@ -251,7 +255,7 @@ def read_of_shared(shared: Json, recipients: list[Json], shape: MessageShape) ->
     measured = sizes(request, shape, content)
     read.amount = 0
     measured.shared()
-    for recipient in request.everyone:
+    for recipient in tokens_of(request):
         measured.of(recipient)
     return read.amount
 
@@ -620,7 +624,7 @@ def test_the_size_of_a_built_payload_is_exact_up_to_the_limit(shared: Json, own:
     content = request.content_for(Variant(GCM_MESSAGE))
     measured = sizes(request, GCM_MESSAGE, content)
     writer = MessageWriter(request, {Variant(GCM_MESSAGE): content}, PROJECT)
-    both = writer.call(Group(SERVICES["GCM"], Variant(GCM_MESSAGE)), request.everyone)[
+    both = writer.call(Group(SERVICES["GCM"], Variant(GCM_MESSAGE)), tokens_of(request))[
         "MessageRequest"
     ]
     raw = both["MessageConfiguration"]["GCMMessage"]["RawContent"]
@@ -628,7 +632,7 @@ def test_the_size_of_a_built_payload_is_exact_up_to_the_limit(shared: Json, own:
     assert is_measured(measured.shared(), raw)
     if own:
         raw = both["Addresses"]["u"]["RawContent"]
-        assert is_measured(measured.of(request.everyone[1]), raw)
+        assert is_measured(measured.of(tokens_of(request)[1]), raw)
 
 
 personal = {
@@ -661,13 +665,13 @@ def test_the_size_of_apns_own_payload_is_exact_up_to_the_limit(
     content = request.content_for(variant)
     measured = sizes(request, APNS_MESSAGE, content)
     writer = MessageWriter(request, {variant: content}, PROJECT)
-    both = writer.call(Group(SERVICES["APNS"], variant), request.everyone)["MessageRequest"]
+    both = writer.call(Group(SERVICES["APNS"], variant), tokens_of(request))["MessageRequest"]
 
     exact = len(both["MessageConfiguration"]["APNSMessage"]["RawContent"].encode())
     assert measured.shared() == exact or 5_120 < measured.shared() <= exact
     if own:
         exact = len(both["Addresses"]["u"]["RawContent"].encode())
-        size = measured.of(request.everyone[1])
+        size = measured.of(tokens_of(request)[1])
         assert size == exact or 5_120 < size <= exact
 
 

@@ -19,8 +19,8 @@ from moto.dynamodb.models import dynamodb_backends
 from push_sender.clients.queue_and_bus import client
 from push_sender.devices.registry import Registry as Core
 from push_sender.devices.registry import TokenReport
-from push_sender.request.errors import RegistryUnavailable
 from push_sender.devices.table import Table as CoreTable
+from push_sender.request.errors import RegistryUnavailable
 from tests.support.devices import IOS, Registry, check_invariants
 from tests.support.dynamodb import refusing
 from tests.support.function_process import function_environment

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from push_sender.request.errors import (
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
-from push_sender.request.model import Recipient
 from tests.function.test_delivery import THROTTLED
 from tests.function.test_idempotency import answer_last, to, without_what_is_not_kept
 from tests.support.dynamodb import Forward, Table, refusing
@@ -288,7 +286,7 @@ def test_outcomes_are_stored_even_when_the_deadline_has_passed(
     clock.stops_at = deadline - 0.3  # sending must have ended: more is kept for the last word
 
     class Observer(IgnoringObserver):
-        def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
+        def delivered(self, delivered: Delivered, *_: object) -> None:
             clock.ahead = -60  # so that the last word is in time on a busy machine, too
 
     def take_time(_: str, call: Json, forward: Forward) -> Reply:

@@ -15,6 +15,7 @@ from push_sender.request.languages import chooser
 from push_sender.validation.check import check
 from tests.support.invocation import PROJECT, Push
 from tests.support.provider import Json, Provider
+from tests.support.reports import report_of_tokens
 
 TEXTS: Json = {"title": "Hello", "message": "Your parcel"}
 GERMAN: Json = {"de": {"title": "Hallo", "message": "Dein Paket"}}
@@ -251,7 +252,9 @@ def test_what_is_requeued_keeps_the_translations_and_the_languages() -> None:
     recipients = [to(f"t{n}", language=("de", "fr")[n % 2]) for n in range(300)]
     request = {"recipients": recipients, **TEXTS, "translations": GERMAN}
 
-    split = messages_of(Submission(request, "id", 1), range(300), attempt=1)
+    split = messages_of(
+        Submission(request, "id", 1), report_of_tokens(request), range(300), attempt=1
+    )
 
     (message,) = [json.loads(message.body) for message, _ in split.messages]
     assert message["translations"] == GERMAN

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 
-from push_sender.delivery.run import Delivered, Delivery
+from push_sender.delivery.run import Delivery
 from push_sender.outcomes.classification import classify_error
 from push_sender.outcomes.outcome import Outcome
 from push_sender.request.errors import IdempotencyStoreUnavailable
-from push_sender.request.model import Recipient
 from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
@@ -157,8 +155,10 @@ def test_an_odd_answer_does_not_affect_other_batches(
 class Failing:
     """An observer that cannot take note, as a log on a full disk."""
 
-    def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None:
+    def delivered(self, *_: object) -> None:
         raise OSError("no space left")
+
+    def without_call(self, *_: object) -> None: ...
 
     def not_remembered(self, reason: str) -> None: ...
 

@@ -128,6 +128,9 @@ class _Nobody:
     def delivered(self, *_: object) -> None:
         pass
 
+    def without_call(self, *_: object) -> None:
+        pass
+
     def not_remembered(self, reason: str) -> None:
         pass
 

@@ -384,6 +384,23 @@ def test_a_direct_invocation_does_not_load_other_entry_points(
     assert not any(name.startswith("aws_lambda_powertools.utilities.batch") for name in loaded)
 
 
+def test_a_message_without_users_loads_nothing_of_the_registry(
+    account: Account, push: Push, provider: Provider
+) -> None:
+    account.send(to("a"))
+    process = run_program(
+        DOORS,
+        stdin=json.dumps(account.receive()),
+        **account.environment(),
+        AWS_ENDPOINT_URL_PINPOINT=provider.url,
+    )
+
+    assert provider.tokens == ["a"]
+    loaded = json.loads(process.stdout.splitlines()[-1])
+    assert find_spec("push_sender.devices")
+    assert not [name for name in loaded if name.startswith("push_sender.devices")]
+
+
 AT_DEBUG = (
     CONTEXT
     + """

@@ -22,6 +22,7 @@ from tests.support.invocation import ProcessQueue, Push, log_lines, metric_lines
 from tests.support.loopback import refusing_url
 from tests.support.paths import LAMBDA_SOURCE
 from tests.support.provider import Json, Provider, accepted, refused
+from tests.support.reports import report_of_tokens
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
 MISCONFIGURED = {
@@ -256,9 +257,11 @@ def test_requests_too_large_for_a_message_are_split_by_batches() -> None:
         {"token": f"{n:04}{'t' * 1_500}", "service": "GCM" if n % 2 else "APNS"}
         for n in range(2_000)
     ]
-    submission = Submission({"recipients": everyone, "message": "m"}, "id", 0)
+    request = {"recipients": everyone, "message": "m"}
 
-    split = messages_of(submission, range(2_000), attempt=1)
+    split = messages_of(
+        Submission(request, "id", 0), report_of_tokens(request), range(2_000), attempt=1
+    )
 
     assert split.too_large == []
     assert max(dead_letter_message.size for dead_letter_message, _ in split.messages) <= 1_048_576
@@ -277,9 +280,11 @@ def test_a_batch_larger_than_a_message_is_split_and_too_large_recipients_are_dro
         for n in range(100)
     ]
     everyone[7]["context"] = {"c": "x" * 1_048_576}
-    submission = Submission({"recipients": everyone, "message": "m"}, "id", 0)
+    request = {"recipients": everyone, "message": "m"}
 
-    split = messages_of(submission, range(100), attempt=1)
+    split = messages_of(
+        Submission(request, "id", 0), report_of_tokens(request), range(100), attempt=1
+    )
 
     assert split.too_large == [7]
     assert max(dead_letter_message.size for dead_letter_message, _ in split.messages) <= 1_048_576
@@ -294,8 +299,9 @@ def test_a_batch_larger_than_a_message_is_split_and_too_large_recipients_are_dro
 
 def test_splitting_is_deterministic() -> None:
     request = to("a", "b", "c")
-    first = messages_of(Submission(request, "id", 1), [0, 2], attempt=1)
-    again = messages_of(Submission(json.loads(json.dumps(request)), "id", 1), [0, 2], attempt=1)
+    copy, report = json.loads(json.dumps(request)), report_of_tokens(request)
+    first = messages_of(Submission(request, "id", 1), report, [0, 2], attempt=1)
+    again = messages_of(Submission(copy, "id", 1), report, [0, 2], attempt=1)
 
     assert first == again
 

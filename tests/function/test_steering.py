@@ -15,6 +15,7 @@ from push_sender.settings import Settings
 from tests.support.account import Account
 from tests.support.invocation import ProcessQueue, Push
 from tests.support.provider import Json, Provider, accepted
+from tests.support.reports import report_of_tokens
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow down"}
 RECIPIENTS = [{"token": "a", "service": "APNS"}]
@@ -95,7 +96,8 @@ def test_an_attribute_of_another_data_type_has_no_effect() -> None:
 
 
 def test_a_message_has_room_for_the_attributes_that_are_added_later() -> None:
-    split = messages_of(Submission(to("a"), "id", 1), [0], attempt=1, reason="transient")
+    submission, report = Submission(to("a"), "id", 1), report_of_tokens(to("a"))
+    split = messages_of(submission, report, [0], attempt=1, reason="transient")
 
     ((message, _),) = split.messages
     assert len(message.all_attributes(KEY)) <= 10 - len(("fault", "RequestID", "ErrorCode"))

@@ -17,9 +17,7 @@ from tests.support.provider import Json, Provider, accepted, results
 
 
 @pytest.fixture
-def keys(
-    registry: Registry, _dynamodb: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Table]:
+def keys(registry: Registry, _dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     """Run a table of keys beside that of the registry: both through one address."""
     with running_table(_dynamodb, f"keys-{uuid.uuid4().hex}") as running:
         monkeypatch.setenv("IDEMPOTENCY_TABLE", running.name)

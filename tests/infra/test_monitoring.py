@@ -205,7 +205,7 @@ def test_the_dashboard_shows_all_metrics_of_the_configured_services(
         and not metric.name.startswith("SendMessages")
     }
 
-    assert {metric.name for metric in counted} == set(Outcome) - {"requeued"}
+    assert {metric.name for metric in counted} == set(Outcome) - {"requeued", "no_device"}
     assert counted <= shown
     assert {
         value for metric in shown for name, value in metric.dimensions if name == "push_service"
@@ -454,7 +454,7 @@ def test_five_http_5xx_answers_in_five_minutes_set_off_the_alarm(
 
 
 def test_every_outcome_is_part_of_the_shares() -> None:
-    no_fault = {"accepted", "opted_out", "duplicate", "requeued"}
+    no_fault = {"accepted", "opted_out", "duplicate", "requeued", "no_device"}
 
     assert sorted((*no_fault, *LOST_TOKENS, *FAILED)) == sorted(Outcome)
 

@@ -276,11 +276,16 @@ def test_only_lambda_can_assume_the_role(full: Synthesis) -> None:
     ]
 
 
-def test_no_other_role_may_use_the_table_yet(full: Synthesis) -> None:
+def test_the_sender_may_only_read_the_table(full: Synthesis) -> None:
     table = the_id(full, "AWS::DynamoDB::Table")
-    others = full.without("Devices").of_type("AWS::IAM::Policy")
-    assert others
-    assert table not in json.dumps(others)
+    statements = [
+        statement
+        for policy in full.without("Devices").of_type("AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if table in json.dumps(statement)
+    ]
+
+    assert [statement["Action"] for statement in statements] == ["dynamodb:BatchGetItem"]
 
 
 def new_sender(folder: Path, **settings: str) -> tuple[cdk.App, iam.Role, PushSender]:
@@ -368,6 +373,7 @@ def test_the_registry_changes_nothing_else(bare: Synthesis, without: Synthesis) 
         "AWS::Lambda::Alias",  # of the new version
         "AWS::Lambda::Function",
         "AWS::Lambda::Version",
+        "AWS::IAM::Policy",  # of the sender, which reads the registry
     }
     function = the_function(without)
     environment = the_function(bare)["Environment"]["Variables"]

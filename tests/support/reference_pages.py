@@ -23,7 +23,7 @@ REFERENCE: Final = REPOSITORY / "docs" / "reference"
 
 _GENERATED: Final = "This page is generated from the code by `make snapshot`."
 
-_INNER: Final = ("Translation", "LightSettings", "Color", "CriticalSound")
+_INNER: Final = ("DeviceFilter", "Translation", "LightSettings", "Color", "CriticalSound")
 """The schemas of objects that stand in a field."""
 
 _SHAPES: Final = tuple(dict.fromkeys(service.shape for service in SERVICES.values()))
@@ -57,6 +57,16 @@ def _fields_page() -> str:
         "Only `token` and `service` are required. The others replace the request's field for "
         "this recipient.",
         _field_table(schemas["Recipient"]["properties"]),
+        "## A user as recipient",
+        "Only `user_id` is required. In place of `token` and `service` there are these fields. The "
+        "others are those of a recipient.",
+        _field_table(
+            {
+                name: field
+                for name, field in schemas["UserRecipient"]["properties"].items()
+                if name not in schemas["Recipient"]["properties"]
+            }
+        ),
         "## Fields of one service",
         "The objects `gcm`, `apns`, `baidu` and `adm` also take the shared fields of the request "
         "that have this service in the table above. There, they replace the shared value for this "
@@ -146,6 +156,7 @@ def _type_of(schema: Schema) -> str:
 
 _NAMES: Final = {
     "Recipient": "[recipient](#a-recipient)",
+    "UserRecipient": "[user](#a-user-as-recipient)",
     "Result": "[result](#a-result)",
     "Outcome": "[outcome](outcomes.md)",
     "Remark": "`{path, message}`",

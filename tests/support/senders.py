@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from push_sender.delivery.run import Delivered, Delivery
 from push_sender.idempotency.claims import Idempotency
 from push_sender.idempotency.store import Store, dynamodb_client
-from push_sender.request.model import Recipient
 from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Observer, Sender
@@ -23,7 +22,9 @@ REGION = "us-east-1"
 class IgnoringObserver:
     """An observer that ignores everything."""
 
-    def delivered(self, delivered: Delivered, recipients: Sequence[Recipient]) -> None: ...
+    def delivered(self, delivered: Delivered, *_: object) -> None: ...
+
+    def without_call(self, *_: object) -> None: ...
 
     def not_remembered(self, reason: str) -> None: ...
 

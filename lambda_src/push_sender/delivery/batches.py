@@ -59,7 +59,7 @@ def plan(request: PushRequest, audience: Audience, writer: Writer) -> list[Batch
             if position in audience.individual:
                 own = _wire_bytes(writer.address(group, audience.recipients[position]))
                 if shared + own > CALL_BYTES:
-                    too_large[request.place_of(position)] = None
+                    too_large[request.place_of(audience.index(position))] = None
             if len(chunk) == ADDRESSES or used + own > CALL_BYTES:
                 batches.append(Batch(group, chunk))
                 chunk, used = [], shared

@@ -202,7 +202,9 @@ class Registry:
     def devices_of(self, project: str, user_id: str, *, deadline: float) -> list[Device]:
         """Return the devices of a user, ordered by id."""
         user = self.users(project, [user_id], deadline=deadline).get(user_id)
-        keys = [_device_key(project, device_id) for device_id in sorted(user.devices if user else ())]
+        keys = [
+            _device_key(project, device_id) for device_id in sorted(user.devices if user else ())
+        ]
         items = self._table.read(keys, deadline=deadline)
         devices = [items[key] for key in keys if key in items]
         return [
@@ -211,9 +213,7 @@ class Registry:
             if self._counts(item) and item.value.get("user_id") == user_id
         ]
 
-    def users(
-        self, project: str, user_ids: Iterable[str], *, deadline: float
-    ) -> dict[str, User]:
+    def users(self, project: str, user_ids: Iterable[str], *, deadline: float) -> dict[str, User]:
         """Return the users that are known, with their devices: 100 users a call."""
         keys = {user_id: _user_key(project, user_id) for user_id in user_ids}
         items = self._table.read(keys.values(), deadline=deadline)

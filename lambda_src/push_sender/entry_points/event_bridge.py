@@ -2,8 +2,8 @@
 
 The stack's rule puts events on the queue, and the queue entry point reads them. Another rule in
 the account may target the function directly. No caller waits for that report either, so the
-follow-up is the same as for the queue, except that a failure to store something fails the
-invocation, and Lambda puts the event into the dead-letter queue.
+follow-up is the same as for the queue, except that a failure to read or store something fails
+the invocation, and Lambda puts the event into the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from push_sender.follow_up.queue_messages import message_body
 from push_sender.follow_up.signed_attributes import usable_id
 from push_sender.follow_up.submission import Submission
 from push_sender.report import Report
-from push_sender.request.errors import IdempotencyConflict, InvalidRequest, as_invalid
+from push_sender.request.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    TooManyDevices,
+    as_invalid,
+)
 from push_sender.request.model import PushRequest
 from push_sender.sender import Sender
 
@@ -88,13 +93,13 @@ def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -
 def push(
     event: Mapping[str, Any], context: LambdaContext, sender: Sender, follow_up: FollowUp
 ) -> Report | None:
-    """Send the request in an event. Return None if it was refused or ignored.
+    """Send the request in an event. Return None if it was refused, split or ignored.
 
     Raises
     ------
     InvalidRequest
         With every validation error, if there is no dead-letter queue to keep the event.
-    IdempotencyInProgress, IdempotencyStoreUnavailable
+    IdempotencyInProgress, IdempotencyStoreUnavailable, RegistryUnavailable
         As ``Sender.send``. Nothing was sent.
     QueueUnavailable, BusUnavailable
         If recipients could not be put on their queue, or there was no time for the events.
@@ -113,9 +118,10 @@ def push(
             age=max(now - submission.accepted_at, 0) / 1_000,
         )
     except (InvalidRequest, IdempotencyConflict) as error:
-        follow_up.refuse(
-            submission, message_body(event), as_invalid(error), last_start=timing.last_start
-        )
+        last_start, too_many = timing.last_start, isinstance(error, TooManyDevices)
+        if not (too_many and follow_up.split(submission, last_start=last_start)):
+            body = message_body(event)
+            follow_up.refuse(submission, body, as_invalid(error), last_start=last_start)
         return None
     follow_up.handle(submission, report, last_start=timing.last_start)
     return report

@@ -37,6 +37,9 @@ _RESULTS: Final = {
     "results": "The result of each recipient, in the order of the request.",
     "warnings": "Legal fields that are probably a mistake, and gaps of the report.",
     "requests": "Only for a dry run: the SendMessages calls that would be made.",
+    "user_id": "Only for a recipient who is a user: the user.",
+    "device_id": "Only for a recipient who is a user: the device. Null without a device, and for "
+    "one that left since.",
     "outcome": "The class of the result; branch on this.",
     "delivery_status": "The status of the address in the SendMessages response.",
     "status_code": "The numeric status that belongs to it.",

@@ -1,10 +1,10 @@
 """The queue entry point: handle SQS messages, each a request or an event that holds a request.
 
 Lambda deletes the messages that did not fail. A failed message becomes visible again after its
-visibility timeout. A message fails only for a reason on our side: the store of keys or a queue
-is out of reach, another invocation is sending the request, or the time is too short. A request
-that can never be sent does not fail. Recipients that could not be sent now are requeued in a
-new message.
+visibility timeout. A message fails only for a reason on our side: the store of keys, the registry
+of devices or a queue is out of reach, another invocation is sending the request, or the time is
+too short. A request that can never be sent does not fail. Recipients that could not be sent now
+are requeued in a new message. A request whose users have too many devices is split into two.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from push_sender.request.errors import (
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
     InvalidRequest,
+    RegistryUnavailable,
+    TooManyDevices,
     as_invalid,
 )
 from push_sender.sender import Sender
@@ -144,7 +146,9 @@ def _handle(
             age=max(time.time() - submission.accepted_at / 1_000, 0),
         )
     except (InvalidRequest, IdempotencyConflict) as error:
-        follow_up.refuse(submission, record.body, as_invalid(error), last_start=timing.last_start)
+        last_start, too_many = timing.last_start, isinstance(error, TooManyDevices)
+        if not (too_many and follow_up.split(submission, last_start=last_start)):
+            follow_up.refuse(submission, record.body, as_invalid(error), last_start=last_start)
         return
     follow_up.handle(submission, report, last_start=timing.last_start)
 
@@ -176,7 +180,12 @@ def _is_of_the_version_before(
     )
 
 
-_UNAVAILABLE: Final = (IdempotencyStoreUnavailable, QueueUnavailable, BusUnavailable)
+_UNAVAILABLE: Final = (
+    IdempotencyStoreUnavailable,
+    RegistryUnavailable,
+    QueueUnavailable,
+    BusUnavailable,
+)
 
 
 def _error_fields(error: BaseException | None) -> dict[str, Any]:

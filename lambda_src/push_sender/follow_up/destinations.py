@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from push_sender.follow_up.events import (
     BusUnavailable,
@@ -31,7 +31,7 @@ from push_sender.follow_up.queue_messages import (
     QueueMessage,
     QueueUnavailable,
 )
-from push_sender.follow_up.requeue import ATTEMPTS, delay, messages_of, ttl_of
+from push_sender.follow_up.requeue import ATTEMPTS, delay, halves_of, messages_of, ttl_of
 from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.outcome import Outcome
 from push_sender.report import Report, Result
@@ -62,6 +62,7 @@ _DESTINATIONS: Final[Mapping[Outcome, _Destination]] = {
     Outcome.DUPLICATE: _Destination.LOG,
     Outcome.TRANSIENT: _Destination.QUEUE,
     Outcome.UNKNOWN: _Destination.FAILED,
+    Outcome.NO_DEVICE: _Destination.LOG,
     Outcome.REQUEUED: _Destination.LOG,
 }
 _DESTINATIONS_OF_UNSENT: Final[Mapping[str | None, _Destination]] = {
@@ -73,7 +74,7 @@ _DESTINATIONS_OF_UNSENT: Final[Mapping[str | None, _Destination]] = {
 
 @dataclass(slots=True)
 class _Destinations:
-    """The positions of recipients, by where they end and why."""
+    """The positions of results, by where they end and why."""
 
     requeued: list[int] = field(default_factory=list)
     dead: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -131,8 +132,8 @@ class FollowUp:
             results = [report["results"][at] for at in replaced]
             updates = token_updates(submission, report, "replacement_token", results)
             self._put(updates, last_start)
-        requeued = self._requeue(submission, destinations, last_start)
-        self._dead_letter(submission, destinations, last_start)
+        requeued = self._requeue(submission, report, destinations, last_start)
+        self._dead_letter(submission, report, destinations, last_start)
         summary = _summary(report, requeued)
         self._telemetry.info(
             "request handled",
@@ -179,7 +180,7 @@ class FollowUp:
         if self._queue is None:
             reasons.append("this function has no queue: what cannot be sent now is only reported")
         elif requeueable:
-            split = messages_of(submission, requeueable, delay_seconds=delay(1), attempt=1)
+            split = messages_of(submission, report, requeueable, delay_seconds=delay(1), attempt=1)
             if split.too_large:
                 reasons.append("a recipient with what all share is larger than a message of 1 MiB")
             try:
@@ -230,6 +231,37 @@ class FollowUp:
             )
             report["warnings"].append({"path": "results", "message": message})
 
+    def split(self, submission: Submission, *, last_start: float) -> bool:
+        """Put a request whose users have too many devices on the queue, as two messages.
+
+        Each holds half of its recipients. A repetition queues the same messages, which are sent
+        once.
+
+        Parameters
+        ----------
+        submission, last_start
+            As for ``handle``.
+
+        Returns
+        -------
+        bool
+            Whether the messages are on the queue. False if there is no queue, or if the request
+            has only one recipient.
+
+        Raises
+        ------
+        QueueUnavailable
+            If a message could not be queued. The whole step must be repeated.
+        """
+        if self._queue is None:
+            return False
+        halves = halves_of(submission)
+        for message in halves:
+            self._queue.post(message, last_start=last_start)
+        if halves:
+            self._telemetry.info("request split", request_id=submission.request_id)
+        return bool(halves)
+
     def refuse(
         self, submission: Submission, body: str, refusal: InvalidRequest, *, last_start: float
     ) -> None:
@@ -279,7 +311,7 @@ class FollowUp:
         self._telemetry.warn("own event passed over", request_id=request_id)
 
     def _sorted(self, submission: Submission, report: Report) -> _Destinations:
-        """Group a report's recipients by where they end."""
+        """Group a report's results by where they end."""
         destinations = _Destinations()
         for at, result in enumerate(report["results"]):
             destination = _destination(result)
@@ -301,29 +333,37 @@ class FollowUp:
         return destinations
 
     def _requeue(
-        self, submission: Submission, destinations: _Destinations, last_start: float
+        self,
+        submission: Submission,
+        report: Report,
+        destinations: _Destinations,
+        last_start: float,
     ) -> Sequence[int]:
         if self._queue is None or not destinations.requeued:
             return ()
-        attempt = submission.attempt + 1
+        positions, attempt = destinations.requeued, submission.attempt + 1
         wait = delay(attempt)
-        split = messages_of(submission, destinations.requeued, delay_seconds=wait, attempt=attempt)
+        split = messages_of(submission, report, positions, delay_seconds=wait, attempt=attempt)
         for message, _ in split.messages:
             self._queue.post(message, last_start=last_start)
         destinations.failed["too_large"].extend(split.too_large)
         too_large = set(split.too_large)
-        requeued = [at for at in destinations.requeued if at not in too_large]
+        requeued = [at for at in positions if at not in too_large]
         self._telemetry.count("PushesRequeued", len(requeued))
         return requeued
 
     def _dead_letter(
-        self, submission: Submission, destinations: _Destinations, last_start: float
+        self,
+        submission: Submission,
+        report: Report,
+        destinations: _Destinations,
+        last_start: float,
     ) -> None:
         for reason, positions in destinations.dead.items():
             if self._dead_letter_queue is None:
                 destinations.failed[reason].extend(positions)
                 continue
-            split = messages_of(submission, positions, reason=reason)
+            split = messages_of(submission, report, positions, reason=reason)
             for message, _ in split.messages:
                 self._dead_letter_queue.post(message, last_start=last_start)
             destinations.failed["too_large"].extend(split.too_large)
@@ -370,7 +410,7 @@ def _failure(result: Result) -> str:
     return "expired" if expired else str(result["outcome"])
 
 
-def _has_zero_ttl(submission: Submission, result: Result) -> bool:
+def _has_zero_ttl(submission: Submission, result: Mapping[str, Any]) -> bool:
     """Return whether a push must be sent at once or never."""
     return ttl_of(submission.request, result["service"]) == 0
 

@@ -1,8 +1,8 @@
 """Events about outcomes, for programs that do not wait for a report, and how they are sent.
 
-The JSON Schemas in ``docs/events`` describe their details. Events hold tokens, because programs
-need them to clean up their databases; they hold no texts. If the bus refuses events, nothing is
-raised: the failures are returned, and the caller decides.
+The JSON Schemas in ``docs/events`` describe their details. Events hold tokens, users and devices,
+because programs need them to clean up their databases; they hold no texts. If the bus refuses
+events, nothing is raised: the failures are returned, and the caller decides.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ _DETAILS: Final = (
 )
 """The fields of each detail. A request cannot have them: ``version`` and ``request_id`` are not
 fields of a request."""
+
+_MEMBERS: Final = ("token", "service", "status_code", "reason", "user_id", "device_id")
+"""The members of a result that an event repeats. Only that of a user has the last two."""
 
 DETAIL_BYTES: Final = 200_000
 """Room for an event's list. Far below the limit of the bus, because some targets of events accept
@@ -117,7 +120,7 @@ def token_updates(
     """
     tokens = []
     for result in results:
-        token = {name: result[name] for name in ("token", "service", "status_code", "reason")}
+        token = _entry(result)
         if change == "replacement_token":
             token["replacement_token"] = result["replacement_token"]
         tokens.append(token)
@@ -130,15 +133,11 @@ def delivery_failed(
     submission: Submission, report: Report, failure: str, results: Iterable[Result]
 ) -> Iterator[Event]:
     """Write the events for pushes that failed permanently, all with one outcome."""
-    recipients = [
-        {name: result[name] for name in ("token", "service", "status_code", "reason")}
-        for result in results
-    ]
     yield from _listing(
         DELIVERY_FAILED,
         {**_common_members(submission, report), "failure": failure},
         "recipients",
-        recipients,
+        map(_entry, results),
     )
 
 
@@ -264,6 +263,11 @@ def _common_members(submission: Submission, report: Report) -> dict[str, Any]:
         "idempotency_key": submission.key,
         "application_id": report["application_id"],
     }
+
+
+def _entry(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a result as an entry of an event's list."""
+    return {name: result[name] for name in _MEMBERS if name in result}
 
 
 def _listing(

@@ -5,6 +5,9 @@ outcome, its ``idempotency_key`` is derived from the parent's, and it fits into 
 ttl stays the same; a message attribute says when it began to run. So the same parent with the
 same outcomes always gives the same requests, and a repeated step queues the same messages again,
 which are sent once.
+
+The device of a user becomes a recipient by its id and the user's, without its token: if it is
+another user's when the message is sent, nobody gets the push.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from push_sender.follow_up.queue_messages import (
     message_body,
 )
 from push_sender.follow_up.submission import Submission
+from push_sender.report import Report
+from push_sender.request.model import PERSONAL
 from push_sender.request.services import SERVICES
 
 DELAY_SECONDS: Final = (15, 45, 135, 405, 900, 900)
@@ -42,7 +47,7 @@ _DERIVED_KEY: Final = re.compile(r"(?P<root>.+)#(?P<generation>[1-9][0-9]{0,8})\
 
 
 class Split(NamedTuple):
-    """Messages with the positions of their recipients, and the positions that fit into none."""
+    """Messages with the positions of their results, and the positions that fit into none."""
 
     messages: Sequence[tuple[QueueMessage, Sequence[int]]]
     too_large: Sequence[int]
@@ -50,22 +55,23 @@ class Split(NamedTuple):
 
 def messages_of(
     submission: Submission,
+    report: Report,
     positions: Sequence[int],
     *,
     delay_seconds: int = 0,
     attempt: int = 0,
     **attributes: str | int,
 ) -> Split:
-    """Write the messages for some recipients of a request.
+    """Write the messages for some results of a request.
 
     If possible, a message holds whole batches: up to 100 recipients of one service.
 
     Parameters
     ----------
-    submission
-        The request.
+    submission, report
+        The request and its report.
     positions
-        The recipients, counted from 0.
+        The results, counted from 0.
     delay_seconds
         How long the messages stay hidden.
     attempt
@@ -73,26 +79,41 @@ def messages_of(
     attributes
         Attributes of each message, for operators.
     """
-    all_recipients = recipients_of(submission.request)
-    shared = {
-        name: value
-        for name, value in submission.request.items()
-        if name not in ("recipient", "recipients")
-    }
+    results: Sequence[Mapping[str, Any]] = report["results"]
+    asked: dict[_Identity, Mapping[str, Any]] = {}
+    for recipient in recipients_of(submission.request):
+        asked.setdefault(_identity(recipient), recipient)
+    recipients = {at: _recipient_of(results[at], asked) for at in positions}
+    shared = _shared(submission)
     steering = submission.steering(attempt)
     longest_key = "\\" * _KEY_CHARACTERS  # the longest as JSON too
     empty = {**shared, "recipients": [], "idempotency_key": longest_key}
     room = MESSAGE_BYTES - len(message_body(empty).encode()) - attribute_bytes(attributes, steering)
-    sizes = {at: len(message_body(all_recipients[at]).encode()) + len(",") for at in positions}
+    sizes = {at: len(message_body(recipients[at]).encode()) + len(",") for at in positions}
 
     messages = []
-    for group in _pack(_batches(all_recipients, positions), sizes, room):
-        recipients = [all_recipients[at] for at in group]
-        key = derived_key(submission.key, recipients)
-        request = {**shared, "recipients": recipients, "idempotency_key": key}
-        message = QueueMessage(message_body(request), attributes, delay_seconds, steering)
-        messages.append((message, group))
+    for group in _pack(_batches(results, recipients), sizes, room):
+        body = _body(submission, shared, [recipients[at] for at in group])
+        messages.append((QueueMessage(body, attributes, delay_seconds, steering), group))
     return Split(messages, [at for at in positions if sizes[at] > room])
+
+
+def halves_of(submission: Submission) -> Sequence[QueueMessage]:
+    """Write two messages with half of the recipients of a request each; none if it has only one.
+
+    Recipients that are the same are in the same message, so that they stay duplicates.
+    """
+    recipients = recipients_of(submission.request)
+    identities = list(map(_identity, recipients))
+    different = list(dict.fromkeys(identities))
+    if len(different) == 1:
+        return ()
+    of_first = frozenset(different[: len(different) // 2])
+    halves: tuple[list[Mapping[str, Any]], ...] = ([], [])
+    for recipient, identity in zip(recipients, identities, strict=True):
+        halves[identity not in of_first].append(recipient)
+    shared, steering = _shared(submission), submission.steering(submission.attempt)
+    return [QueueMessage(_body(submission, shared, half), steering=steering) for half in halves]
 
 
 def delay(attempt: int) -> int:
@@ -102,10 +123,58 @@ def delay(attempt: int) -> int:
     return min(round(seconds), MAX_DELAY_SECONDS)
 
 
+def _shared(submission: Submission) -> dict[str, Any]:
+    """Return the members of a request without its recipients."""
+    return {
+        name: value
+        for name, value in submission.request.items()
+        if name not in ("recipient", "recipients")
+    }
+
+
+def _body(
+    submission: Submission, shared: Mapping[str, Any], recipients: Sequence[Mapping[str, Any]]
+) -> str:
+    """Write the request for a part of the recipients, as the body of a message."""
+    key = derived_key(submission.key, recipients)
+    request = {**shared, "recipients": recipients, "idempotency_key": key}
+    choosing = (each.get("device_id") is None for each in recipients if each.get("user_id"))
+    if not any(choosing):
+        request.pop("device_filter", None)  # no user is left whose devices it chooses
+    return message_body(request)
+
+
 def recipients_of(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Return the recipients of a checked request in their original form, by position."""
     several = request.get("recipients")
     return several if several is not None else [request["recipient"]]
+
+
+_Identity = tuple[str | None, ...]
+
+
+def _identity(recipient: Mapping[str, Any]) -> _Identity:
+    """Return what tells a recipient, or a result, from the others of its request.
+
+    A user has three members, so that no token with its service is the same.
+    """
+    match recipient:
+        case {"user_id": str(user_id)}:
+            return "user", user_id, recipient.get("device_id")
+    return recipient["token"], SERVICES[recipient["service"]].name
+
+
+def _recipient_of(
+    result: Mapping[str, Any], asked: Mapping[_Identity, Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return the recipient for a result: the one asked for, or the device of the user asked for."""
+    identity = _identity(result)
+    if "user_id" not in result:
+        return asked[identity]
+    user_id, device_id = result["user_id"], result["device_id"]
+    user = asked.get(identity) or asked[_identity({"user_id": user_id})]
+    personal = {name: value for name, value in user.items() if name in PERSONAL}
+    return {"user_id": user_id, "device_id": device_id, **personal}
 
 
 def ttl_of(request: Mapping[str, Any], service: str) -> int | None:
@@ -130,7 +199,7 @@ def derived_key(key: str, recipients: Iterable[Mapping[str, Any]]) -> str:
     """
     found = _DERIVED_KEY.fullmatch(key)
     root, generation = (found["root"], int(found["generation"])) if found else (key, 0)
-    named = [key, *((each["token"], SERVICES[each["service"]].name) for each in recipients)]
+    named = [key, *map(_identity, recipients)]
     part = int.from_bytes(sha256(json.dumps(named).encode()).digest()[:6])
     tail = f"#{generation + 1}.{part}"
     if len(root) + len(tail) > _KEY_CHARACTERS:
@@ -158,13 +227,12 @@ def has_derived_key(request: object) -> bool:
 
 
 def _batches(
-    all_recipients: Sequence[Mapping[str, Any]], positions: Iterable[int]
+    results: Sequence[Mapping[str, Any]], recipients: Mapping[int, Mapping[str, Any]]
 ) -> Iterable[Sequence[int]]:
     """Group recipients as they will be sent: up to 100 of one service and language."""
     groups: defaultdict[tuple[str, str | None], list[int]] = defaultdict(list)
-    for at in positions:
-        recipient = all_recipients[at]
-        groups[SERVICES[recipient["service"]].name, recipient.get("language")].append(at)
+    for at, recipient in recipients.items():
+        groups[results[at]["service"], recipient.get("language")].append(at)
     for group in groups.values():
         for first in range(0, len(group), ADDRESSES):
             yield group[first : first + ADDRESSES]

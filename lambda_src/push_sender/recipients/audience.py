@@ -39,6 +39,9 @@ class Audience:
         Position of a recipient that is listed before and is the same, to its first position.
     conflicting
         Position of a recipient that is listed before and differs, to its first position.
+    asked
+        By position, the index in the request, if the recipients are devices of users. None if
+        it is the position.
     """
 
     recipients: Sequence[Recipient]
@@ -46,6 +49,11 @@ class Audience:
     individual: set[int] = field(default_factory=set)
     repeated: dict[int, int] = field(default_factory=dict)
     conflicting: dict[int, int] = field(default_factory=dict)
+    asked: Sequence[int] | None = None
+
+    def index(self, position: int) -> int:
+        """Return the index in the request of a recipient."""
+        return position if self.asked is None else self.asked[position]
 
     @property
     def variants(self) -> list[Variant]:
@@ -57,6 +65,7 @@ def sort_recipients(
     recipients: Sequence[Recipient],
     choose: Callable[[str | None], str | None] | None = None,
     left_out: Collection[int] = (),
+    asked: Sequence[int] | None = None,
 ) -> Audience:
     """Sort recipients by service and language, and find those listed twice.
 
@@ -68,18 +77,20 @@ def sort_recipients(
         Gives the translation's tag for a recipient's language. None without translations.
     left_out
         Positions that are not looked at.
+    asked
+        As the attribute of ``Audience``.
     """
-    audience = Audience(recipients)
+    audience = Audience(recipients, asked=asked)
     first_seen: dict[tuple[str, Service], int] = {}
     groups: dict[tuple[str, str | None], Group] = {}
     for position, recipient in enumerate(recipients):
         if position in left_out:
             continue
-        asked = (recipient.service, recipient.language if choose else None)
-        if (group := groups.get(asked)) is None:
+        kind = (recipient.service, recipient.language if choose else None)
+        if (group := groups.get(kind)) is None:
             service = SERVICES[recipient.service]
             language = choose(recipient.language) if choose else None
-            group = groups[asked] = Group(service, Variant(service.shape, language))
+            group = groups[kind] = Group(service, Variant(service.shape, language))
         first = first_seen.setdefault((recipient.token, group.service), position)
         if first != position:
             alike = _personal(recipients[first]) == _personal(recipient)

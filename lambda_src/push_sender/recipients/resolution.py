@@ -13,7 +13,6 @@ from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 from push_sender.request.model import (
-    PERSONAL,
     DeviceFilter,
     PushRequest,
     Recipient,
@@ -228,9 +227,7 @@ class _Filter:
         )
 
 
-def _as_before(
-    digests: Sequence[bytes], devices: Devices
-) -> Iterator[tuple[str | None, NoDevice]]:
+def _as_before(digests: Sequence[bytes], devices: Devices) -> Iterator[tuple[str | None, NoDevice]]:
     """Find the devices that an earlier run chose; None with the reason for one that left."""
     known = {digest(device_id): device_id for device_id in (*devices.fitting, *devices.others)}
     for each in digests:
@@ -255,21 +252,11 @@ def _add(
         is_pair = recipient.device_id is not None and not devices.others
         resolved.add_missing(asked, nobody, "moved" if is_pair else devices.reason)
         return
-    personal = {
-        name: value for name in PERSONAL if (value := getattr(recipient, name)) is not None
-    }
     for device_id, reason in found:
         if device_id is None:
             resolved.add_missing(asked, nobody, reason)
             continue
         entry = devices.fitting[device_id]
         origin = Origin(recipient.user_id, device_id, nobody.user_ref, entry.get("ref"))
-        resolved.add(asked, _recipient(personal, entry), origin)
-
-
-def _recipient(personal: Mapping[str, Any], entry: Mapping[str, Any]) -> Recipient:
-    """Make the recipient of one device: its own language counts if the request names none."""
-    members = {"token": entry["token"], "service": entry["service"], **personal}
-    if "language" in entry:
-        members.setdefault("language", entry["language"])
-    return Recipient.model_construct(set(members), **members)
+        device = recipient.on_device(entry["token"], entry["service"], entry.get("language"))
+        resolved.add(asked, device, origin)

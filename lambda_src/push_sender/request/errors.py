@@ -26,6 +26,7 @@ ID_RULE: Final = "must be 1 to 128 of letters, digits and ._:@|~+=-"
 
 _RULES: Final = {
     "user_id": ID_RULE,
+    "device_id": ID_RULE,
     "token": "must be 1 to 2,048 printable ASCII characters without spaces",
     "idempotency_key": "must be 1 to 256 printable characters",
     "color": "must be a color as #rrggbb",

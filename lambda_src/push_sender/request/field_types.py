@@ -57,6 +57,7 @@ def is_id(text: str) -> bool:
     """Return whether a text can be the id of a device or a user."""
     return re.fullmatch(_ID, text) is not None
 
+
 Days = Annotated[int, Field(ge=1, le=3_650), BeforeValidator(_from_float)]
 Tags = Annotated[
     list[Annotated[Text, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=50)

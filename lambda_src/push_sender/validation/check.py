@@ -6,14 +6,14 @@ lists both: if fields are malformed, the rules check the other fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
 from aws_lambda_powertools.utilities.parser import BaseModel, ValidationError, parse
 
 from push_sender.recipients.audience import Audience, sort_recipients
 from push_sender.request.errors import Finding, InvalidRequest, UnlistedFindings, kind_of
-from push_sender.request.languages import chooser
 from push_sender.request.model import (
     INNER_MODELS,
     MAX_TRANSLATIONS,
@@ -21,19 +21,26 @@ from push_sender.request.model import (
     PushRequest,
     Recipient,
     Translation,
+    UserRecipient,
 )
 from push_sender.validation.combinations import findings
 
 
 class Checked(NamedTuple):
-    """A request that can be sent, its recipients sorted, and each shape's fields."""
+    """A request that can be sent, its recipients sorted, and each shape's fields.
+
+    Users are in neither ``audience`` nor ``contents``: their devices are not known yet. The
+    audience has a stand-in at the position of each.
+    """
 
     request: PushRequest
     audience: Audience
     contents: Contents
 
 
-def check(event: object, application_ids: Collection[str], *, has_registry: bool = False) -> Checked:
+def check(
+    event: object, application_ids: Collection[str], *, has_registry: bool = False
+) -> Checked:
     """Check a request.
 
     Parameters
@@ -42,6 +49,8 @@ def check(event: object, application_ids: Collection[str], *, has_registry: bool
         The request as it came: parsed JSON of any kind.
     application_ids
         The projects that may be used.
+    has_registry
+        Whether there is a registry of devices, so that a recipient may be a user.
 
     Raises
     ------
@@ -53,17 +62,35 @@ def check(event: object, application_ids: Collection[str], *, has_registry: bool
         raise InvalidRequest([Finding("request", f"must be an object, not {kind_of(event)}")])
     request = _parse(event)
     if request is None:
-        raise InvalidRequest(_malformed(event, application_ids))
-    left={i for i,r in enumerate(request.everyone) if not isinstance(r,Recipient)}
-    audience = sort_recipients(request.everyone, _chooser(request), left)
-    contents = {variant: request.content_for(variant) for variant in audience.variants}
-    if found := list(dict.fromkeys(findings(request, audience, contents, application_ids))):
+        raise InvalidRequest(_malformed(event, application_ids, has_registry=has_registry))
+    checked, found = _check(request, application_ids, has_registry=has_registry)
+    if found:
         raise InvalidRequest(found)
-    return Checked(request, audience, contents)
+    return checked
 
 
-def _chooser(request: PushRequest) -> Callable[[str | None], str | None] | None:
-    return chooser(request.translations) if request.translations else None
+def _check(
+    request: PushRequest,
+    application_ids: Collection[str],
+    *,
+    has_registry: bool,
+    malformed: Collection[str] = frozenset(),
+    unusable: Collection[int] = (),
+) -> tuple[Checked, list[Finding]]:
+    """Sort the recipients, and find what is impossible; see ``findings`` and ``Malformed``."""
+    of_users: Iterable[Finding] = ()
+    if request.has_users:
+        from push_sender.validation import users  # only for a request with users
+
+        recipients, left_out = users.as_tokens(request)
+        left_out = {*left_out, *unusable}
+        of_users = users.findings(request, has_registry=has_registry, malformed=malformed)
+    else:
+        recipients, left_out = cast("list[Recipient]", request.everyone), unusable
+    audience = sort_recipients(recipients, request.choose, left_out)
+    contents = {variant: request.content_for(variant) for variant in audience.variants}
+    found = chain(findings(request, audience, contents, application_ids, malformed), of_users)
+    return Checked(request, audience, contents), list(dict.fromkeys(found))
 
 
 def _parse(event: dict[str, Any]) -> PushRequest | None:
@@ -86,7 +113,7 @@ def _has_few_fields(event: Mapping[str, Any]) -> bool:
         translations = event.get("translations") or {}
         return (
             _fits(event, PushRequest)
-            and max(map(len, recipients)) <= len(Recipient.model_fields)
+            and max(map(len, recipients)) <= len(UserRecipient.model_fields)
             and len(translations) <= MAX_TRANSLATIONS
             and all(_fits(each, Translation) for each in translations.values())
         )
@@ -104,15 +131,20 @@ def _fits(value: Any, model: type[BaseModel]) -> bool:
     return all(_fits(value[name], inner[name]) for name in inner.keys() & value.keys())
 
 
-def _malformed(event: Mapping[str, Any], application_ids: Collection[str]) -> list[Finding]:
+def _malformed(
+    event: Mapping[str, Any], application_ids: Collection[str], *, has_registry: bool
+) -> list[Finding]:
     """Return the errors of the malformed fields, and those of the rules for all other fields."""
     from push_sender.validation.malformed import Malformed  # only for a request that is refused
 
     malformed = Malformed(event)
-    request = malformed.request
-    audience = sort_recipients(request.everyone, _chooser(request), malformed.unusable)
-    contents = {variant: request.content_for(variant) for variant in audience.variants}
-    found = findings(request, audience, contents, application_ids, malformed.paths)
+    _, found = _check(
+        malformed.request,
+        application_ids,
+        has_registry=has_registry,
+        malformed=malformed.paths,
+        unusable=malformed.unusable,
+    )
     errors = list(dict.fromkeys([*malformed.errors, *found]))
     if malformed.unlisted:
         errors.append(UnlistedFindings(malformed.unlisted))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Final, NamedTuple
 
 from push_sender.messages.fcm_v1 import TEMPLATE_CHARACTERS, is_reserved
 from push_sender.messages.payloads import payload
@@ -23,7 +24,9 @@ from push_sender.request.model import (
     PERSONAL,
     Content,
     Contents,
+    PersonalContent,
     PushRequest,
+    Recipient,
     Translation,
     Variant,
 )
@@ -48,11 +51,24 @@ PROJECT_NOT_ALLOWED: Final = Finding(
 """An error of its own kind: not how the request is written, but what it may not have."""
 
 
-_Judged = tuple[Finding, Collection[str]]
-"""A validation error, and the paths of the request that it depends on.
+class Judged(NamedTuple):
+    """A validation error, and what it depends on.
 
-If one of these paths is malformed, its value is not known, and the error is left out.
-"""
+    Attributes
+    ----------
+    finding
+        The error.
+    judged_by
+        The paths of the request that it depends on. If one of them is malformed, its value is
+        not known, and the error is left out.
+    positions
+        The recipients that it prevents from getting their message. Empty if it is about the
+        request as a whole.
+    """
+
+    finding: Finding
+    judged_by: Collection[str]
+    positions: Collection[int] = ()
 
 
 def findings(
@@ -78,31 +94,48 @@ def findings(
         The paths of malformed fields. A malformed text is empty in the request, a map holds
         what is well-formed in it, and any other field is absent.
     """
-    for finding, judged_by in _findings(request, audience, contents, application_ids, malformed):
-        if not malformed or not any(path in malformed for path in judged_by):
-            yield finding
+    found = chain(
+        _project(request, application_ids),
+        _recipients(request, audience),
+        _translations(request),
+        _messages(request, audience, contents, malformed),
+    )
+    for judged in well_formed(found, malformed):
+        yield judged.finding
 
 
-def _findings(
+def of_messages(
     request: PushRequest,
     audience: Audience,
     contents: Contents,
-    application_ids: Collection[str],
-    malformed: Collection[str],
-) -> Iterator[_Judged]:
-    yield from _project(request, application_ids)
-    yield from _recipients(request, audience)
-    yield from _translations(request)
+    malformed: Collection[str] = frozenset(),
+) -> Iterator[Judged]:
+    """Find what prevents recipients from getting their message. The parameters are as above."""
+    return well_formed(_messages(request, audience, contents, malformed), malformed)
+
+
+def well_formed(found: Iterable[Judged], malformed: Collection[str]) -> Iterator[Judged]:
+    """Leave out the errors that depend on a malformed field."""
+    for judged in found:
+        if not malformed or not any(path in malformed for path in judged.judged_by):
+            yield judged
+
+
+def _messages(
+    request: PushRequest, audience: Audience, contents: Contents, malformed: Collection[str]
+) -> Iterator[Judged]:
     checked: set[MessageShape] = set()
     too_large: set[MessageShape] = set()
     for variant, content in contents.items():
         shape = variant.shape
         if shape not in checked:  # what does not depend on the language
-            yield from _shape(request, audience, variant, content)
+            for judged in _shape(request, audience, variant, content):
+                yield judged._replace(positions=_positions(audience, shape))
             checked.add(shape)
         yield from _variant(request, audience, variant, content, malformed)
         long_texts = _long_texts(request, variant, content)
-        yield from long_texts
+        for judged in long_texts:
+            yield judged._replace(positions=_positions(audience, variant))
         if not long_texts and shape not in too_large:
             measured = sizes(request, shape, content)
             yield from _payloads(request, audience, variant, content, measured)
@@ -111,11 +144,18 @@ def _findings(
     yield from _personal(request, audience, contents)
 
 
-def _recipients(request: PushRequest, audience: Audience) -> Iterator[_Judged]:
+def _recipients(request: PushRequest, audience: Audience) -> Iterator[Judged]:
     if request.recipient is not None and request.recipients is not None:
         yield _finding("recipients", "give recipient or recipients, not both")
     if request.recipient is None and request.recipients is None:
         yield _finding("recipients", "is missing; give recipient or recipients")
+    if request.device_filter is not None and not request.has_users:
+        places = map(request.place_of, range(len(request.everyone)))
+        yield _finding(
+            "device_filter",
+            "selects devices of users, and no recipient has a user_id; leave it out",
+            *("device_filter", "recipient", "recipients", *places),
+        )
     for position, first in audience.conflicting.items():
         yield _finding(
             f"recipients[{position}]",
@@ -125,7 +165,7 @@ def _recipients(request: PushRequest, audience: Audience) -> Iterator[_Judged]:
         )
 
 
-def _translations(request: PushRequest) -> Iterator[_Judged]:
+def _translations(request: PushRequest) -> Iterator[Judged]:
     first: dict[str, str] = {}
     for tag, translation in (request.translations or {}).items():
         if not any(vars(translation).values()):
@@ -149,47 +189,66 @@ _PLACES: Final[Mapping[str, frozenset[str]]] = {
 """The fields of a recipient that an address of each format has a place for."""
 
 
-def _personal(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[_Judged]:
-    """Find the fields of recipients that the format of their service has no place for."""
+def _personal(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Judged]:
+    """Find what is wrong with the fields of recipients beside their size."""
     for group, positions in audience.positions.items():
-        shape = group.service.shape
-        own = getattr(request, shape.options)
-        places = _PLACES[getattr(own, "format", "pinpoint")] | {"token", "service", "language"}
+        content = contents[group.variant]
         for position in sorted(audience.individual.intersection(positions)):
-            recipient, place = audience.recipients[position], request.place_of(position)
-            if request.is_built(shape):
-                given = {f"{place}.data": recipient.data, f"{place}.context": recipient.context}
-                yield from _reserved_keys(shape, given)
-            if recipient.url is not None:
-                action = contents[group.variant].get("action")
-                for message, *_ in _wrong_with_link(action, recipient.url):
-                    yield _finding(
-                        f"{place}.url", message, *request.sources(group.variant, "action")
-                    )
-            for field in sorted(recipient.model_fields_set - places):
-                if getattr(recipient, field) is not None:
-                    yield _finding(
-                        f"{place}.{field}",
-                        _needs(shape, field),
-                        f"{shape.options}.format",
-                    )
+            recipient = audience.recipients[position]
+            place = request.place_of(audience.index(position))
+            for judged in _own_fields(request, group.variant, content, recipient, place):
+                yield judged._replace(positions=(position,))
 
 
-def _needs(shape: MessageShape, field: str) -> str:
-    """Name the format that a field needs."""
-    format_, _ = FORMAT_FIELDS.get(shape, ("", ()))
-    if format_ and field in _PLACES[format_]:
-        return f"needs {shape.options}.format {format_}"
-    return "has no place in a message of this service; leave it out"
+def _own_fields(
+    request: PushRequest, variant: Variant, content: Content, recipient: Recipient, place: str
+) -> Iterator[Judged]:
+    shape = variant.shape
+    if request.is_built(shape):
+        given = {f"{place}.data": recipient.data, f"{place}.context": recipient.context}
+        yield from _reserved_keys(shape, given)
+    if recipient.url is not None:
+        for message, *_ in _wrong_with_link(content.get("action"), recipient.url):
+            yield _finding(f"{place}.url", message, *request.sources(variant, "action"))
+    for field in sorted(given_without_place(request, shape, recipient)):
+        yield needs_format(place, field, [shape])
 
 
-def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator[_Judged]:
+def given_without_place(
+    request: PushRequest, shape: MessageShape, recipient: PersonalContent
+) -> set[str]:
+    """Return the personal fields of a recipient that the format of a shape has no place for."""
+    places = _PLACES[getattr(getattr(request, shape.options), "format", "pinpoint")]
+    given = recipient.model_fields_set.intersection(PERSONAL)
+    return {
+        field for field in given - places - {"language"} if getattr(recipient, field) is not None
+    }
+
+
+def needs_format(place: str, field: str, shapes: Sequence[MessageShape]) -> Judged:
+    """Tell that a field of a recipient has no place in the message of any of some shapes.
+
+    Its text names the formats that have a place for it, if there are any.
+    """
+    formats = [
+        f"{shape.options}.format {format_}"
+        for shape, (format_, _) in FORMAT_FIELDS.items()
+        if shape in shapes and field in _PLACES[format_]
+    ]
+    cure = f"needs {' or '.join(formats)}" if formats else _NO_PLACE
+    return _finding(f"{place}.{field}", cure, *(f"{shape.options}.format" for shape in shapes))
+
+
+_NO_PLACE: Final = "has no place in a message of this service; leave it out"
+
+
+def _project(request: PushRequest, application_ids: Collection[str]) -> Iterator[Judged]:
     if not application_ids:
         yield _finding(
             "application_id", "this function was deployed without a project; set APPLICATION_IDS"
         )
     elif request.application_id is not None and request.application_id not in application_ids:
-        yield PROJECT_NOT_ALLOWED, ("application_id",)
+        yield Judged(PROJECT_NOT_ALLOWED, ("application_id",))
 
 
 def _variant(
@@ -198,25 +257,28 @@ def _variant(
     variant: Variant,
     content: Content,
     malformed: Collection[str],
-) -> Iterator[_Judged]:
+) -> Iterator[Judged]:
     shape = variant.shape
     names = _service_names(audience, shape)
     if not ("raw_content" in content or content.get("silent") or _has_text(content)):
-        without_text = any(
-            position not in audience.individual
-            or not _has_own_text(request, audience, position, malformed)
+        without_text = [
+            position
             for position in _positions(audience, variant)
-        )
+            if position not in audience.individual
+            or not _has_own_text(request, audience, position, malformed)
+        ]
         if without_text:
-            yield _finding(
+            missing = _finding(
                 request.path_in(variant, "message"),
                 f"is missing for {names}; give message or title, set silent, or give raw_content",
                 *request.sources(variant, "title", "message", "silent", "raw_content"),
             )
-    yield from _link(request, variant, content.get("action"), content.get("url"))
+            yield missing._replace(positions=without_text)
+    for judged in _link(request, variant, content.get("action"), content.get("url")):
+        yield judged._replace(positions=_positions(audience, variant))
 
 
-def _long_texts(request: PushRequest, variant: Variant, content: Content) -> list[_Judged]:
+def _long_texts(request: PushRequest, variant: Variant, content: Content) -> list[Judged]:
     """Find the texts that are too long to be filled in again for each recipient."""
     shape = variant.shape
     if not request.is_built(shape):
@@ -235,7 +297,7 @@ def _long_texts(request: PushRequest, variant: Variant, content: Content) -> lis
 
 def _shape(
     request: PushRequest, audience: Audience, variant: Variant, content: Content
-) -> Iterator[_Judged]:
+) -> Iterator[Judged]:
     shape = variant.shape
     if (ttl := content.get("ttl")) is not None:
         least, most = shape.ttl_seconds
@@ -251,7 +313,7 @@ def _shape(
         yield from _format(request, variant, content)
 
 
-def _apns(request: PushRequest, variant: Variant, content: Content) -> Iterator[_Judged]:
+def _apns(request: PushRequest, variant: Variant, content: Content) -> Iterator[Judged]:
     if len(content.get("collapse_id", "").encode()) > _APNS_COLLAPSE_ID_BYTES:
         yield _finding(
             request.path_in(variant, "collapse_id"),
@@ -275,7 +337,7 @@ _ARGUMENTS: Final = {
 }
 
 
-def _format(request: PushRequest, variant: Variant, content: Content) -> Iterator[_Judged]:
+def _format(request: PushRequest, variant: Variant, content: Content) -> Iterator[Judged]:
     """Find fields that need the format of their own, and what that format does not allow."""
     shape = variant.shape
     format_, fields = FORMAT_FIELDS[shape]
@@ -316,7 +378,7 @@ _RESERVED: Final[Mapping[MessageShape, tuple[Callable[[str], bool], str]]] = {
 
 def _reserved_keys(
     shape: MessageShape, given: Mapping[str, Mapping[str, str] | None]
-) -> Iterator[_Judged]:
+) -> Iterator[Judged]:
     """Find maps, by their paths, that hold a reserved key."""
     is_key, message = _RESERVED[shape]
     for path, pairs in given.items():
@@ -326,7 +388,7 @@ def _reserved_keys(
 
 def _link(
     request: PushRequest, variant: Variant, action: str | None, url: str | None
-) -> Iterator[_Judged]:
+) -> Iterator[Judged]:
     for message, *fields in _wrong_with_link(action, url):
         path = request.path_in(variant, "url")
         yield _finding(path, message, *request.sources(variant, "url", *fields))
@@ -358,7 +420,7 @@ _MEASURED_BY: Final = ("raw_content", "silent", "substitutions", "format", "acti
 
 def _payloads(
     request: PushRequest, audience: Audience, variant: Variant, content: Content, measured: Sizes
-) -> Iterator[_Judged]:
+) -> Iterator[Judged]:
     raw = "raw_content" in content
     judged_by = ("raw_content", "substitutions") if raw else _MEASURED_BY
     for group, positions in audience.positions.items():
@@ -368,7 +430,8 @@ def _payloads(
         room = service.payload_bytes
         if not audience.individual.issuperset(positions) and (size := measured.shared()) > room:
             path = request.path_in(variant, "raw_content" if raw else "message")
-            yield _too_large(path, size, service, request.sources(variant, *judged_by))
+            shared = _too_large(path, size, service, request.sources(variant, *judged_by))
+            yield shared._replace(positions=set(positions) - audience.individual)
         for position in sorted(audience.individual.intersection(positions)):
             recipient = audience.recipients[position]
             if (size := measured.of(recipient)) <= room:
@@ -376,13 +439,15 @@ def _payloads(
             own_raw = recipient.raw_content is not None
             field = "raw_content" if own_raw else "message"
             paths = ("substitutions",) if own_raw else judged_by
-            place = request.place_of(position)
+            place = request.place_of(audience.index(position))
             own = {f"{place}.raw_content", f"{place}.substitutions"}
-            path = f"{place}.{field}"
-            yield _too_large(path, size, service, own | request.sources(variant, *paths))
+            of_one = _too_large(
+                f"{place}.{field}", size, service, own | request.sources(variant, *paths)
+            )
+            yield of_one._replace(positions=(position,))
 
 
-def _too_large(path: str, size: int, service: Service, judged_by: Collection[str]) -> _Judged:
+def _too_large(path: str, size: int, service: Service, judged_by: Collection[str]) -> Judged:
     return _finding(
         path,
         f"the payload has {size:,} bytes or more and {service.name} takes "
@@ -474,7 +539,8 @@ def _raw_warnings(
     ]
     if concerned:
         others = f" (and {len(concerned) - 1:,} more recipients)" if len(concerned) > 1 else ""
-        yield Finding(f"{request.place_of(concerned[0])}.raw_content", f"{warning}{others}")
+        place = request.place_of(audience.index(concerned[0]))
+        yield Finding(f"{place}.raw_content", f"{warning}{others}")
 
 
 _MAYBE_TOO_LARGE: Final = (
@@ -517,15 +583,16 @@ def _has_own_text(
     recipient = audience.recipients[position]
     if recipient.title or recipient.message or recipient.raw_content is not None:
         return True
-    place = request.place_of(position)
+    place = request.place_of(audience.index(position))
     return any(f"{place}.{field}" in malformed for field in ("title", "message", "raw_content"))
 
 
-def _positions(audience: Audience, variant: Variant) -> Sequence[int]:
+def _positions(audience: Audience, part: MessageShape | Variant) -> Sequence[int]:
+    """List the recipients of a shape, or of one of its variants."""
     return [
         position
         for group, positions in audience.positions.items()
-        if group.variant == variant
+        if part in (group.variant.shape, group.variant)
         for position in positions
     ]
 
@@ -535,11 +602,5 @@ def _service_names(audience: Audience, shape: MessageShape) -> str:
     return ", ".join(service.name for service in services if service.shape is shape)
 
 
-def _finding(path: str, message: str, *judged_by: str) -> _Judged:
-    return Finding(path, message), judged_by
-
-
-def without_place(request, recipient):
-    own = getattr(request, SERVICES[recipient.service].shape.options)
-    places = _PLACES[getattr(own, "format", "pinpoint")] | {"token", "service", "language"}
-    return sorted(f for f in recipient.model_fields_set - places if getattr(recipient, f) is not None)
+def _finding(path: str, message: str, *judged_by: str) -> Judged:
+    return Judged(Finding(path, message), judged_by)

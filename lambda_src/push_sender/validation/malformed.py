@@ -27,6 +27,7 @@ from push_sender.request.model import (
     PushRequest,
     Recipient,
     Translation,
+    UserRecipient,
     known_fields,
 )
 
@@ -107,7 +108,7 @@ class Malformed:
                 self._add(path, "must be named by a language tag, such as de or pt-BR")
         return made
 
-    def _recipients(self, value: Any) -> list[Recipient]:
+    def _recipients(self, value: Any) -> list[Recipient | UserRecipient]:
         if not isinstance(value, list) or not value:
             self._wrong(PushRequest.model_construct(), "", "recipients", value)
             return []
@@ -120,18 +121,27 @@ class Malformed:
             for position, each in enumerate(islice(value, MAX_RECIPIENTS))
         ]
 
-    def _recipient(self, place: str, value: Any, position: int) -> Recipient:
+    def _recipient(self, place: str, value: Any, position: int) -> Recipient | UserRecipient:
+        stand_in = f"stand-in-{position}"
+        if _is_user(value):
+            user = self._object(place, value, UserRecipient)
+            self._complete(place, user, value, user_id=stand_in)
+            return user
         recipient = self._object(place, value, Recipient)
-        stand_ins = {"token": f"stand-in-{position}", "service": "GCM"}
-        for field, stand_in in stand_ins.items():
-            if field in recipient.model_fields_set:
-                continue
-            if isinstance(value, dict) and field not in value:
-                self._add(f"{place}.{field}", "is missing")
-            setattr(recipient, field, stand_in)
-            if field == "service":
-                self.unusable.add(position)
+        if "service" not in recipient.model_fields_set:
+            self.unusable.add(position)
+        self._complete(place, recipient, value, token=stand_in, service="GCM")
         return recipient
+
+    def _complete(self, place: str, made: BaseModel, value: Any, **stand_ins: str) -> None:
+        """Set required fields that were malformed, or are missing, which is an error."""
+        for field, stand_in in stand_ins.items():
+            if field in made.model_fields_set:
+                continue
+            # Beside a member of the other kind of recipient, only that member is an error.
+            if isinstance(value, dict) and not {field, *_MISPLACED[type(made)]} & value.keys():
+                self._add(f"{place}.{field}", "is missing")
+            setattr(made, field, stand_in)
 
     def _object(
         self, place: str, value: Any, model: type[_Model], apart: Sequence[str] = ()
@@ -153,20 +163,24 @@ class Malformed:
         unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
             known = self._known if len(self.errors) < _HINTS else {}
-            self._list(Finding(path_of(place, name), unknown_field(name, known, place)))
+            misplaced = _MISPLACED.get(model, {}).get(name)
+            message = misplaced or unknown_field(name, known, place)
+            self._list(Finding(path_of(place, name), message))
         self.unlisted += sum(1 for _ in unknown)
 
     def _wrong(self, made: BaseModel, place: str, name: str, value: Any) -> None:
         """Set a field to a value; list what is wrong with it, and keep its well-formed part."""
         path = path_of(place, name)
         if isinstance(value, dict) and (model := INNER_MODELS.get(type(made), {}).get(name)):
-            found = len(self.paths)
+            malformed, found = len(self.paths), len(self.errors) + self.unlisted
             part = self._object(path, value, model)
             for field, about in model.model_fields.items():
                 if about.is_required() and field not in value:
                     self._add(f"{path}.{field}", "is missing")
-            if len(self.paths) == found:
+            if len(self.paths) == malformed:
                 setattr(made, name, part)
+            if len(self.errors) + self.unlisted > found:
+                self.paths.add(path)
             return
         errors = _errors(made, name, value)
         if not errors:
@@ -193,6 +207,26 @@ class Malformed:
         else:
             self.unlisted += 1
 
+
+_ONE_OF_BOTH: Final = "give token and service, or user_id"
+_OF_A_USER: Final = "goes with user_id, in place of token and service"
+_MISPLACED: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
+    Recipient: {
+        "user_id": _ONE_OF_BOTH,
+        "device_id": _OF_A_USER,
+        "device_filter": _OF_A_USER,
+    },
+    UserRecipient: {"token": _ONE_OF_BOTH, "service": _ONE_OF_BOTH},
+}
+"""Of each kind of recipient, the members that only the other kind has."""
+
+
+def _is_user(value: Any) -> bool:
+    """Return whether a recipient is meant as a user."""
+    return isinstance(value, dict) and "token" not in value and not value.keys().isdisjoint(_IDS)
+
+
+_IDS: Final = ("user_id", "device_id")
 
 _VALID_RECIPIENT: Final = {"token": "t", "service": "GCM"}
 

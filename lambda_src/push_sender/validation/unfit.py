@@ -1,2 +1,0 @@
-def unfit(request, recipients, positions):
-    return {}
