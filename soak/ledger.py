@@ -39,7 +39,7 @@ class Acceptance(NamedTuple):
     run: str
 
 
-class Push(NamedTuple):
+class PhonePush(NamedTuple):
     """An address of a phone in a SendMessages call, whatever became of it.
 
     Attributes
@@ -117,7 +117,7 @@ class Ledger:
     log_bytes: int = 0
     keep_history: bool = True
     uncertain: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    pushed: list[Push] = field(default_factory=list)
+    pushed: list[PhonePush] = field(default_factory=list)
     began: dict[int, float] = field(default_factory=dict)
     ids: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     missing: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -170,7 +170,7 @@ class Ledger:
         without_device = 0
         with self._lock:
             for result in record["results"]:
-                without_device += result["outcome"] == _NO_DEVICE
+                without_device += result.get("outcome") == _NO_DEVICE
                 if token := result.get("token"):
                     self.logged[token].add(id_)
             self._traces[id_] = record.get("xray_trace_id", "")
@@ -190,7 +190,7 @@ class Ledger:
         by = self.logged.get(hashlib.sha256(token.encode()).hexdigest()[:12], set())
         return bool(by if ids is None else by & ids)
 
-    def push(self, push: Push) -> None:
+    def push(self, push: PhonePush) -> None:
         """Record an address of a phone in a call."""
         with self._lock:
             self.pushed.append(push)

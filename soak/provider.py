@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from soak.answers import CALL_ANSWERS, Answer
 from soak.faults import KILLED, LOST, REFUSED, UNREADABLE, Behaviour, CallFault, Faults
-from soak.ledger import Acceptance, Ledger, Push
+from soak.ledger import Acceptance, Ledger, PhonePush
 from soak.phones import phone_in, result_name
 from soak.plan import number_in
 from soak.server import Connection, Kill, Process, process_of
@@ -156,7 +156,7 @@ class Provider:
             self._named_first[first] += 1
             self._calls[request] += 1
         for token in filter(phone_in, addresses):
-            self._ledger.push(Push(token, request, call.caller.run, arrived))
+            self._ledger.push(PhonePush(token, request, call.caller.run, arrived))
         if fault is not None:
             self._ledger.count_fault(f"SendMessages: {fault}")
         self._ledger.note(call.names, f"call {call.number}: {fault or 'answered'}")
