@@ -118,6 +118,9 @@ class SoakEnvironment:
         if event["detail-type"] == _REPORT and (missing := detail["summary"].get("no_device")):
             self.ledger.miss(id_, part, missing)
         for token, what in changes:
+            if not isinstance(token, str):
+                self.ledger.odd_events.append((id_, f"an event says {what} of no token"))
+                continue
             name = result_name(token, id_)
             self.ledger.record_event(name, what)
             self.ledger.note([name], f"event: {what}")

@@ -98,6 +98,8 @@ class Ledger:
         By request, the ids under which the function reports it.
     missing
         By id of a request, the results ``no_device`` of each of its parts.
+    odd_events
+        An id of a request, and what is wrong with an event about it.
     ownership
         Whose device a token was.
     """
@@ -121,6 +123,7 @@ class Ledger:
     began: dict[int, float] = field(default_factory=dict)
     ids: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     missing: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    odd_events: list[tuple[str, str]] = field(default_factory=list)
     ownership: Ownership = field(default_factory=Ownership)
     _traces: dict[str, str] = field(default_factory=dict)
     _history: defaultdict[str, list[tuple[float, str]]] = field(

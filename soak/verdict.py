@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -118,25 +118,20 @@ def judge(
     by_user = ledger.ownership.by_user()
     users: dict[int, set[str]] = {}
     for planned in requests:
+        case = _Case(planned, ledger, _answered(planned, ledger), named_in_dead_letters)
+        contract_breaks = [why for id_, why in ledger.odd_events if id_ in case.ids]
         if planned.number in ledger.contract_breaks:
-            first = request_name(planned)
-            why = ledger.contract_breaks[planned.number]
-            verdict.breaches.append(Breach("outside the contract", first, planned.number, why))
-        words = _answered(planned, ledger)
-
-        def evidence(name: str, events: Iterable[str], *, logged: bool) -> _Evidence:
-            found = [*events, words[name]] if name in words else list(events)  # noqa: B023
-            is_logged = logged and planned.entry_point is EntryPoint.ASYNCHRONOUS  # noqa: B023
-            return _Evidence(name, found, is_logged, name in named_in_dead_letters)
-
+            contract_breaks.append(ledger.contract_breaks[planned.number])
+        for why in dict.fromkeys(contract_breaks):
+            name = request_name(planned)
+            verdict.breaches.append(Breach("outside the contract", name, planned.number, why))
         for token in planned.tokens:
-            logged = ledger.was_logged(token)
-            known = evidence(token, ledger.events.get(token, ()), logged=logged)
-            if _judge(verdict, planned, known, ledger) is None:
+            events, logged = ledger.events.get(token, ()), ledger.was_logged(token)
+            if _judge(verdict, planned, case.evidence(token, events, logged), ledger) is None:
                 verdict.lose(planned, token, _NOWHERE)
         if planned.users:
             users[planned.number] = {each["user_id"] for each in planned.users}
-            _judge_users(verdict, planned, ledger, by_user, evidence)
+            _judge_users(verdict, case, by_user)
     _judge_owners(verdict, ledger, users)
     return verdict
 
@@ -165,15 +160,43 @@ class _Evidence(NamedTuple):
     is_dead_letter: bool
 
 
+@dataclass(frozen=True)
+class _Case:
+    """One request, with what its caller got and what is left of it.
+
+    Attributes
+    ----------
+    planned, ledger
+        The request, and what each side saw.
+    answered
+        By name, the last outcome that the caller got.
+    named_in_dead_letters
+        The names in all dead-letter messages.
+    """
+
+    planned: PlannedRequest
+    ledger: Ledger
+    answered: Mapping[str, str]
+    named_in_dead_letters: Set[str]
+
+    @property
+    def ids(self) -> Set[str]:
+        """The ids under which the function reports the request."""
+        ids = self.ledger.ids.get(self.planned.number, set())
+        return {*ids, *([self.planned.key] if self.planned.key else ())}
+
+    def evidence(self, name: str, events: Iterable[str], logged: bool) -> _Evidence:
+        """Collect what is known about a recipient by its events and the log."""
+        words = [*events, *([self.answered[name]] if name in self.answered else ())]
+        is_logged = logged and self.planned.entry_point is EntryPoint.ASYNCHRONOUS
+        return _Evidence(name, words, is_logged, name in self.named_in_dead_letters)
+
+
 def _judge_users(
-    verdict: Verdict,
-    planned: PlannedRequest,
-    ledger: Ledger,
-    by_user: Mapping[str, Mapping[str, Collection[Spell]]],
-    evidence_of: Callable[..., _Evidence],
+    verdict: Verdict, case: _Case, by_user: Mapping[str, Mapping[str, Collection[Spell]]]
 ) -> None:
     """Find the place of each phone of the users, and a ``no_device`` for a user without one."""
-    ids = {*ledger.ids[planned.number], *([planned.key] if planned.key else ())}
+    planned, ledger, ids = case.planned, case.ledger, case.ids
     began = ledger.began.get(planned.number, math.inf)
     needed = 0
     for recipient in planned.users:
@@ -182,7 +205,7 @@ def _judge_users(
             name = f"{phone} of {planned.number}"
             events = [word for id_ in ids for word in ledger.events.get(f"{phone} of {id_}", ())]
             logged = any(ledger.was_logged(spell.token, ids) for spell in spells)
-            evidence = evidence_of(name, dict.fromkeys(events), logged=logged)
+            evidence = case.evidence(name, dict.fromkeys(events), logged)
             had_to_be_sent = any(
                 spell.since < began
                 and spell.until == math.inf

@@ -544,6 +544,15 @@ def test_a_second_push_to_a_phone_in_one_request_is_a_breach() -> None:
     assert breaches_of(judged_for_user(ledger)) == ["sent twice"]
 
 
+def test_an_event_without_a_token_is_a_breach() -> None:
+    ledger = Ledger()
+    registered(ledger, USER, at=1.0)
+    pushed(ledger, looked_up=5.0, at=6.0)
+    ledger.odd_events += [("key", "an event says dead_token of no token"), ("another", "why")]
+
+    assert breaches_of(judged_for_user(ledger)) == ["outside the contract"]
+
+
 def test_the_proxy_records_the_reads_of_users_and_only_transactions_that_took_effect() -> None:
     def call(operation: str, body: dict[str, Any]) -> None:
         connection = HTTPConnection(urlsplit(around).netloc)
