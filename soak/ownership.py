@@ -56,9 +56,7 @@ class Ownership:
     _past: list[Spell] = field(default_factory=list)
     _users: dict[str, str | None] = field(default_factory=dict)
     _transactions: set[str] = field(default_factory=set)
-    _reads: defaultdict[tuple[str, str], list[float]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    _reads: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def devices(self) -> int:
@@ -112,12 +110,11 @@ class Ownership:
         """Record that an invocation reads items of users."""
         for key in keys:
             if key.startswith(_USER):
-                self._reads[run, key.rpartition("#")[2]].append(began)
+                self._reads.setdefault((run, key.rpartition("#")[2]), began)
 
-    def resolved_at(self, run: str, user: str, before: float) -> float | None:
-        """Return when an invocation read a user the last time before a time, or None."""
-        times = [time for time in self._reads.get((run, user), ()) if time <= before]
-        return max(times, default=None)
+    def looked_up_at(self, run: str, user: str) -> float:
+        """Return when an invocation first read a user; infinity if it did not."""
+        return self._reads.get((run, user), math.inf)
 
     def by_token(self) -> Mapping[str, Collection[Spell]]:
         """Return all times by token."""

@@ -251,7 +251,7 @@ def _judge_owners(verdict: Verdict, ledger: Ledger, users: Mapping[int, Set[str]
         ]
         since = push.at
         for spell in spells:
-            since = ledger.ownership.resolved_at(push.run, spell.user, push.at) or push.at
+            since = min(push.at, ledger.ownership.looked_up_at(push.run, spell.user))
         if not any(spell.since <= push.at and spell.until >= since for spell in spells):
             name = result_name(push.token, push.request)
             why = f"{push.token} was no token of the user between the look-up and the push"

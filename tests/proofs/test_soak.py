@@ -580,7 +580,7 @@ def test_the_proxy_records_the_reads_of_users_and_only_transactions_that_took_ef
     now = time.monotonic()
     (spell,) = ledger.ownership.spells
     assert spell.user == USER
-    assert spell.since <= (ledger.ownership.resolved_at("run", USER, now) or 0) <= now
+    assert spell.since <= ledger.ownership.looked_up_at("run", USER) <= now
 
 
 def test_the_breach_with_the_shortest_history_comes_first() -> None:
