@@ -21,10 +21,13 @@ has = $(VENV)/has-$(1)
 asks = [ -t 0 ] || case '$(ARGS)' in *$(2)*) ;; *) \
     echo 'There is no terminal to confirm at: if it asks, run make $(1) ARGS="$(strip $(ARGS) $(3))"' >&2 ;; esac
 
+# An option from a variable of the command line, as it was typed. The environment has a USER, too.
+option = $(if $(filter command,$(origin $(1))),--$(2)='$(subst ','\'',$(value $(1)))')
+
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox inbox test format lint types unit coverage fuzz snapshot picture docs bundle bench lock clean \
     soak soak-steady soak-breaks \
-    bootstrap synth diff deploy smoke redrive destroy
+    bootstrap synth diff deploy smoke redrive why destroy
 
 # Variables that the shell sets for other programs: other Pythons, Node.js programs and CDK apps.
 unexport $(filter PYTHON% POWERTOOLS_% NODE_ENV NODE_OPTIONS NODE_PATH, \
@@ -71,6 +74,11 @@ smoke: $(call has,deploy) ## test the deployed stack (STACK=push-sender) with in
 
 redrive: $(call has,deploy) ## move the stack's dead-letter messages back to its queue (STACK=push-sender)
 	@$(BIN)/python -m operations redrive --stack $(STACK) $(ARGS)
+
+why: $(call has,deploy) ## show why a user got no push (USER=u-123, or DEVICE=, TOKEN=; SINCE=2d, FORMAT=json)
+	@$(BIN)/python -m operations why --stack $(STACK) $(call option,USER,user) $(call option,DEVICE,device) \
+	    $(call option,TOKEN,token) $(call option,SINCE,since) $(call option,FORMAT,format) \
+	    $(call option,PROJECT,application-id) $(ARGS)
 
 destroy: $(CDK) ## remove the stack; data remains, see docs/runbook.md
 	@$(call asks,destroy,--force,--force)

@@ -1,8 +1,10 @@
-"""The command line ``python -m operations``: ``next-steps``, ``smoke`` and ``redrive``."""
+"""The command line ``python -m operations``: one command for each task of an operator."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -10,14 +12,20 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.text import Text
 
 from operations.account import OperationsError
+from operations.export import export_devices
 from operations.next_steps import next_steps
 from operations.redrive import redrive
 from operations.smoke.page import Page
 from operations.smoke.run import smoke
+from operations.why.page import show
+from operations.why.run import Question, why
 
 WIDTH: Final = 100
+_ENDED_BY_SIGPIPE: Final = 141
+"""The exit status that a shell shows for a program whose reader has gone."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,12 +43,42 @@ def main(arguments: list[str] | None = None) -> int:
             return 0 if passed else 1
         if options.command == "redrive":
             return 0 if redrive(options.stack, options.sender, _printer(console)) else 1
+        if options.command == "why":
+            return _why(options, console)
+        if options.command == "devices":
+            export_devices(
+                options.stack,
+                options.sender,
+                options.application_id,
+                options.output,
+                _printer(Console(stderr=True, highlight=False)),
+            )
+            return 0
         console.print(next_steps(options.outputs), markup=False, soft_wrap=True)
     except OperationsError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # The reader has enough. Python would report the error again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _ENDED_BY_SIGPIPE
     except KeyboardInterrupt:
         return 130
+    return 0
+
+
+def _why(options: argparse.Namespace, console: Console) -> int:
+    question = Question(
+        options.user, options.device, options.token, options.since, options.application_id
+    )
+    with Console(stderr=True).status("") as status:  # only on a terminal
+        findings = why(
+            options.stack, options.sender, question, lambda line: status.update(Text(line))
+        )
+    if options.format == "json":
+        print(json.dumps(findings.shown(), indent=2))
+    else:
+        show(findings, console)
     return 0
 
 
@@ -75,7 +113,35 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser(
         "redrive", help="move the dead-letter messages of a deployed stack back to its queue"
     )
-    for command in (test, again):
+    reason = commands.add_parser(
+        "why", help="show a user's devices, and what happened to each push: why was there none?"
+    )
+    whom = reason.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", metavar="ID", help="the user's id")
+    whom.add_argument("--device", metavar="ID", help="a device's id")
+    whom.add_argument("--token", help="a token; the log is searched by its digest")
+    reason.add_argument(
+        "--since",
+        default="1d",
+        metavar="TIME",
+        help="how far back the log is read, such as 90m, 12h or 2d (default: %(default)s)",
+    )
+    reason.add_argument("--format", choices=("text", "json"), default="text")
+    devices = commands.add_parser("devices", help="read the registry of devices")
+    export = devices.add_subparsers(dest="devices_command", required=True).add_parser(
+        "export", help="write all devices as JSON Lines: they contain tokens and user ids"
+    )
+    export.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="a new file, which only you can read (default: standard output)",
+    )
+    for command in (reason, export):
+        command.add_argument(
+            "--application-id", metavar="ID", help="another project than the stack's own"
+        )
+    for command in (test, again, reason, export):
         command.add_argument(
             "--stack", default="push-sender", help="its name (default: %(default)s)"
         )

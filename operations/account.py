@@ -150,13 +150,20 @@ def call(client: Any, operation: str, **arguments: Any) -> dict[str, Any] | Fail
 class Account:
     """The account and region that the caller's environment names.
 
+    Parameters
+    ----------
+    attempts
+        How often a client tries a call. By default once: the smoke test shows each answer as it
+        is.
+
     Raises
     ------
     OperationsError
         If the environment names a profile that does not exist, or no region.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, attempts: int = 1) -> None:
+        self._attempts = attempts
         try:
             # boto3 reads only AWS_DEFAULT_REGION; the CDK deploys into AWS_REGION.
             self._core = botocore.session.get_session()
@@ -180,8 +187,12 @@ class Account:
             return host == "localhost"
 
     def client(self, service: str) -> Any:
-        """Make a client that does not retry: the smoke test shows each answer as it is."""
-        config = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1})
+        """Make a client of a service, by boto3's name of it."""
+        config = Config(
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"total_max_attempts": self._attempts, "mode": "standard"},
+        )
         try:
             return self._session.client(
                 service,  # type: ignore[call-overload]  # by name, which stubs know only as literals

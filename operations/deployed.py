@@ -13,6 +13,7 @@ from operations.json_values import as_dict, as_list
 from operations.redaction import one_line
 
 OUTPUTS: Final = (
+    "DevicesLogGroupName",
     *("ApplicationId", "FunctionName", "QueueUrl", "QueueArn", "EventBusName", "LogGroupName"),
     *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
     *("DevicesFunctionName", "DevicesTableName", "DevicesDeadLetterQueueUrl"),

@@ -39,6 +39,17 @@ def redact(value: Any) -> Any:
             return value
 
 
+_TOKEN_START: Final = 6
+_SHORTENED_FROM: Final = 24
+"""A shorter token would be shown in large part by its start."""
+
+
+def shortened_token(token: str) -> str:
+    """Return the start of a token, with which a person recognizes it and nobody can push."""
+    start = token[:_TOKEN_START] if len(token) >= _SHORTENED_FROM else ""
+    return f"{start}…"
+
+
 def one_line(value: object, max_length: int = 2_000) -> str:
     """Write a redacted value on one line, without control characters for a terminal.
 
@@ -51,6 +62,11 @@ def one_line(value: object, max_length: int = 2_000) -> str:
     """
     value = redact(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return printable(text, max_length)
+
+
+def printable(text: str, max_length: int = 2_000) -> str:
+    """Write text on one line, without control characters for a terminal. Nothing is redacted."""
     text = "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 

@@ -15,7 +15,7 @@ from push_sender.delivery.run import Delivered, Delivery, Order
 from push_sender.outcomes.outcome import AddressResult, Outcome
 from push_sender.recipients.audience import Audience
 from push_sender.report import Report, Result, report, result, status_message_room
-from push_sender.request.errors import Finding
+from push_sender.request.errors import Finding, TooManyDevices
 from push_sender.request.model import Contents, PushRequest, Recipient
 from push_sender.validation.check import Checked, check
 from push_sender.validation.combinations import warnings
@@ -33,6 +33,10 @@ _NO_TABLE = Finding(
     "each time it comes",
 )
 
+
+_FOR_LATER = frozenset({Outcome.TRANSIENT, Outcome.UNSENT, Outcome.MISCONFIGURED})
+"""Outcomes of an earlier run after which a push is sent later. A device that left since then, or
+cannot get the message any more, gets none."""
 
 _READ_SHARE = 0.5
 """The look-up of users may take at most this share of the time."""
@@ -186,6 +190,10 @@ class Sender:
         application_id = request.application_id or self._application_ids[0]
         plan = self._plan(checked, application_id, deadline, accepted_at, as_text=as_text)
         key = request.idempotency_key or default_key
+        if not isinstance(plan, Plan) and plan.too_many is not None:
+            self._choose_again(
+                plan, plan.too_many, None if request.dry_run else key, application_id
+            )
         claim = None
         if key is not None and not request.dry_run:  # a dry run sends nothing, so it needs no key
             claim = self._claim(key, request, application_id, plan)
@@ -216,7 +224,11 @@ class Sender:
         if claim is None:
             deliveries = self._delivery.deliver(order)
         else:
-            address_results.update(claim.results)
+            address_results.update(
+                (at, stored)
+                for at, stored in claim.results.items()
+                if not (at in plan.known and stored.outcome in _FOR_LATER)
+            )
             attempts.update(claim.attempts)
             deliveries = claim.deliver(
                 self._delivery, forget_untried=forget_untried and requeue is None
@@ -274,6 +286,27 @@ class Sender:
         order = Order(planned, audience.recipients, writer, deadline, accepted_at)
         return Plan(order, audience, contents, room)
 
+    def _choose_again(
+        self,
+        plan: UserRecipients,
+        too_many: TooManyDevices,
+        key: str | None,
+        application_id: str,
+    ) -> None:
+        """Plan what an earlier run under the key chose, before the devices were too many.
+
+        To refuse or to split the request then would send pushes again.
+        """
+        chosen = None
+        if key is not None and self._idempotency is not None:
+            from push_sender.idempotency.fingerprint import record_id
+
+            left = plan.deadline - self._clock()
+            chosen = self._idempotency().chosen(record_id(application_id, key), left * _READ_SHARE)
+        if chosen is None:
+            raise too_many
+        plan.order_for(chosen)
+
     def _claim(
         self, key: str, request: PushRequest, application_id: str, plan: Plan | UserRecipients
     ) -> Claim | None:
@@ -298,10 +331,16 @@ def _results(
     attempts: Mapping[int, int],
 ) -> list[Result]:
     """Write the result of each position."""
-    origins = plan.origins or (None,) * len(plan.order.recipients)
+    recipients, origins, room = plan.order.recipients, plan.origins, plan.room
     return [
-        result(recipient, address_results[at], attempts.get(at, 0), plan.room, origin)
-        for at, (recipient, origin) in enumerate(zip(plan.order.recipients, origins, strict=True))
+        result(
+            recipient,
+            address_results[at],
+            attempts.get(at, 0),
+            room,
+            origins[at] if origins else None,
+        )
+        for at, recipient in enumerate(recipients)
     ]
 
 

@@ -62,11 +62,12 @@ class UserRecipients:
     ------
     RegistryUnavailable
         If the registry does not answer in time.
-    TooManyDevices
-        If the report would have more results than a request may have.
 
     Attributes
     ----------
+    too_many
+        The error if the devices are too many for one report; then there is no plan yet. An
+        earlier run under the same key may have chosen fewer: see ``order_for``.
     order
         What to send.
     resolved
@@ -103,11 +104,16 @@ class UserRecipients:
     ) -> None:
         self._request = request
         self._make_writer = make_writer
-        self._times = (deadline, accepted_at)
+        self.deadline = deadline
+        self._accepted_at = accepted_at
         self._as_text = as_text
         self._now = time()
         self._users = registry.users(application_id, user_ids(request), deadline=read_until)
-        self._plan(None)
+        self.too_many: TooManyDevices | None = None
+        try:
+            self._plan(None)
+        except TooManyDevices as error:
+            self.too_many = error
 
     @property
     def origins(self) -> Sequence[Origin | None]:
@@ -166,8 +172,7 @@ class UserRecipients:
         }
         writer = self._make_writer(self.contents)
         batches = plan(request, self.audience, writer)
-        deadline, accepted_at = self._times
-        self.order = Order(batches, resolved.recipients, writer, deadline, accepted_at)
+        self.order = Order(batches, resolved.recipients, writer, self.deadline, self._accepted_at)
 
     def _leave_out(self) -> list[Finding]:
         """Leave out the personal fields that the service of a device has no place for."""

@@ -27,11 +27,12 @@ from push_sender.messages import fcm_v1
 from push_sender.messages.sizes import sizes
 from push_sender.recipients.audience import Group
 from push_sender.request.errors import InvalidRequest, UnlistedFindings
-from push_sender.request.model import PushRequest, Recipient, Variant
+from push_sender.request.model import PushRequest, Recipient, UserRecipient, Variant
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape
 from push_sender.send_messages.writer import MessageWriter
 from push_sender.validation import combinations as rules
 from push_sender.validation.check import check
+from push_sender.validation.users import unfit
 from tests.support.function_process import run_program
 from tests.support.invocation import PROJECT
 from tests.support.paths import LAMBDA_SOURCE
@@ -44,7 +45,10 @@ GCM = {"token": "t", "service": "GCM"}
 def plan(event: Any) -> None:
     """Take a request through all that happens before something is sent."""
     try:
-        request, audience, contents = check(event, [PROJECT])
+        request, audience, contents = check(event, [PROJECT], has_registry=True)
+        users = [each for each in request.everyone if isinstance(each, UserRecipient)]
+        resolved = [user.on_device(f"d{n}", "GCM") for n, user in enumerate(users)]
+        unfit(request, resolved, range(len(resolved)))
         writer = MessageWriter(request, contents, PROJECT)
         for batch in batches.plan(request, audience, writer):
             writer.call(batch.group, [audience.recipients[at] for at in batch.positions])
@@ -74,6 +78,10 @@ def lines(event: Any) -> int:
 
 def own(n: int, **fields: Any) -> list[Json]:
     return [{"token": f"t{i}", "service": "GCM", "title": "x", **fields} for i in range(n)]
+
+
+def users(n: int, **fields: Any) -> list[Json]:
+    return [{"user_id": f"u{i}", **fields} for i in range(n)]
 
 
 def numbered(n: int, value: Any) -> Json:
@@ -150,6 +158,28 @@ GROWING: dict[str, Callable[[int], Any]] = {
         "substitutions": {"a": ["\x00"] * n},
     },
     "malformed recipients": lambda n: {"recipients": [{"token": 1, "x": 2}] * n, "message": 3},
+    "users": lambda n: {"recipients": users(n), "message": "m", "device_filter": {"tags": ["a"]}},
+    "users with own fields whom no device reaches": lambda n: {
+        "recipients": users(n, title="{{a}}", context={"a": "b"}),
+        "substitutions": {"a": "v" * 10 * n},
+        "gcm": FCM,
+        "message": "m" * 7_000,
+    },
+    "users whose devices have a language": lambda n: {
+        "recipients": users(n, context={"a": "b"}),
+        "translations": {f"de-{i}": {"message": "m"} for i in range(10, 20)},
+    },
+    "users who are all of one kind of service": lambda n: {
+        "recipients": users(n, title="x", device_filter={"services": ["ADM"]}),
+        "adm": {"data": numbered(n, "v")},
+    },
+    "malformed users": lambda n: {
+        "recipients": [{"user_id": 1, "x": 2, "device_filter": {"tags": [3], "y": 4}}] * n,
+    },
+    "other text for the same user": lambda n: {
+        "recipients": [{"user_id": "u", "title": str(i)} for i in range(n)],
+        "message": "m",
+    },
     "other text for the same": lambda n: {
         "recipients": [{**GCM, "title": str(i)} for i in range(n)],
         "message": "m",
@@ -381,6 +411,21 @@ HUGE: dict[str, Callable[[], str]] = {
     "recipients that are none": lambda: text_of('{"recipients":[', lambda _: "0", "]}"),
     "recipients all wrong": lambda: text_of(
         '{"recipients":[', lambda i: f'{{"token":7,"service":8,"title":9,"n{i}":1}}', "]}"
+    ),
+    "unknown fields of a filter": lambda: text_of(
+        '{"device_filter":{', lambda i: f'"{i:x}":0', "}}"
+    ),
+    "unknown fields of a user's filter": lambda: text_of(
+        '{"recipients":[{"user_id":"u","device_filter":{', lambda i: f'"{i:x}":0', "}}]}"
+    ),
+    "tags that are none": lambda: text_of(
+        '{"recipient":{"user_id":"u","device_filter":{"tags":[', lambda _: "0", "]}}}"
+    ),
+    "services that are none": lambda: text_of(
+        '{"recipients":[{"user_id":"u","device_filter":{"services":[', lambda _: "0", "]}}]}"
+    ),
+    "users all wrong": lambda: text_of(
+        '{"recipients":[', lambda i: f'{{"user_id":7,"device_filter":[],"title":9,"n{i}":1}}', "]}"
     ),
     "raw content as text": lambda: text_of(
         '{"recipient":{"token":"t","service":"GCM"},"gcm":{"raw_content":"{',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,8 @@ EVERYTHING: Json = {
 
 
 def fingerprint_of(event: Json) -> str:
-    request, audience, _ = check(event, ["project"])
-    return fingerprint(request, audience.recipients)
+    request, _, _ = check(event, ["project"], has_registry=True)
+    return fingerprint(request, request.everyone)
 
 
 def test_a_fingerprint_is_stable_across_releases() -> None:
@@ -52,6 +53,63 @@ def test_a_fingerprint_is_stable_across_releases() -> None:
     assert record_id("project", "key") == (
         "a444b35870549083d939a667e17cdf7e2927ae6e6558a1806b2f9c07b8e45a43"
     )
+
+
+USERS: Json = {
+    "recipients": [
+        {"user_id": "ann", "title": "é", "data": {"k": "v"}},
+        {"user_id": "ben", "device_id": "phone"},
+        {"user_id": "eve", "device_filter": {"services": ["FCM", "ADM"], "seen_within_days": 30}},
+        {"token": "g", "service": "GCM"},
+    ],
+    "message": "m",
+    "gcm": {"format": "fcm_v1"},
+    "device_filter": {"tags": ["a", "b"], "exclude_tags": ["c"]},
+}
+
+
+def test_the_fingerprint_of_users_is_stable_across_releases() -> None:
+    assert (
+        fingerprint_of(USERS) == "e09c592334701a11e57b9545f2f513e531e37a329c7c5509dc3b713db08defe6"
+    )
+
+
+def changed(at: int, **members: Any) -> Json:
+    recipients = [*USERS["recipients"]]
+    recipients[at] = {**recipients[at], **members}
+    return {**USERS, "recipients": recipients}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        changed(0, user_id="una"),
+        changed(0, title="e"),
+        changed(0, device_filter={"services": ["GCM"]}),
+        changed(1, device_id="tablet"),
+        changed(1, device_id=None),
+        changed(2, device_filter=None),
+        changed(2, device_filter={"services": ["GCM", "ADM"], "seen_within_days": 31}),
+        {**USERS, "recipients": USERS["recipients"][::-1]},
+        {**USERS, "device_filter": {"tags": ["a"], "exclude_tags": ["c"]}},
+        {**USERS, "device_filter": {"tags": ["c"], "exclude_tags": ["a", "b"]}},
+        {**USERS, "device_filter": None},
+    ],
+)
+def test_what_is_asked_for_users_is_part_of_the_fingerprint(event: Json) -> None:
+    assert fingerprint_of(event) != fingerprint_of(USERS)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        changed(0, device_id=None, badge=None),
+        changed(2, device_filter={"services": ["ADM", "GCM", "FCM"], "seen_within_days": 30.0}),
+        {**USERS, "device_filter": {"tags": ["b", "a", "b"], "exclude_tags": ["c"]}},
+    ],
+)
+def test_another_way_to_write_a_filter_gives_the_same_fingerprint(event: Json) -> None:
+    assert fingerprint_of(event) == fingerprint_of(USERS)
 
 
 def test_equal_numbers_give_equal_fingerprints() -> None:

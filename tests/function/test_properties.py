@@ -17,6 +17,7 @@ from push_sender.delivery.run import Delivery
 from push_sender.request.errors import InvalidRequest
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
+from push_sender.validation.check import check
 from tests.support.invocation import PROJECT, Invocation
 from tests.support.provider import Json, accepted
 
@@ -170,9 +171,9 @@ def test_a_valid_request_gives_calls_that_botocore_accepts_and_a_complete_report
 
 
 @st.composite
-def mutated_requests(draw: st.DrawFn) -> Any:
-    """Draw a valid request with something in it replaced, taken out or put in."""
-    event = copy.deepcopy(draw(valid_requests))
+def mutated(draw: st.DrawFn, requests: st.SearchStrategy[Json]) -> Any:
+    """Draw a request with something in it replaced, taken out or put in."""
+    event = copy.deepcopy(draw(requests))
     for _ in range(draw(st.integers(1, 3))):
         place: Any = event
         while isinstance(place, (dict, list)) and place:
@@ -191,7 +192,44 @@ def mutated_requests(draw: st.DrawFn) -> Any:
     return event
 
 
-@given(mutated_requests() | anything)
+users = st.fixed_dictionaries(
+    {"user_id": st.text("abc", min_size=1, max_size=3)},
+    optional={
+        "device_id": st.text("abc", min_size=1, max_size=3),
+        "device_filter": st.fixed_dictionaries(
+            {},
+            optional={
+                "services": st.lists(services, min_size=1, max_size=8),
+                "tags": st.lists(texts, min_size=1, max_size=3),
+                "exclude_tags": st.lists(texts, min_size=1, max_size=3),
+                "seen_within_days": st.integers(1, 3_650),
+            },
+        ),
+        "title": texts,
+        "raw_content": raw,
+    },
+)
+
+
+@given(
+    mutated(
+        st.builds(
+            lambda event, users: {**event, "recipients": [*event["recipients"], *users]},
+            valid_requests,
+            st.lists(users, min_size=1, max_size=5),
+        )
+    ),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_a_mutated_request_for_users_is_accepted_or_refused(event: Any, has_registry: bool) -> None:
+    with suppress(InvalidRequest):
+        request, audience, _ = check(event, [PROJECT], has_registry=has_registry)
+        assert len(audience.recipients) == len(request.everyone)
+        assert has_registry or not request.has_users
+
+
+@given(mutated(valid_requests) | anything)
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_a_mutated_request_is_sent_completely_or_refused(event: Any) -> None:
     with suppress(InvalidRequest):

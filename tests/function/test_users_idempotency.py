@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import uuid
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support.devices import Registry
 from tests.support.dynamodb import Table, running_table
-from tests.support.invocation import Push
+from tests.support.invocation import PROJECT, Push
 from tests.support.provider import Json, Provider, accepted, results
 
 
@@ -112,6 +113,21 @@ def test_a_replay_keeps_the_outcome_of_a_device_that_left(
     assert (kept["outcome"], kept["device_id"], kept["token"]) == ("accepted", "d-b", "b")
 
 
+def test_a_device_that_left_is_not_to_be_sent_to_later(
+    push: Push, registry: Registry, keys: Table, provider: Provider
+) -> None:
+    register(registry, "u-1", "a")
+    throttled = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow"}
+    provider.answer = lambda call: results({"a": throttled})
+    assert outcomes(push(to("u-1"), 3)) == {"d-a": ("transient", None)}
+    register(registry, "u-2", "a")
+
+    again = push(to("u-1"))
+
+    assert again["replayed"] is True
+    assert outcomes(again) == {None: ("no_device", "moved")}
+
+
 @pytest.mark.usefixtures("two_services")
 @pytest.mark.parametrize("change", ["nothing", "added", "removed", "moved", "replaced", "opted"])
 def test_a_run_that_continues_a_killed_one_sends_only_what_is_left_of_its_list(
@@ -203,3 +219,44 @@ def test_a_claim_in_progress_is_not_shared(
 
     with pytest.raises(IdempotencyInProgress):
         push(to("u-1"))
+
+
+def fill(registry: Registry, users: int, devices: int = 25) -> None:
+    """Write users with so many devices each, more than any test could register."""
+    for user in range(users):
+        entries = {
+            f"d-{user}-{number}": {
+                "token": f"t-{user}-{number}",
+                "service": "GCM",
+                "seen_at": "2026-11-27T00:00:00.000Z",
+                "expiration": 4_000_000_000,
+            }
+            for number in range(devices)
+        }
+        item = {
+            "id": {"S": f"U#{PROJECT}#u-{user}"},
+            "etag": {"S": "any"},
+            "expiration": {"N": "4000000000"},
+            "value": {"S": json.dumps({"ref": "r", "devices": entries})},
+        }
+        registry.table.put(item)
+
+
+def test_a_repetition_is_replayed_though_the_devices_are_too_many_since(
+    push: Push, registry: Registry, keys: Table, provider: Provider
+) -> None:
+    from push_sender.request.errors import InvalidRequest
+
+    request = to(*(f"u-{user}" for user in range(201)))
+    fill(registry, 199)  # 4,975 devices, and two users without any
+    first = push(request)
+    assert first["summary"] == {"recipients": 4_977, "accepted": 4_975, "no_device": 2}
+    provider.calls.clear()
+    fill(registry, 201)
+
+    again = push(request)
+
+    assert (again["replayed"], again["summary"]) == (True, first["summary"])
+    assert sent(provider) == []
+    with pytest.raises(InvalidRequest, match="5,025"):
+        push({**request, "idempotency_key": "another"})

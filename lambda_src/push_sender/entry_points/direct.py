@@ -41,12 +41,15 @@ def push(
     IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
         As ``Sender.send``. Nothing was sent.
     """
-    accepted_at, end = round(time.time() * 1_000), end_of(context)
+    end = end_of(context)
+    if registry is None:
+        return sender.send(event, deadline=end)
+    accepted_at = time.time()
     report = sender.send(event, deadline=end)
-    if registry is not None and changes_tokens(report):
+    if changes_tokens(report):
         from push_sender.clients.queue_and_bus import CALL_SECONDS
         from push_sender.follow_up.submission import Submission
 
-        submission = Submission(event, context.aws_request_id, accepted_at)
+        submission = Submission(event, context.aws_request_id, round(accepted_at * 1_000))
         registry().update_tokens(submission, report, last_start=end - CALL_SECONDS)
     return report

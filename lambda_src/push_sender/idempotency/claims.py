@@ -138,6 +138,32 @@ class Idempotency:
         except UnknownFormatError as error:
             raise IdempotencyStoreUnavailable("UnknownFormat") from error
 
+    def chosen(self, record_id: str, seconds: float) -> Targets | None:
+        """Return the devices that an earlier run of a request chose, or None.
+
+        Parameters
+        ----------
+        record_id
+            The id of the key's record.
+        seconds
+            The time for it.
+
+        Raises
+        ------
+        IdempotencyStoreUnavailable
+            If the store fails.
+        """
+        try:
+            record = self._threads.call(
+                lambda: self._store.request(record_id, self._wall_clock()), seconds
+            )
+            packed = record.targets if record is not None else None
+            return Targets.unpack(packed) if packed is not None else None
+        except StoreError as error:
+            raise IdempotencyStoreUnavailable(error.reason) from error
+        except UnknownFormatError as error:
+            raise IdempotencyStoreUnavailable("UnknownFormat") from error
+
     def _take(
         self, new: RequestRecord, wall: float, planned: Sequence[Batch]
     ) -> tuple[RequestRecord, dict[int, bytes]]:

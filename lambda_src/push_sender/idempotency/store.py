@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -30,6 +30,9 @@ _READ_TIMEOUT_SECONDS: Final = 2
 _TRIES: Final = 3
 _KEYS_A_READ: Final = 100
 """Maximum number of keys in one BatchGetItem."""
+
+
+_T = TypeVar("_T")
 
 
 class StoreError(Exception):
@@ -175,29 +178,33 @@ class Store:
         ids = [_part_id(record, part) for part in parts]
         found: dict[int, bytes] = {}
         for first in range(0, len(ids), _KEYS_A_READ):
-            found |= self._read(ids[first : first + _KEYS_A_READ])
+            found.update(self._read(ids[first : first + _KEYS_A_READ], _part_of))
         return found
 
-    def _read(self, ids: Sequence[str]) -> dict[int, bytes]:
+    def request(self, id_: str, now: float) -> RequestRecord | None:
+        """Read a request's record, or None if it does not exist or has expired."""
+        found = self._read([id_], _record)
+        return found[0] if found and found[0].expiration > now else None
+
+    def _read(self, ids: Sequence[str], read: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
         wanted: Any = {self._table: {"Keys": [{"id": {"S": id_}} for id_ in ids]}}
         wanted[self._table]["ConsistentRead"] = True
-        found: dict[int, bytes] = {}
+        found: list[_T] = []
         for attempt in range(_TRIES):
             time.sleep(0.05 * attempt)  # DynamoDB leaves out items that it was too busy to read
             try:
-                part, wanted = perform(lambda: self._batch(wanted))  # noqa: B023  called at once
+                part, wanted = perform(lambda: self._batch(wanted, read))  # noqa: B023  called at once
             except CallError as error:
                 raise StoreError(error.code) from None
-            found |= part
+            found += part
             if not wanted:
                 return found
         raise StoreError("UnprocessedKeys")
 
-    def _batch(self, wanted: Any) -> tuple[dict[int, bytes], Any]:
-        """Read some items; return their outcomes, and the keys that were left out."""
+    def _batch(self, wanted: Any, read: Callable[[Mapping[str, Any]], _T]) -> tuple[list[_T], Any]:
+        """Read some items; return what ``read`` makes of them, and the keys that were left out."""
         answer = self._client.batch_get_item(RequestItems=wanted)
-        items = answer["Responses"].get(self._table, ())
-        found = {int(item["part"]["N"]): item["outcomes"]["B"] for item in items}
+        found = [read(item) for item in answer["Responses"].get(self._table, ())]
         return found, answer.get("UnprocessedKeys")
 
     def _put_request(self, record: RequestRecord, **condition: Any) -> RequestRecord | None:
@@ -230,6 +237,10 @@ class Store:
             if error.has_success_status:
                 return None
             raise StoreError(error.code) from None
+
+
+def _part_of(item: Mapping[str, Any]) -> tuple[int, bytes]:
+    return int(item["part"]["N"]), item["outcomes"]["B"]
 
 
 def _part_id(record: RequestRecord, part: int) -> str:

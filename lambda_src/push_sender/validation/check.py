@@ -7,8 +7,7 @@ lists both: if fields are malformed, the rules check the other fields.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import chain
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from aws_lambda_powertools.utilities.parser import BaseModel, ValidationError, parse
 
@@ -19,7 +18,6 @@ from push_sender.request.model import (
     MAX_TRANSLATIONS,
     Contents,
     PushRequest,
-    Recipient,
     Translation,
     UserRecipient,
 )
@@ -78,18 +76,17 @@ def _check(
     unusable: Collection[int] = (),
 ) -> tuple[Checked, list[Finding]]:
     """Sort the recipients, and find what is impossible; see ``findings`` and ``Malformed``."""
+    recipients: Any = request.everyone  # of one kind, unless there are users
     of_users: Iterable[Finding] = ()
     if request.has_users:
         from push_sender.validation import users  # only for a request with users
 
-        recipients, left_out = users.as_tokens(request)
-        left_out = {*left_out, *unusable}
+        recipients, at = users.as_tokens(request)
+        unusable = {*unusable, *at}
         of_users = users.findings(request, has_registry=has_registry, malformed=malformed)
-    else:
-        recipients, left_out = cast("list[Recipient]", request.everyone), unusable
-    audience = sort_recipients(recipients, request.choose, left_out)
+    audience = sort_recipients(recipients, request.choose, unusable)
     contents = {variant: request.content_for(variant) for variant in audience.variants}
-    found = chain(findings(request, audience, contents, application_ids, malformed), of_users)
+    found = [*findings(request, audience, contents, application_ids, malformed), *of_users]
     return Checked(request, audience, contents), list(dict.fromkeys(found))
 
 

@@ -28,6 +28,7 @@ from push_sender.request.model import (
     PushRequest,
     Recipient,
     Translation,
+    UserRecipient,
     Variant,
 )
 from push_sender.request.services import APNS_MESSAGE, GCM_MESSAGE, SERVICES, MessageShape, Service
@@ -100,7 +101,7 @@ def findings(
         _translations(request),
         _messages(request, audience, contents, malformed),
     )
-    for judged in well_formed(found, malformed):
+    for judged in well_formed(found, malformed) if malformed else found:
         yield judged.finding
 
 
@@ -189,40 +190,47 @@ _PLACES: Final[Mapping[str, frozenset[str]]] = {
 """The fields of a recipient that an address of each format has a place for."""
 
 
+def places_of(request: PushRequest, shape: MessageShape) -> frozenset[str]:
+    """Return the members of a recipient that have a place or that say who it is."""
+    own = getattr(request, shape.options)
+    return _PLACES[getattr(own, "format", "pinpoint")] | _OTHERS
+
+
+_OTHERS: Final = frozenset((*Recipient.model_fields, *UserRecipient.model_fields)).difference(
+    set(PERSONAL) - {"language"}
+)
+
+
+def given_without_place(recipient: PersonalContent, places: frozenset[str]) -> list[str]:
+    """List the fields of a recipient that are not among ``places_of``."""
+    beyond = recipient.model_fields_set - places
+    return [field for field in sorted(beyond) if getattr(recipient, field) is not None]
+
+
 def _personal(request: PushRequest, audience: Audience, contents: Contents) -> Iterator[Judged]:
     """Find what is wrong with the fields of recipients beside their size."""
     for group, positions in audience.positions.items():
-        content = contents[group.variant]
-        for position in sorted(audience.individual.intersection(positions)):
+        individual = sorted(audience.individual.intersection(positions))
+        if not individual:
+            continue
+        shape = group.service.shape
+        is_built, places = request.is_built(shape), places_of(request, shape)
+        for position in individual:
             recipient = audience.recipients[position]
             place = request.place_of(audience.index(position))
-            for judged in _own_fields(request, group.variant, content, recipient, place):
+            found: list[Judged] = []
+            if is_built:
+                given = {f"{place}.data": recipient.data, f"{place}.context": recipient.context}
+                found += _reserved_keys(shape, given)
+            if recipient.url is not None:
+                action = contents[group.variant].get("action")
+                for message, *_ in _wrong_with_link(action, recipient.url):
+                    judged_by = request.sources(group.variant, "action")
+                    found.append(_finding(f"{place}.url", message, *judged_by))
+            for field in given_without_place(recipient, places):
+                found.append(needs_format(place, field, [shape]))
+            for judged in found:
                 yield judged._replace(positions=(position,))
-
-
-def _own_fields(
-    request: PushRequest, variant: Variant, content: Content, recipient: Recipient, place: str
-) -> Iterator[Judged]:
-    shape = variant.shape
-    if request.is_built(shape):
-        given = {f"{place}.data": recipient.data, f"{place}.context": recipient.context}
-        yield from _reserved_keys(shape, given)
-    if recipient.url is not None:
-        for message, *_ in _wrong_with_link(content.get("action"), recipient.url):
-            yield _finding(f"{place}.url", message, *request.sources(variant, "action"))
-    for field in sorted(given_without_place(request, shape, recipient)):
-        yield needs_format(place, field, [shape])
-
-
-def given_without_place(
-    request: PushRequest, shape: MessageShape, recipient: PersonalContent
-) -> set[str]:
-    """Return the personal fields of a recipient that the format of a shape has no place for."""
-    places = _PLACES[getattr(getattr(request, shape.options), "format", "pinpoint")]
-    given = recipient.model_fields_set.intersection(PERSONAL)
-    return {
-        field for field in given - places - {"language"} if getattr(recipient, field) is not None
-    }
 
 
 def needs_format(place: str, field: str, shapes: Sequence[MessageShape]) -> Judged:

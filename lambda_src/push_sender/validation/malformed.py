@@ -24,6 +24,7 @@ from push_sender.request.model import (
     MAX_RECIPIENTS,
     MAX_TRANSLATIONS,
     OPTIONS,
+    DeviceFilter,
     PushRequest,
     Recipient,
     Translation,
@@ -162,7 +163,7 @@ class Malformed:
         """List the fields of an object that its model does not have."""
         unknown = (name for name in value if name not in model.model_fields)
         for name in islice(unknown, UNKNOWN_LISTED):
-            known = self._known if len(self.errors) < _HINTS else {}
+            known = _KNOWN_IN.get(model, self._known) if len(self.errors) < _HINTS else {}
             misplaced = _MISPLACED.get(model, {}).get(name)
             message = misplaced or unknown_field(name, known, place)
             self._list(Finding(path_of(place, name), message))
@@ -219,6 +220,12 @@ _MISPLACED: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
     UserRecipient: {"token": _ONE_OF_BOTH, "service": _ONE_OF_BOTH},
 }
 """Of each kind of recipient, the members that only the other kind has."""
+
+
+_KNOWN_IN: Final[Mapping[type[BaseModel], Mapping[str, Sequence[str]]]] = {
+    DeviceFilter: {name: [name] for name in DeviceFilter.model_fields}
+}
+"""The models whose unknown fields are mistaken for no field of another object."""
 
 
 def _is_user(value: Any) -> bool:

@@ -27,6 +27,7 @@ from push_sender.validation.combinations import (
     given_without_place,
     needs_format,
     of_messages,
+    places_of,
     well_formed,
 )
 
@@ -127,7 +128,8 @@ def unfit(
 
 def without_place(request: PushRequest, recipient: Recipient) -> list[str]:
     """List the personal fields of a recipient that the format of its service has no place for."""
-    return sorted(given_without_place(request, SERVICES[recipient.service].shape, recipient))
+    places = places_of(request, SERVICES[recipient.service].shape)
+    return given_without_place(recipient, places)
 
 
 def _users_of(request: PushRequest) -> _Users:
@@ -306,8 +308,8 @@ def _nowhere(request: PushRequest, kinds: Sequence[_Alike]) -> Iterator[Judged]:
     """Find personal fields that no service of a user has a place for."""
     for user, position, services, _ in kinds:
         shapes = list({service.shape for service in services})
-        nowhere = [given_without_place(request, shape, user) for shape in shapes]
-        for field in sorted(set.intersection(*nowhere)):
+        somewhere = frozenset().union(*(places_of(request, shape) for shape in shapes))
+        for field in given_without_place(user, somewhere):
             yield needs_format(request.place_of(position), field, shapes)
 
 

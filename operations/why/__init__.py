@@ -1,0 +1,1 @@
+"""``make why``: which devices a user has, and what happened to each push to them."""
