@@ -121,7 +121,11 @@ BREAKS: Final = (
         (
             Change(
                 "idempotency/claims.py",
+                "order, record, parts)\n"
+                "        except StoreError as error:\n"
                 "            raise IdempotencyStoreUnavailable(error.reason) from error\n",
+                "order, record, parts)\n"
+                "        except StoreError:\n"
                 "            return Claim(self._store, self._threads, self._clock, order, new, {})"
                 "\n",
             ),
