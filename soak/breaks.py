@@ -121,7 +121,11 @@ BREAKS: Final = (
         (
             Change(
                 "idempotency/claims.py",
+                "order, record, parts)\n"
+                "        except StoreError as error:\n"
                 "            raise IdempotencyStoreUnavailable(error.reason) from error\n",
+                "order, record, parts)\n"
+                "        except StoreError:\n"
                 "            return Claim(self._store, self._threads, self._clock, order, new, {})"
                 "\n",
             ),
@@ -185,6 +189,30 @@ BREAKS: Final = (
                 "idempotency/claims.py",
                 "if self.untried and forget_untried:",
                 "if forget_untried:",
+            ),
+        ),
+    ),
+    Break(
+        "resolve by a stale read",
+        (
+            Change(
+                "users.py",
+                "        self._users = registry.users(application_id, user_ids(request), "
+                "deadline=read_until)\n",
+                "        new = [each for each in user_ids(request) if each not in _KEPT]\n"
+                "        _KEPT.update(registry.users(application_id, new, deadline=read_until))\n"
+                "        self._users = _KEPT\n",
+            ),
+            Change("users.py", "\n_LEFT_OUT = ", "\n_KEPT: dict[str, User] = {}\n_LEFT_OUT = "),
+        ),
+    ),
+    Break(
+        "requeue the token",
+        (
+            Change(
+                "follow_up/requeue.py",
+                'return {"user_id": user_id, "device_id": device_id, **personal}',
+                'return {"token": result["token"], "service": result["service"], **personal}',
             ),
         ),
     ),

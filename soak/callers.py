@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
@@ -24,7 +24,8 @@ from botocore.httpsession import URLLib3Session
 from sandbox.stack.account import REGION
 from sandbox.stack.deployment import Deployment
 from soak.ledger import Ledger
-from soak.plan import EntryPoint, PlannedRequest
+from soak.phones import result_name
+from soak.plan import EntryPoint, PlannedRequest, request_name
 
 DETAIL_TYPE: Final = "Push Notification Requested"
 
@@ -32,11 +33,13 @@ _TRIES: Final = 60
 _PAUSE_SECONDS: Final = 1.0
 _ADMINISTRATOR: Final = Credentials("sandbox", "sandbox")
 
-NOTHING_WAS_SENT: Final = frozenset({"IdempotencyInProgress", "IdempotencyStoreUnavailable"})
+NOTHING_WAS_SENT: Final = frozenset(
+    {"IdempotencyInProgress", "IdempotencyStoreUnavailable", "RegistryUnavailable"}
+)
 """Errors of the function after which a caller without a key may repeat a request, too."""
 
 _PROBLEMS_TO_REPEAT: Final = frozenset(
-    {"key-in-use", "keys-unavailable", "throttled", "queue-unavailable"}
+    {"key-in-use", "keys-unavailable", "throttled", "queue-unavailable", "registry-unavailable"}
 )
 
 
@@ -74,6 +77,7 @@ class Callers:
 
     def send(self, planned: PlannedRequest) -> None:
         """Send one request, or twice if the plan says so."""
+        self._ledger.begin(planned.number)
         self._ledger.note([request_name(planned)], f"sent: {planned.entry_point}")
         self._entry_points[planned.entry_point](planned)
         # A queue and a bus deliver a request twice by themselves.
@@ -91,6 +95,7 @@ class Callers:
                     Payload=json.dumps(planned.request),
                 )
             )
+            self._know(planned, answer["ResponseMetadata"]["RequestId"])
             payload = json.loads(answer["Payload"].read())
             if "FunctionError" not in answer:
                 self._record_report(planned, payload)
@@ -109,19 +114,21 @@ class Callers:
         self._ledger.break_contract(planned.number, f"no report after {_TRIES} tries")
 
     def _invoke_later(self, planned: PlannedRequest) -> None:
-        self._retrying_throttles(
+        answer = self._retrying_throttles(
             lambda: self._lambda.invoke(
                 FunctionName=self._deployment.function_name,
                 InvocationType="Event",
                 Payload=json.dumps(planned.request),
             )
         )
+        self._know(planned, answer["ResponseMetadata"]["RequestId"])
         self._ledger.accept_request(planned.number)
 
     def _send_message(self, planned: PlannedRequest) -> None:
-        self._sqs.send_message(
+        answer = self._sqs.send_message(
             QueueUrl=self._deployment.outputs["QueueUrl"], MessageBody=json.dumps(planned.request)
         )
+        self._know(planned, answer["MessageId"])
         self._ledger.accept_request(planned.number)
 
     def _put_event(self, planned: PlannedRequest) -> None:
@@ -133,6 +140,7 @@ class Callers:
         (put,) = self._events.put_events(
             Entries=[{**entry, "EventBusName": self._deployment.outputs["EventBusName"]}]
         )["Entries"]
+        self._know(planned, put["EventId"])
         self._ledger.accept_request(planned.number)
         if planned.delivered_twice:  # the same event, as a bus may deliver it again
             again = {
@@ -154,14 +162,13 @@ class Callers:
             headers["Prefer"] = "respond-async"
         body = json.dumps(planned.request).encode()
         for _ in range(_TRIES):
-            request = AWSRequest("POST", url, headers, body)
-            SigV4Auth(_ADMINISTRATOR, "execute-api", REGION).add_auth(request)
-            answer = self._http.send(request.prepare())
+            answer = self._http.send(signed("POST", url, headers, body))
             document = json.loads(answer.content)
             if answer.status_code == 200:
                 self._record_report(planned, document)
                 return
             if answer.status_code == 202:
+                self._know(planned, document["id"])
                 self._ledger.accept_request(planned.number)
                 return
             problem = str(document.get("type", "")).rpartition(":")[2]
@@ -183,7 +190,12 @@ class Callers:
     def _record_report(self, planned: PlannedRequest, report: Mapping[str, Any]) -> None:
         self._ledger.answer(planned.number, report)
         for result in report["results"]:
-            self._ledger.note([result["token"]], f"reported: {result['outcome']}")
+            token = result["token"]
+            name = result.get("user_id") if token is None else result_name(token, planned.number)
+            self._ledger.note([str(name)], f"reported: {result['outcome']}")
+
+    def _know(self, planned: PlannedRequest, id_: str) -> None:
+        self._ledger.know(planned.number, id_)
 
     def _retrying_throttles(self, call: Callable[[], Any]) -> Any:
         """Wait for free concurrency, as SDKs do."""
@@ -196,9 +208,11 @@ class Callers:
                 time.sleep(_PAUSE_SECONDS / 5)
 
 
-def request_name(planned: PlannedRequest) -> str:
-    """Name a request in histories."""
-    return f"request-{planned.number}"
+def signed(method: str, url: str, headers: Mapping[str, str], body: bytes) -> AWSPreparedRequest:
+    """Sign a request to the HTTP API as an administrator of the account."""
+    request = AWSRequest(method, url, dict(headers), body)
+    SigV4Auth(_ADMINISTRATOR, "execute-api", REGION).add_auth(request)
+    return request.prepare()
 
 
 def _was_killed(error: str) -> bool:

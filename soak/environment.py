@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment, set_variables
 from soak.faults import Faults
 from soak.ledger import Ledger
+from soak.phones import result_name
+from soak.plan import root_of
 from soak.processes import outside_connections, wait_until_ended
 from soak.provider import Provider
 from soak.queues import message_bodies, message_count, take_all
@@ -33,9 +35,13 @@ _CONCURRENCY: Final = 24
 CALLS_AT_ONCE: Final = 4
 """SendMessages calls at once in one invocation: few, so that a large request can time out."""
 
+_FUNCTIONS: Final = ("FunctionName", "DevicesFunctionName")
+"""The outputs with the functions: the sender and the registry of devices."""
+
 _EVENT_QUEUE: Final = "soak-events"
 _TOKEN_UPDATE: Final = "Push Token Update"  # noqa: S105  an event's name, no secret
 _DELIVERY_FAILED: Final = "Push Delivery Failed"
+_REPORT: Final = "Push Report"
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,11 @@ class SoakEnvironment:
         return any(not each.reusable for each in self.functions.environments(self.function_name))
 
     def outside_connections(self) -> list[str]:
-        """List the function's connections beyond this machine, which end the run."""
+        """List the functions' connections beyond this machine, which end the run."""
         return outside_connections(
-            each.pid for each in self.functions.environments(self.function_name)
+            each.pid
+            for name in _names(self.deployment)
+            for each in self.functions.environments(name)
         )
 
     def dead_letters(self) -> list[str]:
@@ -105,15 +113,23 @@ class SoakEnvironment:
             changes = [(each["token"], detail["change"]) for each in detail["tokens"]]
         elif event["detail-type"] == _DELIVERY_FAILED:
             changes = [(each["token"], detail["failure"]) for each in detail.get("recipients", ())]
+        part = detail["idempotency_key"] or detail["request_id"]
+        id_ = root_of(part)
+        if event["detail-type"] == _REPORT and (missing := detail["summary"].get("no_device")):
+            self.ledger.miss(id_, part, missing)
         for token, what in changes:
-            self.ledger.record_event(token, what)
-            self.ledger.note([token], f"event: {what}")
+            if not isinstance(token, str):
+                self.ledger.odd_events.append((id_, f"an event says {what} of no token"))
+                continue
+            name = result_name(token, id_)
+            self.ledger.record_event(name, what)
+            self.ledger.note([name], f"event: {what}")
 
 
 @contextmanager
 def running_environment(
     faults: Faults,
-    requests: Mapping[str, int],
+    sizes: Mapping[int, int],
     *,
     source: Path = SOURCE,
     keep_history: bool = True,
@@ -125,8 +141,8 @@ def running_environment(
     ----------
     faults
         What fails.
-    requests
-        By device, the number of its request.
+    sizes
+        By the number of a request, the number of its recipients.
     source
         The folder of the function.
     keep_history
@@ -149,9 +165,8 @@ def running_environment(
                 },
             )
         )
-        name = sandbox.deployment.function_name.partition(":")[0]
-        kill = _killer(sandbox.functions, name, ledger)
-        provider = Provider(faults, ledger, kill, requests)
+        kill = _killer(sandbox.functions, _names(sandbox.deployment), ledger)
+        provider = Provider(faults, ledger, kill, sizes)
         provider.url = running.enter_context(serving(provider.answer))
         services = Services(sandbox.deployment.url, faults, ledger, kill)
         services_url = running.enter_context(serving(services.answer))
@@ -163,11 +178,16 @@ def running_environment(
         )
 
 
-def _killer(functions: LambdaService, name: str, ledger: Ledger) -> Kill:
+def _names(deployment: Deployment) -> list[str]:
+    """Name the two functions, without their aliases."""
+    return [deployment.outputs[each].partition(":")[0] for each in _FUNCTIONS]
+
+
+def _killer(functions: LambdaService, names: Sequence[str], ledger: Ledger) -> Kill:
     """Make the function that kills a process."""
 
     def kill(process: Process) -> None:
-        for environment in functions.environments(name):
+        for environment in [each for name in names for each in functions.environments(name)]:
             if environment.access_key_id == process.access_key:
                 ledger.kill(process.run)
                 with suppress(ProcessLookupError):
@@ -178,7 +198,7 @@ def _killer(functions: LambdaService, name: str, ledger: Ledger) -> Kill:
 
 
 def _redirect(deployment: Deployment, provider: str, services_url: str, *, killed: bool) -> None:
-    """Send the function's calls to the failing services."""
+    """Send the functions' calls to the failing services."""
     set_variables(
         deployment,
         {
@@ -189,6 +209,8 @@ def _redirect(deployment: Deployment, provider: str, services_url: str, *, kille
             "AWS_ENDPOINT_URL_EVENTBRIDGE": services_url,
         },
     )
+    registry = {"AWS_ENDPOINT_URL_DYNAMODB": services_url}
+    set_variables(deployment, registry, output="DevicesFunctionName")
     # A failed message becomes visible after seconds, not minutes. If its process may have been
     # killed, this must be after its claim has lapsed.
     client("sqs", deployment.url).set_queue_attributes(

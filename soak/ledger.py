@@ -1,6 +1,7 @@
 """What each side saw: the provider its pushes, the callers their answers, the bus its events.
 
-Many threads write it; it is read at the end.
+Many threads write it; it is read at the end. A recipient with a token is named by the token, and
+a phone by its name with its request (``phones.result_name``).
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import hashlib
 import json
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from soak.faults import CallFault
+from soak.ownership import Ownership
+
+_NO_DEVICE: Final = "no_device"
 
 
 class Acceptance(NamedTuple):
@@ -35,6 +39,25 @@ class Acceptance(NamedTuple):
     run: str
 
 
+class PhonePush(NamedTuple):
+    """An address of a phone in a SendMessages call, whatever became of it.
+
+    Attributes
+    ----------
+    token, request
+        The address, and the number of the request.
+    run
+        The invocation that made the call.
+    at
+        When the call arrived, on ``time.monotonic``.
+    """
+
+    token: str
+    request: int
+    run: str
+    at: float
+
+
 @dataclass
 class Ledger:
     """The record of a run.
@@ -50,7 +73,7 @@ class Ledger:
     opted_out
         Devices whose users opted out.
     logged
-        Devices in the function's log, by their digests.
+        By the digest of a token in the function's log, the invocations that logged it.
     killed_runs
         Invocations whose process was killed.
     timed_out_runs
@@ -67,6 +90,18 @@ class Ledger:
         How often each fault happened.
     uncertain
         By token, why the result at the provider cannot be known.
+    pushed
+        Every address of a phone that the provider got.
+    began
+        By request, when it was sent first, on ``time.monotonic``.
+    ids
+        By request, the ids under which the function reports it.
+    missing
+        By id of a request, the results ``no_device`` of each of its parts.
+    odd_events
+        An id of a request, and what is wrong with an event about it.
+    ownership
+        Whose device a token was.
     """
 
     accepted: defaultdict[str, list[Acceptance]] = field(default_factory=lambda: defaultdict(list))
@@ -74,7 +109,7 @@ class Ledger:
         default_factory=lambda: defaultdict(list)
     )
     opted_out: set[str] = field(default_factory=set)
-    logged: set[str] = field(default_factory=set)
+    logged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     killed_runs: set[str] = field(default_factory=set)
     timed_out_runs: set[str] = field(default_factory=set)
     failed: dict[int, str] = field(default_factory=dict)
@@ -84,6 +119,12 @@ class Ledger:
     log_bytes: int = 0
     keep_history: bool = True
     uncertain: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    pushed: list[PhonePush] = field(default_factory=list)
+    began: dict[int, float] = field(default_factory=dict)
+    ids: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    missing: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    odd_events: list[tuple[str, str]] = field(default_factory=list)
+    ownership: Ownership = field(default_factory=Ownership)
     _traces: dict[str, str] = field(default_factory=dict)
     _history: defaultdict[str, list[tuple[float, str]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -125,12 +166,19 @@ class Ledger:
             self.log_bytes += len(line) + 1
         if "Task timed out after" in line:
             self._time_out(line)
-        if '"batch delivered"' not in line:
+        if '"batch delivered"' not in line and '"results without a call"' not in line:
             return
         record = json.loads(line)
+        id_ = record.get("function_request_id", "")
+        without_device = 0
         with self._lock:
-            self.logged |= {result["token"] for result in record["results"]}
-            self._traces[record.get("function_request_id", "")] = record.get("xray_trace_id", "")
+            for result in record["results"]:
+                without_device += result.get("outcome") == _NO_DEVICE
+                if token := result.get("token"):
+                    self.logged[token].add(id_)
+            self._traces[id_] = record.get("xray_trace_id", "")
+        if without_device:
+            self.miss(id_, "log", without_device)
 
     def _time_out(self, line: str) -> None:
         """Record that Lambda killed a process after its timeout, which should never happen."""
@@ -140,9 +188,30 @@ class Ledger:
                 if request_id and request_id in line:
                     self.timed_out_runs.add(trace)
 
-    def was_logged(self, token: str) -> bool:
-        """Whether the function's log has a result of a device."""
-        return hashlib.sha256(token.encode()).hexdigest()[:12] in self.logged
+    def was_logged(self, token: str, ids: Set[str] | None = None) -> bool:
+        """Whether the function's log has a result of a token, of some invocations or of any."""
+        by = self.logged.get(hashlib.sha256(token.encode()).hexdigest()[:12], set())
+        return bool(by if ids is None else by & ids)
+
+    def push(self, push: PhonePush) -> None:
+        """Record an address of a phone in a call."""
+        with self._lock:
+            self.pushed.append(push)
+
+    def begin(self, number: int) -> None:
+        """Record that a request is sent now."""
+        with self._lock:
+            self.began.setdefault(number, time.monotonic())
+
+    def know(self, number: int, id_: str) -> None:
+        """Record an id of a request: of its invocation, message or event, or its key."""
+        with self._lock:
+            self.ids[number].add(id_)
+
+    def miss(self, id_: str, part: str, results: int) -> None:
+        """Record the results ``no_device`` of a part of a request; it may be reported twice."""
+        with self._lock:
+            self.missing[id_][part] = results
 
     def kill(self, run: str) -> None:
         """Record that an invocation's process was killed."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from soak.phones import users_for, users_of_request
 from soak.seeded_random import SeededRandom
 
 SERVICES: Final = (
@@ -36,6 +38,10 @@ CALLER_WAITS: Final = frozenset({EntryPoint.DIRECT, EntryPoint.REQUEUEING, Entry
 
 _OWN_KEY: Final = frozenset({EntryPoint.EVENTBRIDGE, EntryPoint.QUEUE})
 
+_MARK: Final = "Push of request "
+_NUMBER: Final = re.compile(rf"{_MARK}(\d+)")
+
+_FOR_USERS: Final = 0.2
 _KEYED: Final = 0.6
 _REQUEUED: Final = 0.5
 _TWICE: Final = 0.35
@@ -79,13 +85,23 @@ class PlannedRequest:
         return recipients
 
     @property
+    def tokens(self) -> Sequence[str]:
+        """The tokens of the recipients that are no users."""
+        return [each["token"] for each in self.recipients if "token" in each]
+
+    @property
+    def users(self) -> Sequence[dict[str, Any]]:
+        """The recipients that are users."""
+        return [each for each in self.recipients if "user_id" in each]
+
+    @property
     def ttl(self) -> int | None:
         """The time to live, in seconds."""
         return self.request.get("ttl")
 
 
 def plan(recipients: int, random: SeededRandom, *, plain: bool = False) -> Iterator[PlannedRequest]:
-    """Plan requests with a number of recipients in all, each device once.
+    """Plan requests with a number of recipients in all, each token once, and users often.
 
     Parameters
     ----------
@@ -94,40 +110,53 @@ def plan(recipients: int, random: SeededRandom, *, plain: bool = False) -> Itera
     random
         The source of the choices.
     plain
-        Whether no request is delivered twice or has a short time to live.
+        Whether no request is for users, is delivered twice or has a short time to live.
     """
     left, number = recipients, 0
+    users = users_for(recipients)
     entry_points = tuple(EntryPoint)
     while left:
         most = random.choose(dict(_SIZES), "size", number) or 1
         size = min(left, 1 + int(random.draw("exactly", number) * most))
         entry_point = entry_points[int(random.draw("door", number) * len(entry_points))]
-        yield _planned(number, recipients - left, size, entry_point, random, plain)
-        left -= size
+        if not plain and random.draw("for users", number) < _FOR_USERS:
+            chosen = list(users_of_request(users, size, number, random))
+        else:
+            first = recipients - left
+            chosen = [_recipient(first + offset, random) for offset in range(size)]
+        yield _planned(number, chosen, entry_point, random, plain)
+        left -= len(chosen)
         number += 1
 
 
 def _planned(
-    number: int, first: int, size: int, entry_point: EntryPoint, random: SeededRandom, plain: bool
+    number: int,
+    recipients: list[dict[str, Any]],
+    entry_point: EntryPoint,
+    random: SeededRandom,
+    plain: bool,
 ) -> PlannedRequest:
     request: dict[str, Any] = {
-        "recipients": [_recipient(first + offset, random) for offset in range(size)],
+        "recipients": recipients,
         "title": f"Request {number}",
-        "message": "A test of nothing lost and nothing doubled",
+        "message": f"{_MARK}{number}: a test of nothing lost and nothing doubled",
     }
     if random.draw("translated", number) < _TRANSLATED:
         request["translations"] = {"de": {"title": "Anfrage"}, "fr": {"title": "Demande"}}
         for each in request["recipients"]:
-            if language := random.choose(_LANGUAGES, "language", each["token"]):
+            name = each.get("token") or each["user_id"]
+            if language := random.choose(_LANGUAGES, "language", name):
                 each["language"] = language
     if random.draw("built", number) < _BUILT:
         request |= {"gcm": {"format": "fcm_v1"}, "apns": {"format": "native"}}
     ttl = None if plain else random.choose(_TTLS, "ttl", number)
-    if ttl == 0 and any(each["service"] == "ADM" for each in request["recipients"]):
+    if ttl == 0 and any(each.get("service") == "ADM" for each in recipients):
         ttl = None  # ADM does not accept 0
     if ttl is not None:
         request["ttl"] = ttl
-    if random.draw("key", number) < _KEYED:
+    # An invocation that failed and is redriven has another id, so only its key leads to its users.
+    needs_key = entry_point is EntryPoint.ASYNCHRONOUS and "user_id" in recipients[0]
+    if needs_key or random.draw("key", number) < _KEYED:
         request["idempotency_key"] = f"soak-{random.seed}-{number}"
     if entry_point is EntryPoint.REQUEUEING or (
         entry_point is EntryPoint.ASYNCHRONOUS and random.draw("requeue", number) < _REQUEUED
@@ -137,6 +166,24 @@ def _planned(
     has_key = "idempotency_key" in request or entry_point in _OWN_KEY
     delivered_twice = not plain and has_key and random.draw("twice", number) < _TWICE
     return PlannedRequest(number, entry_point, request, delivered_twice)
+
+
+def request_name(planned: PlannedRequest) -> str:
+    """Name a request in histories."""
+    return f"request-{planned.number}"
+
+
+def number_in(text: str) -> int:
+    """Return the number of a request, by its message in a call or in a request."""
+    found = _NUMBER.search(text)
+    if found is None:
+        raise ValueError("a message of no planned request")
+    return int(found[1])
+
+
+def root_of(key: str) -> str:
+    """Return the key of the request that a requeued part came from."""
+    return key.partition("#")[0]
 
 
 def _recipient(number: int, random: SeededRandom) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from soak.answers import CALL_ANSWERS, Answer
 from soak.faults import KILLED, LOST, REFUSED, UNREADABLE, Behaviour, CallFault, Faults
-from soak.ledger import Acceptance, Ledger
+from soak.ledger import Acceptance, Ledger, PhonePush
+from soak.phones import phone_in, result_name
+from soak.plan import number_in
 from soak.server import Connection, Kill, Process, process_of
 
 LATE_SECONDS: Final = 11.0
@@ -87,8 +89,14 @@ class _Call(NamedTuple):
     """A received SendMessages call."""
 
     number: int
+    request: int
     addresses: Mapping[str, Any]
     caller: Process
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its addresses in the ledger."""
+        return [result_name(token, self.request) for token in self.addresses]
 
 
 class Provider:
@@ -102,8 +110,8 @@ class Provider:
         Gets each push that is accepted.
     kill
         Ends the calling process.
-    requests
-        By device, the number of its request.
+    sizes
+        By the number of a request, the number of its recipients.
 
     Attributes
     ----------
@@ -112,7 +120,7 @@ class Provider:
     """
 
     def __init__(
-        self, faults: Faults, ledger: Ledger, kill: Kill, requests: Mapping[str, int]
+        self, faults: Faults, ledger: Ledger, kill: Kill, sizes: Mapping[int, int]
     ) -> None:
         self.url = ""
         self._faults = faults
@@ -120,8 +128,7 @@ class Provider:
         self._kill = kill
         self._numbers = count()
         self._lock = threading.Lock()
-        self._requests = requests
-        self._sizes = Counter(requests.values())
+        self._sizes = sizes
         self._named_first: Counter[str] = Counter()
         self._calls: Counter[int] = Counter()
         self._tried: Counter[str] = Counter()
@@ -133,11 +140,12 @@ class Provider:
 
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes, connection: Connection) -> None:
         """Answer one call, or let it fail."""
+        arrived = time.monotonic()
         addresses: Mapping[str, Any] = json.loads(body)["Addresses"]
+        request = number_in(body.decode())
         with self._lock:
-            call = _Call(next(self._numbers), addresses, process_of(handler))
-            first = min(addresses)
-            request = self._requests[first]
+            call = _Call(next(self._numbers), request, addresses, process_of(handler))
+            first = min(call.names)
             fault = self._faults.call_fault(
                 first,
                 self._named_first[first],
@@ -147,11 +155,13 @@ class Provider:
             )
             self._named_first[first] += 1
             self._calls[request] += 1
+        for token in filter(phone_in, addresses):
+            self._ledger.push(PhonePush(token, request, call.caller.run, arrived))
         if fault is not None:
             self._ledger.count_fault(f"SendMessages: {fault}")
-        self._ledger.note(addresses, f"call {call.number}: {fault or 'answered'}")
+        self._ledger.note(call.names, f"call {call.number}: {fault or 'answered'}")
         if fault in _DOUBTFUL:
-            self._ledger.mark_uncertain(addresses, str(fault))
+            self._ledger.mark_uncertain(call.names, str(fault))
         match fault:
             case _ if fault in REFUSED:
                 connection.write(CALL_ANSWERS[fault](b""))
@@ -193,22 +203,23 @@ class Provider:
 
     def _note_overdue(self, call: _Call) -> None:
         self._ledger.count_fault(f"SendMessages: {CallFault.OVERDUE}")
-        self._ledger.note(call.addresses, f"call {call.number}: {CallFault.OVERDUE}")
-        self._ledger.mark_uncertain(call.addresses, CallFault.OVERDUE)
-        self._ledger.mark_unheard(call.addresses, call.number, CallFault.OVERDUE)
+        self._ledger.note(call.names, f"call {call.number}: {CallFault.OVERDUE}")
+        self._ledger.mark_uncertain(call.names, CallFault.OVERDUE)
+        self._ledger.mark_unheard(call.names, call.number, CallFault.OVERDUE)
 
     def _push_to_all(self, call: _Call, fault: CallFault | None) -> bytes:
         """Push to every device; return the answer with their results."""
         results: dict[str, Any] = {}
         for token, address in call.addresses.items():
-            behaviour = self._behaviour(token, address["ChannelType"])
+            name = result_name(token, call.request)
+            behaviour = self._behaviour(token, name, address["ChannelType"])
             if behaviour in _ACCEPTED:
-                self._ledger.accept(token, Acceptance(call.number, fault, call.caller.run))
+                self._ledger.accept(name, Acceptance(call.number, fault, call.caller.run))
             elif behaviour is Behaviour.OPTED_OUT:
-                self._ledger.opt_out(token)
-            self._ledger.note([token], f"call {call.number}: {behaviour}")
+                self._ledger.opt_out(name)
+            self._ledger.note([name], f"call {call.number}: {behaviour}, {token}")
             if behaviour in _UNKNOWN_RESULT:
-                self._ledger.mark_uncertain([token], behaviour)
+                self._ledger.mark_uncertain([name], behaviour)
             if behaviour in (Behaviour.MISSING, Behaviour.MISSING_ACCEPTED):
                 continue
             if behaviour in _ODD:
@@ -225,11 +236,11 @@ class Provider:
         answer = {"ApplicationId": "soak", "RequestId": str(call.number), "Result": results}
         return json.dumps(answer).encode()
 
-    def _behaviour(self, token: str, service: str) -> Behaviour:
+    def _behaviour(self, token: str, name: str, service: str) -> Behaviour:
         behaviour = self._faults.behaviour_of(token, service)
         with self._lock:
-            tried = self._tried[token]
-            self._tried[token] += 1
+            tried = self._tried[name]
+            self._tried[name] += 1
         if (behaviour in _ONCE and tried) or (behaviour in _UNTIL_FIXED and self._fixed):
             return Behaviour.ACCEPTED
         return behaviour

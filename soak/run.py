@@ -15,8 +15,10 @@ from soak.callers import Callers, UnexpectedError
 from soak.environment import SoakEnvironment, running_environment
 from soak.faults import Faults
 from soak.ledger import Ledger
+from soak.phones import phones, users_for
 from soak.plan import PlannedRequest
 from soak.queues import fast_queue
+from soak.registrar import Registrar
 from soak.verdict import Verdict, judge
 
 CALLER_THREADS: Final = 8
@@ -77,19 +79,15 @@ def run(
         request = body.get("detail", body)
         return isinstance(request, dict) and request.get("title") in delivered_twice
 
-    request_numbers = {
-        recipient["token"]: planned.number
-        for planned in requests
-        for recipient in planned.recipients
-    }
-    with running_environment(
-        faults, request_numbers, source=source, on_progress=on_progress
-    ) as environment:
+    sizes = {planned.number: len(planned.recipients) for planned in requests}
+    with running_environment(faults, sizes, source=source, on_progress=on_progress) as environment:
         began = time.monotonic()
         end = began + minutes * 60
         queue = environment.deployment.outputs["QueueArn"]
+        owned = list(phones(users_for(sum(sizes.values())), faults.random))
+        registrar = Registrar(environment.deployment, owned, faults.random)
         try:
-            with fast_queue(queue, is_delivered_twice):
+            with fast_queue(queue, is_delivered_twice), registrar.at_work():
                 _send_all(environment, requests, end, on_progress)
                 settle(environment, end, on_progress, "processing the queue")
                 environment.provider.fix_everything()

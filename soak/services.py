@@ -6,8 +6,10 @@ import hashlib
 import http.client
 import json
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +20,10 @@ from soak.ledger import Ledger
 from soak.server import Connection, Kill, process_of
 
 _PATIENCE_SECONDS: Final = 30
+
+_REGISTRY: Final = "registry"
+_REGISTRY_ITEMS: Final = ("D#", "T#", "U#")
+"""The beginnings of the ids of devices, tokens and users."""
 
 _NOT_PASSED_ON: Final = frozenset({"connection", "content-length", "transfer-encoding"})
 
@@ -32,7 +38,7 @@ class Services:
     faults
         What fails.
     ledger
-        Gets each fault.
+        Gets each fault, and each read and transaction of the registry.
     kill
         Ends the calling process.
     """
@@ -44,18 +50,25 @@ class Services:
         self._kill = kill
         self._lock = threading.Lock()
         self._seen: Counter[tuple[str, str]] = Counter()
+        self._marks: defaultdict[str, dict[str, int]] = defaultdict(dict)
 
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes, connection: Connection) -> None:
         """Answer one call."""
-        target = handler.headers["X-Amz-Target"]
-        service, subject = _subject(target, json.loads(body))
+        target, call = handler.headers["X-Amz-Target"], json.loads(body)
+        caller = process_of(handler)
+        service, subject = _subject(target, call)
         with self._lock:
-            number = self._seen[service, subject]
+            is_repeated = False
+            if service == _REGISTRY:
+                # The same items are read and written all the time, so each time is a subject.
+                marks = self._marks[subject]
+                time_ = marks.setdefault(call.get("ClientRequestToken", caller.run), len(marks))
+                subject, is_repeated = f"{subject} {time_}", time_ > 0
+            number = self._seen[service, subject] + is_repeated
             self._seen[service, subject] += 1
         fault = self._faults.service_fault(service, subject, number)
         if fault is not None:
             self._ledger.count_fault(f"{target.rpartition('.')[2]}: {fault}")
-        caller = process_of(handler)
         match fault:
             case _ if fault in SERVICE_REFUSED:
                 connection.write(SERVICE_ANSWERS[fault])
@@ -71,7 +84,7 @@ class Services:
                 self._kill(caller)
                 connection.hang_up()
             case _:
-                answer = self._ask(handler, body)
+                answer = self._perform(handler, body, call)
                 if fault is None:
                     connection.write(answer)
                 elif fault in SERVICE_UNREADABLE:
@@ -81,6 +94,20 @@ class Services:
                     if fault is ServiceFault.KILLED_AFTER:
                         self._kill(caller)
                     connection.hang_up()
+
+    def _perform(
+        self, handler: BaseHTTPRequestHandler, body: bytes, call: Mapping[str, Any]
+    ) -> Answer:
+        """Pass a call on, and record what it says about the devices of users."""
+        is_transaction = "TransactItems" in call
+        ownership = self._ledger.ownership
+        with ownership.committing if is_transaction else nullcontext():
+            began = time.monotonic()
+            ownership.read(process_of(handler).run, _ids_read(call), began)
+            answer = self._ask(handler, body)
+            if is_transaction and answer.status == 200:
+                ownership.commit(call, began, time.monotonic())
+        return answer
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
@@ -107,6 +134,9 @@ def _subject(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
     prefix, _, operation = target.partition(".")
     if prefix.startswith("DynamoDB"):
         item = call.get("Item")
+        ids = _ids_read(call) or _ids_written(call)
+        if ids and ids[0].startswith(_REGISTRY_ITEMS):
+            return _REGISTRY, _digest(sorted(ids))
         if item is None:
             return "dynamodb", _digest(call.get("RequestItems"))
         if "fingerprint" in item and "done" not in item:
@@ -116,6 +146,18 @@ def _subject(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
     if prefix == "AmazonSQS":
         return "sqs", _digest([call.get("QueueUrl"), call.get("MessageBody")])
     return "events", _digest(call.get("Entries"))
+
+
+def _ids_read(call: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the items of a BatchGetItem."""
+    tables = call.get("RequestItems", {}).values()
+    return [str(key["id"]["S"]) for table in tables for key in table["Keys"]]
+
+
+def _ids_written(call: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the items of a TransactWriteItems."""
+    parts = (part for entry in call.get("TransactItems", ()) for part in entry.values())
+    return [str((part.get("Key") or part["Item"])["id"]["S"]) for part in parts]
 
 
 def _digest(subject: object) -> str:

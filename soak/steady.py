@@ -144,14 +144,10 @@ def load(minutes: float, rate: float, seed: int, on_progress: Callable[[str], No
     steady = round(minutes * 60 * rate)
     everything = list(islice(_small(random), steady + round(rate * BURST * _BURST_SECONDS)))
     requests, burst = everything[:steady], _without_waiting(everything[steady:])
-    request_numbers = {
-        recipient["token"]: planned.number
-        for planned in (*requests, *burst)
-        for recipient in planned.recipients
-    }
+    sizes = {planned.number: len(planned.recipients) for planned in (*requests, *burst)}
     faults = Faults(random, enabled=False)
     with running_environment(
-        faults, request_numbers, keep_history=False, on_progress=on_progress
+        faults, sizes, keep_history=False, on_progress=on_progress
     ) as environment:
         return _Driver(environment, rate, on_progress).drive(requests, burst)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from soak.callers import request_name
 from soak.ledger import Ledger
-from soak.plan import EntryPoint, PlannedRequest
+from soak.plan import EntryPoint, PlannedRequest, request_name
 from soak.verdict import Breach, Place, Verdict
 
 _MOST_BREACHES: Final = 5
@@ -54,6 +53,7 @@ def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, PlannedRequest
     console.print(places_table(verdict))
     lost = sum(breach.what == "lost" for breach in verdict.breaches)
     console.print(f"Lost: {lost:,}. Sent twice: {verdict.sent_twice.total():,}.", markup=False)
+    console.print(_of_users(verdict, ledger, requests.values()), markup=False)
     for fault, pushes in sorted(verdict.sent_twice.items()):
         console.print(f"  {pushes:,} because of: {fault}", markup=False)
     for breach in shortest(verdict, ledger):
@@ -73,6 +73,17 @@ def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, PlannedRequest
         console.print(f"\n… and {len(verdict.breaches) - _MOST_BREACHES:,} more", markup=False)
 
 
+def _of_users(verdict: Verdict, ledger: Ledger, requests: Iterable[PlannedRequest]) -> str:
+    """Write how many users and devices took part."""
+    users = [each["user_id"] for planned in requests for each in planned.users]
+    ownership, missing = ledger.ownership, verdict.places[Place.NO_DEVICE].total()
+    return (
+        f"Users: {len(set(users)):,}, as recipients {len(users):,} times. "
+        f"Devices: {ownership.devices:,}, moved to another user {ownership.moved:,} times. "
+        f"Addresses of users pushed to: {len(ledger.pushed):,}. no_device: {missing:,}."
+    )
+
+
 def shortest(verdict: Verdict, ledger: Ledger) -> list[Breach]:
     """Choose the breaches with the shortest histories, one for each kind and request."""
 
@@ -90,6 +101,8 @@ def as_json(verdict: Verdict, ledger: Ledger, facts: Mapping[str, Any]) -> dict[
     return {
         **facts,
         "recipients": verdict.recipients,
+        "devices": ledger.ownership.devices,
+        "devices_moved": ledger.ownership.moved,
         "lost": sum(breach.what == "lost" for breach in verdict.breaches),
         "sent_twice": dict(verdict.sent_twice),
         "breaches": [breach._asdict() for breach in verdict.breaches],

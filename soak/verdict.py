@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from soak.faults import LOST, UNREADABLE
 from soak.ledger import Acceptance, Ledger
-from soak.plan import CALLER_WAITS, EntryPoint, PlannedRequest
+from soak.ownership import Spell
+from soak.phones import phone_in, result_name
+from soak.plan import CALLER_WAITS, EntryPoint, PlannedRequest, number_in, request_name
 
 
 class Place(StrEnum):
@@ -26,6 +29,7 @@ class Place(StrEnum):
     EXPIRED = "reported: expired"
     NOT_SENT = "reported: transient or unsent"
     MISCONFIGURED = "reported: misconfigured"
+    NO_DEVICE = "reported: no_device"
     DEAD_LETTER = "dead-letter message"
     LOG = "only in the log"
     CALLER = "unknown to its caller"
@@ -53,9 +57,10 @@ class Breach(NamedTuple):
     Attributes
     ----------
     what
-        Lost, sent twice, in several places, not confirmed, or outside the contract.
+        Lost, sent twice, in several places, not confirmed, not the user's, or outside the
+        contract.
     token, request
-        The recipient.
+        The recipient: a token, a phone of a user with its request, or a user.
     why
         The reason.
     """
@@ -84,16 +89,20 @@ class Verdict:
     sent_twice: Counter[str] = field(default_factory=Counter)
     breaches: list[Breach] = field(default_factory=list)
 
+    def lose(self, planned: PlannedRequest, name: str, why: str) -> None:
+        """Record that a recipient has no place."""
+        self.breaches.append(Breach("lost", name, planned.number, why))
+
     @property
     def recipients(self) -> int:
-        """The number of recipients in all places."""
+        """The number of recipients, and of phones of users, in all places."""
         return sum(counts.total() for counts in self.places.values())
 
 
 def judge(
     requests: Iterable[PlannedRequest], ledger: Ledger, dead_letters: Iterable[str]
 ) -> Verdict:
-    """Find each recipient's place, and every breach.
+    """Find the place of each recipient and of each phone of a user, and every breach.
 
     Parameters
     ----------
@@ -105,53 +114,178 @@ def judge(
         The bodies of the dead-letter messages at the end.
     """
     verdict = Verdict()
-    dead_letter_tokens = set(_tokens_of(dead_letters))
+    named_in_dead_letters = set(_names_in(dead_letters))
+    by_user = ledger.ownership.by_user()
+    users: dict[int, set[str]] = {}
     for planned in requests:
+        case = _Case(planned, ledger, _answered(planned, ledger), named_in_dead_letters)
+        contract_breaks = [why for id_, why in ledger.odd_events if id_ in case.ids]
         if planned.number in ledger.contract_breaks:
-            first = planned.recipients[0]["token"]
-            why = ledger.contract_breaks[planned.number]
-            verdict.breaches.append(Breach("outside the contract", first, planned.number, why))
-        words = _answered(planned, ledger)
-        for recipient in planned.recipients:
-            token = recipient["token"]
-            _judge(verdict, planned, token, words.get(token), ledger, token in dead_letter_tokens)
+            contract_breaks.append(ledger.contract_breaks[planned.number])
+        for why in dict.fromkeys(contract_breaks):
+            name = request_name(planned)
+            verdict.breaches.append(Breach("outside the contract", name, planned.number, why))
+        for token in planned.tokens:
+            events, logged = ledger.events.get(token, ()), ledger.was_logged(token)
+            if _judge(verdict, planned, case.evidence(token, events, logged), ledger) is None:
+                verdict.lose(planned, token, _NOWHERE)
+        if planned.users:
+            users[planned.number] = {each["user_id"] for each in planned.users}
+            _judge_users(verdict, case, by_user)
+    _judge_owners(verdict, ledger, users)
     return verdict
 
 
-def _judge(
-    verdict: Verdict,
-    planned: PlannedRequest,
-    token: str,
-    answered: str | None,
-    ledger: Ledger,
-    is_dead_letter: bool,
+_NOWHERE: Final = "no provider accepted it, no report, event or queue has it"
+
+
+class _Evidence(NamedTuple):
+    """What is known about a recipient, or about a phone in a request, beside the provider's side.
+
+    Attributes
+    ----------
+    name
+        Its name in the ledger.
+    words
+        The outcomes in events and in the last report.
+    is_logged
+        Whether the log is a place for it and has it.
+    is_dead_letter
+        Whether a dead-letter message holds it.
+    """
+
+    name: str
+    words: Sequence[str]
+    is_logged: bool
+    is_dead_letter: bool
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One request, with what its caller got and what is left of it.
+
+    Attributes
+    ----------
+    planned, ledger
+        The request, and what each side saw.
+    answered
+        By name, the last outcome that the caller got.
+    named_in_dead_letters
+        The names in all dead-letter messages.
+    """
+
+    planned: PlannedRequest
+    ledger: Ledger
+    answered: Mapping[str, str]
+    named_in_dead_letters: Set[str]
+
+    @property
+    def ids(self) -> Set[str]:
+        """The ids under which the function reports the request."""
+        ids = self.ledger.ids.get(self.planned.number, set())
+        return {*ids, *([self.planned.key] if self.planned.key else ())}
+
+    def evidence(self, name: str, events: Iterable[str], logged: bool) -> _Evidence:
+        """Collect what is known about a recipient by its events and the log."""
+        words = [*events, *([self.answered[name]] if name in self.answered else ())]
+        is_logged = logged and self.planned.entry_point is EntryPoint.ASYNCHRONOUS
+        return _Evidence(name, words, is_logged, name in self.named_in_dead_letters)
+
+
+def _judge_users(
+    verdict: Verdict, case: _Case, by_user: Mapping[str, Mapping[str, Collection[Spell]]]
 ) -> None:
-    accepted = ledger.accepted.get(token, [])
-    uncertain = ledger.uncertain.get(token, [])
+    """Find the place of each phone of the users, and a ``no_device`` for a user without one."""
+    planned, ledger, ids = case.planned, case.ledger, case.ids
+    began = ledger.began.get(planned.number, math.inf)
+    needed = 0
+    for recipient in planned.users:
+        placed, missing = 0, 0
+        for phone, spells in by_user.get(recipient["user_id"], {}).items():
+            name = f"{phone} of {planned.number}"
+            events = [word for id_ in ids for word in ledger.events.get(f"{phone} of {id_}", ())]
+            logged = any(ledger.was_logged(spell.token, ids) for spell in spells)
+            evidence = case.evidence(name, dict.fromkeys(events), logged)
+            had_to_be_sent = any(
+                spell.since < began
+                and spell.until == math.inf
+                and recipient.get("device_id", spell.device) == spell.device
+                for spell in spells
+            )
+            if not had_to_be_sent and not _is_known(evidence, ledger):
+                missing += "requeued" in evidence.words
+            elif _judge(verdict, planned, evidence, ledger) is None:
+                verdict.lose(planned, name, _NOWHERE)
+            else:
+                placed += 1
+        needed += max(missing, 1 if not placed else 0)
+    found = sum(ledger.missing[id_].total() for id_ in ids) + _missing_in_answer(planned, ledger)
+    verdict.places[Place.NO_DEVICE][planned.entry_point] += found
+    if needed > found and planned.number not in ledger.failed:
+        why = f"{needed} results without a device, and {found} reported as no_device"
+        verdict.lose(planned, request_name(planned), why)
+
+
+def _is_known(evidence: _Evidence, ledger: Ledger) -> bool:
+    """Whether something shows what became of a phone in a request."""
+    return bool(
+        evidence.name in ledger.accepted
+        or evidence.name in ledger.opted_out
+        or evidence.is_logged
+        or evidence.is_dead_letter
+        or [word for word in evidence.words if word not in _NOT_A_PLACE]
+    )
+
+
+def _judge_owners(verdict: Verdict, ledger: Ledger, users: Mapping[int, Set[str]]) -> None:
+    """Find the pushes to a token that was not the user's since the invocation had read the user.
+
+    Of the users of a request, at most one ever had the token (``phones``).
+    """
+    by_token = ledger.ownership.by_token()
+    for push in ledger.pushed:
+        spells = [
+            spell
+            for spell in by_token.get(push.token, ())
+            if spell.user in users.get(push.request, ())
+        ]
+        since = push.at
+        for spell in spells:
+            since = min(push.at, ledger.ownership.looked_up_at(push.run, spell.user))
+        if not any(spell.since <= push.at and spell.until >= since for spell in spells):
+            name = result_name(push.token, push.request)
+            why = f"{push.token} was no token of the user between the look-up and the push"
+            verdict.breaches.append(Breach("not the user's", name, push.request, why))
+
+
+def _judge(
+    verdict: Verdict, planned: PlannedRequest, evidence: _Evidence, ledger: Ledger
+) -> Place | None:
+    """Find the place of one recipient or phone; return None if it has none."""
+    name, is_dead_letter = evidence.name, evidence.is_dead_letter
+    accepted = ledger.accepted.get(name, [])
+    uncertain = ledger.uncertain.get(name, [])
     # Only the provider knows what a killed invocation sent.
     survived = [each for each in accepted if each.run not in ledger.killed_runs]
-    outcomes = [word for word in ledger.events.get(token, ()) if word not in _NOT_A_PLACE]
-    if answered is not None and answered not in _NOT_A_PLACE:
-        outcomes.append(answered)
+    outcomes = [word for word in evidence.words if word not in _NOT_A_PLACE]
     reported = list(dict.fromkeys(_PLACES[word] for word in outcomes))
     places = list(reported)
     if is_dead_letter:
         places.append(Place.DEAD_LETTER)
     if accepted and not places:
         places.append(Place.ACCEPTED)
-    if not places and token in ledger.opted_out:
+    if not places and name in ledger.opted_out:
         places.append(Place.OPTED_OUT)
-    if not places and planned.entry_point is EntryPoint.ASYNCHRONOUS and ledger.was_logged(token):
+    if not places and evidence.is_logged:
         places.append(Place.LOG)
     if not places and planned.number in ledger.failed:
         places.append(Place.CALLER)
 
     def breach(what: str, why: str) -> None:
-        verdict.breaches.append(Breach(what, token, planned.number, why))
+        verdict.breaches.append(Breach(what, name, planned.number, why))
 
     if not places:
-        breach("lost", "no provider accepted it, no report, event or queue has it")
-        return
+        return None
     if is_dead_letter:
         breach("lost", "it is a dead-letter message after the redrive")
     if len(places) > 1 and set(places) != {Place.UNKNOWN, Place.ACCEPTED}:
@@ -175,6 +309,7 @@ def _judge(
             breach("sent twice", f"sent {len(accepted)} times, and {why}")
         else:
             verdict.sent_twice[excuse] += 1
+    return place
 
 
 def _excuse(acceptance: Acceptance, ledger: Ledger) -> str | None:
@@ -194,13 +329,24 @@ def _answered(planned: PlannedRequest, ledger: Ledger) -> dict[str, str]:
             word = result["outcome"]
             if word == "unsent" and result["reason"] == "expired":
                 word = "expired"
-            words[result["token"]] = word
+            if result["token"] is not None:
+                words[result_name(result["token"], planned.number)] = word
     return words
 
 
-def _tokens_of(dead_letters: Iterable[str]) -> Iterator[str]:
+def _missing_in_answer(planned: PlannedRequest, ledger: Ledger) -> int:
+    """Count the results ``no_device`` that the caller got in its last report."""
+    reports = ledger.answered.get(planned.number, ())
+    if planned.entry_point not in CALLER_WAITS or not reports:
+        return 0
+    return int(reports[-1]["summary"].get("no_device", 0))
+
+
+def _names_in(dead_letters: Iterable[str]) -> Iterator[str]:
+    """Name the recipients in dead-letter messages; a user without a device has no name."""
     for body in dead_letters:
         request = json.loads(body)
         request = request.get("detail", request)
         for recipient in request.get("recipients") or [request["recipient"]]:
-            yield recipient["token"]
+            named = recipient.get("token") or recipient.get("device_id") or ""
+            yield result_name(named, number_in(body)) if phone_in(named) else named

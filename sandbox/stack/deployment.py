@@ -105,10 +105,22 @@ def replace_code(deployment: Deployment, bundle: Bundle) -> None:
         _publish_version(functions, name, alias)
 
 
-def set_variables(deployment: Deployment, variables: Mapping[str, str]) -> None:
-    """Add variables to the function's environment from the next invocation on."""
+def set_variables(
+    deployment: Deployment, variables: Mapping[str, str], *, output: str = "FunctionName"
+) -> None:
+    """Add variables to a function's environment from the next invocation on.
+
+    Parameters
+    ----------
+    deployment
+        The stack.
+    variables
+        The variables with their values.
+    output
+        The output that names the function.
+    """
     functions = client("lambda", deployment.url)
-    name, _, alias = deployment.function_name.partition(":")
+    name, _, alias = deployment.outputs[output].partition(":")
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     functions.update_function_configuration(
         FunctionName=name, Environment={"Variables": {**before, **variables}}

@@ -35,7 +35,8 @@ from soak.faults import (
     Faults,
     ServiceFault,
 )
-from soak.ledger import Acceptance, Ledger
+from soak.ledger import Acceptance, Ledger, PhonePush
+from soak.phones import Phone, phones, user_id, users_for
 from soak.plan import CALLER_WAITS, EntryPoint, PlannedRequest, plan
 from soak.processes import outside_connections
 from soak.run import run
@@ -57,7 +58,12 @@ def test_a_short_run_with_faults_finds_each_recipient_in_one_place() -> None:
     outcome = run(requests, Faults(random, killed=False), minutes=5)
 
     assert outcome.verdict.breaches == []
-    assert outcome.verdict.recipients == 400
+    tokens = sum(len(planned.tokens) for planned in requests)
+    assert outcome.verdict.recipients > tokens, "nothing was sent to users"
+    assert {push.request for push in outcome.ledger.pushed} <= {
+        planned.number for planned in requests if planned.users
+    }
+    assert outcome.ledger.ownership.moved > 0
     assert {planned.entry_point for planned in requests} == set(EntryPoint)
     assert outcome.verdict.places[Place.ACCEPTED].total() > 250
     assert sum(outcome.ledger.fault_counts.values()) > 20, "too few faults for a test"
@@ -112,8 +118,20 @@ def test_the_same_seed_gives_the_same_plan() -> None:
 
     assert one == other != third
     assert sum(len(planned.recipients) for planned in one) == 1_000
-    tokens = [recipient["token"] for planned in one for recipient in planned.recipients]
-    assert len(set(tokens)) == 1_000
+    tokens = [token for planned in one for token in planned.tokens]
+    users = [each["user_id"] for planned in one for each in planned.users]
+    assert len(set(tokens)) + len(users) == 1_000
+    assert 0 < len(set(users)) < len(users)
+
+
+def test_the_users_of_a_request_share_no_phone() -> None:
+    users = users_for(20_000)
+    sharing = [phone.users for phone in phones(users, SeededRandom(3)) if len(phone.users) > 1]
+
+    assert sharing
+    for planned in plan(20_000, SeededRandom(3)):
+        asked = {each["user_id"] for each in planned.users}
+        assert not any({user_id(one), user_id(other)} <= asked for one, other in sharing)
 
 
 def test_every_kind_of_fault_happens_and_only_if_it_is_enabled() -> None:
@@ -402,6 +420,167 @@ def test_a_recipient_whose_caller_got_no_report_is_unknown_to_its_caller() -> No
 
     for entry_point in CALLER_WAITS:
         assert judged(ledger, entry_point).places.keys() == {Place.CALLER}
+
+
+PHONE = Phone("phone-000020", (2, 3), "GCM")
+USER, OTHER = (user_id(number) for number in PHONE.users)
+
+
+def registered(ledger: Ledger, user: str | None, at: float, **members: Any) -> None:
+    """Record a transaction that gives the phone to a user, or deletes it."""
+    key = {"id": {"S": f"D#app#{PHONE.device_id()}"}}
+    entry: dict[str, Any] = {"Delete": {"Key": key}}
+    if user is not None:
+        device = {"device_id": PHONE.device_id(), "token": PHONE.token(), "user_id": user}
+        entry = {"Put": {"Item": {**key, "value": {"S": json.dumps({**device, **members})}}}}
+    call = {"ClientRequestToken": f"{user} {at}", "TransactItems": [entry]}
+    ledger.ownership.commit(call, at, at)
+
+
+def pushed(ledger: Ledger, *, looked_up: float | None, at: float) -> None:
+    """Record that an invocation looked up the user, and its accepted push to the phone."""
+    if looked_up is not None:
+        ledger.ownership.read("run", [f"U#app#{USER}"], looked_up)
+    ledger.push(PhonePush(PHONE.token(), 0, "run", at))
+    ledger.accept(f"{PHONE.name} of 0", Acceptance(0, None, "run"))
+
+
+def judged_for_user(
+    ledger: Ledger, entry_point: EntryPoint = EntryPoint.QUEUE, device_id: str | None = None
+) -> Verdict:
+    pair = {} if device_id is None else {"device_id": device_id}
+    request = {"recipients": [{"user_id": USER, **pair}], "idempotency_key": "key"}
+    ledger.began[0] = 2.0
+    return judge([PlannedRequest(0, entry_point, request, delivered_twice=False)], ledger, [])
+
+
+@pytest.mark.parametrize(
+    ("owner", "looked_up", "at", "expected"),
+    [
+        (USER, 5.0, 6.0, []),
+        (OTHER, 5.0, 6.0, ["lost", "not the user's"]),
+        # It moves to the other user at 10.
+        (None, 9.0, 11.0, []),
+        (None, 10.5, 11.0, ["not the user's"]),
+        (None, None, 11.0, ["not the user's"]),
+        (None, None, 9.0, []),
+    ],
+)
+def test_a_push_is_a_breach_if_the_token_was_not_the_users_since_the_look_up(
+    owner: str | None, looked_up: float | None, at: float, expected: list[str]
+) -> None:
+    ledger = Ledger()
+    registered(ledger, owner or USER, at=1.0)
+    if owner is None:
+        registered(ledger, OTHER, at=10.0)
+    pushed(ledger, looked_up=looked_up, at=at)
+
+    assert breaches_of(judged_for_user(ledger)) == expected
+
+
+@pytest.mark.parametrize("member", ["opted_out", "invalid"])
+def test_a_push_to_a_device_that_no_send_chooses_is_a_breach(member: str) -> None:
+    ledger = Ledger()
+    registered(ledger, USER, at=1.0, **{member: True})
+    pushed(ledger, looked_up=5.0, at=6.0)
+
+    assert breaches_of(judged_for_user(ledger)) == ["lost", "not the user's"]
+
+
+def test_a_transaction_that_is_repeated_has_no_second_effect() -> None:
+    ledger = Ledger()
+    for user, at in ((USER, 1.0), (OTHER, 3.0), (USER, 1.0)):
+        registered(ledger, user, at)
+
+    assert [(spell.user, spell.since) for spell in ledger.ownership.spells] == [
+        (USER, 1.0),
+        (OTHER, 3.0),
+    ]
+    assert ledger.ownership.moved == 1
+
+
+def test_the_phone_of_a_user_who_keeps_it_is_lost_without_a_place() -> None:
+    ledger = Ledger()
+    registered(ledger, USER, at=1.0)
+    assert breaches_of(judged_for_user(ledger)) == ["lost", "lost"]
+
+    ledger.record_event(f"{PHONE.name} of key", "dead_token")
+    verdict = judged_for_user(ledger)
+    assert breaches_of(verdict) == []
+    assert verdict.places[Place.DEAD_TOKEN] == Counter({"queue": 1})
+
+
+@pytest.mark.parametrize("device_id", [None, PHONE.device_id()])
+def test_a_user_whose_phone_leaves_gets_a_push_or_no_device(device_id: str | None) -> None:
+    ledger = Ledger()
+    registered(ledger, USER, at=1.0)
+    registered(ledger, OTHER, at=3.0)
+    assert breaches_of(judged_for_user(ledger, device_id=device_id)) == ["lost"]
+
+    ledger.miss("key", "key", 1)
+    verdict = judged_for_user(ledger, device_id=device_id)
+    assert breaches_of(verdict) == []
+    assert verdict.places == {Place.NO_DEVICE: Counter({"queue": 1})}
+
+
+def test_a_requeued_device_that_moved_ends_as_no_device() -> None:
+    for missing, expected in ((0, ["lost"]), (1, [])):
+        ledger = Ledger()
+        registered(ledger, USER, at=1.0)
+        registered(ledger, None, at=3.0)
+        results = [{"token": PHONE.token(), "outcome": "requeued", "reason": None}]
+        ledger.answer(0, {"results": results, "summary": {}})
+        ledger.miss("key", "key#1.7", missing)
+
+        assert breaches_of(judged_for_user(ledger, EntryPoint.REQUEUEING)) == expected
+
+
+def test_a_second_push_to_a_phone_in_one_request_is_a_breach() -> None:
+    ledger = Ledger()
+    registered(ledger, USER, at=1.0)
+    for _ in range(2):
+        pushed(ledger, looked_up=5.0, at=6.0)
+
+    assert breaches_of(judged_for_user(ledger)) == ["sent twice"]
+
+
+def test_an_event_without_a_token_is_a_breach() -> None:
+    ledger = Ledger()
+    registered(ledger, USER, at=1.0)
+    pushed(ledger, looked_up=5.0, at=6.0)
+    ledger.odd_events += [("key", "an event says dead_token of no token"), ("another", "why")]
+
+    assert breaches_of(judged_for_user(ledger)) == ["outside the contract"]
+
+
+def test_the_proxy_records_the_reads_of_users_and_only_transactions_that_took_effect() -> None:
+    def call(operation: str, body: dict[str, Any]) -> None:
+        connection = HTTPConnection(urlsplit(around).netloc)
+        headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+        headers["X-Amzn-Trace-Id"] = "Root=run;Sampled=1"
+        connection.request("POST", "/", json.dumps(body).encode(), headers)
+        connection.getresponse().read()
+        connection.close()
+
+    def write(user: str) -> dict[str, Any]:
+        device = {"device_id": PHONE.device_id(), "token": PHONE.token(), "user_id": user}
+        item = {"id": {"S": "D#app#device"}, "value": {"S": json.dumps(device)}}
+        return {"ClientRequestToken": user, "TransactItems": [{"Put": {"Item": item}}]}
+
+    ledger, faults = Ledger(), Faults(SeededRandom(1), enabled=False)
+    refused, done = Answer(400, b'{"__type": "TransactionCanceledException"}'), Answer(200, b"{}")
+    with answering(refused, done, done) as (url, _):
+        services = Services(url, faults, ledger, lambda _: None)
+        with serving(services.answer) as around:
+            call("TransactWriteItems", write(OTHER))
+            call("TransactWriteItems", write(USER))
+            keys = [{"id": {"S": f"U#app#{USER}"}}]
+            call("BatchGetItem", {"RequestItems": {"devices": {"Keys": keys}}})
+
+    now = time.monotonic()
+    (spell,) = ledger.ownership.spells
+    assert spell.user == USER
+    assert spell.since <= ledger.ownership.looked_up_at("run", USER) <= now
 
 
 def test_the_breach_with_the_shortest_history_comes_first() -> None:
