@@ -138,6 +138,8 @@ class Findings:
         The time of the log that was read.
     looked_at
         What was read.
+    gone, pushes, changes
+        None if the log was not read, because nothing stands for the subject in it.
     """
 
     kind: Kind
@@ -148,13 +150,15 @@ class Findings:
     until: str
     looked_at: Sequence[str]
     devices: Sequence[Device]
-    gone: Sequence[Gone]
-    pushes: Sequence[Push]
-    changes: Sequence[Change]
+    gone: Sequence[Gone] | None
+    pushes: Sequence[Push] | None
+    changes: Sequence[Change] | None
 
     @property
     def summary(self) -> str:
         """The findings in one sentence."""
+        if self.pushes is None:
+            return f"{self._devices()}, so pushes to the {self.kind} are not known."
         counts = Counter(push.outcome for push in self.pushes)
         outcomes = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
         since = f"since {self.since[:16].replace('T', ' ')} UTC"

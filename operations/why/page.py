@@ -34,7 +34,7 @@ def show(findings: Findings, console: Console) -> None:
             ("reference", "when (UTC)", "why"),
             ((gone.device_ref, _shown_time(gone.at), gone.meaning) for gone in findings.gone),
         )
-    entries: list[Push | Change] = [*findings.pushes, *findings.changes]
+    entries: list[Push | Change] = [*(findings.pushes or ()), *(findings.changes or ())]
     if entries:
         _title(console, "What happened (UTC)")
     for entry in sorted(entries, key=lambda entry: entry.at):
@@ -77,7 +77,7 @@ def _explanations(findings: Findings) -> Iterator[str]:
             )
     elif not findings.devices:
         yield "The registry keeps the user, who has no device now."
-    if not findings.pushes and (findings.is_known or findings.kind == "token"):
+    if findings.pushes is not None and not findings.pushes:
         yield (
             "The log has no push. In this time nobody sent one, or the request was refused as a "
             "whole, or it waits in the queue or the dead-letter queue."

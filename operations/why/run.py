@@ -95,18 +95,22 @@ def why(
     def lines(output: str, terms: Sequence[str]) -> list[Line]:
         return find_lines(account, stack.outputs[output], terms, since, until, on_progress)
 
-    pushes = list(
-        pushes_in(
-            lines("LogGroupName", [*subject.refs, *subject.digests]),
-            subject.refs,
-            subject.devices,
-            subject.digests,
-            of_any_owner=question.token is not None,
+    pushes = changes = gone = None
+    refs = subject.refs
+    if terms := [*subject.refs, *subject.digests]:
+        pushes = list(
+            pushes_in(
+                lines("LogGroupName", terms),
+                subject.refs,
+                subject.devices,
+                subject.digests,
+                of_any_owner=question.token is not None,
+            )
         )
-    )
-    # A token that no device has may have belonged to one that is gone.
-    refs = subject.refs or list({push.device_ref: None for push in pushes if push.device_ref})
-    changes = list(changes_in(lines("DevicesLogGroupName", refs), refs, subject.devices))
+        # A token that no device has may have belonged to one that is gone.
+        refs = refs or list({push.device_ref: None for push in pushes if push.device_ref})
+        changes = list(changes_in(lines("DevicesLogGroupName", refs), refs, subject.devices))
+        gone = gone_devices(subject.devices, pushes, changes)
     return Findings(
         kind=subject.kind,
         subject=subject.name,
@@ -116,7 +120,7 @@ def why(
         until=iso(until),
         looked_at=_looked_at(stack, subject, refs),
         devices=subject.devices,
-        gone=gone_devices(subject.devices, pushes, changes),
+        gone=gone,
         pushes=pushes,
         changes=changes,
     )

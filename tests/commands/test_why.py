@@ -293,7 +293,11 @@ def test_an_unknown_user_gets_an_explanation(
 
     shown = why(commands, sandbox, "--user", "u-unknown")
 
-    assert shown.startswith("The registry does not know the user u-unknown; 0 pushes since ")
+    assert shown.startswith(
+        "The registry does not know the user u-unknown, so pushes to the user are not known. "
+    )
+    findings = found(commands, sandbox, "--user", "u-unknown")
+    assert (findings["pushes"], findings["changes"], findings["gone"]) == (None, None, None)
     assert "No device was registered for the user, or the user was erased" in shown
     assert "PROJECT=" in shown
     assert f"Read for project {sandbox.application_id}: the table " in shown
@@ -333,6 +337,8 @@ def test_a_device_leads_to_its_own_pushes(
 def test_an_unknown_device_says_how_to_go_on(sandbox: Deployment, commands: Commands) -> None:
     shown = why(commands, sandbox, "--device", "nonesuch")
 
+    assert "the device nonesuch, so pushes to the device are not known." in shown
+    assert found(commands, sandbox, "--device", "nonesuch")["pushes"] is None
     assert "This project has no such device." in shown
     assert "ask for its user (USER=…) or its token (TOKEN=…)" in shown
 
