@@ -78,9 +78,12 @@ def _explanations(findings: Findings) -> Iterator[str]:
     elif not findings.devices:
         yield "The registry keeps the user, who has no device now."
     if findings.pushes is not None and not findings.pushes:
+        has_user = findings.kind != "user" and any(each.user_id for each in findings.devices)
+        # The result of a push that chose no device has only the reference of the user.
+        not_chosen = "a push to its user did not choose the device, or " if has_user else ""
         yield (
-            "The log has no push. In this time nobody sent one, or the request was refused as a "
-            "whole, or it waits in the queue or the dead-letter queue."
+            f"The log has no push. In this time nobody sent one, or {not_chosen}the request was "
+            "refused as a whole, or it waits in the queue or the dead-letter queue."
         )
 
 

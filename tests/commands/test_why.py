@@ -334,6 +334,20 @@ def test_a_device_leads_to_its_own_pushes(
     assert "Its user is u-two-devices" in shown
 
 
+def test_a_device_without_pushes_names_the_pushes_to_its_user(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    register(sandbox, "quiet", "quiet-token", user_id="u-quiet", opted_out=True)
+    register(sandbox, "alone", "alone-token")
+    reached_none = "In this time nobody sent one, or a push to its user did not choose the device,"
+
+    assert reached_none in why(commands, sandbox, "--device", "quiet")
+    assert reached_none in why(commands, sandbox, "--token", "quiet-token")
+    for question in (("--device", "alone"), ("--user", "u-quiet")):
+        shown = why(commands, sandbox, *question)
+        assert "In this time nobody sent one, or the request was refused as a whole," in shown
+
+
 def test_an_unknown_device_says_how_to_go_on(sandbox: Deployment, commands: Commands) -> None:
     shown = why(commands, sandbox, "--device", "nonesuch")
 
