@@ -109,7 +109,10 @@ def why(
         )
         # A token that no device has may have belonged to one that is gone.
         refs = refs or list({push.device_ref: None for push in pushes if push.device_ref})
-        changes = list(changes_in(lines("DevicesLogGroupName", refs), refs, subject.devices))
+        # The line about an erasure has only the reference of the user.
+        of_users = {push.user_ref: None for push in pushes if push.user_ref}
+        changed = lines("DevicesLogGroupName", list(dict.fromkeys([*refs, *of_users])))
+        changes = list(changes_in(changed, refs, subject.devices))
         gone = gone_devices(subject.devices, pushes, changes)
     return Findings(
         kind=subject.kind,

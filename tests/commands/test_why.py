@@ -164,7 +164,8 @@ def test_a_user_has_a_summary_devices_and_pushes(
     assert "phone-token" not in shown
     assert re.search(r":\d\d accepted · phone The provider accepted the push\.", shown)
     assert (
-        "no_device · no device The user had opted out on every device. request " + REQUEST in shown
+        "no_device · no device The user had opted out on every device that the push was for. "
+        "(opted_out) request " + REQUEST in shown
     )
     assert "(BadDeviceToken, status 400)" in shown
     assert "DeviceCreated · phone The device was registered." in shown
@@ -188,10 +189,11 @@ def test_the_findings_are_json_for_programs(
         "at": push["at"],
         "device_id": "json",
         "device_ref": device,
+        "user_ref": user,
         "outcome": "unsent",
         "status_code": None,
         "reason": "expired",
-        "meaning": "Its ttl ended before it was sent.",
+        "meaning": "Its ttl ended before it was sent. (expired)",
         "request_id": REQUEST,
     }
     assert [change["change"] for change in findings["changes"]] == ["DeviceCreated"]
@@ -245,6 +247,23 @@ def test_a_device_that_another_user_took_is_gone_without_a_line(
         {"device_ref": before, "at": None, "change": None, "meaning": meanings.GONE_WITHOUT_A_LINE}
     ]
     assert (second["gone"], [each["device_id"] for each in second["devices"]]) == ([], ["shared"])
+    assert [(each["change"], each["meaning"]) for each in second["changes"]] == [
+        ("DeviceMoved", "The device came to this user from another one.")
+    ]
+
+
+def test_a_device_that_stayed_without_a_user_left_its_user(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    register(sandbox, "signed-out", "signed-out-token", user_id="u-signed-out")
+    register(sandbox, "signed-out", "signed-out-token", user_id=None)
+
+    (change,) = found(commands, sandbox, "--device", "signed-out")["changes"]
+
+    assert (change["change"], change["meaning"]) == (
+        "DeviceMoved",
+        "The device left its user, and no user is signed in on it.",
+    )
 
 
 def test_expired_devices_do_not_count(sandbox: Deployment, commands: Commands) -> None:
@@ -388,6 +407,24 @@ def test_a_token_without_a_device_is_searched_by_its_digest(
     assert "No device of this project has the token." in why(
         commands, sandbox, "--token", "left-token"
     )
+
+
+def test_the_device_of_an_erased_user_went_with_the_user(
+    sandbox: Deployment, commands: Commands, log: Log
+) -> None:
+    register(sandbox, "forgotten", "forgotten-token", user_id="u-forgotten")
+    user, device = refs(sandbox, "u-forgotten", "forgotten")
+    log(result("accepted", user, device, token=digest("forgotten-token")))
+    assert ask(sandbox, "DELETE", "/users/u-forgotten") == 204
+
+    findings = found(commands, sandbox, "--token", "forgotten-token")
+
+    erased = "The user was erased, and this device with the user."
+    assert [each["meaning"] for each in findings["gone"]] == [erased]
+    assert [(each["change"], each["meaning"]) for each in findings["changes"]] == [
+        ("DeviceCreated", "The device was registered."),
+        ("DeviceDeleted", erased),
+    ]
 
 
 # --- why: errors, make, meanings
