@@ -24,7 +24,7 @@ def show(findings: Findings, console: Console) -> None:
         _section(
             console,
             "Devices",
-            ("device", "service", "token", "language", "seen", "state"),
+            ("device", "service", "token, digest", "language", "seen", "state"),
             (_device_row(device) for device in findings.devices),
         )
     if findings.gone:
@@ -97,7 +97,8 @@ def _device_row(device: Device) -> tuple[str, ...]:
     return (
         device.device_id,
         device.service,
-        device.token,
+        # Short tokens show no start, but their digests differ. The log has them, too.
+        f"{device.token} {device.token_digest}",
         device.language or "-",
         (device.seen_at or "-")[:10],
         state or "gets pushes",

@@ -132,7 +132,9 @@ def why(
 def _seconds(since: str) -> int:
     match = _SINCE.fullmatch(since)
     if match is None or int(match["number"]) == 0:
-        raise OperationsError("The time must be a number and m, h or d, such as 90m, 12h or 2d.")
+        raise OperationsError(
+            "SINCE= (--since) must be a number and m, h or d, such as 90m, 12h or 2d."
+        )
     return int(match["number"]) * _UNITS[match["unit"]]
 
 
