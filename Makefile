@@ -75,7 +75,7 @@ smoke: $(call has,deploy) ## test the deployed stack (STACK=push-sender) with in
 redrive: $(call has,deploy) ## move the stack's dead-letter messages back to its queue (STACK=push-sender)
 	@$(BIN)/python -m operations redrive --stack $(STACK) $(ARGS)
 
-why: $(call has,deploy) ## show why a user got no push (USER=u-123, or DEVICE=, TOKEN=; SINCE=2d, FORMAT=json)
+why: $(call has,deploy) ## show why a user got no push (USER=u-123, DEVICE= or TOKEN=; SINCE=2d, FORMAT=json, PROJECT=, STACK=)
 	@$(BIN)/python -m operations why --stack $(STACK) $(call option,USER,user) $(call option,DEVICE,device) \
 	    $(call option,TOKEN,token) $(call option,SINCE,since) $(call option,FORMAT,format) \
 	    $(call option,PROJECT,application-id) $(ARGS)

@@ -68,6 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _why(options: argparse.Namespace, console: Console) -> int:
+    given = [each for each in (options.user, options.device, options.token) if each is not None]
+    if len(given) != 1 or not given[0]:
+        raise OperationsError("Give one of USER=, DEVICE= and TOKEN= (--user, --device, --token).")
+    if options.application_id == "":
+        raise OperationsError("PROJECT= (--application-id) is empty.")
     question = Question(
         options.user, options.device, options.token, options.since, options.application_id
     )
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     reason = commands.add_parser(
         "why", help="show a user's devices, and what happened to each push: why was there none?"
     )
-    whom = reason.add_mutually_exclusive_group(required=True)
+    whom = reason.add_argument_group("whom it is about", "one of these")
     whom.add_argument("--user", metavar="ID", help="the user's id")
     whom.add_argument("--device", metavar="ID", help="a device's id")
     whom.add_argument("--token", help="a token; the log is searched by its digest")

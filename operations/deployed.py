@@ -77,14 +77,14 @@ def find_stack(
         push senders have them.
     """
     if not name:  # for CloudFormation this means all stacks
-        raise OperationsError("The stack needs a name: --stack NAME.")
+        raise OperationsError("The stack needs a name: STACK= (--stack).")
     answer = call(account.client("cloudformation"), "describe_stacks", StackName=name)
     if isinstance(answer, FailedCall):
         if answer.code == "ValidationError" and "does not exist" in answer.message:
             raise OperationsError(
                 f"There is no stack {name} in {account.region}.\n"
                 "Deploy it (make deploy), or name the stack or region that there is: "
-                "--stack, AWS_DEFAULT_REGION."
+                "STACK= (--stack), AWS_DEFAULT_REGION."
             )
         raise OperationsError(f"The stack {name} cannot be read: {answer.with_cure}")
     stack = as_dict(next(iter(as_list(answer.get("Stacks"))), None))

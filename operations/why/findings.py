@@ -76,6 +76,8 @@ class Push:
         None if the result has no device, or one that is gone.
     device_ref
         None for a result without a device, and for a recipient that was named by its token.
+    user_ref
+        None for a recipient that was named by its token.
     request_id
         Of the function's invocation.
     """
@@ -83,6 +85,7 @@ class Push:
     at: str
     device_id: str | None
     device_ref: str | None
+    user_ref: str | None
     outcome: str
     status_code: int | None
     reason: str | None
@@ -138,6 +141,8 @@ class Findings:
         The time of the log that was read.
     looked_at
         What was read.
+    gone, pushes, changes
+        None if the log was not read, because nothing stands for the subject in it.
     """
 
     kind: Kind
@@ -148,13 +153,15 @@ class Findings:
     until: str
     looked_at: Sequence[str]
     devices: Sequence[Device]
-    gone: Sequence[Gone]
-    pushes: Sequence[Push]
-    changes: Sequence[Change]
+    gone: Sequence[Gone] | None
+    pushes: Sequence[Push] | None
+    changes: Sequence[Change] | None
 
     @property
     def summary(self) -> str:
         """The findings in one sentence."""
+        if self.pushes is None:
+            return f"{self._devices()}, so pushes to the {self.kind} are not known."
         counts = Counter(push.outcome for push in self.pushes)
         outcomes = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
         since = f"since {self.since[:16].replace('T', ' ')} UTC"
@@ -224,6 +231,7 @@ def pushes_in(
                 at=iso(line.time),
                 device_id=ids.get(device_ref) if device_ref else digests.get(str(digest)),
                 device_ref=device_ref,
+                user_ref=user_ref,
                 outcome=outcome,
                 status_code=status_code,
                 reason=reason,
@@ -235,7 +243,16 @@ def pushes_in(
 def changes_in(
     lines: Iterable[Line], refs: Collection[str], devices: Sequence[Device]
 ) -> Iterator[Change]:
-    """Read the changes about a user or a device in the log of the registry."""
+    """Read the changes about a user or a device in the log of the registry.
+
+    A device goes with its user if the lines have the erasure of the user, too.
+    """
+    lines = list(lines)
+    erasures = {
+        line.fields.get("function_request_id")
+        for line in lines
+        if line.fields.get("change") == "UserErased"
+    }
     ids = {device.ref: device.device_id for device in devices if device.ref}
     for line in lines:
         fields = line.fields
@@ -245,7 +262,11 @@ def changes_in(
                 device_id=ids.get(str(fields.get("device_ref"))),
                 device_ref=fields.get("device_ref"),
                 change=str(fields["change"]),
-                meaning=meanings.of_change(str(fields["change"])),
+                meaning=meanings.of_change(
+                    str(fields["change"]),
+                    has_user=fields.get("user_ref") is not None,
+                    is_erasure=fields.get("function_request_id") in erasures,
+                ),
                 request_id=fields.get("request_id") or fields.get("function_request_id"),
             )
 

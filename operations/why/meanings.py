@@ -23,9 +23,9 @@ OUTCOMES: Final[Mapping[str, str]] = {
 }
 """By outcome."""
 
-REASONS: Final[Mapping[tuple[str, str], str]] = {
+REASONS: Final[Mapping[tuple[str, str | None], str]] = {
     ("no_device", "none_registered"): "The user had no registered device.",
-    ("no_device", "opted_out"): "The user had opted out on every device.",
+    ("no_device", "opted_out"): "The user had opted out on every device that the push was for.",
     ("no_device", "filtered"): "The request's device_filter excluded every device, or the user "
     "had only VoIP devices and the request did not name their service.",
     ("no_device", "invalid"): "The token of every device was marked as invalid.",
@@ -41,7 +41,7 @@ REASONS: Final[Mapping[tuple[str, str], str]] = {
 CHANGES: Final[Mapping[str, str]] = {
     "DeviceCreated": "The device was registered.",
     "DeviceUpdated": "The registration was changed, or renewed.",
-    "DeviceMoved": "The device left its user: another user signed in on it, or nobody.",
+    "DeviceMoved": "The device came to this user from another one.",
     "DeviceDeleted": "The app or the backend deleted the device, for example at a sign-out.",
     "DeviceEvicted": "The user had too many devices; the one longest unseen was deleted.",
     "TokenTakenOver": "Another device registered the same token, so this device was deleted.",
@@ -52,6 +52,9 @@ CHANGES: Final[Mapping[str, str]] = {
     "its app registers again.",
 }
 """By change of the registry."""
+
+LEFT_ITS_USER: Final = "The device left its user, and no user is signed in on it."
+WITH_ITS_USER: Final = "The user was erased, and this device with the user."
 
 REMOVALS: Final = frozenset(
     {"DeviceDeleted", "DeviceEvicted", "TokenTakenOver", "DeadDeviceRemoved"}
@@ -66,15 +69,28 @@ GONE_WITHOUT_A_LINE: Final = (
 
 
 def of_result(outcome: str, reason: str | None, status_code: object) -> str:
-    """Explain a result. A provider's reason stands behind the sentence as it is."""
-    if reason is not None and (outcome, reason) in REASONS:
-        return REASONS[outcome, reason]
-    text = OUTCOMES.get(outcome, "This version of the command does not know this outcome.")
+    """Explain a result. The reason stands behind the sentence as it is."""
+    unknown = "This version of the command does not know this outcome."
+    text = REASONS.get((outcome, reason)) or OUTCOMES.get(outcome, unknown)
     status = "" if status_code is None else f"status {status_code}"
     details = ", ".join(filter(None, (reason, status if outcome != "accepted" else "")))
     return f"{text} ({details})" if details else text
 
 
-def of_change(change: str) -> str:
-    """Explain a change of the registry."""
+def of_change(change: str, *, has_user: bool, is_erasure: bool) -> str:
+    """Explain a change of the registry.
+
+    Parameters
+    ----------
+    change
+        Its name.
+    has_user
+        Whether the device has a user afterwards.
+    is_erasure
+        Whether it is a part of the erasure of a user.
+    """
+    if change == "DeviceMoved" and not has_user:
+        return LEFT_ITS_USER
+    if change == "DeviceDeleted" and is_erasure:
+        return WITH_ITS_USER
     return CHANGES.get(change, "This version of the command does not know this change.")

@@ -24,7 +24,7 @@ def show(findings: Findings, console: Console) -> None:
         _section(
             console,
             "Devices",
-            ("device", "service", "token", "language", "seen", "state"),
+            ("device", "service", "token, digest", "language", "seen", "state"),
             (_device_row(device) for device in findings.devices),
         )
     if findings.gone:
@@ -34,7 +34,7 @@ def show(findings: Findings, console: Console) -> None:
             ("reference", "when (UTC)", "why"),
             ((gone.device_ref, _shown_time(gone.at), gone.meaning) for gone in findings.gone),
         )
-    entries: list[Push | Change] = [*findings.pushes, *findings.changes]
+    entries: list[Push | Change] = [*(findings.pushes or ()), *(findings.changes or ())]
     if entries:
         _title(console, "What happened (UTC)")
     for entry in sorted(entries, key=lambda entry: entry.at):
@@ -77,10 +77,13 @@ def _explanations(findings: Findings) -> Iterator[str]:
             )
     elif not findings.devices:
         yield "The registry keeps the user, who has no device now."
-    if not findings.pushes and (findings.is_known or findings.kind == "token"):
+    if findings.pushes is not None and not findings.pushes:
+        has_user = findings.kind != "user" and any(each.user_id for each in findings.devices)
+        # The result of a push that chose no device has only the reference of the user.
+        not_chosen = "a push to its user did not choose the device, or " if has_user else ""
         yield (
-            "The log has no push. In this time nobody sent one, or the request was refused as a "
-            "whole, or it waits in the queue or the dead-letter queue."
+            f"The log has no push. In this time nobody sent one, or {not_chosen}the request was "
+            "refused as a whole, or it waits in the queue or the dead-letter queue."
         )
 
 
@@ -94,7 +97,8 @@ def _device_row(device: Device) -> tuple[str, ...]:
     return (
         device.device_id,
         device.service,
-        device.token,
+        # Short tokens show no start, but their digests differ. The log has them, too.
+        f"{device.token} {device.token_digest}",
         device.language or "-",
         (device.seen_at or "-")[:10],
         state or "gets pushes",

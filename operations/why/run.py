@@ -95,18 +95,25 @@ def why(
     def lines(output: str, terms: Sequence[str]) -> list[Line]:
         return find_lines(account, stack.outputs[output], terms, since, until, on_progress)
 
-    pushes = list(
-        pushes_in(
-            lines("LogGroupName", [*subject.refs, *subject.digests]),
-            subject.refs,
-            subject.devices,
-            subject.digests,
-            of_any_owner=question.token is not None,
+    pushes = changes = gone = None
+    refs = subject.refs
+    if terms := [*subject.refs, *subject.digests]:
+        pushes = list(
+            pushes_in(
+                lines("LogGroupName", terms),
+                subject.refs,
+                subject.devices,
+                subject.digests,
+                of_any_owner=question.token is not None,
+            )
         )
-    )
-    # A token that no device has may have belonged to one that is gone.
-    refs = subject.refs or list({push.device_ref: None for push in pushes if push.device_ref})
-    changes = list(changes_in(lines("DevicesLogGroupName", refs), refs, subject.devices))
+        # A token that no device has may have belonged to one that is gone.
+        refs = refs or list({push.device_ref: None for push in pushes if push.device_ref})
+        # The line about an erasure has only the reference of the user.
+        of_users = {push.user_ref: None for push in pushes if push.user_ref}
+        changed = lines("DevicesLogGroupName", list(dict.fromkeys([*refs, *of_users])))
+        changes = list(changes_in(changed, refs, subject.devices))
+        gone = gone_devices(subject.devices, pushes, changes)
     return Findings(
         kind=subject.kind,
         subject=subject.name,
@@ -116,7 +123,7 @@ def why(
         until=iso(until),
         looked_at=_looked_at(stack, subject, refs),
         devices=subject.devices,
-        gone=gone_devices(subject.devices, pushes, changes),
+        gone=gone,
         pushes=pushes,
         changes=changes,
     )
@@ -125,7 +132,9 @@ def why(
 def _seconds(since: str) -> int:
     match = _SINCE.fullmatch(since)
     if match is None or int(match["number"]) == 0:
-        raise OperationsError("The time must be a number and m, h or d, such as 90m, 12h or 2d.")
+        raise OperationsError(
+            "SINCE= (--since) must be a number and m, h or d, such as 90m, 12h or 2d."
+        )
     return int(match["number"]) * _UNITS[match["unit"]]
 
 

@@ -159,12 +159,14 @@ def test_a_user_has_a_summary_devices_and_pushes(
 
     assert shown.startswith("u-1 has 2 devices (1 opted out); 3 pushes since ")
     assert "UTC: 1 accepted, 1 no_device, 1 invalid_token. Devices" in shown
-    assert re.search(r"phone GCM phone-… de \d{4}-\d\d-\d\d gets pushes", shown)
-    assert re.search(r"tablet GCM … - \d{4}-\d\d-\d\d opted out", shown)
+    long, short = digest("phone-token-with-many-characters"), digest("tablet-token")
+    assert re.search(rf"phone GCM phone-… {long} de \d{{4}}-\d\d-\d\d gets pushes", shown)
+    assert re.search(rf"tablet GCM … {short} - \d{{4}}-\d\d-\d\d opted out", shown)
     assert "phone-token" not in shown
     assert re.search(r":\d\d accepted · phone The provider accepted the push\.", shown)
     assert (
-        "no_device · no device The user had opted out on every device. request " + REQUEST in shown
+        "no_device · no device The user had opted out on every device that the push was for. "
+        "(opted_out) request " + REQUEST in shown
     )
     assert "(BadDeviceToken, status 400)" in shown
     assert "DeviceCreated · phone The device was registered." in shown
@@ -188,10 +190,11 @@ def test_the_findings_are_json_for_programs(
         "at": push["at"],
         "device_id": "json",
         "device_ref": device,
+        "user_ref": user,
         "outcome": "unsent",
         "status_code": None,
         "reason": "expired",
-        "meaning": "Its ttl ended before it was sent.",
+        "meaning": "Its ttl ended before it was sent. (expired)",
         "request_id": REQUEST,
     }
     assert [change["change"] for change in findings["changes"]] == ["DeviceCreated"]
@@ -245,6 +248,23 @@ def test_a_device_that_another_user_took_is_gone_without_a_line(
         {"device_ref": before, "at": None, "change": None, "meaning": meanings.GONE_WITHOUT_A_LINE}
     ]
     assert (second["gone"], [each["device_id"] for each in second["devices"]]) == ([], ["shared"])
+    assert [(each["change"], each["meaning"]) for each in second["changes"]] == [
+        ("DeviceMoved", "The device came to this user from another one.")
+    ]
+
+
+def test_a_device_that_stayed_without_a_user_left_its_user(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    register(sandbox, "signed-out", "signed-out-token", user_id="u-signed-out")
+    register(sandbox, "signed-out", "signed-out-token", user_id=None)
+
+    (change,) = found(commands, sandbox, "--device", "signed-out")["changes"]
+
+    assert (change["change"], change["meaning"]) == (
+        "DeviceMoved",
+        "The device left its user, and no user is signed in on it.",
+    )
 
 
 def test_expired_devices_do_not_count(sandbox: Deployment, commands: Commands) -> None:
@@ -293,7 +313,11 @@ def test_an_unknown_user_gets_an_explanation(
 
     shown = why(commands, sandbox, "--user", "u-unknown")
 
-    assert shown.startswith("The registry does not know the user u-unknown; 0 pushes since ")
+    assert shown.startswith(
+        "The registry does not know the user u-unknown, so pushes to the user are not known. "
+    )
+    findings = found(commands, sandbox, "--user", "u-unknown")
+    assert (findings["pushes"], findings["changes"], findings["gone"]) == (None, None, None)
     assert "No device was registered for the user, or the user was erased" in shown
     assert "PROJECT=" in shown
     assert f"Read for project {sandbox.application_id}: the table " in shown
@@ -330,9 +354,25 @@ def test_a_device_leads_to_its_own_pushes(
     assert "Its user is u-two-devices" in shown
 
 
+def test_a_device_without_pushes_names_the_pushes_to_its_user(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    register(sandbox, "quiet", "quiet-token", user_id="u-quiet", opted_out=True)
+    register(sandbox, "alone", "alone-token")
+    reached_none = "In this time nobody sent one, or a push to its user did not choose the device,"
+
+    assert reached_none in why(commands, sandbox, "--device", "quiet")
+    assert reached_none in why(commands, sandbox, "--token", "quiet-token")
+    for question in (("--device", "alone"), ("--user", "u-quiet")):
+        shown = why(commands, sandbox, *question)
+        assert "In this time nobody sent one, or the request was refused as a whole," in shown
+
+
 def test_an_unknown_device_says_how_to_go_on(sandbox: Deployment, commands: Commands) -> None:
     shown = why(commands, sandbox, "--device", "nonesuch")
 
+    assert "the device nonesuch, so pushes to the device are not known." in shown
+    assert found(commands, sandbox, "--device", "nonesuch")["pushes"] is None
     assert "This project has no such device." in shown
     assert "ask for its user (USER=…) or its token (TOKEN=…)" in shown
 
@@ -370,17 +410,50 @@ def test_a_token_without_a_device_is_searched_by_its_digest(
     )
 
 
+def test_the_device_of_an_erased_user_went_with_the_user(
+    sandbox: Deployment, commands: Commands, log: Log
+) -> None:
+    register(sandbox, "forgotten", "forgotten-token", user_id="u-forgotten")
+    user, device = refs(sandbox, "u-forgotten", "forgotten")
+    log(result("accepted", user, device, token=digest("forgotten-token")))
+    assert ask(sandbox, "DELETE", "/users/u-forgotten") == 204
+
+    findings = found(commands, sandbox, "--token", "forgotten-token")
+
+    erased = "The user was erased, and this device with the user."
+    assert [each["meaning"] for each in findings["gone"]] == [erased]
+    assert [(each["change"], each["meaning"]) for each in findings["changes"]] == [
+        ("DeviceCreated", "The device was registered."),
+        ("DeviceDeleted", erased),
+    ]
+
+
 # --- why: errors, make, meanings
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--user", "u", "--since", "yesterday"], "such as 90m, 12h or 2d"),
+        (
+            ["--user", "u", "--since", "yesterday"],
+            "SINCE= (--since) must be a number and m, h or d",
+        ),
         (["--user", "u", "--since", "0d"], "such as 90m, 12h or 2d"),
         (["--user", "u", "--stack", "none"], "There is no stack none in us-east-1."),
-        ([], "one of the arguments --user --device --token is required"),
-        (["--user", "u", "--token", "t"], "not allowed with argument"),
+        (["--user", "u", "--stack", "none"], "STACK= (--stack)"),
+        (["--user", "u", "--stack", ""], "STACK= (--stack)"),
+        *(
+            (arguments, "Give one of USER=, DEVICE= and TOKEN= (--user, --device, --token).")
+            for arguments in (
+                [],
+                ["--user", ""],
+                ["--device", ""],
+                ["--token", ""],
+                ["--user", "u", "--token", "t"],
+                ["--user", "u", "--token", ""],
+            )
+        ),
+        (["--user", "u", "--application-id", ""], "PROJECT= (--application-id) is empty."),
     ],
 )
 def test_a_wrong_question_is_a_clear_line(
