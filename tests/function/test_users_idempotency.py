@@ -275,3 +275,10 @@ def test_a_run_that_is_killed_too_leaves_its_batches_for_the_next(
     push(to("u-1"))
 
     assert sorted(sent(provider)) == sorted({*"cd"} - {*left})
+
+
+def test_the_first_run_without_any_device_is_no_replay(
+    push: Push, registry: Registry, keys: Table
+) -> None:
+    assert push(to("u-1"))["replayed"] is False
+    assert push(to("u-1"))["replayed"] is True

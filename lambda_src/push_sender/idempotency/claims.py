@@ -251,7 +251,8 @@ class Claim:
     @property
     def replays(self) -> bool:
         """Whether an earlier run sent everything, so that this one sends nothing."""
-        return not self._order.batches
+        is_first = not self._record.done and self._record.holder == self._record.run
+        return not is_first and not self._order.batches
 
     def deliver(
         self, delivery: Delivery, *, forget_untried: bool = False
@@ -393,7 +394,6 @@ class _Threads:
             self._for_batches = ThreadPoolExecutor(CONNECTIONS - 1)
 
 
-def _remaining(planned: Sequence[Batch], known: Mapping[int, Remembered]) -> list[Batch]:
 def _first_positions(batches: Iterable[Batch]) -> list[int]:
     return [batch.positions[0] for batch in batches]
 
@@ -403,6 +403,7 @@ def _remembered(packed: Iterable[bytes]) -> dict[int, Remembered]:
     return {position: each for some in packed for position, each in unpack(some).items()}
 
 
+def _remaining(planned: Sequence[Batch], known: Mapping[int, Remembered]) -> list[Batch]:
     """Return the batches without the recipients whose results are known."""
     if not known:
         return list(planned)
