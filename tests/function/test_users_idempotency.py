@@ -282,3 +282,33 @@ def test_the_first_run_without_any_device_is_no_replay(
 ) -> None:
     assert push(to("u-1"))["replayed"] is False
     assert push(to("u-1"))["replayed"] is True
+
+
+def test_a_replay_logs_and_counts_no_device_that_left(
+    push: Push, registry: Registry, keys: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(registry, "u-1", "a", "b")
+    push(to("u-1", "u-2"))
+    registry.delete("d-a")
+    capsys.readouterr()
+
+    push(to("u-1", "u-2"))
+
+    assert "no_device" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("two_services")
+def test_a_run_that_continues_a_killed_one_logs_no_device_whose_outcome_is_known(
+    push: Push,
+    registry: Registry,
+    keys: Table,
+    provider: Provider,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = killed_after_one_batch(push, provider, keys, to("u-1", "u-2"))
+    registry.delete(f"d-{done}")
+    capsys.readouterr()
+
+    push(to("u-1", "u-2"))
+
+    assert "no_device" not in capsys.readouterr().out
