@@ -370,6 +370,19 @@ def test_the_log_has_random_references_and_neither_token_nor_user(
     assert counted == [[1]]
 
 
+def test_a_log_record_has_at_most_a_hundred_results(
+    push: Push, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    push(to(*(f"u-{number}" for number in range(250))))
+
+    lines = [
+        line
+        for line in log_lines(capsys.readouterr().out)
+        if line["message"] == "results without a call"
+    ]
+    assert [len(line["results"]) for line in lines] == [100, 100, 50]
+
+
 def test_the_device_of_a_dead_token_leaves_by_the_event(
     push: Push, registry: Registry, provider: Provider
 ) -> None:
