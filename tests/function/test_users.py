@@ -201,6 +201,26 @@ def test_a_personal_field_without_a_place_is_left_out_with_a_warning(
     assert warning["path"] == "recipients[0].subtitle"
 
 
+def test_a_field_that_is_left_out_for_many_users_has_one_warning(
+    push: Push, registry: Registry, provider: Provider
+) -> None:
+    users = [f"u-{number}" for number in range(3)]
+    for user in users:
+        register(registry, user, f"{user}-a", f"{user}-b")
+
+    report = push(
+        to(*({"user_id": user, "subtitle": "s"} for user in users), apns={"format": "native"})
+    )
+
+    assert report["warnings"] == [
+        {
+            "path": "recipients[0].subtitle",
+            "message": "left out for the devices whose service has no place for it, and for 4 "
+            "devices of other users",
+        }
+    ]
+
+
 def test_a_device_that_cannot_get_the_message_is_rejected_without_a_call(
     push: Push, registry: Registry, provider: Provider
 ) -> None:
