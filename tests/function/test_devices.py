@@ -568,6 +568,19 @@ def test_a_request_without_headers_is_refused(registry: Registry) -> None:
     assert api_gateway.read(registry.invoke(event)).status == 415
 
 
+def test_25_devices_with_the_largest_tags_fit_into_their_users_item(registry: Registry) -> None:
+    for number in range(25):
+        tags = [f"{tag:02}{'😀' * 62}" for tag in range(50)]
+        device = {"token": f"{number:02}", "service": "GCM", "user_id": "u-1", "tags": tags}
+        assert registry.put(f"d-{number}", device).status == 201
+
+
+def test_a_tag_with_a_control_character_is_refused(registry: Registry) -> None:
+    answer = registry.put("phone", {**IOS, "tags": ["a", "b\n"]})
+
+    assert (answer.status, answer.paths) == (400, ["tags[1]"])
+
+
 def test_an_event_of_another_kind_is_refused(registry: Registry) -> None:
     from push_sender.request.errors import InvalidRequest
 
