@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -144,6 +145,23 @@ def test_a_filter_narrows_the_devices_of_every_user(
         to({"user_id": "u-1", "device_filter": device_filter}, device_filter={"tags": ["x"]})
     )
     assert [each["token"] for each in own["results"]] == tokens
+
+
+@pytest.mark.parametrize(("days", "outcome"), [(1, "accepted"), (2, "no_device")])
+def test_a_device_seen_first_on_the_earliest_day_may_have_been_seen_later_on_it(
+    push: Push, registry: Registry, provider: Provider, days: int, outcome: str
+) -> None:
+    register(registry, "u-1", "a")
+    (user,) = [item for item in registry.table.items if item["id"]["S"].startswith("U#")]
+    today = datetime.now(UTC).date()
+    seen_at = f"{today - timedelta(days=days)}T00:00:00.000Z"
+    value = json.loads(user["value"]["S"])
+    value["devices"]["d-a"]["seen_at"] = seen_at
+    registry.table.put({**user, "value": {"S": json.dumps(value)}})
+
+    report = push(to("u-1", device_filter={"seen_within_days": 1}))
+
+    assert [each["outcome"] for each in report["results"]] == [outcome]
 
 
 def test_a_pair_is_sent_only_while_the_device_is_the_users(

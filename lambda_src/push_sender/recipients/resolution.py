@@ -210,7 +210,7 @@ class _Filter:
         self._seen_since = ""
         if given and given.seen_within_days is not None:
             since = datetime.fromtimestamp(now, UTC) - timedelta(days=given.seen_within_days)
-            self._seen_since = since.isoformat(timespec="milliseconds")[:23]  # as in the registry
+            self._seen_since = since.date().isoformat()  # seen_at is written once a day
 
     def __call__(self, entry: Mapping[str, Any]) -> bool:
         tags = frozenset(entry.get("tags", ()))
