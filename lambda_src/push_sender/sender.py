@@ -219,8 +219,7 @@ class Sender:
         repeated = (*audience.repeated, *audience.conflicting)
         address_results = {**dict.fromkeys(repeated, _DUPLICATE), **plan.known}
         attempts: dict[int, int] = {}
-        if plan.origins:
-            self._observer.without_call(plan.known, order.recipients, plan.origins)
+        replayed = claim is not None and claim.replays
         if claim is None:
             deliveries = self._delivery.deliver(order)
         else:
@@ -233,6 +232,9 @@ class Sender:
             deliveries = claim.deliver(
                 self._delivery, forget_untried=forget_untried and requeue is None
             )
+        if plan.origins and not replayed:
+            of_this_run = {at: each for at, each in plan.known.items() if at not in attempts}
+            self._observer.without_call(of_this_run, order.recipients, plan.origins)
         with closing(deliveries):  # if anything below raises, no further call starts
             for delivered in deliveries:
                 address_results.update(delivered.results)
@@ -245,7 +247,6 @@ class Sender:
                 self._observer.not_remembered(claim.write_error)
         elif request.idempotency_key is not None:
             findings.append(_NO_TABLE)
-        replayed = claim is not None and claim.replays
         final_report = report(
             request, application_id, results, findings, key=key, replayed=replayed
         )

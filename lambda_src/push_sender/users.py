@@ -5,9 +5,10 @@ Only a request with users imports this module. ``sender`` passes in what knows t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from time import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from push_sender.delivery.batches import Batch, plan
 from push_sender.delivery.push_service import Writer
@@ -175,8 +176,12 @@ class UserRecipients:
         self.order = Order(batches, resolved.recipients, writer, self.deadline, self._accepted_at)
 
     def _leave_out(self) -> list[Finding]:
-        """Leave out the personal fields that the service of a device has no place for."""
-        left_out: dict[str, None] = {}
+        """Leave out the personal fields that the service of a device has no place for.
+
+        There is one warning a field: one a user could pass the size of a report.
+        """
+        first: dict[str, int] = {}
+        more: Counter[str] = Counter()
         for position, origin in enumerate(self.origins):
             if origin is None or position in self.resolved.missing:
                 continue
@@ -184,9 +189,16 @@ class UserRecipients:
             for name in without_place(self._request, recipient):
                 setattr(recipient, name, None)
                 recipient.model_fields_set.discard(name)
-                place = self._request.place_of(self.resolved.asked[position])
-                left_out[f"{place}.{name}"] = None
-        return [Finding(path, _LEFT_OUT) for path in left_out]
+                asked = self.resolved.asked[position]
+                more[name] += first.setdefault(name, asked) != asked
+        return [
+            Finding(
+                f"{self._request.place_of(asked)}.{name}",
+                _LEFT_OUT
+                + (f", and for {more[name]:,} devices of other users" if more[name] else ""),
+            )
+            for name, asked in first.items()
+        ]
 
 
-_LEFT_OUT = "left out for the devices whose service has no place for it"
+_LEFT_OUT: Final = "left out for the devices whose service has no place for it"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import api_gateway
 from tests.support.devices import ANDROID, IOS, Registry, check_invariants, values_of
 from tests.support.dynamodb import refusing
 from tests.support.invocation import OTHER_PROJECT, PROJECT, log_lines, metric_lines
@@ -23,6 +24,7 @@ FULL = {
     "attributes": {"plan": "gold"},
     "opted_out": True,
 }
+DEVICE = "PUT /devices/{device_id}"
 MY_DEVICE = "/my/devices/{device_id}"
 
 
@@ -522,6 +524,61 @@ def test_every_write_logs_the_caller_a_reference_of_the_user_and_the_change(
     assert len(set(devices)) == 3  # a moved device gets a new reference
     counted = [name for line in metric_lines(output) for name in line if name[0].isupper()]
     assert {"DeviceCreated", "TokenTakenOver", "DeviceMoved"} <= set(counted)
+
+
+ODD_AUTHORIZERS = [None, {"iam": None}, {"jwt": None}, {"jwt": {"claims": None}}]
+
+
+@pytest.mark.parametrize("authorizer", ODD_AUTHORIZERS)
+@pytest.mark.parametrize(("route", "status"), [(DEVICE, 201), (f"PUT {MY_DEVICE}", 400)])
+def test_an_authorizer_may_lack_any_member(
+    registry: Registry, route: str, status: int, authorizer: Any
+) -> None:
+    event = api_gateway.event(json.dumps(IOS), method="PUT")
+    event |= {"routeKey": route, "pathParameters": {"device_id": "phone"}}
+    event["requestContext"]["authorizer"] = authorizer
+
+    assert api_gateway.read(registry.invoke(event)).status == status
+
+
+@pytest.mark.parametrize(
+    ("route", "member"),
+    [
+        (DEVICE, "device_id"),
+        ("GET /devices/{device_id}", "device_id"),
+        ("DELETE /devices/{device_id}", "device_id"),
+        ("GET /users/{user_id}/devices", "user_id"),
+        ("DELETE /users/{user_id}", "user_id"),
+    ],
+)
+def test_a_path_without_its_id_is_refused(registry: Registry, route: str, member: str) -> None:
+    event = api_gateway.event(json.dumps(IOS))
+    event |= {"routeKey": route, "pathParameters": None}
+
+    answer = api_gateway.read(registry.invoke(event))
+
+    assert (answer.status, answer.paths) == (400, [member])
+    assert registry.table.items == []
+
+
+def test_a_request_without_headers_is_refused(registry: Registry) -> None:
+    event = api_gateway.event(json.dumps(IOS))
+    event |= {"routeKey": DEVICE, "pathParameters": {"device_id": "phone"}, "headers": None}
+
+    assert api_gateway.read(registry.invoke(event)).status == 415
+
+
+def test_25_devices_with_the_largest_tags_fit_into_their_users_item(registry: Registry) -> None:
+    for number in range(25):
+        tags = [f"{tag:02}{'😀' * 62}" for tag in range(50)]
+        device = {"token": f"{number:02}", "service": "GCM", "user_id": "u-1", "tags": tags}
+        assert registry.put(f"d-{number}", device).status == 201
+
+
+def test_a_tag_with_a_control_character_is_refused(registry: Registry) -> None:
+    answer = registry.put("phone", {**IOS, "tags": ["a", "b\n"]})
+
+    assert (answer.status, answer.paths) == (400, ["tags[1]"])
 
 
 def test_an_event_of_another_kind_is_refused(registry: Registry) -> None:

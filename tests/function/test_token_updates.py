@@ -58,6 +58,17 @@ def test_a_device_whose_replaced_token_another_device_has_is_deleted(registry: R
     check_invariants(registry.table.items)
 
 
+def test_a_token_replaced_by_itself_changes_nothing(registry: Registry) -> None:
+    registry.put("phone", IOS)
+    before = registry.table.items
+
+    registry.update(
+        "replacement_token", {**IOS, "replacement_token": IOS["token"]}, time="2100-01-01T00:00:00Z"
+    )
+
+    assert registry.table.items == before
+
+
 def test_an_invalid_token_is_flagged_until_the_device_registers_again(registry: Registry) -> None:
     registry.put("phone", {**IOS, "user_id": "u-123"})
 

@@ -363,6 +363,24 @@ def test_a_caller_who_waits_gets_the_results_of_users_requeued_and_the_registry_
     assert (token["token"], token["device_id"]) == ("KaNaRy-u-1-b", "b")
 
 
+@pytest.mark.parametrize(
+    "outcome", ["transient", "misconfigured", "dead_token", "invalid_token", "rejected", "unknown"]
+)
+def test_nothing_follows_for_a_device_that_left_before_a_repetition(
+    account: Account, follow_up: FollowUp, outcome: str
+) -> None:
+    """Else its message would go to the other devices of the user, and its event has no token."""
+    gone = of("u-1", None, outcome, token=None, service=None)
+    report = report_of([gone, of("u-1", "phone", "accepted")])
+    submission = Submission(to_users("u-1"), "id", 7)
+
+    follow_up.handle(submission, report, last_start=LATER)
+
+    assert not follow_up.requeue(submission, report, last_start=LATER)
+    assert (account.requeued(), account.dead_letter_messages()) == ([], [])
+    assert [event["detail-type"] for event in account.sent_events()] == ["Push Report"]
+
+
 PAIR: Json = {"user_id": "u-1", "device_id": "GCM"}
 
 

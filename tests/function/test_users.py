@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -146,6 +147,23 @@ def test_a_filter_narrows_the_devices_of_every_user(
     assert [each["token"] for each in own["results"]] == tokens
 
 
+@pytest.mark.parametrize(("days", "outcome"), [(1, "accepted"), (2, "no_device")])
+def test_a_device_seen_first_on_the_earliest_day_may_have_been_seen_later_on_it(
+    push: Push, registry: Registry, provider: Provider, days: int, outcome: str
+) -> None:
+    register(registry, "u-1", "a")
+    (user,) = [item for item in registry.table.items if item["id"]["S"].startswith("U#")]
+    today = datetime.now(UTC).date()
+    seen_at = f"{today - timedelta(days=days)}T00:00:00.000Z"
+    value = json.loads(user["value"]["S"])
+    value["devices"]["d-a"]["seen_at"] = seen_at
+    registry.table.put({**user, "value": {"S": json.dumps(value)}})
+
+    report = push(to("u-1", device_filter={"seen_within_days": 1}))
+
+    assert [each["outcome"] for each in report["results"]] == [outcome]
+
+
 def test_a_pair_is_sent_only_while_the_device_is_the_users(
     push: Push, registry: Registry, provider: Provider
 ) -> None:
@@ -199,6 +217,26 @@ def test_a_personal_field_without_a_place_is_left_out_with_a_warning(
     assert report["summary"] == {"recipients": 2, "accepted": 2}
     (warning,) = report["warnings"]
     assert warning["path"] == "recipients[0].subtitle"
+
+
+def test_a_field_that_is_left_out_for_many_users_has_one_warning(
+    push: Push, registry: Registry, provider: Provider
+) -> None:
+    users = [f"u-{number}" for number in range(3)]
+    for user in users:
+        register(registry, user, f"{user}-a", f"{user}-b")
+
+    report = push(
+        to(*({"user_id": user, "subtitle": "s"} for user in users), apns={"format": "native"})
+    )
+
+    assert report["warnings"] == [
+        {
+            "path": "recipients[0].subtitle",
+            "message": "left out for the devices whose service has no place for it, and for 4 "
+            "devices of other users",
+        }
+    ]
 
 
 def test_a_device_that_cannot_get_the_message_is_rejected_without_a_call(
@@ -368,6 +406,19 @@ def test_the_log_has_random_references_and_neither_token_nor_user(
     ]
     counted = [line["no_device"] for line in metric_lines(output) if "no_device" in line]
     assert counted == [[1]]
+
+
+def test_a_log_record_has_at_most_a_hundred_results(
+    push: Push, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    push(to(*(f"u-{number}" for number in range(250))))
+
+    lines = [
+        line
+        for line in log_lines(capsys.readouterr().out)
+        if line["message"] == "results without a call"
+    ]
+    assert [len(line["results"]) for line in lines] == [100, 100, 50]
 
 
 def test_the_device_of_a_dead_token_leaves_by_the_event(

@@ -260,3 +260,70 @@ def test_a_repetition_is_replayed_though_the_devices_are_too_many_since(
     assert sent(provider) == []
     with pytest.raises(InvalidRequest, match="5,025"):
         push({**request, "idempotency_key": "another"})
+
+
+@pytest.mark.parametrize("left", [(), ("a", "c")])
+def test_a_run_that_is_killed_too_leaves_its_batches_for_the_next(
+    push: Push, registry: Registry, keys: Table, provider: Provider, left: tuple[str, ...]
+) -> None:
+    register(registry, "u-1", "a", "b")
+    register(registry, "u-1", "c", "d", service="APNS")
+
+    def answer(call: Json) -> Any:
+        if "d" in call["Addresses"]:
+            time.sleep(0.3)  # so that the other batch is recorded meanwhile
+        return results({token: accepted(token) for token in call["Addresses"]})
+
+    provider.answer = answer
+    push(to("u-1"))
+    for record in keys.batch_records:  # as if the first run was killed before it recorded any
+        keys.delete(record)
+    keys.undo()
+    for token in left:  # the first of their batches
+        registry.delete(f"d-{token}")
+    provider.calls.clear()
+    assert push(to("u-1"))["replayed"] is False
+    assert sorted(sent(provider)) == sorted({*"abcd"} - {*left})
+    keys.undo()
+    provider.calls.clear()
+
+    push(to("u-1"))
+
+    assert sorted(sent(provider)) == sorted({*"cd"} - {*left})
+
+
+def test_the_first_run_without_any_device_is_no_replay(
+    push: Push, registry: Registry, keys: Table
+) -> None:
+    assert push(to("u-1"))["replayed"] is False
+    assert push(to("u-1"))["replayed"] is True
+
+
+def test_a_replay_logs_and_counts_no_device_that_left(
+    push: Push, registry: Registry, keys: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(registry, "u-1", "a", "b")
+    push(to("u-1", "u-2"))
+    registry.delete("d-a")
+    capsys.readouterr()
+
+    push(to("u-1", "u-2"))
+
+    assert "no_device" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("two_services")
+def test_a_run_that_continues_a_killed_one_logs_no_device_whose_outcome_is_known(
+    push: Push,
+    registry: Registry,
+    keys: Table,
+    provider: Provider,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = killed_after_one_batch(push, provider, keys, to("u-1", "u-2"))
+    registry.delete(f"d-{done}")
+    capsys.readouterr()
+
+    push(to("u-1", "u-2"))
+
+    assert "no_device" not in capsys.readouterr().out

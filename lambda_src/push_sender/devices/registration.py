@@ -22,7 +22,7 @@ from push_sender.request.field_types import Id, Language, ServiceName, Text, Tok
 from push_sender.request.services import SERVICES
 
 CHARACTERS: Final = 100_000
-"""Limit of a body. The largest valid one, with every character escaped, is shorter."""
+"""Limit of a body. Only a device that is full of escaped emoji would be longer."""
 
 
 @cache
@@ -42,7 +42,14 @@ def _zone(name: str) -> str:
     return name
 
 
-Tag = Annotated[Text, Field(min_length=1, max_length=64)]
+def _tag(text: str) -> str:
+    # JSON writes such a character as six, and the tags of 25 devices must fit into an item.
+    if min(text) < " ":
+        raise PydanticCustomError("request_rule", "must not hold control characters")
+    return text
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_tag)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 
 

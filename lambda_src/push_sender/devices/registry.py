@@ -286,7 +286,7 @@ class Registry:
         def step(transaction: Transaction) -> Sequence[Effect]:
             steps = _Steps(transaction, report.project)
             device = steps.holder_of(report)
-            if device is None or report.replacement is None:
+            if device is None or report.replacement in (None, report.token):
                 return ()
             new_key = token_key(report.project, report.service, report.replacement)
             transaction.read(new_key)

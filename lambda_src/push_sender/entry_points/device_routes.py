@@ -125,10 +125,10 @@ class DeviceRoutes:
     def _call(self, event: Mapping[str, Any], context: LambdaContext) -> _Call:
         """Read the parts of a request that every route has. A missing id is an empty text."""
         parameters = event.get("pathParameters") or {}
-        claims = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
-        ids = {name: parameters[name] for name in ("device_id", "user_id") if name in parameters}
+        names = [name for name in ("device_id", "user_id") if f"{{{name}}}" in event["routeKey"]]
+        ids = {name: parameters.get(name, "") for name in names}
         if "/my/" in event["routeKey"]:
-            ids["sub"] = str(claims.get("sub", ""))
+            ids["sub"] = str(_claims(event).get("sub", ""))
         if errors := [Finding(name, ID_RULE) for name, id_ in ids.items() if not is_id(id_)]:
             if event["routeKey"].startswith("PUT"):
                 errors += _errors_of_body(event)
@@ -228,11 +228,16 @@ def _errors_of_body(event: Mapping[str, Any]) -> list[Finding]:
     return []
 
 
+def _claims(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    authorizer = event["requestContext"].get("authorizer") or {}
+    return (authorizer.get("jwt") or {}).get("claims") or {}
+
+
 def _caller(event: Mapping[str, Any]) -> str | None:
     """Name the caller: the ARN of an IAM caller, or the client of a JWT, never its user."""
-    authorizer = event["requestContext"].get("authorizer", {})
-    arn: str | None = authorizer.get("iam", {}).get("userArn")
-    claims = authorizer.get("jwt", {}).get("claims", {})
+    authorizer = event["requestContext"].get("authorizer") or {}
+    arn: str | None = (authorizer.get("iam") or {}).get("userArn")
+    claims = _claims(event)
     return arn or claims.get("client_id") or claims.get("azp")
 
 

@@ -53,7 +53,7 @@ def json_body(event: Mapping[str, Any], fields: Container[str]) -> Any:
     InvalidRequest
         If it is not valid JSON.
     """
-    headers = event.get("headers", {})
+    headers = event.get("headers") or {}
     _check_media_type(headers.get("content-type"), headers.get("content-encoding"))
     body = event.get("body") or ""
     try:

@@ -399,6 +399,8 @@ class FollowUp:
 
 
 def _destination(result: Result) -> _Destination:
+    if result["token"] is None:  # the device of an earlier run left: there is nothing to act on
+        return _Destination.LOG
     if result["outcome"] == Outcome.UNSENT:
         return _DESTINATIONS_OF_UNSENT[result["reason"]]
     return _DESTINATIONS[result["outcome"]]

@@ -127,12 +127,10 @@ class Idempotency:
             targets=users.targets(order.batches).pack() if users is not None else None,
         )
         try:
-            record, parts = self._threads.call(
-                lambda: self._take(new, wall, order.batches), left * _CLAIM_SHARE
+            record, parts, planned = self._threads.call(
+                lambda: self._take(new, wall, order, users), left * _CLAIM_SHARE
             )
-            if users is not None and record.targets not in (None, new.targets):
-                order = users.order_for(Targets.unpack(record.targets))
-            return Claim(self._store, self._threads, self._clock, order, record, parts)
+            return Claim(self._store, self._threads, self._clock, planned, record, parts)
         except StoreError as error:
             raise IdempotencyStoreUnavailable(error.reason) from error
         except UnknownFormatError as error:
@@ -165,28 +163,42 @@ class Idempotency:
             raise IdempotencyStoreUnavailable("UnknownFormat") from error
 
     def _take(
-        self, new: RequestRecord, wall: float, planned: Sequence[Batch]
-    ) -> tuple[RequestRecord, dict[int, bytes]]:
-        """Write a new record or take an existing one; return it with its batches' outcomes."""
+        self, new: RequestRecord, wall: float, order: Order, users: Users | None
+    ) -> tuple[RequestRecord, dict[int, bytes], Order]:
+        """Write a new record or take an existing one.
+
+        Returns
+        -------
+        tuple
+            The record, the outcomes of its batches, and the order for its devices.
+        """
         existing = self._store.put_new(new, wall)
         # If the answer to the first try was lost, its retry finds the own record.
         if existing is None or existing.holder == new.holder:
-            return new, {}
+            return new, {}, order
         if existing.fingerprint != new.fingerprint:
             raise IdempotencyConflict
-        if existing.done:
-            return existing, self._store.parts(existing, existing.parts)
-        if existing.lapses_at > wall * 1_000:
+        if not existing.done and existing.lapses_at > wall * 1_000:
             raise IdempotencyInProgress(existing.lapses_at / 1_000 - wall)
+        targets = None
+        if users is not None and existing.targets is not None:
+            targets = Targets.unpack(existing.targets)
+            if existing.targets != new.targets:
+                order = users.order_for(targets)
+        if existing.done:
+            return existing, self._store.parts(existing, existing.parts), order
         # Read before taking the key: if reading fails, no other invocation has to wait.
-        first_positions: Iterable[int] = (batch.positions[0] for batch in planned)
-        if existing.targets is not None:  # the first run may have planned other batches
-            first_positions = Targets.unpack(existing.targets).parts
-        parts = self._store.parts(existing, first_positions)
+        planned = targets.parts if targets is not None else _first_positions(order.batches)
+        parts = self._store.parts(existing, planned)
         taken = replace(existing, holder=new.holder, lapses_at=new.lapses_at)
+        if targets is not None:
+            # The batches that are left may begin elsewhere. The next run must find them too.
+            left = _remaining(order.batches, _remembered(parts.values()))
+            every = sorted({*targets.parts, *_first_positions(left)})
+            taken = replace(taken, targets=targets._replace(parts=every).pack())
         if not self._store.put_over(taken, existing.holder):  # another invocation was faster
             raise IdempotencyInProgress(new.lapses_at / 1_000 - wall)
-        return taken, parts
+        return taken, parts, order
 
 
 class Claim:
@@ -211,9 +223,9 @@ class Claim:
         record: RequestRecord,
         parts: Mapping[int, bytes],
     ) -> None:
-        remembered: dict[int, Remembered] = {}
-        for packed in (*parts.values(), *([record.outcomes] if record.outcomes else [])):
-            remembered |= unpack(packed)
+        remembered = _remembered(parts.values())
+        if record.outcomes:
+            remembered |= unpack(record.outcomes)
         if record.done:  # a record may have expired just now: its outcomes are unknown
             for position in (position for batch in order.batches for position in batch.positions):
                 remembered.setdefault(position, Remembered(NO_ANSWER, 1))
@@ -239,7 +251,8 @@ class Claim:
     @property
     def replays(self) -> bool:
         """Whether an earlier run sent everything, so that this one sends nothing."""
-        return not self._order.batches
+        is_first = not self._record.done and self._record.holder == self._record.run
+        return not is_first and not self._order.batches
 
     def deliver(
         self, delivery: Delivery, *, forget_untried: bool = False
@@ -379,6 +392,15 @@ class _Threads:
         if wait(under_way, timeout=seconds).not_done:
             self._for_batches.shutdown(wait=False)
             self._for_batches = ThreadPoolExecutor(CONNECTIONS - 1)
+
+
+def _first_positions(batches: Iterable[Batch]) -> list[int]:
+    return [batch.positions[0] for batch in batches]
+
+
+def _remembered(packed: Iterable[bytes]) -> dict[int, Remembered]:
+    """Read the outcomes of several records, by position."""
+    return {position: each for some in packed for position, each in unpack(some).items()}
 
 
 def _remaining(planned: Sequence[Batch], known: Mapping[int, Remembered]) -> list[Batch]:

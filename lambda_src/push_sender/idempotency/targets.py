@@ -24,7 +24,7 @@ class Targets(NamedTuple):
     devices
         For each recipient who is a user, the digests of the devices, in their order.
     parts
-        The first position of each batch.
+        The first position of each batch of each run.
     """
 
     devices: Sequence[Sequence[bytes]]

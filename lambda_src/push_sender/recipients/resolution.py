@@ -6,7 +6,7 @@ position; a user has one for each device that fits, or one without a device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -103,28 +103,8 @@ class Resolved:
         self.add(asked, _PLACEHOLDER, origin)
 
 
-class Devices(NamedTuple):
-    """The devices of one recipient who is a user.
-
-    Attributes
-    ----------
-    fitting
-        The devices to send to, by id, in its order.
-    others
-        The other devices of the user, by id, and why none of them is sent to.
-    """
-
-    fitting: Mapping[str, Mapping[str, Any]]
-    others: Mapping[str, NoDevice]
-
-    @property
-    def reason(self) -> NoDevice:
-        """Why no device fits: the reason of the device that came closest to fitting."""
-        reasons = set(self.others.values())
-        return next((each for each in _CLOSEST_FIRST if each in reasons), "none_registered")
-
-
 _CLOSEST_FIRST: Final[Sequence[NoDevice]] = ("opted_out", "invalid", "filtered")
+"""The reason of a user is that of the device that came closest to fitting."""
 
 
 def user_ids(request: PushRequest) -> list[str]:
@@ -160,14 +140,25 @@ def resolve(
         if isinstance(recipient, Recipient):
             resolved.add(asked, recipient, None)
             continue
-        user = users.get(recipient.user_id)
-        devices = _devices(recipient, recipient.device_filter or request.device_filter, user, now)
-        found: Iterable[tuple[str | None, NoDevice]]
+        ref, devices = users.get(recipient.user_id) or (None, {})
+        reasons = _reasons(recipient, request.device_filter, devices, now)
         if chosen is None:
-            found = [(device_id, "moved") for device_id in devices.fitting]
+            found = [device_id for device_id, reason in reasons.items() if reason is None]
         else:
-            found = _as_before(next(chosen, ()), devices)
-        _add(resolved, asked, recipient, user, devices, list(found))
+            known = {digest(device_id): device_id for device_id in reasons}
+            found = [known.get(each, "") for each in next(chosen, ())]
+        nobody = Origin(recipient.user_id, user_ref=ref)
+        if not found:
+            resolved.add_missing(asked, nobody, _closest(recipient, reasons))
+        for device_id in found:
+            reason = reasons.get(device_id, "moved")
+            if reason is not None:
+                resolved.add_missing(asked, nobody, reason)
+                continue
+            entry = devices[device_id]
+            device = recipient.on_device(entry["token"], entry["service"], entry.get("language"))
+            origin = nobody._replace(device_id=device_id, device_ref=entry.get("ref"))
+            resolved.add(asked, device, origin)
     return resolved
 
 
@@ -176,30 +167,34 @@ def digest(device_id: str) -> bytes:
     return sha256(device_id.encode()).digest()[:DIGEST_BYTES]
 
 
-def _devices(
-    recipient: UserRecipient, device_filter: DeviceFilter | None, user: User | None, now: float
-) -> Devices:
-    """Sort the devices of a user into those that a request is for, and the others."""
-    fitting: dict[str, Mapping[str, Any]] = {}
-    others: dict[str, NoDevice] = {}
-    if recipient.device_id is not None:
-        entry = user.devices.get(recipient.device_id) if user else None
-        entries: Mapping[str, Any] = {} if entry is None else {recipient.device_id: entry}
-        passes = None
-    else:
-        entries = user.devices if user else {}
-        passes = _Filter(device_filter, now)
-    for device_id in sorted(entries):
-        entry = entries[device_id]
-        if passes is not None and not passes(entry):
-            others[device_id] = "filtered"
-        elif entry.get("opted_out"):
-            others[device_id] = "opted_out"
-        elif entry.get("invalid"):
-            others[device_id] = "invalid"
-        else:
-            fitting[device_id] = entry
-    return Devices(fitting, others)
+def _reasons(
+    recipient: UserRecipient,
+    shared_filter: DeviceFilter | None,
+    devices: Mapping[str, Mapping[str, Any]],
+    now: float,
+) -> dict[str, NoDevice | None]:
+    """Tell why each device of a user gets no push, by id, in its order; None if it gets one."""
+    only = recipient.device_id
+    passes = _Filter(recipient.device_filter or shared_filter, now) if only is None else None
+    return {
+        device_id: _reason(devices[device_id], passes)
+        for device_id in sorted(devices)
+        if only in (None, device_id)
+    }
+
+
+def _reason(entry: Mapping[str, Any], passes: _Filter | None) -> NoDevice | None:
+    if passes is not None and not passes(entry):
+        return "filtered"
+    if entry.get("opted_out"):
+        return "opted_out"
+    return "invalid" if entry.get("invalid") else None
+
+
+def _closest(recipient: UserRecipient, reasons: Mapping[str, NoDevice | None]) -> NoDevice:
+    """Tell why a user has no device."""
+    none: NoDevice = "none_registered" if recipient.device_id is None else "moved"
+    return next((each for each in _CLOSEST_FIRST if each in reasons.values()), none)
 
 
 class _Filter:
@@ -215,7 +210,7 @@ class _Filter:
         self._seen_since = ""
         if given and given.seen_within_days is not None:
             since = datetime.fromtimestamp(now, UTC) - timedelta(days=given.seen_within_days)
-            self._seen_since = since.isoformat(timespec="milliseconds")[:23]  # as in the registry
+            self._seen_since = since.date().isoformat()  # seen_at is written once a day
 
     def __call__(self, entry: Mapping[str, Any]) -> bool:
         tags = frozenset(entry.get("tags", ()))
@@ -225,38 +220,3 @@ class _Filter:
             and not tags & self._exclude_tags
             and entry["seen_at"] >= self._seen_since
         )
-
-
-def _as_before(digests: Sequence[bytes], devices: Devices) -> Iterator[tuple[str | None, NoDevice]]:
-    """Find the devices that an earlier run chose; None with the reason for one that left."""
-    known = {digest(device_id): device_id for device_id in (*devices.fitting, *devices.others)}
-    for each in digests:
-        device_id = known.get(each)
-        if device_id is not None and device_id in devices.fitting:
-            yield device_id, "moved"
-        else:
-            yield None, devices.others.get(device_id or "", "moved")
-
-
-def _add(
-    resolved: Resolved,
-    asked: int,
-    recipient: UserRecipient,
-    user: User | None,
-    devices: Devices,
-    found: Sequence[tuple[str | None, NoDevice]],
-) -> None:
-    """Add the positions of one recipient who is a user."""
-    nobody = Origin(recipient.user_id, user_ref=user.ref if user else None)
-    if not found:
-        is_pair = recipient.device_id is not None and not devices.others
-        resolved.add_missing(asked, nobody, "moved" if is_pair else devices.reason)
-        return
-    for device_id, reason in found:
-        if device_id is None:
-            resolved.add_missing(asked, nobody, reason)
-            continue
-        entry = devices.fitting[device_id]
-        origin = Origin(recipient.user_id, device_id, nobody.user_ref, entry.get("ref"))
-        device = recipient.on_device(entry["token"], entry["service"], entry.get("language"))
-        resolved.add(asked, device, origin)

@@ -15,11 +15,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import batched
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
 
 from push_sender import __version__
+from push_sender.delivery.batches import ADDRESSES
 from push_sender.delivery.run import Delivered
 from push_sender.request.model import Recipient
 from push_sender.telemetry.metrics import Metric, Unit, records
@@ -133,10 +135,10 @@ class Telemetry:
         origins: Sequence[Origin | None],
     ) -> None:
         """Log and count the results of a request with users that no call gives."""
-        if not results:
-            return
         self._counts.update(result.outcome.value for result in results.values())
-        self._logger.info("results without a call", results=_lines(results, recipients, origins))
+        for some in batched(results.items(), ADDRESSES):  # CloudWatch limits the size of a record
+            lines = _lines(dict(some), recipients, origins)
+            self._logger.info("results without a call", results=lines)
 
     def not_remembered(self, reason: str) -> None:
         """Log and count that the results of a request with a key could not be stored."""
