@@ -163,7 +163,7 @@ class UserRecipients:
         found = unfit(request, resolved.recipients, of_users, resolved.asked)
         for position, finding in found.items():
             self.known[position] = AddressResult(
-                Outcome.REJECTED, reason="unfit", status_message=str(finding)
+                Outcome.REJECTED, reason="unfit", status_message=str(finding), path=finding.path
             )
         self.audience = sort_recipients(
             resolved.recipients, request.choose, self.known, resolved.asked

@@ -78,6 +78,8 @@ class Push:
         None for a result without a device, and for a recipient that was named by its token.
     user_ref
         None for a recipient that was named by its token.
+    path
+        Of the field that does not fit the device, for the reason unfit.
     request_id
         Of the function's invocation.
     """
@@ -89,6 +91,7 @@ class Push:
     outcome: str
     status_code: int | None
     reason: str | None
+    path: str | None
     meaning: str
     request_id: str | None
 
@@ -226,7 +229,7 @@ def pushes_in(
             if not is_meant:
                 continue
             outcome, reason = str(result.get("outcome")), result.get("reason")
-            status_code = result.get("status_code")
+            status_code, path = result.get("status_code"), result.get("path")
             yield Push(
                 at=iso(line.time),
                 device_id=ids.get(device_ref) if device_ref else digests.get(str(digest)),
@@ -235,7 +238,8 @@ def pushes_in(
                 outcome=outcome,
                 status_code=status_code,
                 reason=reason,
-                meaning=meanings.of_result(outcome, reason, status_code),
+                path=path,
+                meaning=meanings.of_result(outcome, reason, status_code, path),
                 request_id=line.fields.get("function_request_id"),
             )
 

@@ -31,7 +31,7 @@ REASONS: Final[Mapping[tuple[str, str | None], str]] = {
     ("no_device", "invalid"): "The token of every device was marked as invalid.",
     ("no_device", "moved"): "The device that the push was for no longer belonged to the user.",
     ("rejected", "unfit"): "The message does not fit this device, so the function did not send it. "
-    "The caller's report says why.",
+    "The caller's report says more.",
     ("unsent", "deadline"): "The time of the invocation ended before it was sent.",
     ("unsent", "expired"): "Its ttl ended before it was sent.",
     ("unsent", "dry_run"): "The request was a dry run, which sends nothing.",
@@ -68,12 +68,12 @@ GONE_WITHOUT_A_LINE: Final = (
 """A device that moves gets a new reference, so that the log does not connect two users."""
 
 
-def of_result(outcome: str, reason: str | None, status_code: object) -> str:
-    """Explain a result. The reason stands behind the sentence as it is."""
+def of_result(outcome: str, reason: str | None, status_code: object, path: str | None) -> str:
+    """Explain a result. The reason and the path of a field stand behind the sentence as it is."""
     unknown = "This version of the command does not know this outcome."
     text = REASONS.get((outcome, reason)) or OUTCOMES.get(outcome, unknown)
     status = "" if status_code is None else f"status {status_code}"
-    details = ", ".join(filter(None, (reason, status if outcome != "accepted" else "")))
+    details = ", ".join(filter(None, (reason, path, status if outcome != "accepted" else "")))
     return f"{text} ({details})" if details else text
 
 

@@ -194,10 +194,28 @@ def test_the_findings_are_json_for_programs(
         "outcome": "unsent",
         "status_code": None,
         "reason": "expired",
+        "path": None,
         "meaning": "Its ttl ended before it was sent. (expired)",
         "request_id": REQUEST,
     }
     assert [change["change"] for change in findings["changes"]] == ["DeviceCreated"]
+
+
+def test_a_device_that_cannot_get_a_message_has_the_field_that_does_not_fit(
+    sandbox: Deployment, commands: Commands
+) -> None:
+    register(sandbox, "fire", "fire-token", service="ADM", user_id="u-unfit")
+    invoke(sandbox, {"recipient": {"user_id": "u-unfit"}, "message": "m", "ttl": 0})
+
+    def is_logged() -> bool:
+        return bool(found(commands, sandbox, "--user", "u-unfit")["pushes"])
+
+    assert within(60, is_logged)
+    (push,) = found(commands, sandbox, "--user", "u-unfit")["pushes"]
+    assert (push["outcome"], push["reason"], push["path"]) == ("rejected", "unfit", "ttl")
+    assert "did not send it. The caller's report says more. (unfit, ttl)" in why(
+        commands, sandbox, "--user", "u-unfit"
+    )
 
 
 def test_a_push_that_named_the_token_counts_for_the_user(

@@ -323,6 +323,7 @@ def test_a_project_that_is_not_allowed_is_refused(registry: Registry) -> None:
         ("user_id", "u" * 129),
         ("user_id", 5),
         ("language", "not a tag"),
+        ("language", "de_AT_1"),
         ("time_zone", "Mars/Olympus"),
         ("time_zone", "../../etc/passwd"),
         ("time_zone", "europe/berlin"),

@@ -11,7 +11,7 @@ from push_sender.follow_up.requeue import messages_of
 from push_sender.follow_up.submission import Submission
 from push_sender.idempotency.fingerprint import fingerprint
 from push_sender.request.errors import InvalidRequest
-from push_sender.request.languages import chooser
+from push_sender.request.languages import chooser, is_tag
 from push_sender.validation.check import check
 from tests.support.invocation import PROJECT, Push
 from tests.support.provider import Json, Provider
@@ -195,6 +195,44 @@ def test_a_translation_is_refused_with_the_cure(
 
     assert str(refused.value).split("\n") == errors
     assert not provider.calls
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "de",
+        "pt-BR",
+        "zh_Hans_TW",
+        "de-CH-1996",
+        "es-419",
+        "en-u-co-phonebk",
+        "de-a-bb-x-1-c",
+        "de-x-1",
+    ],
+)
+def test_a_tag_has_the_form_of_rfc_5646(tag: str) -> None:
+    assert is_tag(tag)
+    assert is_tag(tag.upper())
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "",
+        "d",
+        "de_AT_1",
+        "de-u",
+        "de-x",
+        "de-a-x-1",
+        "de-a-b-cc",
+        "de--AT",
+        "de-",
+        "x-klingon",
+        "i-lux",
+    ],
+)
+def test_what_rfc_5646_does_not_allow_is_no_tag(tag: str) -> None:
+    assert not is_tag(tag)
 
 
 def test_a_language_must_be_a_tag(push: Push) -> None:

@@ -256,6 +256,22 @@ def test_a_device_that_cannot_get_the_message_is_rejected_without_a_call(
     assert sent(provider) == ["android"]
 
 
+def test_the_log_names_the_field_that_does_not_fit_a_device(
+    push: Push, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(registry, "u-1", "android")
+    register(registry, "u-1", "adm", service="ADM")
+    capsys.readouterr()
+
+    push(to("u-1", ttl=0))
+
+    lines = {line["message"]: line for line in log_lines(capsys.readouterr().out)}
+    (without,) = lines["results without a call"]["results"]
+    assert (without["outcome"], without["reason"], without["path"]) == ("rejected", "unfit", "ttl")
+    (delivered,) = lines["batch delivered"]["results"]
+    assert "path" not in delivered
+
+
 def test_a_message_that_no_device_can_get_is_refused_before_the_look_up(
     push: Push, registry: Registry
 ) -> None:

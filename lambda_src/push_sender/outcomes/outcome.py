@@ -114,7 +114,13 @@ class Outcome(StrEnum):
 
 
 class AddressResult(NamedTuple):
-    """The result of one address, as one answer gives it."""
+    """The result of one address, as one answer gives it.
+
+    Attributes
+    ----------
+    path
+        Of the field whose rule the message breaks, as in a validation error; only in the log.
+    """
 
     outcome: Outcome
     delivery_status: str | None = None
@@ -123,6 +129,7 @@ class AddressResult(NamedTuple):
     status_message: str | None = None
     message_id: str | None = None
     replacement_token: str | None = None
+    path: str | None = None
 
 
 class Refusal(Enum):

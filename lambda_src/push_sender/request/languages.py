@@ -10,7 +10,12 @@ from typing import Final
 TAG_CHARACTERS: Final = 35
 """RFC 5646, section 4.4.1: no tag in use is longer."""
 
-_TAG: Final = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,16}")
+_TAG: Final = re.compile(
+    r"[A-Za-z]{2,8}(?:(?:[-_][A-WYZa-wyz0-9])?[-_][A-Za-z0-9]{2,8})*(?:[-_][Xx](?:[-_][A-Za-z0-9]{1,8})+)?"
+)
+"""RFC 5646, section 2.1: a subtag of one character begins an extension, so a longer one follows.
+After an ``x``, for private use, the subtags have any length. The kinds of subtags and their order
+are not checked."""
 
 
 def is_tag(text: str) -> bool:

@@ -67,6 +67,8 @@ def _lines(
         }
         if result.reason is not None:
             line["reason"] = result.reason
+        if result.path is not None:
+            line["path"] = result.path
         if origins and (origin := origins[position]) is not None:
             line |= {"user_ref": origin.user_ref, "device_ref": origin.device_ref}
             if origin.device_id is None:

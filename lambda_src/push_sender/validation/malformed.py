@@ -136,11 +136,12 @@ class Malformed:
 
     def _complete(self, place: str, made: BaseModel, value: Any, **stand_ins: str) -> None:
         """Set required fields that were malformed, or are missing, which is an error."""
+        # Beside a member of the other kind of recipient, only that member is an error.
+        is_other = not isinstance(value, dict) or _is_nearly_user(value)
         for field, stand_in in stand_ins.items():
             if field in made.model_fields_set:
                 continue
-            # Beside a member of the other kind of recipient, only that member is an error.
-            if isinstance(value, dict) and not {field, *_MISPLACED[type(made)]} & value.keys():
+            if not is_other and not {field, *_MISPLACED[type(made)]} & value.keys():
                 self._add(f"{place}.{field}", "is missing")
             setattr(made, field, stand_in)
 
@@ -223,9 +224,10 @@ _MISPLACED: Final[Mapping[type[BaseModel], Mapping[str, str]]] = {
 
 
 _KNOWN_IN: Final[Mapping[type[BaseModel], Mapping[str, Sequence[str]]]] = {
-    DeviceFilter: {name: [name] for name in DeviceFilter.model_fields}
+    DeviceFilter: {name: [name] for name in DeviceFilter.model_fields},
+    UserRecipient: {**known_fields(), "tag": ["device_filter.tags"]},  # not gcm.tag
 }
-"""The models whose unknown fields are mistaken for no field of another object."""
+"""The fields that an unknown field of a model may be mistaken for, if not those of all objects."""
 
 
 def _is_user(value: Any) -> bool:
@@ -234,6 +236,16 @@ def _is_user(value: Any) -> bool:
 
 
 _IDS: Final = ("user_id", "device_id")
+
+
+def _is_nearly_user(value: Mapping[str, Any]) -> bool:
+    """Return whether a recipient is meant as a user, and the name of the id is wrong."""
+    return value.keys().isdisjoint((*_IDS, "token", "service")) and any(
+        name[:6].lower().startswith(_OF_AN_ID) for name in islice(value, UNKNOWN_LISTED)
+    )
+
+
+_OF_AN_ID: Final = ("user", "usr", "device")
 
 _VALID_RECIPIENT: Final = {"token": "t", "service": "GCM"}
 
