@@ -194,8 +194,7 @@ class UserRecipients:
         return [
             Finding(
                 f"{self._request.place_of(asked)}.{name}",
-                _LEFT_OUT
-                + (f", and for {more[name]:,} devices of other users" if more[name] else ""),
+                _LEFT_OUT + (f" (devices of other users: {more[name]:,})" if more[name] else ""),
             )
             for name, asked in first.items()
         ]

@@ -233,8 +233,8 @@ def test_a_field_that_is_left_out_for_many_users_has_one_warning(
     assert report["warnings"] == [
         {
             "path": "recipients[0].subtitle",
-            "message": "left out for the devices whose service has no place for it, and for 4 "
-            "devices of other users",
+            "message": "left out for the devices whose service has no place for it (devices of "
+            "other users: 4)",
         }
     ]
 
