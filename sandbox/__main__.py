@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -154,11 +156,27 @@ def _add_token(token: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long it is valid; 0 gives an expired one (default: %(default)s)",
     )
-    _add_port(token, "port of the running sandbox (default: %(default)s)")
+    # Before isolate(), which removes the variable.
+    default = port_of(os.environ.get("AWS_ENDPOINT_URL", ""))
+    meaning = "port of the running sandbox (default: that of AWS_ENDPOINT_URL, here %(default)s)"
+    _add_port(token, meaning, default)
 
 
-def _add_port(parser: argparse.ArgumentParser, meaning: str) -> None:
-    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=meaning)
+def port_of(endpoint: str) -> int:
+    """Return the port of an address on this machine, else the default port."""
+    try:
+        address = urlsplit(endpoint)
+        port = address.port
+    except ValueError:
+        return DEFAULT_PORT
+    return port if port and address.hostname in _THIS_MACHINE else DEFAULT_PORT
+
+
+_THIS_MACHINE: Final = ("127.0.0.1", "localhost", "::1")
+
+
+def _add_port(parser: argparse.ArgumentParser, meaning: str, default: int = DEFAULT_PORT) -> None:
+    parser.add_argument("--port", type=_port, default=default, help=meaning)
 
 
 def _port(text: str) -> int:

@@ -81,7 +81,7 @@ def show(deployment: Deployment, console: Console) -> bool:
 
 
 def _show_registry(deployment: Deployment, console: Console) -> bool:
-    """Register two devices, push to both, and show which one is left."""
+    """Register two devices of a person, push to the person, and show which device is left."""
     console.print(
         "\n[bold]The registry of devices: a push to a dead token deletes its device[/bold]"
     )
@@ -89,11 +89,13 @@ def _show_registry(deployment: Deployment, console: Console) -> bool:
         path = f"/devices/{device_id}"
         status, _ = _ask(deployment, "PUT", path, {**device, "user_id": _USER})
         console.print(f"  PUT {path:<20}  {status}, a device of {_USER}")
-    request = {"recipients": list(_DEVICES.values()), "message": "Your parcel is on its way"}
+    person = {"user_id": _USER}
+    request = {"recipients": [person], "message": "Your parcel is on its way"}
     report = invoke(deployment, json.dumps(request).encode())
-    for device_id, result in zip(_DEVICES, report["results"], strict=True):
+    console.print(f"  push to {json.dumps(person)}")
+    for result in report["results"]:
         style, _ = _OUTCOMES[result["outcome"]]
-        console.print(f"  push to {device_id:<16}  [{style}]{result['outcome']}[/{style}]")
+        console.print(f"    {result['device_id']:<22}  [{style}]{result['outcome']}[/{style}]")
     path = f"/users/{_USER}/devices"
     end = time.monotonic() + _UPKEEP_SECONDS
     while True:  # the event about the dead token reaches the registry a moment after the report
@@ -168,6 +170,14 @@ def report_table(title: str, report: dict[str, Any]) -> Table:
     return table
 
 
+_REGISTRY_STEPS: Final = """\
+examples/http/devices.sh register 6f1f2d3c-0a4e-4d5f-9a43-1f0f6f5f3d52 examples/http/device.json
+examples/http/send.sh examples/user.json    # a push to the user of this device
+make why USER=u-123    # what became of it
+.venv/bin/python -m sandbox token --sub u-123    # a JWT, for the routes for apps
+"""
+
+
 def next_steps(url: str, deployment: Deployment) -> str:
     """Write the command lines to try next, for a shell in the repository.
 
@@ -189,16 +199,7 @@ examples/http/send.sh {FIRST_PUSH}
 """
     if "ApiUrl" not in deployment.outputs:
         over_http = ""
-    curl = f"curl -s --user sandbox:sandbox --aws-sigv4 aws:amz:{REGION}:execute-api"
-    registry = f"""\
-{curl} \\
-    -X PUT -H 'Content-Type: application/json' "$API_URL/devices/phone" \\
-    -d '{{"token": "sandbox-unregistered", "service": "APNS", "user_id": "{_USER}"}}'
-{curl} \\
-    "$API_URL/users/{_USER}/devices"    # empty after a push to this token
-"""
-    if not _has_registry(deployment):
-        registry = ""
+    registry = _REGISTRY_STEPS if _has_registry(deployment) else ""
     return f"""\
 export AWS_ENDPOINT_URL={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox

@@ -1,5 +1,6 @@
 """Lines in the terminal of a running sandbox: one for each push and each denied HTTP request.
 
+A push to a user that reaches no device makes no call, so its line comes from the function's log.
 The function's warnings and errors are shown, too, and its whole log if VERBOSE is set.
 """
 
@@ -7,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -51,8 +52,12 @@ def function_log(console: Console) -> Callable[[str, str], None]:
     show_all = is_verbose()
 
     def show(_function: str, line: str) -> None:
-        if show_all or _is_serious(line):
+        record = _record(line)
+        if show_all or str(record.get("level", "")).upper() in _SERIOUS:
             console.print(line, style="dim", markup=False, soft_wrap=True)
+        if record.get("message") == "results without a call":
+            for result in record.get("results", ()):
+                console.print(_without_call(result), markup=False, highlight=False, soft_wrap=True)
 
     return show
 
@@ -91,9 +96,16 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _is_serious(line: str) -> bool:
+def _without_call(result: Mapping[str, Any]) -> str:
+    reason = " ".join(filter(None, (result.get("reason"), result.get("path"))))
+    time = f"{datetime.now().astimezone():%H:%M:%S}"
+    return _printable(f"{time}  {'':<12} {'no call':<17} {result['outcome']:<13} {reason}".rstrip())
+
+
+def _record(line: str) -> Mapping[str, Any]:
+    """Read a line of a log that is JSON."""
     try:
         record = json.loads(line)
     except ValueError:
-        return False
-    return isinstance(record, dict) and str(record.get("level", "")).upper() in _SERIOUS
+        return {}
+    return record if isinstance(record, dict) else {}

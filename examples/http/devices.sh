@@ -24,7 +24,7 @@ case $id in
     # Older versions of curl sign an encoded character of a path wrongly.
     *[!A-Za-z0-9._~-]*) echo 'devices.sh: use devices.py or devices.mjs for this id' >&2; exit 2 ;;
 esac
-: "${API_URL:?is not set: it is the output ApiUrl of the stack}"
+: "${API_URL:?is not set: it is the output ApiUrl of the stack (in the sandbox: \`make sandbox\` prints the command)}"
 : "${AWS_ACCESS_KEY_ID:?is not set}" "${AWS_SECRET_ACCESS_KEY:?is not set}"
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:?is not set: it is the region of the stack}}
 
@@ -38,6 +38,9 @@ if [ -n "${AWS_SESSION_TOKEN:-}" ]; then # part of a role's temporary credential
     set -- "$@" --header "X-Amz-Security-Token: $AWS_SESSION_TOKEN"
 fi
 # curl reads the secret from standard input, because other users can read command lines.
-printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
-    curl --config - --silent --show-error --fail-with-body --max-time 35 --write-out '\n' \
-        --aws-sigv4 "aws:amz:$region:execute-api" --request "$method" "$@" "$API_URL$path"
+status=0
+answer=$(printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
+    curl --config - --silent --show-error --fail-with-body --max-time 35 \
+        --aws-sigv4 "aws:amz:$region:execute-api" --request "$method" "$@" "$API_URL$path") || status=$?
+[ -z "$answer" ] || printf '%s\n' "$answer" # a DELETE has no answer
+exit "$status"

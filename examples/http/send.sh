@@ -9,7 +9,7 @@ set -eu
 
 request=${1:?usage: send.sh FILE [IDEMPOTENCY_KEY]}
 [ -r "$request" ] || { echo "send.sh: $request cannot be read" >&2; exit 2; }
-: "${API_URL:?is not set: it is the output ApiUrl of the stack}"
+: "${API_URL:?is not set: it is the output ApiUrl of the stack (in the sandbox: \`make sandbox\` prints the command)}"
 : "${AWS_ACCESS_KEY_ID:?is not set}" "${AWS_SECRET_ACCESS_KEY:?is not set}"
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:?is not set: it is the region of the stack}}
 

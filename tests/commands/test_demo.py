@@ -41,8 +41,29 @@ def test_the_commands_to_try_next_work(sandbox: Deployment) -> None:
     )
 
     assert result.returncode == 0, result.stderr
-    assert '{"devices": [{"device_id": "phone", "token": "sandbox-unregistered"' in result.stdout
+    for shown in (
+        '{"device_id": "6f1f2d3c-0a4e-4d5f-9a43-1f0f6f5f3d52", "token": "a-device"',
+        '"user_id": "u-123", "device_id": "6f1f2d3c-0a4e-4d5f-9a43-1f0f6f5f3d52"}]',
+        "u-123 has 1 device;",
+    ):
+        assert shown in result.stdout
+    assert re.search(r"^eyJ[\w-]+\.[\w-]+\.[\w-]+$", result.stdout, re.M), "a JWT"
+    assert "curl -s --user" not in commands
     assert max(map(len, commands.splitlines())) <= 100
+
+
+def test_the_demo_pushes_to_a_person(sandbox: Deployment) -> None:
+    written = io.StringIO()
+
+    assert demo.show(sandbox, Console(file=written))
+
+    text = written.getvalue().partition("The registry of devices")[2]
+    assert [line.split() for line in text.splitlines()[-4:]] == [
+        ["push", "to", '{"user_id":', '"ann"}'],
+        ["new-phone", "accepted"],
+        ["old-phone", "dead_token"],
+        ["GET", "/users/ann/devices", "new-phone"],
+    ]
 
 
 @pytest.mark.parametrize("output", ["DevicesFunctionName", "ApiUrl"])
@@ -57,4 +78,4 @@ def test_without_registry_or_http_api_the_demo_leaves_the_registry_out(
     text = written.getvalue() + demo.next_steps(sandbox.url, without)
 
     assert "4 accepted" in text
-    assert re.findall(r"registry|/devices", text) == []
+    assert re.findall(r"registry|devices\.sh|user\.json|make why|sandbox token", text) == []

@@ -257,7 +257,7 @@ def test_each_example_registers_a_device_and_forgets_its_user(
     def answer(*command: str | Path, **environment: str) -> Any:
         done = run(*program, *command, **environment)
         assert (done.returncode == 0) == (done.stderr == ""), done
-        return json.loads(done.stdout) if done.stdout.strip() else None
+        return json.loads(done.stdout) if done.stdout else None
 
     registered = answer("register", device, file)
     assert (registered["device_id"], registered["user_id"]) == (device, user)
@@ -280,6 +280,17 @@ def test_an_example_signs_a_path_with_every_character_of_an_id(run: Run, program
     listed = run(*program.split(), "list", "auth0|Ann.B:1~2+3=4@x_y-z", PATH=f"{BIN}")
 
     assert (json.loads(listed.stdout), listed.stderr) == ({"devices": []}, "")
+
+
+@pytest.mark.parametrize(
+    "command", ["send.sh examples/user.json", "devices.sh show d"], ids=["send", "devices"]
+)
+def test_an_example_of_curl_says_where_the_sandbox_shows_the_address(
+    run: Run, command: str
+) -> None:
+    lacking = run(*f"examples/http/{command}".split(), API_URL="")
+
+    assert "(in the sandbox: `make sandbox` prints the command)" in lacking.stderr
 
 
 def test_the_example_of_curl_refuses_an_id_that_it_cannot_sign(run: Run) -> None:

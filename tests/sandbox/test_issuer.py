@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from sandbox.__main__ import DEFAULT_PORT, port_of
 from sandbox.pinpoint_only import running_pinpoint
 from tests.support.http_apis import Answer, Api, HttpApiSandbox, create_function, refused
 from tests.support.loopback import refusing_url
@@ -192,11 +194,13 @@ def test_the_issuer_answers_nothing_else(
 # The command.
 
 
-def run(url: str, *options: str) -> tuple[int, str, str]:
+def run(url: str, *options: str, **environment: str) -> tuple[int, str, str]:
     port = url.rpartition(":")[2].partition("/")[0]
+    named = () if environment else ("--port", port)
     done = subprocess.run(
-        [sys.executable, "-m", "sandbox", "token", "--port", port, *options],
+        [sys.executable, "-m", "sandbox", "token", *named, *options],
         cwd=REPOSITORY,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -215,6 +219,30 @@ def test_the_command_prints_a_token_and_nothing_else(sandbox: HttpApiSandbox) ->
     assert (claims["iss"], claims["sub"], claims["aud"]) == (ISSUER, USER, "other")
     assert (claims["scope"], claims["exp"] - claims["iat"]) == ("push:send", 60)
     assert claims["iat"] <= time.time()
+
+
+def test_the_command_takes_the_port_of_the_shells_endpoint(sandbox: HttpApiSandbox) -> None:
+    sandbox.api(token_api(ISSUER))
+
+    code, printed, problem = run("", "--sub", USER, AWS_ENDPOINT_URL=sandbox.url)
+
+    assert (code, problem) == (0, "")
+    assert claims_of(sandbox, printed.removesuffix("\n"))["sub"] == USER
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("http://localhost:4590", 4590),
+        ("http://[::1]:4590/", 4590),
+        ("https://sqs.us-east-1.amazonaws.com:4590", DEFAULT_PORT),
+        ("http://127.0.0.1", DEFAULT_PORT),
+        ("http://127.0.0.1:port", DEFAULT_PORT),
+        ("", DEFAULT_PORT),
+    ],
+)
+def test_only_an_endpoint_of_this_machine_names_the_port(endpoint: str, port: int) -> None:
+    assert port_of(endpoint) == port
 
 
 def test_the_command_passes_on_why_there_is_no_token(sandbox: HttpApiSandbox) -> None:

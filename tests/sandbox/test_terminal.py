@@ -119,6 +119,25 @@ def test_the_functions_log_is_shown_for_warnings_or_with_verbose(
     assert (line in output.getvalue()) == shown
 
 
+def test_a_result_without_a_call_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VERBOSE", raising=False)
+    results = [
+        {"outcome": "no_device", "reason": "none_registered", "user_ref": None},
+        {"outcome": "rejected", "reason": "unfit", "path": "ttl", "token": "0123456789ab"},
+        {"outcome": "duplicate", "token": "0123456789ab"},
+    ]
+    line = {"level": "INFO", "message": "results without a call", "results": results}
+    output = io.StringIO()
+
+    terminal.function_log(Console(file=output, width=40))("push-sender", json.dumps(line))
+
+    assert [" ".join(line.split()[1:]) for line in output.getvalue().splitlines()] == [
+        "no call no_device none_registered",
+        "no call rejected unfit ttl",
+        "no call duplicate",
+    ]
+
+
 def test_the_command_prints_a_line_for_each_push_and_each_refused_call() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "sandbox", "up", "--pinpoint-only", "--port", "0"],
