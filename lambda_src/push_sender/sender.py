@@ -34,10 +34,6 @@ _NO_TABLE = Finding(
 )
 
 
-_FOR_LATER = frozenset({Outcome.TRANSIENT, Outcome.UNSENT, Outcome.MISCONFIGURED})
-"""Outcomes of an earlier run after which a push is sent later. A device that left since then, or
-cannot get the message any more, gets none."""
-
 _READ_SHARE = 0.5
 """The look-up of users may take at most this share of the time."""
 
@@ -223,11 +219,7 @@ class Sender:
         if claim is None:
             deliveries = self._delivery.deliver(order)
         else:
-            address_results.update(
-                (at, stored)
-                for at, stored in claim.results.items()
-                if not (at in plan.known and stored.outcome in _FOR_LATER)
-            )
+            address_results.update(claim.results)
             attempts.update(claim.attempts)
             deliveries = claim.deliver(
                 self._delivery, forget_untried=forget_untried and requeue is None

@@ -113,7 +113,7 @@ def test_a_replay_keeps_the_outcome_of_a_device_that_left(
     assert (kept["outcome"], kept["device_id"], kept["token"]) == ("accepted", "d-b", "b")
 
 
-def test_a_device_that_left_is_not_to_be_sent_to_later(
+def test_a_device_that_left_keeps_its_outcome_and_is_named_no_more(
     push: Push, registry: Registry, keys: Table, provider: Provider
 ) -> None:
     register(registry, "u-1", "a")
@@ -125,7 +125,8 @@ def test_a_device_that_left_is_not_to_be_sent_to_later(
     again = push(to("u-1"))
 
     assert again["replayed"] is True
-    assert outcomes(again) == {None: ("no_device", "moved")}
+    assert outcomes(again) == {None: ("transient", None)}
+    assert again["results"][0]["token"] is None
 
 
 @pytest.mark.usefixtures("two_services")

@@ -25,7 +25,7 @@ from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.events import BusUnavailable
 from push_sender.follow_up.queue_messages import QueueUnavailable
-from push_sender.follow_up.requeue import has_derived_key
+from push_sender.follow_up.requeue import has_derived_key, is_part_of_users
 from push_sender.follow_up.signed_attributes import proven, unproven
 from push_sender.follow_up.submission import Submission
 from push_sender.request.errors import (
@@ -146,6 +146,9 @@ def _handle(
             age=max(time.time() - submission.accepted_at / 1_000, 0),
         )
     except (InvalidRequest, IdempotencyConflict) as error:
+        if isinstance(error, IdempotencyConflict) and is_part_of_users(submission):
+            follow_up.pass_over_part(submission)
+            return
         last_start, too_many = timing.last_start, isinstance(error, TooManyDevices)
         if not (too_many and follow_up.split(submission, last_start=last_start)):
             follow_up.refuse(submission, record.body, as_invalid(error), last_start=last_start)
@@ -162,7 +165,9 @@ def _submission(record: SQSRecord, request: Any, key: bytes, context: LambdaCont
     steering = proven(record.body, attributes, key)
     if steering is None and _is_of_the_version_before(record, attributes, request, context):
         steering = unproven(attributes, submission.steering())
-    return submission if steering is None else Submission(submission.request, *steering)
+    if steering is None:
+        return submission
+    return Submission(submission.request, *steering, is_signed=True)
 
 
 def _is_of_the_version_before(

@@ -31,7 +31,7 @@ from push_sender.follow_up.queue_messages import (
     QueueMessage,
     QueueUnavailable,
 )
-from push_sender.follow_up.requeue import ATTEMPTS, delay, halves_of, messages_of, ttl_of
+from push_sender.follow_up.requeue import ATTEMPTS, delay, halves_of, has_left, messages_of, ttl_of
 from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.outcome import Outcome
 from push_sender.report import Report, Result
@@ -169,8 +169,11 @@ class FollowUp:
             for at, result in enumerate(report["results"])
             if _destination(result) is _Destination.QUEUE
         ]
+        results = report["results"]
         requeueable = [
-            at for at in retryable if not _has_zero_ttl(submission, report["results"][at])
+            at
+            for at in retryable
+            if has_left(results[at]) or not _has_zero_ttl(submission, results[at])
         ]
         reasons = []
         if len(requeueable) < len(retryable):
@@ -305,6 +308,10 @@ class FollowUp:
         )
         self._put([request_refused(submission, refusal.errors)], last_start)
 
+    def pass_over_part(self, submission: Submission) -> None:
+        """Log that a part of a request comes under a key that an equal part used before."""
+        self._telemetry.info("part already sent", request_id=submission.request_id)
+
     def ignore_own_event(self, request_id: str) -> None:
         """Ignore an event of this function, which a rule that is too wide brought back."""
         self._telemetry.count("OwnEventsPassedOver", 1)
@@ -320,7 +327,7 @@ class FollowUp:
             elif destination is _Destination.FAILED:
                 destinations.failed[_failure(result)].append(at)
             elif destination is _Destination.QUEUE:
-                if _has_zero_ttl(submission, result):
+                if not has_left(result) and _has_zero_ttl(submission, result):
                     destinations.failed[_failure(result)].append(at)
                 elif self._queue is None or submission.attempt >= ATTEMPTS:
                     destinations.dead["transient"].append(at)
@@ -348,7 +355,9 @@ class FollowUp:
             self._queue.post(message, last_start=last_start)
         destinations.failed["too_large"].extend(split.too_large)
         too_large = set(split.too_large)
-        requeued = [at for at in positions if at not in too_large]
+        requeued = [
+            at for at in positions if at not in too_large and not has_left(report["results"][at])
+        ]
         self._telemetry.count("PushesRequeued", len(requeued))
         return requeued
 
@@ -367,7 +376,8 @@ class FollowUp:
             for message, _ in split.messages:
                 self._dead_letter_queue.post(message, last_start=last_start)
             destinations.failed["too_large"].extend(split.too_large)
-            pushes = len(positions) - len(split.too_large)
+            left = sum(has_left(report["results"][at]) for at in positions)
+            pushes = len(positions) - len(split.too_large) - left
             self._telemetry.count("PushesDeadLettered", pushes)
             self._telemetry.warn(
                 "pushes put into the dead-letter queue",
@@ -398,9 +408,17 @@ class FollowUp:
             self._telemetry.warn("events not sent", events=failure.events, code=failure.code)
 
 
+_LATER: Final = (_Destination.QUEUE, _Destination.DEAD_LETTERS)
+
+
 def _destination(result: Result) -> _Destination:
-    if result["token"] is None:  # the device of an earlier run left: there is nothing to act on
-        return _Destination.LOG
+    destination = _destination_of_outcome(result)
+    if has_left(result) and destination not in _LATER:
+        return _Destination.LOG  # there is nothing to act on
+    return destination
+
+
+def _destination_of_outcome(result: Result) -> _Destination:
     if result["outcome"] == Outcome.UNSENT:
         return _DESTINATIONS_OF_UNSENT[result["reason"]]
     return _DESTINATIONS[result["outcome"]]

@@ -84,17 +84,27 @@ def messages_of(
     for recipient in recipients_of(submission.request):
         asked.setdefault(_identity(recipient), recipient)
     recipients = {at: _recipient_of(results[at], asked) for at in positions}
+    has_users = any("user_id" in result for result in results)
     shared = _shared(submission)
     steering = submission.steering(attempt)
     longest_key = "\\" * _KEY_CHARACTERS  # the longest as JSON too
     empty = {**shared, "recipients": [], "idempotency_key": longest_key}
     room = MESSAGE_BYTES - len(message_body(empty).encode()) - attribute_bytes(attributes, steering)
     sizes = {at: len(message_body(recipients[at]).encode()) + len(",") for at in positions}
+    if has_users:  # at most, so that the parts are the same if devices leave
+        for at in positions:
+            if "user_id" in results[at]:
+                longest = {**recipients[at], "device_id": _LONGEST_ID}
+                sizes[at] = len(message_body(longest).encode()) + len(",")
 
+    batches = _chunks(sorted(positions)) if has_users else _batches(results, recipients)
     messages = []
-    for group in _pack(_batches(results, recipients), sizes, room):
-        body = _body(submission, shared, [recipients[at] for at in group])
-        messages.append((QueueMessage(body, attributes, delay_seconds, steering), group))
+    for group in _pack(batches, sizes, room):
+        present = [at for at in group if not has_left(results[at])]
+        if present:
+            part = [recipients[at] for at in present]
+            body = _body(submission, shared, part, group if has_users else None)
+            messages.append((QueueMessage(body, attributes, delay_seconds, steering), present))
     return Split(messages, [at for at in positions if sizes[at] > room])
 
 
@@ -133,10 +143,19 @@ def _shared(submission: Submission) -> dict[str, Any]:
 
 
 def _body(
-    submission: Submission, shared: Mapping[str, Any], recipients: Sequence[Mapping[str, Any]]
+    submission: Submission,
+    shared: Mapping[str, Any],
+    recipients: Sequence[Mapping[str, Any]],
+    positions: Sequence[int] | None = None,
 ) -> str:
-    """Write the request for a part of the recipients, as the body of a message."""
-    key = derived_key(submission.key, recipients)
+    """Write the request for a part of the recipients, as the body of a message.
+
+    If there are users, the key comes from the positions of the part, also of devices that left.
+    So a repetition queues the part under the same key, whatever devices left in between, and the
+    part that comes second is not sent.
+    """
+    parts = positions if positions is not None else list(map(_identity, recipients))
+    key = _derived_key(submission.key, parts)
     request = {**shared, "recipients": recipients, "idempotency_key": key}
     choosing = (each.get("device_id") is None for each in recipients if each.get("user_id"))
     if not any(choosing):
@@ -164,6 +183,14 @@ def _identity(recipient: Mapping[str, Any]) -> _Identity:
     return recipient["token"], SERVICES[recipient["service"]].name
 
 
+def has_left(result: Mapping[str, Any]) -> bool:
+    """Return whether the device that a result is of has left its user since an earlier run."""
+    return "user_id" in result and result["device_id"] is None
+
+
+_LONGEST_ID: Final = "x" * 128
+
+
 def _recipient_of(
     result: Mapping[str, Any], asked: Mapping[_Identity, Mapping[str, Any]]
 ) -> Mapping[str, Any]:
@@ -172,7 +199,9 @@ def _recipient_of(
     if "user_id" not in result:
         return asked[identity]
     user_id, device_id = result["user_id"], result["device_id"]
-    user = asked.get(identity) or asked[_identity({"user_id": user_id})]
+    user = asked.get(identity) or asked.get(_identity({"user_id": user_id}))
+    if user is None:  # a pair whose device left: any pair of the user, which is only measured
+        user = next(each for each in asked.values() if each.get("user_id") == user_id)
     personal = {name: value for name, value in user.items() if name in PERSONAL}
     return {"user_id": user_id, "device_id": device_id, **personal}
 
@@ -197,9 +226,13 @@ def derived_key(key: str, recipients: Iterable[Mapping[str, Any]]) -> str:
     >>> derived_key("order-1", [{"token": "t", "service": "GCM"}])
     'order-1#1.127085466434157'
     """
+    return _derived_key(key, list(map(_identity, recipients)))
+
+
+def _derived_key(key: str, parts: Sequence[object]) -> str:
     found = _DERIVED_KEY.fullmatch(key)
     root, generation = (found["root"], int(found["generation"])) if found else (key, 0)
-    named = [key, *map(_identity, recipients)]
+    named = [key, *parts]
     part = int.from_bytes(sha256(json.dumps(named).encode()).digest()[:6])
     tail = f"#{generation + 1}.{part}"
     if len(root) + len(tail) > _KEY_CHARACTERS:
@@ -224,6 +257,26 @@ def has_derived_key(request: object) -> bool:
         return derived_key(found["root"], recipients) == key
     except (KeyError, TypeError):  # not a list of recipients
         return False
+
+
+def is_part_of_users(submission: Submission) -> bool:
+    """Return whether a request is a part that this function queued for devices of users.
+
+    Two parts with one key come from one part, before and after a device left. The second one
+    has nothing that was not in the first.
+    """
+    request = submission.request
+    return (
+        submission.is_signed
+        and _DERIVED_KEY.fullmatch(submission.key) is not None
+        and any("user_id" in each for each in recipients_of(request))
+    )
+
+
+def _chunks(positions: Sequence[int]) -> Iterable[Sequence[int]]:
+    """Group positions by their order alone: the service of a device that left is not known."""
+    for first in range(0, len(positions), ADDRESSES):
+        yield positions[first : first + ADDRESSES]
 
 
 def _batches(

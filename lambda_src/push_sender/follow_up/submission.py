@@ -23,12 +23,15 @@ class Submission:
         When it was first accepted, in milliseconds of the epoch.
     attempt
         How often it was requeued so far.
+    is_signed
+        Whether this function itself put it on the queue.
     """
 
     request: Any
     request_id: str
     accepted_at: int
     attempt: int = 0
+    is_signed: bool = False
 
     @property
     def key(self) -> str:
