@@ -29,6 +29,8 @@ from push_sender.request.errors import MAX_RESULTS, Finding, InvalidRequest, Too
 from push_sender.request.model import Contents, PushRequest, UserRecipient
 from push_sender.validation.users import unfit, without_place
 
+_DUPLICATE: Final = AddressResult(Outcome.DUPLICATE)
+
 
 class Registry(Protocol):
     """The registry of devices."""
@@ -121,6 +123,12 @@ class UserRecipients:
         """The user of each position."""
         return self.resolved.origins
 
+    @property
+    def without_call(self) -> Mapping[int, AddressResult]:
+        """The results of the positions that nothing is sent to."""
+        repeated = (*self.audience.repeated, *self.audience.conflicting)
+        return {**dict.fromkeys(repeated, _DUPLICATE), **self.known}
+
     def targets(self, batches: Sequence[Batch]) -> Targets:
         """Return the chosen devices, for the record of the key."""
         chosen: dict[int, list[bytes]] = {
@@ -161,10 +169,12 @@ class UserRecipients:
             if origin is not None and position not in self.known
         ]
         found = unfit(request, resolved.recipients, of_users, resolved.asked)
-        for position, finding in found.items():
-            self.known[position] = AddressResult(
-                Outcome.REJECTED, reason="unfit", status_message=str(finding), path=finding.path
-            )
+        by_device = {self.origins[position]: finding for position, finding in found.items()}
+        for position in of_users:  # a user who is listed twice is judged once
+            if finding := by_device.get(self.origins[position]):
+                self.known[position] = AddressResult(
+                    Outcome.REJECTED, reason="unfit", status_message=str(finding), path=finding.path
+                )
         self.audience = sort_recipients(
             resolved.recipients, request.choose, self.known, resolved.asked
         )

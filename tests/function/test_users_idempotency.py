@@ -129,6 +129,40 @@ def test_a_device_that_left_keeps_its_outcome_and_is_named_no_more(
     assert again["results"][0]["token"] is None
 
 
+def test_a_replay_keeps_the_results_without_a_call_though_the_devices_fit_since(
+    push: Push, registry: Registry, keys: Table, provider: Provider
+) -> None:
+    register(registry, "u-1", "a", "b", service="ADM")
+    register(registry, "u-1", "c")
+    request = {**to("u-1", "u-1"), "ttl": 0}
+    first = push(request)
+    assert first["summary"] == {"recipients": 6, "accepted": 1, "rejected": 4, "duplicate": 1}
+    register(registry, "u-1", "a", "b")  # as devices of FCM, which takes the ttl
+
+    again = push(request)
+
+    assert (again["replayed"], again["summary"]) == (True, first["summary"])
+    assert sent(provider) == ["c"]
+
+
+def test_a_device_that_left_and_came_back_between_three_runs_is_not_unknown(
+    push: Push, registry: Registry, keys: Table, provider: Provider
+) -> None:
+    for name, service in (("a", "GCM"), ("b", "APNS"), ("c", "ADM")):
+        register(registry, "u-1", name, service=service)
+    done = killed_after_one_batch(push, provider, keys, to("u-1"))
+    token, other = sorted({"a", "b", "c"} - {done})
+    service = {"a": "GCM", "b": "APNS", "c": "ADM"}[token]
+    register(registry, "u-9", token, service=service)
+
+    second = push(to("u-1"))
+    assert (sent(provider), second["summary"]["no_device"]) == ([other], 1)
+    register(registry, "u-1", token, service=service)
+
+    third = push(to("u-1"))
+    assert (third["replayed"], third["summary"]) == (True, second["summary"])
+
+
 @pytest.mark.usefixtures("two_services")
 @pytest.mark.parametrize("change", ["nothing", "added", "removed", "moved", "replaced", "opted"])
 def test_a_run_that_continues_a_killed_one_sends_only_what_is_left_of_its_list(

@@ -50,6 +50,9 @@ _FINISH_SHARE: Final = 0.1
 
 _LAST_SECONDS: Final = 0.1
 
+_COMPLETE: Final = (Outcome.ACCEPTED, Outcome.NO_DEVICE, Outcome.DUPLICATE)
+"""Outcomes whose results have no status message of the provider that would be missing."""
+
 _CLAIM_SHARE: Final = 0.5
 """The claim may take at most this share of the time, so that enough is left for the send."""
 
@@ -58,6 +61,10 @@ _T = TypeVar("_T")
 
 class Users(Protocol):
     """The recipients of a request that are users, and the devices chosen for them."""
+
+    @property
+    def without_call(self) -> Mapping[int, AddressResult]:
+        """The results of the positions that nothing is sent to."""
 
     def targets(self, batches: Sequence[Batch]) -> Targets:
         """Return the chosen devices and the first positions of the batches."""
@@ -130,7 +137,7 @@ class Idempotency:
             record, parts, planned = self._threads.call(
                 lambda: self._take(new, wall, order, users), left * _CLAIM_SHARE
             )
-            return Claim(self._store, self._threads, self._clock, planned, record, parts)
+            return Claim(self._store, self._threads, self._clock, planned, record, parts, users)
         except StoreError as error:
             raise IdempotencyStoreUnavailable(error.reason) from error
         except UnknownFormatError as error:
@@ -222,6 +229,7 @@ class Claim:
         order: Order,
         record: RequestRecord,
         parts: Mapping[int, bytes],
+        users: Users | None,
     ) -> None:
         remembered = _remembered(parts.values())
         if record.outcomes:
@@ -239,6 +247,7 @@ class Claim:
         self._clock = clock
         self._deadline = order.deadline
         self._record = record
+        self._users = users
         self._parts = list(parts)
         self._writes: list[tuple[Future[None], Delivered]] = []
         kept = max(order.deadline - clock(), 0) * _FINISH_SHARE
@@ -297,7 +306,7 @@ class Claim:
 
     def warnings(self) -> Iterator[Finding]:
         """Warn about fields that the report lacks, and about outcomes that are not stored."""
-        failed = any(result.outcome is not Outcome.ACCEPTED for result in self.results.values())
+        failed = any(result.outcome not in _COMPLETE for result in self.results.values())
         if failed or self._replaced:
             tokens = f"; {self._replaced:,} had a replacement_token" if self._replaced else ""
             yield Finding(
@@ -327,7 +336,11 @@ class Claim:
                 write.cancel()
                 unwritten.append(delivered)
         results: dict[int, AddressResult] = {}
-        attempts: dict[int, int] = {}
+        if self._users is not None:  # a repetition may find other devices fitting
+            results.update(self._users.without_call)
+            for position in self.results:
+                results.pop(position, None)
+        attempts = dict.fromkeys(results, 0)
         for delivered in unwritten:
             results |= delivered.results
             attempts |= delivered.attempts
