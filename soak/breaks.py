@@ -96,7 +96,7 @@ BREAKS: Final = (
         (
             Change(
                 "follow_up/requeue.py",
-                "key = derived_key(submission.key, recipients)",
+                "key = _derived_key(submission.key, parts)",
                 "key = submission.key",
             ),
         ),
@@ -121,13 +121,13 @@ BREAKS: Final = (
         (
             Change(
                 "idempotency/claims.py",
-                "order, record, parts)\n"
+                "record, parts, users)\n"
                 "        except StoreError as error:\n"
                 "            raise IdempotencyStoreUnavailable(error.reason) from error\n",
-                "order, record, parts)\n"
+                "record, parts, users)\n"
                 "        except StoreError:\n"
-                "            return Claim(self._store, self._threads, self._clock, order, new, {})"
-                "\n",
+                "            return Claim("
+                "self._store, self._threads, self._clock, order, new, {}, users)\n",
             ),
         ),
     ),
@@ -203,7 +203,7 @@ BREAKS: Final = (
                 "        _KEPT.update(registry.users(application_id, new, deadline=read_until))\n"
                 "        self._users = _KEPT\n",
             ),
-            Change("users.py", "\n_LEFT_OUT = ", "\n_KEPT: dict[str, User] = {}\n_LEFT_OUT = "),
+            Change("users.py", "\n_LEFT_OUT: ", "\n_KEPT: dict[str, User] = {}\n_LEFT_OUT: "),
         ),
     ),
     Break(

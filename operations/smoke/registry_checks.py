@@ -25,7 +25,7 @@ _DEVICES: Final = "/users/{user_id}/devices"
 _USER: Final = "/users/{user_id}"
 
 _SERVICE: Final = "GCM"
-_POLL_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.2
 _BEFORE_THE_REGISTRATION: Final = timedelta(hours=1)
 """Longer than the clocks of this machine and of AWS differ."""
 

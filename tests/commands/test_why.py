@@ -1,4 +1,4 @@
-"""``make why`` and ``devices export``, run as processes, against the sandbox."""
+"""``make why`` and ``devices export``, against the sandbox."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def test_the_demo_shows_both_reports_the_registry_and_the_next_commands() -> Non
     assert (process.returncode, errors) == (0, "")
     assert "4 accepted" in output
     assert "DeviceTokenNotForTopic" in output
-    assert re.search(r"^  push to old-phone +dead_token$", output, re.M)
+    assert re.search(r"^    old-phone +dead_token$", output, re.M)
     assert re.search(r"^  GET /users/ann/devices +new-phone$", output, re.M)
     assert "aws lambda invoke --function-name push-sender:live" in output
     assert max(map(len, output.splitlines())) <= 100
