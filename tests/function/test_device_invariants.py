@@ -30,7 +30,7 @@ from tests.support.invocation import PROJECT
 from tests.support.paths import REPOSITORY
 
 WRITERS = 24
-OPERATIONS = 4_800
+OPERATIONS = 3_600
 
 FUTURE = "2100-01-01T00:00:00Z"
 
