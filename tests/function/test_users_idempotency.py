@@ -119,7 +119,7 @@ def test_a_device_that_left_keeps_its_outcome_and_is_named_no_more(
     register(registry, "u-1", "a")
     throttled = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow"}
     provider.answer = lambda call: results({"a": throttled})
-    assert outcomes(push(to("u-1"), 3)) == {"d-a": ("transient", None)}
+    assert outcomes(push(to("u-1"))) == {"d-a": ("transient", None)}
     register(registry, "u-2", "a")
 
     again = push(to("u-1"))
