@@ -400,6 +400,17 @@ def test_nothing_follows_for_a_device_that_left_before_a_repetition(
     assert [event["detail-type"] for event in account.sent_events()] == ["Push Report"]
 
 
+@pytest.mark.parametrize("outcome", ["transient", "misconfigured"])
+def test_without_queues_no_event_names_a_device_that_left(account: Account, outcome: str) -> None:
+    bus = EventBus(account.events, "default")
+    follow_up = FollowUp(queue=None, dead_letters=None, bus=bus, telemetry=shared_telemetry())
+    gone = of("u-1", None, outcome, token=None, service=None)
+
+    follow_up.handle(Submission(to_users("u-1"), "id", 7), report_of([gone]), last_start=LATER)
+
+    assert [event["detail-type"] for event in account.sent_events()] == ["Push Report"]
+
+
 PAIR: Json = {"user_id": "u-1", "device_id": "GCM"}
 
 

@@ -453,5 +453,6 @@ def _events(
     for change, positions in destinations.changed.items():
         yield from token_updates(submission, report, change, [results[at] for at in positions])
     for failure, positions in destinations.failed.items():
-        yield from delivery_failed(submission, report, failure, [results[at] for at in positions])
+        named = [results[at] for at in positions if not has_left(results[at])]
+        yield from delivery_failed(submission, report, failure, named)
     yield push_report(submission, report, summary)
