@@ -37,18 +37,6 @@ DOCUMENTED: Mapping[str, tuple[str, str, Set[str]]] = {
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html: by RuleName
     # on the default bus, by EventBusName and RuleName on another (see _of_a_rule).
     "AWS/Events": ("RuleName", "", {"InvocationsFailedToBeSentToDlq"}),
-    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html:
-    # these by TableName alone; others need an operation, too.
-    "AWS/DynamoDB": (
-        "TableName",
-        r"\{(\w+)\}",
-        {
-            "ConsumedReadCapacityUnits",
-            "ConsumedWriteCapacityUnits",
-            "ReadThrottleEvents",
-            "WriteThrottleEvents",
-        },
-    ),
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html: of an
     # HTTP API, by ApiId over all its stages. Those of a REST API have other names (5XXError)
     # and another dimension (ApiName).
@@ -63,7 +51,6 @@ DOCUMENTED: Mapping[str, tuple[str, str, Set[str]]] = {
 _RESOURCES = {
     "AWS/Lambda": "AWS::Lambda::Function",
     "AWS/SQS": "AWS::SQS::Queue",
-    "AWS/DynamoDB": "AWS::DynamoDB::Table",
     "AWS/ApiGateway": "AWS::ApiGatewayV2::Api",
 }
 

@@ -147,17 +147,17 @@ def resolve(
         else:
             known = {digest(device_id): device_id for device_id in reasons}
             found = [known.get(each, "") for each in next(chosen, ())]
-        nobody = Origin(recipient.user_id, user_ref=ref)
+        without_device = Origin(recipient.user_id, user_ref=ref)
         if not found:
-            resolved.add_missing(asked, nobody, _closest(recipient, reasons))
+            resolved.add_missing(asked, without_device, _closest(recipient, reasons))
         for device_id in found:
             reason = reasons.get(device_id, "moved")
             if reason is not None:
-                resolved.add_missing(asked, nobody, reason)
+                resolved.add_missing(asked, without_device, reason)
                 continue
             entry = devices[device_id]
             device = recipient.on_device(entry["token"], entry["service"], entry.get("language"))
-            origin = nobody._replace(device_id=device_id, device_ref=entry.get("ref"))
+            origin = without_device._replace(device_id=device_id, device_ref=entry.get("ref"))
             resolved.add(asked, device, origin)
     return resolved
 
@@ -173,7 +173,7 @@ def _reasons(
     devices: Mapping[str, Mapping[str, Any]],
     now: float,
 ) -> dict[str, NoDevice | None]:
-    """Tell why each device of a user gets no push, by id, in its order; None if it gets one."""
+    """Return why each device of a user gets no push, ordered by id; None for one that gets it."""
     only = recipient.device_id
     passes = _Filter(recipient.device_filter or shared_filter, now) if only is None else None
     return {
@@ -192,7 +192,7 @@ def _reason(entry: Mapping[str, Any], passes: _Filter | None) -> NoDevice | None
 
 
 def _closest(recipient: UserRecipient, reasons: Mapping[str, NoDevice | None]) -> NoDevice:
-    """Tell why a user has no device."""
+    """Return why a user has no device."""
     none: NoDevice = "none_registered" if recipient.device_id is None else "moved"
     return next((each for each in _CLOSEST_FIRST if each in reasons.values()), none)
 
