@@ -28,6 +28,7 @@ IMPORTS: dict[str, set[str]] = {
     "sns": {"cloudformation"},
     "sqs": {"cloudformation"},
     "stack": {"pinpoint"},
+    "step_functions": {"cloudformation"},
 }
 """The folders that the modules of a folder import. Modules in no folder connect the folders."""
 
