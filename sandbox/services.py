@@ -37,6 +37,8 @@ from sandbox.iam.resources import RESOURCE_TYPES as IAM_TYPES
 from sandbox.patches import Patch, applied
 from sandbox.pinpoint.patches import PATCHES as PINPOINT_PATCHES
 from sandbox.pinpoint.resources import RESOURCE_TYPES as PINPOINT_TYPES
+from sandbox.s3.patches import PATCHES as S3_PATCHES
+from sandbox.s3.resources import RESOURCE_TYPES as S3_TYPES
 from sandbox.sns.patches import PATCHES as SNS_PATCHES
 from sandbox.sns.resources import RESOURCE_TYPES as SNS_TYPES
 from sandbox.sqs.patches import PATCHES as SQS_PATCHES
@@ -63,6 +65,7 @@ SERVICES: Final = (
     Service((*HTTP_API_TYPES, *AUTHORIZER_TYPES, *STAGE_TYPES)),
     Service(IAM_TYPES),
     Service(PINPOINT_TYPES, PINPOINT_PATCHES),
+    Service(S3_TYPES, S3_PATCHES),
     Service(SNS_TYPES, SNS_PATCHES),
     Service(SQS_TYPES, SQS_PATCHES),
     Service(STEP_FUNCTIONS_TYPES, STEP_FUNCTIONS_PATCHES),

@@ -14,6 +14,5 @@ def within_limit(value: Any) -> bool:
 
     moto counts blanks and escapes that Step Functions does not write.
     """
-    if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    return len(value.encode(errors="surrogatepass")) <= LIMIT
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return len(text.encode(errors="surrogatepass")) <= LIMIT

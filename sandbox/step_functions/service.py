@@ -19,7 +19,7 @@ from sandbox.step_functions import status_events
 from sandbox.step_functions.definition import check
 from sandbox.step_functions.executions import Execution
 from sandbox.step_functions.map_runs import MapRun
-from sandbox.step_functions.quotas import LIMIT, within_limit
+from sandbox.step_functions.quotas import LIMIT
 from sandbox.step_functions.run_details import Surroundings
 
 
@@ -76,7 +76,7 @@ class StateMachines(StepFunctionBackend):
         machine = self.describe_state_machine(state_machine_arn)
         if name:
             self._validate_name(name)
-        if not within_limit(execution_input):
+        if len(execution_input.encode()) > LIMIT:
             raise ValidationException(f"The input is longer than {LIMIT} bytes.")
         try:
             json.loads(execution_input)

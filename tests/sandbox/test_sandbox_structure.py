@@ -25,6 +25,7 @@ IMPORTS: dict[str, set[str]] = {
     "inbox": {"pinpoint"},
     "issuer": {"http_apis"},
     "pinpoint": {"cloudformation"},
+    "s3": {"cloudformation"},
     "sns": {"cloudformation"},
     "sqs": {"cloudformation"},
     "stack": {"pinpoint"},
