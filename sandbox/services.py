@@ -47,6 +47,7 @@ from sandbox.step_functions.patches import PATCHES as STEP_FUNCTIONS_PATCHES
 from sandbox.step_functions.patches import patches as step_functions_patches
 from sandbox.step_functions.resources import RESOURCE_TYPES as STEP_FUNCTIONS_TYPES
 from sandbox.step_functions.run_details import EXPRESS_SECONDS, Invocation, Surroundings
+from sandbox.step_functions.service import ending_executions
 
 
 class Service(NamedTuple):
@@ -107,7 +108,7 @@ def running(
         *events_patches(invoke),
         *step_functions_patches(surroundings),
     ]
-    with patched_moto(), applied(bound), service, expiring_items():
+    with patched_moto(), applied(bound), service, expiring_items(), ending_executions():
         yield service
 
 

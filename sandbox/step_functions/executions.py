@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.api import HistoryEventType, StateMachineType
-from moto.stepfunctions.parser.asl.component.common.flow.start_at import StartAt
-from moto.stepfunctions.parser.asl.component.program.program import Program
+from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.event.event_manager import EventHistoryContext
@@ -85,14 +84,13 @@ class Execution:
         self._on_change = on_change
         self._lock = RLock()
         self._env = self._environment()
-        self._thread = Thread(target=self._run, args=(self._program, None), daemon=True)
+        self._worker: Thread | None = None
 
     def start(self) -> None:
         """Run it in the background."""
         started = {"input": self.execution_input, "roleArn": self._details.role_arn}
         self._add_event(HistoryEventType.ExecutionStarted, executionStartedEventDetails=started)
-        self._env.states.reset(json.loads(self.execution_input))
-        self._thread.start()
+        self._enter(self._program.start_at.start_at_name, self.execution_input)
 
     def stop(self, error: str | None, cause: str | None) -> None:
         """End it as ABORTED; running children of its Maps end by themselves."""
@@ -126,15 +124,11 @@ class Execution:
                 HistoryEventType.ExecutionRedriven,
                 executionRedrivenEventDetails={"redriveCount": self.redrive_count + 1},
             )
-            self._env.states.reset(json.loads(text))
             self.redrive_count += 1
             self.redrive_date = datetime.now(UTC)
             self.status, self.stop_date, self.error, self.cause = "RUNNING", None, None, None
             self.map_runs.redrive(name)
-            whole = self._program
-            rest = Program(whole.query_language, StartAt(name), whole.states, whole.timeout_seconds)
-            self._thread = Thread(target=self._run, args=(rest, self._thread), daemon=True)
-            self._thread.start()
+            self._enter(name, text)
 
     def not_redrivable_reason(self) -> str | None:
         """Return why it cannot be redriven, in the words of DescribeExecution."""
@@ -148,14 +142,25 @@ class Execution:
         """Return its events."""
         return [dict(event) for event in self._env.event_manager.get_event_history()]
 
-    def _run(self, what: Program, before: Thread | None) -> None:
+    def _enter(self, state_name: str, text: str) -> None:
+        """Run from a state on, in the background."""
+        # A stop that comes before the first state counts, too.
+        self._env.next_state_name = state_name
+        self._env.states.reset(json.loads(text))
+        # Program.eval would always begin with the first state.
+        worker = Thread(target=EvalComponent.eval, args=(self._program, self._env), daemon=True)
+        Thread(target=self._run, args=(self._env, worker, self._worker), daemon=True).start()
+        self._worker = worker
+
+    def _run(self, env: Environment, worker: Thread, before: Thread | None) -> None:
         if before is not None:
-            before.join()  # children that still run when it was stopped
+            before.join()  # children that still run when the execution was stopped
         self._on_change(self)
-        env = self._env
-        what.eval(env)
-        for run in self.map_runs.runs:
-            run.wake()
+        worker.start()
+        timeout = self._program.timeout_seconds
+        worker.join(timeout.timeout_seconds if timeout else None)
+        if worker.is_alive():
+            env.set_timed_out()
         state = env.program_state()
         with self._lock:
             if isinstance(state, ProgramEnded):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Final
 
 from moto.core.base_backend import BackendDict
 from moto.stepfunctions.exceptions import (
@@ -22,6 +24,9 @@ from sandbox.step_functions.map_runs import MapRun
 from sandbox.step_functions.quotas import LIMIT
 from sandbox.step_functions.run_details import Surroundings
 
+_starting: Final = Lock()
+"""Two starts with one name must not both find that there is none."""
+
 
 class StateMachines(StepFunctionBackend):
     """moto's backend, which runs machines.
@@ -33,9 +38,13 @@ class StateMachines(StepFunctionBackend):
 
     def reset(self) -> None:
         """Forget everything, and end what runs."""
+        self.discard_executions()
+        super().reset()
+
+    def discard_executions(self) -> None:
+        """End what runs, without an event."""
         for execution in self._executions():
             execution.discard()
-        super().reset()
 
     def create_state_machine(
         self,
@@ -85,13 +94,14 @@ class StateMachines(StepFunctionBackend):
                 f"Invalid State Machine Execution Input: '{error}'"
             ) from None
         name = name or str(uuid.uuid4())
-        existing = machine._handle_name_input_idempotency(name, execution_input)
-        if existing is not None:
-            return existing
-        execution = Execution(
-            machine, name, execution_input, self.surroundings, status_events.publish
-        )
-        machine.executions.append(execution)  # type: ignore[arg-type]  # it has moto's attributes
+        with _starting:
+            existing = machine._handle_name_input_idempotency(name, execution_input)
+            if existing is not None:
+                return existing
+            execution = Execution(
+                machine, name, execution_input, self.surroundings, status_events.publish
+            )
+            machine.executions.append(execution)  # type: ignore[arg-type]  # it has moto's attributes
         execution.start()
         return execution
 
@@ -157,3 +167,14 @@ def _executions_of(machine: StateMachine) -> list[Execution]:
 
 
 state_machines = BackendDict(StateMachines, "stepfunctions")
+
+
+@contextmanager
+def ending_executions() -> Iterator[None]:
+    """At the end of the block, end what runs: the functions of the sandbox end, too."""
+    try:
+        yield
+    finally:
+        for regions in state_machines.values():
+            for backend in regions.values():
+                backend.discard_executions()

@@ -164,6 +164,13 @@ def test_a_machine_with_a_timeout_times_out(sandbox: MachineSandbox) -> None:
     assert (execution["status"], execution["error"]) == ("TIMED_OUT", "States.Timeout")
 
 
+def test_a_task_with_a_timeout_times_out(sandbox: MachineSandbox) -> None:
+    execution = sandbox.run(machine(Only=task(TimeoutSeconds=1)), {"do": "wait"})
+
+    assert (execution["status"], execution["error"]) == ("FAILED", "States.Timeout")
+    sandbox.let_through()
+
+
 @pytest.mark.parametrize(
     ("same_input", "ended", "expected"),
     [(True, False, "same"), (False, False, "exists"), (True, True, "exists")],

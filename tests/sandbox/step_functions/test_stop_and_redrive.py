@@ -60,6 +60,21 @@ def test_a_stopped_execution_continues_with_the_items_that_did_not_start(
     assert sorted(call["n"] for call in sandbox.calls()) == [0, 1, 2, 3, 4]
 
 
+def test_children_of_an_execution_that_timed_out_finish_before_its_redrive(
+    sandbox: MachineSandbox,
+) -> None:
+    sandbox.create_machine({**machine(Only=row_map(MaxConcurrency=1)), "TimeoutSeconds": 1})
+    execution = sandbox.start(sandbox.index({"do": "wait", "n": 0}, {"n": 1}))
+    assert sandbox.ended(execution)["status"] == "TIMED_OUT"
+    assert sandbox.calls() == [{"do": "wait", "n": 0}]
+
+    sandbox.let_through()
+    redrive(sandbox, execution)
+
+    assert output_of(sandbox.ended(execution)) == [0, 1]
+    assert [call["n"] for call in sandbox.calls()] == [0, 1]
+
+
 def test_a_redrive_runs_only_children_that_did_not_succeed(sandbox: MachineSandbox) -> None:
     rows = [{"n": 0}, {"do": "raise", "n": 1}, {"n": 2}]
     states = machine("First", First=task(ResultPath=None, Next="Rows"), Rows=row_map())
