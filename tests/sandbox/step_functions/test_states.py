@@ -132,13 +132,11 @@ def test_the_permission_for_the_alias_is_none_for_the_function(sandbox: MachineS
 
 
 def test_states_all_does_not_catch_what_is_too_large(sandbox: MachineSandbox) -> None:
-    large = {"Type": "Pass", "Parameters": {"a.$": "States.Format('{}{}', $.a, $.a)"}}
-    retried = task(Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Caught"}])
-    states = machine(
-        "Double", Double={**large, "Next": "Task"}, Task=retried, Caught={"Type": "Succeed"}
-    )
+    catch = {"ErrorEquals": ["States.ALL"], "Next": "Caught"}
+    states = machine("First", First=task(Catch=[catch]), Caught={"Type": "Succeed"})
 
-    execution = sandbox.run(states, {"a": "x" * 140_000})
+    # The result has Lambda's answer around it.
+    execution = sandbox.run(states, {"answer": "x" * 262_100})
 
     assert execution["error"] == "States.DataLimitExceeded"
 
