@@ -84,7 +84,7 @@ class Execution:
         self._on_change = on_change
         self._lock = RLock()
         self._env = self._environment()
-        self._worker: Thread | None = None
+        self._attempt: Thread | None = None
 
     def start(self) -> None:
         """Run it in the background."""
@@ -147,15 +147,18 @@ class Execution:
         # A stop that comes before the first state counts, too.
         self._env.next_state_name = state_name
         self._env.states.reset(json.loads(text))
-        # Program.eval would always begin with the first state.
-        worker = Thread(target=EvalComponent.eval, args=(self._program, self._env), daemon=True)
-        Thread(target=self._run, args=(self._env, worker, self._worker), daemon=True).start()
-        self._worker = worker
+        before, env = self._attempt, self._env
+        self._attempt = Thread(target=self._run, args=(env, before), daemon=True)
+        self._attempt.start()
 
-    def _run(self, env: Environment, worker: Thread, before: Thread | None) -> None:
+    def _run(self, env: Environment, before: Thread | None) -> None:
+        with self._lock:
+            if self.status == "RUNNING":
+                self._on_change(self)
         if before is not None:
-            before.join()  # children that still run when the execution was stopped
-        self._on_change(self)
+            before.join()  # its children may still run
+        # Program.eval would always begin with the first state.
+        worker = Thread(target=EvalComponent.eval, args=(self._program, env), daemon=True)
         worker.start()
         timeout = self._program.timeout_seconds
         worker.join(timeout.timeout_seconds if timeout else None)
@@ -170,6 +173,7 @@ class Execution:
                 self._end("FAILED", error=failed.get("error"), cause=failed.get("cause"))
             elif isinstance(state, ProgramTimedOut):
                 self._end("TIMED_OUT", error="States.Timeout")
+        worker.join()
 
     def _end(
         self,

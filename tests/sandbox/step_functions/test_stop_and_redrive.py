@@ -60,6 +60,21 @@ def test_a_stopped_execution_continues_with_the_items_that_did_not_start(
     assert sorted(call["n"] for call in sandbox.calls()) == [0, 1, 2, 3, 4]
 
 
+def test_an_execution_may_be_stopped_and_redriven_at_once(sandbox: MachineSandbox) -> None:
+    sandbox.create_machine(machine(Only=row_map()))
+    execution = sandbox.start(sandbox.index({"do": "wait", "n": 0}))
+    eventually(sandbox.calls)
+
+    for _ in range(3):
+        stop(sandbox, execution)
+        redrive(sandbox, execution)
+    sandbox.let_through()
+
+    described = sandbox.ended(execution)
+    assert (output_of(described), described["redriveCount"]) == ([0], 3)
+    assert len(sandbox.calls()) == 1
+
+
 def test_children_of_an_execution_that_timed_out_finish_before_its_redrive(
     sandbox: MachineSandbox,
 ) -> None:
