@@ -18,7 +18,8 @@ ASYNCHRONOUS: Final = "asynchronous"
 QUEUE: Final = "queue"
 EVENTBRIDGE: Final = "eventbridge"
 HTTP: Final = "http"
-ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP)
+STEP_FUNCTIONS: Final = "step-functions"
+ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP, STEP_FUNCTIONS)
 
 _lock: Final = Lock()
 _running: Final[defaultdict[str, list[str]]] = defaultdict(list)

@@ -19,7 +19,7 @@ from sandbox.cloudwatch.resources import RESOURCE_TYPES as CLOUDWATCH_TYPES
 from sandbox.dynamodb.expiry import expiring_items
 from sandbox.dynamodb.patches import PATCHES as DYNAMODB_PATCHES
 from sandbox.dynamodb.resources import RESOURCE_TYPES as DYNAMODB_TYPES
-from sandbox.entry_points import EVENTBRIDGE
+from sandbox.entry_points import EVENTBRIDGE, STEP_FUNCTIONS
 from sandbox.events.patches import patches as events_patches
 from sandbox.events.resources import RESOURCE_TYPES as EVENTS_TYPES
 from sandbox.functions.event_source_mappings import find_function
@@ -37,10 +37,17 @@ from sandbox.iam.resources import RESOURCE_TYPES as IAM_TYPES
 from sandbox.patches import Patch, applied
 from sandbox.pinpoint.patches import PATCHES as PINPOINT_PATCHES
 from sandbox.pinpoint.resources import RESOURCE_TYPES as PINPOINT_TYPES
+from sandbox.s3.patches import PATCHES as S3_PATCHES
+from sandbox.s3.resources import RESOURCE_TYPES as S3_TYPES
 from sandbox.sns.patches import PATCHES as SNS_PATCHES
 from sandbox.sns.resources import RESOURCE_TYPES as SNS_TYPES
 from sandbox.sqs.patches import PATCHES as SQS_PATCHES
 from sandbox.sqs.resources import RESOURCE_TYPES as SQS_TYPES
+from sandbox.step_functions.patches import PATCHES as STEP_FUNCTIONS_PATCHES
+from sandbox.step_functions.patches import patches as step_functions_patches
+from sandbox.step_functions.resources import RESOURCE_TYPES as STEP_FUNCTIONS_TYPES
+from sandbox.step_functions.run_details import EXPRESS_SECONDS, Invocation, Surroundings
+from sandbox.step_functions.service import ending_executions
 
 
 class Service(NamedTuple):
@@ -59,8 +66,10 @@ SERVICES: Final = (
     Service((*HTTP_API_TYPES, *AUTHORIZER_TYPES, *STAGE_TYPES)),
     Service(IAM_TYPES),
     Service(PINPOINT_TYPES, PINPOINT_PATCHES),
+    Service(S3_TYPES, S3_PATCHES),
     Service(SNS_TYPES, SNS_PATCHES),
     Service(SQS_TYPES, SQS_PATCHES),
+    Service(STEP_FUNCTIONS_TYPES, STEP_FUNCTIONS_PATCHES),
 )
 
 RESOURCE_TYPES: Final = tuple(model for service in SERVICES for model in service.resource_types)
@@ -80,12 +89,37 @@ def patched_moto() -> Iterator[None]:
 
 
 @contextmanager
-def running(service: LambdaService) -> Iterator[LambdaService]:
-    """Run a Lambda service, let moto invoke functions through it, and expire items of tables."""
+def running(
+    service: LambdaService, *, express_seconds: int = EXPRESS_SECONDS
+) -> Iterator[LambdaService]:
+    """Run a Lambda service, let moto invoke functions through it, and expire items of tables.
+
+    Parameters
+    ----------
+    service
+        It runs the functions.
+    express_seconds
+        How long a child of a Distributed Map may run.
+    """
     invoke = partial(_invoke_later, service)
-    bound = [*functions_patches(service), *events_patches(invoke)]
-    with patched_moto(), applied(bound), service, expiring_items():
+    surroundings = Surroundings(partial(_invoke_task, service), service.is_allowed, express_seconds)
+    bound = [
+        *functions_patches(service),
+        *events_patches(invoke),
+        *step_functions_patches(surroundings),
+    ]
+    with patched_moto(), applied(bound), service, expiring_items(), ending_executions():
         yield service
+
+
+def _invoke_task(
+    service: LambdaService, arn: str, payload: bytes, account_id: str, region: str
+) -> Invocation:
+    """Run a function for a task; unlike AWS, wait until a process is free."""
+    result = service.invoke(
+        arn, payload, account_id=account_id, region=region, entry_point=STEP_FUNCTIONS, wait=True
+    )
+    return Invocation(result.payload, result.executed_version, result.request_id, result.failed)
 
 
 def _invoke_later(service: LambdaService, arn: str, event: bytes, rule_arn: str) -> str:

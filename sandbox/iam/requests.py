@@ -1,7 +1,7 @@
 """Read from a request who signed it, and which IAM action on which resources it needs.
 
-A closed table has the operations that the function can call. Signatures are not verified, and only
-the necessary parts of a request are read.
+A closed table has the operations that functions and commands can call. Signatures are not verified,
+and only the necessary parts of a request are read.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _ARN: Final = re.compile(r"arn:[!-~]{1,2044}")
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]")
 _LONGEST_NAME: Final = 100
+# What a query of S3 says about the answer and the signature, not about the operation.
+_NO_SUBRESOURCE: Final = re.compile(
+    r"x-id|list-type|prefix|delimiter|continuation-token|max-keys|start-after|encoding-type"
+    r"|X-Amz-[\w-]+|AWSAccessKeyId|Signature|Expires"
+)
 _ACTIONS_OF_ENTRIES: Final = {
     "Put": "dynamodb:PutItem",
     "Delete": "dynamodb:DeleteItem",
@@ -97,7 +102,7 @@ def wanted_by(environ: WSGIEnvironment, service: str, home: Home) -> Wanted:
     home
         The caller's place.
     """
-    operation, name, parameters = _operation(environ)
+    operation, name, parameters = (_of_s3 if service == "s3" else _operation)(environ)
     row = _TABLE.get(operation)
     # moto chooses the service by the signature, so the two must agree.
     if row is None or row.action.partition(":")[0] != service:
@@ -138,6 +143,19 @@ def _operation(
     if match and method == "POST":
         return "POST messages", "SendMessages", lambda: {"ApplicationId": match[1]}
     return "", f"{method} {path}", dict
+
+
+def _of_s3(environ: WSGIEnvironment) -> tuple[str, str, Callable[[], Mapping[str, Any]]]:
+    """Return the same for S3, whose operations differ in method, path and query."""
+    bucket, _, key = environ["PATH_INFO"].removeprefix("/").partition("/")
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    named = {name for name in query if not _NO_SUBRESOURCE.fullmatch(name)}
+    if "HTTP_X_AMZ_COPY_SOURCE" in environ:
+        named.add("copy")
+    kind = "object" if key else "bucket"
+    method = environ["REQUEST_METHOD"]
+    operation = " ".join(["S3", method, kind, *sorted(named)]) if bucket else ""
+    return operation, f"{method} {environ['PATH_INFO']}", lambda: {"Bucket": bucket, "Key": key}
 
 
 def _body(environ: WSGIEnvironment) -> bytes:
@@ -220,6 +238,20 @@ def _topic(parameters: Mapping[str, Any], _: Home) -> Sequence[str]:
     return [_text(parameters, "TopicArn" if "TopicArn" in parameters else "TargetArn")]
 
 
+def _bucket(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    return [f"arn:{home.partition}:s3:::{_text(parameters, 'Bucket')}"]
+
+
+def _object(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    (bucket,) = _bucket(parameters, home)
+    return [f"{bucket}/{_text(parameters, 'Key')}"]
+
+
+def _arn_in(name: str) -> Callable[[Mapping[str, Any], Home], Sequence[str]]:
+    """Return a function that finds the resource's ARN in a parameter."""
+    return lambda parameters, _: [_text(parameters, name)]
+
+
 def _named(name: str, service: str, kind: str, home: Home) -> str:
     if name.startswith("arn:"):
         return name
@@ -258,5 +290,26 @@ _TABLE: Final[Mapping[str, _Row]] = {
     "DynamoDB_20120810.TransactWriteItems": _Row("dynamodb:TransactWriteItems", _of_entries),
     "AWSEvents.PutEvents": _row("events:PutEvents", _buses),
     "Action=Publish": _row("sns:Publish", _topic),
+    "S3 GET object": _row("s3:GetObject", _object),
+    "S3 HEAD object": _row("s3:GetObject", _object),
+    "S3 PUT object": _row("s3:PutObject", _object),
+    "S3 POST object uploads": _row("s3:PutObject", _object),
+    "S3 PUT object partNumber uploadId": _row("s3:PutObject", _object),
+    "S3 POST object uploadId": _row("s3:PutObject", _object),
+    "S3 DELETE object uploadId": _row("s3:AbortMultipartUpload", _object),
+    "S3 GET bucket": _row("s3:ListBucket", _bucket),
+    "S3 HEAD bucket": _row("s3:ListBucket", _bucket),
+    **{
+        f"AWSStepFunctions.{operation}": _row(f"states:{operation}", _arn_in(name))
+        for name, operations in {
+            "stateMachineArn": ("StartExecution", "ListExecutions"),
+            "executionArn": (
+                *("DescribeExecution", "StopExecution", "RedriveExecution"),
+                *("GetExecutionHistory", "ListMapRuns"),
+            ),
+            "mapRunArn": ("DescribeMapRun", "UpdateMapRun"),
+        }.items()
+        for operation in operations
+    },
 }
 """For each operation: what it needs permission for."""

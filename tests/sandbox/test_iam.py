@@ -845,15 +845,15 @@ def test_a_presigned_url_is_checked_as_the_role_that_signed_it(
     account.allow(*NEARLY_EVERYTHING)
     address = client(
         "s3", account.url, account.credentials, signature_version=version
-    ).generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
+    ).generate_presigned_url("delete_object", Params={"Bucket": "b", "Key": "k"})
     assert credential in address
 
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(address)  # noqa: S310  loopback
+        urllib.request.urlopen(urllib.request.Request(address, method="DELETE"))  # noqa: S310  loopback
 
     with refused.value as answer:
         assert answer.code == 403
-        assert f"perform: s3:GET /b/k on resource: * {UNKNOWN}" in answer.read().decode()
+        assert f"perform: s3:DELETE /b/k on resource: * {UNKNOWN}" in answer.read().decode()
 
 
 def test_the_older_s3_signature_is_checked(account: AccountWithRole) -> None:

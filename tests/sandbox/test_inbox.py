@@ -587,7 +587,10 @@ def test_the_page_gets_the_filters_with_their_values(url: str) -> None:
     _, result = call(url, "GET", "/sandbox/filters")
     assert result["services"] == list(CHANNELS)
     assert "dead_token" in result["outcomes"]
-    assert result["doors"] == ["direct", "asynchronous", "queue", "eventbridge", "http", "none"]
+    assert result["doors"] == [
+        *("direct", "asynchronous", "queue", "eventbridge", "http", "step-functions"),
+        "none",
+    ]
 
 
 def test_a_button_sends_through_the_existing_project(

@@ -25,9 +25,11 @@ IMPORTS: dict[str, set[str]] = {
     "inbox": {"pinpoint"},
     "issuer": {"http_apis"},
     "pinpoint": {"cloudformation"},
+    "s3": {"cloudformation"},
     "sns": {"cloudformation"},
     "sqs": {"cloudformation"},
     "stack": {"pinpoint"},
+    "step_functions": {"cloudformation"},
 }
 """The folders that the modules of a folder import. Modules in no folder connect the folders."""
 

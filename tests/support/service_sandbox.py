@@ -35,6 +35,7 @@ from sandbox.issuer.issuer import Issuer
 from sandbox.pinpoint.projects import enable_channel
 from sandbox.running import runtime_packages
 from sandbox.server import Server
+from sandbox.step_functions.run_details import EXPRESS_SECONDS
 from tests.support.templates import ACCOUNT, REGION, Template, template
 
 ADMINISTRATOR = Credentials("sandbox", "sandbox")
@@ -347,7 +348,9 @@ Kind = TypeVar("Kind", bound=ServiceSandbox)
 
 
 @contextmanager
-def running_services(kind: type[Kind], place: Path) -> Iterator[Kind]:
+def running_services(
+    kind: type[Kind], place: Path, *, express_seconds: int = EXPRESS_SECONDS
+) -> Iterator[Kind]:
     """Run a sandbox with every service and no stack on a free port of loopback."""
     permissions, clock = Permissions(), Clock()
     gateway = Gateway(permissions.caller_refusal_reason, clock=clock)
@@ -366,7 +369,8 @@ def running_services(kind: type[Kind], place: Path) -> Iterator[Kind]:
                 is_allowed=permissions.allow,
                 on_failed_event=dead_letter_sender(server.url, role_credentials),
                 retry_seconds=(0.02, 0.04),
-            )
+            ),
+            express_seconds=express_seconds,
         ) as functions,
         gateway.serving(server.url, functions.invoke),
     ):

@@ -1,0 +1,1 @@
+"""S3 in the sandbox: moto's, with buckets of a template."""
