@@ -19,7 +19,8 @@ QUEUE: Final = "queue"
 EVENTBRIDGE: Final = "eventbridge"
 HTTP: Final = "http"
 STEP_FUNCTIONS: Final = "step-functions"
-ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP, STEP_FUNCTIONS)
+SCHEDULER: Final = "scheduler"
+ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP, STEP_FUNCTIONS, SCHEDULER)
 
 _lock: Final = Lock()
 _running: Final[defaultdict[str, list[str]]] = defaultdict(list)

@@ -19,7 +19,7 @@ from typing import Any, Final
 from infra.bundle import OUT, SOURCE, BundleError, build
 from infra.bundle.wheels import install_wheels, this_machine
 from infra.install.locks import EVERYTHING, entries
-from sandbox import services
+from sandbox import clock_page, services
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.dead_letters import dead_letter_sender
 from sandbox.functions.service import MAX_ENVIRONMENTS, LambdaService
@@ -116,7 +116,11 @@ def running_sandbox(
         server = running.enter_context(
             Server(
                 port,
-                mounts={"/sandbox": pages.application, OWN_ISSUER: Issuer().application},
+                mounts={
+                    "/sandbox": pages.application,
+                    OWN_ISSUER: Issuer().application,
+                    clock_page.PATH: clock_page.application,
+                },
                 guard=permissions.guard,
                 unguarded={HTTP_APIS: gateway.application},
             )

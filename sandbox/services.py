@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from moto.awslambda.models import lambda_backends
 
+from sandbox import clock
 from sandbox.cloudformation import patches as cloudformation
 from sandbox.cloudformation.resource import Resource
 from sandbox.cloudwatch.patches import PATCHES as CLOUDWATCH_PATCHES
@@ -39,6 +40,9 @@ from sandbox.pinpoint.patches import PATCHES as PINPOINT_PATCHES
 from sandbox.pinpoint.resources import RESOURCE_TYPES as PINPOINT_TYPES
 from sandbox.s3.patches import PATCHES as S3_PATCHES
 from sandbox.s3.resources import RESOURCE_TYPES as S3_TYPES
+from sandbox.scheduler.firing import firing_schedules
+from sandbox.scheduler.patches import PATCHES as SCHEDULER_PATCHES
+from sandbox.scheduler.resources import RESOURCE_TYPES as SCHEDULER_TYPES
 from sandbox.sns.patches import PATCHES as SNS_PATCHES
 from sandbox.sns.resources import RESOURCE_TYPES as SNS_TYPES
 from sandbox.sqs.patches import PATCHES as SQS_PATCHES
@@ -67,6 +71,7 @@ SERVICES: Final = (
     Service(IAM_TYPES),
     Service(PINPOINT_TYPES, PINPOINT_PATCHES),
     Service(S3_TYPES, S3_PATCHES),
+    Service(SCHEDULER_TYPES, SCHEDULER_PATCHES),
     Service(SNS_TYPES, SNS_PATCHES),
     Service(SQS_TYPES, SQS_PATCHES),
     Service(STEP_FUNCTIONS_TYPES, STEP_FUNCTIONS_PATCHES),
@@ -92,7 +97,9 @@ def patched_moto() -> Iterator[None]:
 def running(
     service: LambdaService, *, express_seconds: int = EXPRESS_SECONDS
 ) -> Iterator[LambdaService]:
-    """Run a Lambda service, let moto invoke functions through it, and expire items of tables.
+    """Run a Lambda service, let moto invoke functions through it, expire items, fire schedules.
+
+    The end of the block sets the clock to the time that it had at the beginning.
 
     Parameters
     ----------
@@ -108,7 +115,15 @@ def running(
         *events_patches(invoke),
         *step_functions_patches(surroundings),
     ]
-    with patched_moto(), applied(bound), service, expiring_items(), ending_executions():
+    with (
+        patched_moto(),
+        applied(bound),
+        service,
+        clock.moved_ahead(0),
+        expiring_items(),
+        ending_executions(),
+        firing_schedules(service.is_allowed),
+    ):
         yield service
 
 

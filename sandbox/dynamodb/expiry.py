@@ -17,7 +17,7 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import Item
 from moto.dynamodb.models.table import Table
 
-from sandbox.dynamodb import clock
+from sandbox import clock
 from sandbox.dynamodb.patches import LOCK
 
 _PERIOD_SECONDS: Final = 1.0

@@ -26,7 +26,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler, validate_attributes_used
 
-from sandbox.dynamodb import clock
+from sandbox import clock
 
 TOKEN_SECONDS: Final = 600.0
 """How long DynamoDB knows a ClientRequestToken."""

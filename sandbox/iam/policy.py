@@ -1,8 +1,9 @@
 """Decide whether policies allow one action on one resource.
 
-The check knows Effect, Action and Resource, with wildcards. It does not guess the meaning of other
-elements (Condition, NotAction, NotResource, policy variables): an Allow with one allows nothing, a
-Deny with one denies all that it could mean, and the reason names the element.
+The check knows Effect, Action and Resource, with wildcards, and one condition: StringEquals of
+iam:PassedToService. It does not guess the meaning of other elements (other conditions, NotAction,
+NotResource, policy variables): an Allow with one allows nothing, a Deny with one denies all that it
+could mean, and the reason names the element.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _ACTION: Final = re.compile(r"\*|[\w-]+:[\w*?]+", re.ASCII)
 # The segment of the service takes no wildcard.
 _RESOURCE: Final = re.compile(r"\*|arn:[^:]+:[^:*?]+:.+")
 _VARIABLE: Final = "${"
+_PASSED_TO: Final = "iam:PassedToService"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +33,28 @@ class Statement:
         Patterns, of which one must match; None if the check cannot read them.
     not_understood
         The elements that the check does not know; empty if it knows all.
+    passed_to
+        The services of its condition iam:PassedToService; None if it has no such condition.
     """
 
     denies: bool
     actions: tuple[re.Pattern[str], ...] | None
     resources: tuple[re.Pattern[str], ...] | None
     not_understood: str
+    passed_to: tuple[str, ...] | None = None
 
-    def may_concern(self, action: str, resource: str) -> bool:
+    def may_concern(self, action: str, resource: str, passed_to: str) -> bool:
         """Return whether it may apply to this action on this resource."""
-        return _matches(self.actions, action) and _matches(self.resources, resource)
+        return (
+            _matches(self.actions, action)
+            and _matches(self.resources, resource)
+            and (self.passed_to is None or passed_to in self.passed_to)
+        )
 
 
-def refusal_reason(policies: Iterable[tuple[str, str]], action: str, resource: str) -> str | None:
+def refusal_reason(
+    policies: Iterable[tuple[str, str]], action: str, resource: str, passed_to: str = ""
+) -> str | None:
     """Return why policies do not allow an action on a resource, or None if they do.
 
     Parameters
@@ -54,6 +65,8 @@ def refusal_reason(policies: Iterable[tuple[str, str]], action: str, resource: s
         Such as ``sqs:SendMessage``.
     resource
         The full ARN.
+    passed_to
+        For ``iam:PassRole``: the service that gets the role, such as ``scheduler.amazonaws.com``.
 
     Returns
     -------
@@ -64,7 +77,7 @@ def refusal_reason(policies: Iterable[tuple[str, str]], action: str, resource: s
     not_understood = []
     for name, document in policies:
         for statement in _statements(document):
-            if not statement.may_concern(action, resource):
+            if not statement.may_concern(action, resource, passed_to):
                 continue
             unclear = f"{statement.not_understood} in the policy {name}"
             if statement.denies:
@@ -96,7 +109,8 @@ def arn_like(pattern: str, arn: str) -> bool:
 
 
 def _allows_everything(statement: Statement) -> bool:
-    return not (statement.denies or statement.not_understood) and all(
+    limited = statement.not_understood or statement.passed_to is not None
+    return not (statement.denies or limited) and all(
         any(pattern.pattern == ".*" for pattern in patterns or ())
         for patterns in (statement.actions, statement.resources)
     )
@@ -129,7 +143,9 @@ def _statements(document: str) -> tuple[Statement, ...]:
 def _statement(statement: Any) -> Statement:
     if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
         return Statement(True, None, None, "a statement without Allow or Deny")
-    unknown = [element for element in statement if element not in _ELEMENTS]
+    passed_to = _passed_to(statement.get("Condition"))
+    known = _ELEMENTS if passed_to is None else (*_ELEMENTS, "Condition")
+    unknown = [element for element in statement if element not in known]
     patterns: list[tuple[re.Pattern[str], ...] | None] = []
     for element, readable, compiled in (
         ("Action", _ACTION, _action_pattern),
@@ -139,7 +155,19 @@ def _statement(statement: Any) -> Statement:
         if patterns[-1] is None and f"Not{element}" not in statement:
             unknown.append(f"the {element}")
     actions, resources = patterns
-    return Statement(statement["Effect"] == "Deny", actions, resources, " and ".join(unknown))
+    denies = statement["Effect"] == "Deny"
+    return Statement(denies, actions, resources, " and ".join(unknown), passed_to)
+
+
+def _passed_to(condition: Any) -> tuple[str, ...] | None:
+    """Return the services of the only condition that the check knows; None for any other."""
+    values = condition.get("StringEquals") if isinstance(condition, dict) else None
+    if not isinstance(values, dict) or len(condition) != 1 or list(values) != [_PASSED_TO]:
+        return None
+    services = values[_PASSED_TO]
+    services = services if isinstance(services, list) else [services]
+    readable = all(isinstance(each, str) and _VARIABLE not in each for each in services)
+    return tuple(services) if readable else None
 
 
 def _patterns(

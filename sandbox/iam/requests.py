@@ -24,6 +24,13 @@ _CREDENTIAL: Final = re.compile(
 _OLD_CREDENTIAL: Final = re.compile(r"(?:^AWS |^AWSAccessKeyId=|&AWSAccessKeyId=)([^:&]+)")
 _FORM: Final = "application/x-www-form-urlencoded"
 _MESSAGES: Final = re.compile(r"/v1/apps/([^/]+)/messages")
+_SCHEDULE: Final = re.compile(r"/schedules/([^/]+)")
+_OF_SCHEDULES: Final = {
+    "POST": "CreateSchedule",
+    "PUT": "UpdateSchedule",
+    "GET": "GetSchedule",
+    "DELETE": "DeleteSchedule",
+}
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 # The longest possible ARN, with characters that cannot forge a log line or markup.
 _ARN: Final = re.compile(r"arn:[!-~]{1,2044}")
@@ -34,6 +41,8 @@ _NO_SUBRESOURCE: Final = re.compile(
     r"x-id|list-type|prefix|delimiter|continuation-token|max-keys|start-after|encoding-type"
     r"|X-Amz-[\w-]+|AWSAccessKeyId|Signature|Expires"
 )
+PASS_ROLE: Final = "iam:PassRole"  # noqa: S105  an action
+"""What a caller needs to give a role to a service."""
 _ACTIONS_OF_ENTRIES: Final = {
     "Put": "dynamodb:PutItem",
     "Delete": "dynamodb:DeleteItem",
@@ -70,11 +79,14 @@ class Wanted(NamedTuple):
         The actions, each with an ARN, which must all be allowed; empty if they are unknown.
     known
         Whether it is in the table.
+    passed_to
+        The service to which it passes a role; empty if it passes none.
     """
 
     action: str
     needed: tuple[tuple[str, str], ...]
     known: bool
+    passed_to: str = ""
 
 
 def credential_of(environ: WSGIEnvironment) -> Credential | None:
@@ -114,7 +126,7 @@ def wanted_by(environ: WSGIEnvironment, service: str, home: Home) -> Wanted:
         needed = ()
     if not all(_ARN.fullmatch(resource) for _, resource in needed):
         needed = ()
-    return Wanted(row.action, needed, known=True)
+    return Wanted(row.action, needed, known=True, passed_to=row.passed_to)
 
 
 def is_json(environ: WSGIEnvironment) -> bool:
@@ -142,7 +154,19 @@ def _operation(
     match = _MESSAGES.fullmatch(path)
     if match and method == "POST":
         return "POST messages", "SendMessages", lambda: {"ApplicationId": match[1]}
+    schedule = _SCHEDULE.fullmatch(path)
+    if schedule and method in _OF_SCHEDULES:
+        named = {"Name": schedule[1]}
+        name = _OF_SCHEDULES[method]
+        return f"schedule {name}", name, lambda: _schedule_parameters(environ) | named
     return "", f"{method} {path}", dict
+
+
+def _schedule_parameters(environ: WSGIEnvironment) -> dict[str, Any]:
+    if environ["REQUEST_METHOD"] in ("POST", "PUT"):
+        return _json_object(_body(environ))
+    query = parse_qs(environ.get("QUERY_STRING", ""))
+    return {"GroupName": query["groupName"][0]} if "groupName" in query else {}
 
 
 def _of_s3(environ: WSGIEnvironment) -> tuple[str, str, Callable[[], Mapping[str, Any]]]:
@@ -247,6 +271,27 @@ def _object(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     return [f"{bucket}/{_text(parameters, 'Key')}"]
 
 
+def _schedule(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    group = _text({"GroupName": "default", **parameters}, "GroupName")
+    name = f"{group}/{_text(parameters, 'Name')}"
+    return [_named(name, "scheduler", "schedule", home)]
+
+
+def _of_schedule(
+    action: str,
+) -> Callable[[Mapping[str, Any], Home], Sequence[tuple[str, str]]]:
+    """Return a function that also asks for the permission to pass the execution role."""
+
+    def needed(parameters: Mapping[str, Any], home: Home) -> Sequence[tuple[str, str]]:
+        target = parameters.get("Target")
+        if not isinstance(target, dict):
+            raise ValueError("Target")
+        (arn,) = _schedule(parameters, home)
+        return [(action, arn), (PASS_ROLE, _text(target, "RoleArn"))]
+
+    return needed
+
+
 def _arn_in(name: str) -> Callable[[Mapping[str, Any], Home], Sequence[str]]:
     """Return a function that finds the resource's ARN in a parameter."""
     return lambda parameters, _: [_text(parameters, name)]
@@ -261,6 +306,7 @@ def _named(name: str, service: str, kind: str, home: Home) -> str:
 class _Row(NamedTuple):
     action: str
     needed: Callable[[Mapping[str, Any], Home], Sequence[tuple[str, str]]]
+    passed_to: str = ""
 
 
 def _row(action: str, resources: Callable[[Mapping[str, Any], Home], Sequence[str]]) -> _Row:
@@ -299,6 +345,14 @@ _TABLE: Final[Mapping[str, _Row]] = {
     "S3 DELETE object uploadId": _row("s3:AbortMultipartUpload", _object),
     "S3 GET bucket": _row("s3:ListBucket", _bucket),
     "S3 HEAD bucket": _row("s3:ListBucket", _bucket),
+    "schedule GetSchedule": _row("scheduler:GetSchedule", _schedule),
+    "schedule DeleteSchedule": _row("scheduler:DeleteSchedule", _schedule),
+    **{
+        f"schedule {name}": _Row(
+            f"scheduler:{name}", _of_schedule(f"scheduler:{name}"), "scheduler.amazonaws.com"
+        )
+        for name in ("CreateSchedule", "UpdateSchedule")
+    },
     **{
         f"AWSStepFunctions.{operation}": _row(f"states:{operation}", _arn_in(name))
         for name, operations in {

@@ -21,7 +21,15 @@ from moto.sts.models import AssumedRole
 
 from sandbox.iam.callers import Caller
 from sandbox.iam.policy import allow_everything, refusal_reason
-from sandbox.iam.requests import Home, Wanted, credential_of, is_json, is_xml, wanted_by
+from sandbox.iam.requests import (
+    PASS_ROLE,
+    Home,
+    Wanted,
+    credential_of,
+    is_json,
+    is_xml,
+    wanted_by,
+)
 from sandbox.iam.sessions import Rights, rights_of, rights_of_role, session_of
 
 if TYPE_CHECKING:
@@ -175,7 +183,9 @@ def _reason(rights: Rights, wanted: Wanted, action: str, resource: str) -> str |
         return "because the sandbox's check cannot tell from the request which resource it is"
     if rights.other_limit:
         return f"because the sandbox's check does not understand {rights.other_limit}"
-    return refusal_reason(rights.policies, action, resource)
+    # Only this action has the condition key.
+    passed_to = wanted.passed_to if action == PASS_ROLE else ""
+    return refusal_reason(rights.policies, action, resource, passed_to)
 
 
 def _refusal(environ: WSGIEnvironment, service: str, message: str) -> _Refusal:

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.dynamodb.models import dynamodb_backends
 
-from sandbox.dynamodb.clock import moved_ahead
+from sandbox.clock import moved_ahead
 from sandbox.dynamodb.expiry import sweep
 from tests.support.service_sandbox import ServiceSandbox, eventually, refusal
 from tests.support.templates import ACCOUNT, REGION

@@ -24,7 +24,7 @@ from infra.bundle import build
 from infra.bundle.wheels import this_machine
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.service import LambdaService
-from sandbox.iam.policy import refusal_reason
+from sandbox.iam.policy import allow_everything, refusal_reason
 from sandbox.iam.service import Call, Permissions
 from sandbox.pinpoint.projects import enable_channel
 from sandbox.server import Server
@@ -699,6 +699,52 @@ def test_unsupported_policy_elements_never_allow_and_are_named(
         == f"because no identity-based policy allows the sqs:SendMessage action{words}"
     )
     assert reason("Deny") == f"with an explicit deny in an identity-based policy{words}"
+
+
+@pytest.mark.parametrize(
+    ("services", "passed_to", "holds"),
+    [
+        ("scheduler.amazonaws.com", "scheduler.amazonaws.com", True),
+        (["lambda.amazonaws.com", "scheduler.amazonaws.com"], "scheduler.amazonaws.com", True),
+        ("lambda.amazonaws.com", "scheduler.amazonaws.com", False),
+        ("scheduler.amazonaws.com", "", False),
+        ([], "scheduler.amazonaws.com", False),
+    ],
+)
+def test_the_condition_of_the_service_that_gets_a_role_is_understood(
+    services: Any, passed_to: str, holds: bool
+) -> None:
+    role = "arn:aws:iam::123456789012:role/r"
+    condition = {"StringEquals": {"iam:PassedToService": services}}
+    allowing = statement("*", "*", Condition=condition)
+    denying = statement("iam:PassRole", role, effect="Deny", Condition=condition)
+
+    def reason(*statements: dict[str, Any]) -> str | None:
+        return refusal_reason([("p", policy(*statements))], "iam:PassRole", role, passed_to)
+
+    assert (reason(allowing) is None) == holds
+    assert (reason(statement("*", "*"), denying) is None) != holds
+    assert not allow_everything([("p", policy(allowing))])
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"iam:PassedToService": "a", "aws:SourceAccount": "1"}},
+        {"StringEquals": {"iam:PassedToService": "a"}, "Bool": {}},
+        {"StringLike": {"iam:PassedToService": "a"}},
+        {"StringEquals": {"iam:PassedToService": 1}},
+        {"StringEquals": {"iam:PassedToService": "${aws:x}"}},
+        {"StringEquals": "a"},
+        "a",
+    ],
+)
+def test_a_condition_beside_it_is_not_understood(condition: Any) -> None:
+    document = policy(statement("iam:PassRole", "*", Condition=condition))
+
+    reason = refusal_reason([("p", document)], "iam:PassRole", "arn:aws:iam::1:role/r", "a")
+
+    assert "understand Condition" in str(reason)
 
 
 def test_unsupported_elements_matter_only_if_they_may_concern_the_call() -> None:

@@ -589,7 +589,7 @@ def test_the_page_gets_the_filters_with_their_values(url: str) -> None:
     assert "dead_token" in result["outcomes"]
     assert result["doors"] == [
         *("direct", "asynchronous", "queue", "eventbridge", "http", "step-functions"),
-        "none",
+        *("scheduler", "none"),
     ]
 
 

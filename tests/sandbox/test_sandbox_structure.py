@@ -26,6 +26,7 @@ IMPORTS: dict[str, set[str]] = {
     "issuer": {"http_apis"},
     "pinpoint": {"cloudformation"},
     "s3": {"cloudformation"},
+    "scheduler": {"cloudformation", "iam", "sqs", "step_functions"},
     "sns": {"cloudformation"},
     "sqs": {"cloudformation"},
     "stack": {"pinpoint"},

@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from sandbox import services
+from sandbox import clock_page, services
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.dead_letters import dead_letter_sender
 from sandbox.functions.service import LambdaService
@@ -357,7 +357,11 @@ def running_services(
     with (
         services.patched_moto(),
         Server(
-            mounts={"/sandbox": pages.application, OWN_ISSUER: Issuer().application},
+            mounts={
+                "/sandbox": pages.application,
+                OWN_ISSUER: Issuer().application,
+                clock_page.PATH: clock_page.application,
+            },
             guard=permissions.guard,
             unguarded={PREFIX: gateway.application},
         ) as server,

@@ -1,0 +1,1 @@
+"""EventBridge Scheduler in the sandbox: one-time schedules that call their targets."""
