@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.running import Sandbox
+from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import (
@@ -35,6 +35,18 @@ REQUEST = {"title": "Spring", "message": "It is here"}
 HEADER = "token,service,user_id,OptOut,note\n"
 
 
+OTHER_BUCKET = "exports"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """Deploy the stack with one other bucket for files."""
+    with running_sandbox(context={"job_bucket_arns": f"arn:aws:s3:::{OTHER_BUCKET}"}) as running:
+        for bucket in (OTHER_BUCKET, "private"):
+            client("s3", running.deployment.url).create_bucket(Bucket=bucket)
+        yield running
+
+
 @dataclass(frozen=True)
 class Jobs:
     """The jobs of a deployed stack."""
@@ -49,7 +61,9 @@ class Jobs:
     def machine(self) -> str:
         return self.deployment.outputs["JobStateMachineArn"]
 
-    def start(self, rows: Sequence[str], *, note: int = 0, **given: Any) -> str:
+    def start(
+        self, rows: Sequence[str], *, note: int = 0, bucket: str | None = None, **given: Any
+    ) -> str:
         """Upload rows and start a job over them; return its name.
 
         A child waits a second for each 100 rows. A note of so many bytes beside each row makes
@@ -58,10 +72,12 @@ class Jobs:
         job = f"job-{uuid.uuid4().hex}"
         key = f"uploads/{job}.csv"
         body = HEADER + "\n".join(f"{row},{'-' * note}" for row in rows)
-        client("s3", self.deployment.url).put_object(Bucket=self.bucket, Key=key, Body=body)
+        client("s3", self.deployment.url).put_object(
+            Bucket=bucket or self.bucket, Key=key, Body=body
+        )
         wanted = {
             "job": job,
-            "source": {"key": key},
+            "source": {"key": key, "bucket": bucket},
             "request": REQUEST,
             "tokens_per_second": FASTEST,
             **given,
@@ -309,6 +325,20 @@ def test_a_request_that_cannot_be_sent_fails_before_anything_is_sent(
     assert accepted(deployment, mark) == {}
 
 
+def test_a_file_of_another_bucket_is_read_only_if_the_stack_names_the_bucket(
+    deployment: Deployment, jobs: Jobs
+) -> None:
+    mark = uuid.uuid4().hex
+    job = jobs.run([f"{mark}-named,GCM,,"], bucket=OTHER_BUCKET)
+    assert jobs.counts(job) == {"accepted": 1, "rows": 1}
+
+    found = jobs.ended(jobs.start([f"{mark}-private,GCM,,"], bucket="private"))
+
+    assert (found["status"], found["error"]) == ("FAILED", "InvalidRequest")
+    assert "job_bucket_arns" in found["cause"]
+    assert list(accepted(deployment, mark)) == [f"{mark}-named"]
+
+
 def test_no_token_and_no_user_enters_step_functions_or_the_log(
     deployment: Deployment, jobs: Jobs
 ) -> None:
@@ -402,7 +432,8 @@ def test_the_function_uses_each_permission_for_jobs_and_no_other(
     sandbox: Sandbox, deployment: Deployment, jobs: Jobs
 ) -> None:
     sandbox.permissions.forget_calls()
-    jobs.run([f"{uuid.uuid4().hex},GCM,,", f"sandbox-opted-out-{uuid.uuid4().hex},GCM,,"])
+    for bucket in (None, OTHER_BUCKET):
+        jobs.run([f"{uuid.uuid4().hex},GCM,,", "sandbox-opted-out,GCM,,"], bucket=bucket)
 
     role = configuration(deployment)["Role"]
     made = {
