@@ -1,0 +1,180 @@
+"""Jobs and the person who runs them: who starts, stops and redrives them, as the runbook says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sandbox.stack.account import client
+from sandbox.stack.deployment import Deployment
+from soak.job_plan import JobKind, PlannedJob, id_of
+from soak.ledger import JobEnd, Ledger
+from soak.plan import request_name
+
+_POLL_SECONDS: Final = 0.5
+_REDRIVES: Final = 6
+_RUNNING: Final = "RUNNING"
+_SUCCEEDED: Final = "SUCCEEDED"
+_FAILED: Final = "FAILED"
+
+
+class Jobs:
+    """Runs jobs.
+
+    Parameters
+    ----------
+    deployment
+        The deployed stack.
+    ledger
+        Gets what the jobs leave behind.
+    end
+        When to wait no longer, on ``time.monotonic``.
+    """
+
+    def __init__(self, deployment: Deployment, ledger: Ledger, end: float) -> None:
+        self._ledger = ledger
+        self._end = end
+        self._s3 = client("s3", deployment.url)
+        self._states = client("stepfunctions", deployment.url)
+        self._dynamodb = client("dynamodb", deployment.url)
+        self._bucket = deployment.outputs["JobBucketName"]
+        self._machine = deployment.outputs["JobStateMachineArn"]
+        self._table = deployment.outputs["TableName"]
+        self._statuses: defaultdict[int, list[str]] = defaultdict(list)
+
+    def send(self, job: PlannedJob) -> None:
+        """Start a job, and wait for its first end. Stop and redrive it if its plan says so."""
+        self._ledger.begin(job.number)
+        self._ledger.know(job.number, id_of(job))
+        self._upload(job, job.file())
+        self._note(job, f"started as {job.name}")
+        self._states.start_execution(
+            stateMachineArn=self._machine, name=job.name, input=json.dumps(job.input)
+        )
+        if job.kind is JobKind.STOPPED:
+            self._stop_and_redrive(job)
+        else:
+            self._await_end(job)
+        if job.kind is JobKind.REFUSED and self._statuses[job.number] != [_FAILED]:
+            self._break(job, "most of its pushes were refused, and it did not fail")
+
+    def redrive(self, jobs: Iterable[PlannedJob]) -> None:
+        """Redrive the jobs that have not succeeded, until they have."""
+        for _ in range(_REDRIVES):
+            failed = [job for job in jobs if self._status(job) not in (_SUCCEEDED, _RUNNING)]
+            for job in failed:
+                self._redrive(job)
+            for job in failed:
+                self._await_end(job)
+
+    def read(self, job: PlannedJob) -> None:
+        """Record what a job left behind, and its lists of rows as the report of its request."""
+        status = self._status(job)
+        if status != _SUCCEEDED:
+            self._break(job, f"it has the status {status} at the end")
+        item = self._dynamodb.get_item(
+            TableName=self._table, Key={"id": {"S": f"J#{job.name}"}}, ConsistentRead=True
+        ).get("Item", {})
+        counts = {
+            name.removeprefix("count_"): int(value["N"])
+            for name, value in item.items()
+            if name.startswith("count_") and value["N"] != "0"
+        }
+        rows = int(item.get("rows", {"N": 0})["N"])
+        lines = self._lines(job)
+        self._ledger.end_job(
+            job.number, JobEnd(tuple(self._statuses[job.number]), counts, rows, lines)
+        )
+        self._ledger.answer(job.number, _report(job, lines))
+
+    def _stop_and_redrive(self, job: PlannedJob) -> None:
+        """Stop a job in its middle, and redrive it: first with another file in place of its own."""
+        while self._status(job) == _RUNNING and not self._children(job).get("succeeded"):
+            self._pause(job)
+        self._states.stop_execution(executionArn=self._arn(job), cause="a stop of the soak")
+        if self._await_end(job) != "ABORTED":
+            return
+        self._ledger.count_fault("a job was stopped")
+        if self._children(job).get("pending"):
+            self._upload(job, job.changed_file())
+            self._redrive(job)
+            if self._await_end(job) != _FAILED:
+                self._break(job, "its file was changed, and it did not fail")
+            self._ledger.count_fault("the file of a job was changed")
+        self._upload(job, job.file())
+        self._redrive(job)
+        self._await_end(job)
+
+    def _redrive(self, job: PlannedJob) -> None:
+        self._states.redrive_execution(executionArn=self._arn(job))
+        self._ledger.count_fault("a job was redriven")
+        self._note(job, "redriven")
+
+    def _upload(self, job: PlannedJob, body: bytes) -> None:
+        self._s3.put_object(Bucket=self._bucket, Key=job.source_key, Body=body)
+
+    def _await_end(self, job: PlannedJob) -> str:
+        """Wait until a run of a job has ended; return its status."""
+        while (status := self._status(job)) == _RUNNING and time.monotonic() < self._end:
+            self._pause(job)
+        self._statuses[job.number].append(status)
+        self._note(job, f"the execution is {status}")
+        return status
+
+    def _pause(self, job: PlannedJob) -> None:
+        if time.monotonic() > self._end:
+            self._note(job, "the time of the run is up")
+        time.sleep(_POLL_SECONDS)
+
+    def _status(self, job: PlannedJob) -> str:
+        return str(self._states.describe_execution(executionArn=self._arn(job))["status"])
+
+    def _arn(self, job: PlannedJob) -> str:
+        return f"{self._machine.replace(':stateMachine:', ':execution:')}:{job.name}"
+
+    def _children(self, job: PlannedJob) -> Mapping[str, int]:
+        """Count the children of a job by status."""
+        for run in self._states.list_map_runs(executionArn=self._arn(job))["mapRuns"]:
+            found: Mapping[str, int] = self._states.describe_map_run(mapRunArn=run["mapRunArn"])[
+                "itemCounts"
+            ]
+            return found
+        return {}
+
+    def _lines(self, job: PlannedJob) -> Sequence[Mapping[str, Any]]:
+        prefix = f"jobs/{job.name}/rows/"
+        listed = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix).get("Contents", ())
+        bodies = [
+            self._s3.get_object(Bucket=self._bucket, Key=each["Key"])["Body"].read()
+            for each in listed
+        ]
+        return [json.loads(line) for body in bodies for line in body.splitlines()]
+
+    def _note(self, job: PlannedJob, what: str) -> None:
+        self._ledger.note([request_name(job)], what)
+
+    def _break(self, job: PlannedJob, why: str) -> None:
+        self._ledger.break_contract(job.number, why)
+
+
+def _report(job: PlannedJob, lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Write the lists of a job's rows as a report: a row with a token that none names is accepted.
+
+    A phone of a user that none names is left out: only the provider knows that it was chosen.
+    """
+    listed = [
+        {**line, "token": line.get("token") or line.get("device_id")}
+        for line in lines
+        if line["outcome"] not in ("skipped", "invalid_row")
+    ]
+    named = {each["token"] for each in listed}
+    accepted = [
+        {"token": token, "outcome": "accepted", "reason": None}
+        for token in job.tokens
+        if token not in named
+    ]
+    missing = sum(line["outcome"] == "no_device" for line in lines)
+    return {"results": [*listed, *accepted], "summary": {"no_device": missing}}
