@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import gc
 import json
 import os
 import shutil
@@ -38,6 +39,9 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 # Each worker imports the same modules, and so do the processes that tests start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Imports and the collection of tests only make objects; `pytest_collection_finish` ends this.
+gc.disable()
 
 SLOWEST_FIRST = (
     "proofs/test_soak.py",
@@ -81,6 +85,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"SLOWEST_FIRST in {__file__} names no file: {unknown}")
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: places.get(str(item.path.relative_to(tests)), len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector run, but not over what is imported and collected.
+
+    The CDK, moto and the tests are a million objects that stay to the end, and each full run of
+    the collector would look at them all.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
