@@ -20,6 +20,7 @@ IMPORTS: dict[str, set[str]] = {
     "messages": {"request"},
     "send_messages": {"request", "recipients", "messages", "outcomes", "clients"},
     "validation": {"request", "recipients", "messages"},
+    "jobs": {"request"},
     "outcomes": set(),
     "clients": {"outcomes"},
     "delivery": {"request", "recipients", "outcomes", "clients"},
