@@ -1,4 +1,4 @@
-"""The jobs of a stack in AWS: executions of a state machine, an item of counts, files of a bucket."""
+"""The jobs of a stack: executions of a state machine, an item of counts, files of a bucket."""
 
 from __future__ import annotations
 

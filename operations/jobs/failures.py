@@ -30,8 +30,8 @@ CURES: Final[Mapping[str, str]] = {
     "machine's role been changed? Deploy the stack again, and redrive the job.",
     "States.ResultWriterFailed": "Step Functions could not write to the bucket. Has the state "
     "machine's role been changed? Deploy the stack again, and redrive the job.",
-    "States.Permissions": "The state machine's role lacks a permission. Deploy the stack again, and "
-    "redrive the job.",
+    "States.Permissions": "The state machine's role lacks a permission. Deploy the stack "
+    "again, and redrive the job.",
     "States.Timeout": f"A step took too long. {_REDRIVE}",
 }
 

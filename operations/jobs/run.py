@@ -15,7 +15,7 @@ from typing import Any, Final
 from operations.account import OperationsError
 from operations.jobs import failures
 from operations.jobs.costs import PUSH, estimate
-from operations.jobs.executions import Execution, Failure, Jobs, Progress
+from operations.jobs.executions import Execution, Jobs
 from operations.jobs.input_files import Counted, InputFiles
 from operations.jobs.meter import duration, megabytes
 from operations.jobs.page import Page
@@ -388,7 +388,7 @@ def _not_redrivable(where: Where, execution: Execution) -> str:
             f"that were not accepted:\n{where.command('results', name)}"
         )
     return (
-        f"The job {name} cannot be redriven: {execution.not_redrivable}. This is possible within 14 "
-        "days. Its results list the rows that were not accepted; the rows of parts that never "
+        f"The job {name} cannot be redriven: {execution.not_redrivable}. This is possible within "
+        "14 days. Its results list the rows that were not accepted; the rows of parts that never "
         f"began got nothing:\n{where.command('results', name)}"
     )
