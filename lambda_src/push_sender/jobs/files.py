@@ -34,21 +34,23 @@ _OTHER_FILES: Final[Mapping[bytes, str]] = {
 """The first bytes of files of other kinds."""
 
 _NOT_A_BREAK: Final = {"csv": re.compile(rb"[^\r\n]"), "jsonl": re.compile(rb"[^ \t\r\n]")}
-_LINE: Final = re.compile(rb"[ \t\r\n]*+[^\n]++\n")
+_LINE: Final = re.compile(rb"[^ \t\r\n][^\n]*+\n")
+_REACH: Final = ROW_BYTES + 3
+"""How far the pattern of a row looks: a row, its line break, and the byte after a CR."""
 
 
 def _csv_row(delimiter: str) -> re.Pattern[bytes]:
-    """Write the pattern of a row, with the blank lines before it.
+    """Write the pattern of a row.
 
     It ends a row where Python's ``csv.reader`` does: a quotation mark counts only at the start of
-    a field, and a line break is LF, CRLF or CR. The quantifiers are possessive, so that time
-    stays linear. A CR at the end of the data matches only when the next byte is known.
+    a field, and a line break is LF, CRLF or CR. A CR at the end of the data matches only when the
+    next byte is known. A text matches in one way at most, so that time stays linear. Only sets of
+    characters have possessive quantifiers: before Python 3.11.5 those of groups have an error
+    (https://github.com/python/cpython/issues/106052).
     """
     mark = re.escape(delimiter.encode())
-    field = rb'(?:"[^"]*+(?:""[^"]*+)*+"|(?!"))[^%b\r\n]*+' % mark
-    return re.compile(
-        rb"[\r\n]*+(?=[^\r\n])%b(?:%b%b)*+(?:\r?\n|\r(?=.))" % (field, mark, field), re.S
-    )
+    field = rb'(?:"[^"]*+(?:""[^"]*+)*"(?!")|(?!"))[^%b\r\n]*+' % mark
+    return re.compile(rb"(?=[^\r\n])%b(?:%b%b)*(?:\r?\n|\r(?=.))" % (field, mark, field), re.S)
 
 
 _CSV_ROW: Final = {delimiter: _csv_row(delimiter) for delimiter in _DELIMITERS}
@@ -145,7 +147,7 @@ def layout_of(head: bytes, format: str, *, is_whole: bool) -> Layout:  # noqa: A
     layouts = [
         layout
         for delimiter in _DELIMITERS
-        if (layout := _csv_layout(head, start, delimiter, is_whole=is_whole))
+        if (layout := _csv_layout(head, begin.start(), delimiter, is_whole=is_whole))
     ]
     best = max(layouts, key=lambda layout: (_known(layout), len(layout.columns)), default=None)
     if best is None or not column_names.names_recipients(best.columns):
@@ -174,7 +176,7 @@ def _csv_layout(head: bytes, start: int, delimiter: str, *, is_whole: bool) -> L
     if header is None:
         return None
     try:
-        text = header.group().lstrip(b"\r\n").decode()
+        text = header.group().decode()
     except UnicodeDecodeError:
         raise _invalid("has a header that is not UTF-8; save the file as UTF-8") from None
     columns = tuple(name.strip() for name in _cells(text, delimiter))
@@ -208,8 +210,7 @@ class RowIndex:
         self.position = position
         self.first_row = first_row
         self.rows = 0
-        self._row = _pattern(layout)
-        self._not_a_break = _NOT_A_BREAK[layout.format]
+        self._layout = layout
         self._end = position
         self._rest = b""
         self._rest_at = position
@@ -223,11 +224,7 @@ class RowIndex:
             If a row is too long.
         """
         data = self._rest + data
-        ranges, done = self._ranges(data)
-        begin = self._not_a_break.search(data, done)
-        done = begin.start() if begin else len(data)
-        self._rest = data[done:]
-        self._rest_at += done
+        ranges = self._ranges(data)
         # The last byte may be the first half of a line break.
         if len(self._rest) > ROW_BYTES + 1:
             raise self._too_long()
@@ -241,33 +238,35 @@ class RowIndex:
         InvalidRequest
             If the last row is too long, or a quotation mark in it is not closed.
         """
-        size = len(self._rest)
-        ranges, done = self._ranges(self._rest + b"\n")
-        if done < size:
+        size = self._rest_at + len(self._rest)
+        ranges = self._ranges(self._rest + b"\n")
+        if self._rest:
             raise _invalid(
                 f"row {self.first_row + self.rows:,} has a quotation mark that is not closed"
             )
-        self._rest_at += size
-        self._rest = b""
-        self._end = min(self._end, self._rest_at)
+        self._end = min(self._end, size)
         return [*ranges, *self._close()]
 
-    def _ranges(self, data: bytes) -> tuple[list[Range], int]:
-        """Add the whole rows of the data; return the complete ranges and the end of the rows."""
+    def _ranges(self, data: bytes) -> list[Range]:
+        """Add the whole rows of the data, keep the rest, and return the complete ranges."""
         ranges = []
-        done, match = 0, self._row.match
-        while found := match(data, done):
-            end = self._rest_at + found.end()
-            if found.end() - done > ROW_BYTES and len(found.group().strip(b"\r\n")) > ROW_BYTES:
+        end = 0
+        for start, end in _whole_rows(self._layout, data):
+            if end - start > ROW_BYTES and len(data[start:end].rstrip(b"\r\n")) > ROW_BYTES:
                 raise self._too_long()
-            if self.rows == RANGE_ROWS or (self.rows and end - self.position > RANGE_BYTES):
+            if self.rows == RANGE_ROWS or (
+                self.rows and self._rest_at + end - self.position > RANGE_BYTES
+            ):
                 ranges += self._close()
             if not self.rows:
-                begin = self._not_a_break.search(data, done)
-                self.position = self._rest_at + (begin.start() if begin else done)
+                self.position = self._rest_at + start
             self.rows += 1
-            self._end, done = end, found.end()
-        return ranges, done
+            self._end = self._rest_at + end
+        begin = _NOT_A_BREAK[self._layout.format].search(data, end)
+        done = begin.start() if begin else len(data)
+        self._rest = data[done:]
+        self._rest_at += done
+        return ranges
 
     def _close(self) -> list[Range]:
         if not self.rows:
@@ -298,19 +297,30 @@ def rows_of(layout: Layout, data: bytes, first_row: int) -> Iterator[Row]:
         The number of its first row.
     """
     data += b"\n"  # the last row of a file need not have a line break
-    done, number = 0, first_row
-    match = _pattern(layout).match
-    while found := match(data, done):
-        fields = _read(layout, found.group())
+    number, end = first_row, 0
+    for start, end in _whole_rows(layout, data):
+        fields = _read(layout, data[start:end])
         yield Row(number, None, fields) if isinstance(fields, str) else Row(number, fields, None)
-        done = found.end()
         number += 1
-    if _NOT_A_BREAK[layout.format].search(data, done):
+    if _NOT_A_BREAK[layout.format].search(data, end):
         yield Row(number, None, "quotation_mark_not_closed")
 
 
-def _pattern(layout: Layout) -> re.Pattern[bytes]:
-    return _CSV_ROW[layout.delimiter] if layout.format == "csv" else _LINE
+def _whole_rows(layout: Layout, data: bytes) -> Iterator[tuple[int, int]]:
+    """Find the first byte of each row that ends in the data, and the one after its line break.
+
+    A row that is too long ends the search.
+    """
+    match = (_CSV_ROW[layout.delimiter] if layout.format == "csv" else _LINE).match
+    not_a_break = _NOT_A_BREAK[layout.format]
+    done = 0
+    while True:
+        if found := match(data, done, done + _REACH):
+            yield done, (done := found.end())
+        elif (begin := not_a_break.search(data, done)) and begin.start() > done:
+            done = begin.start()
+        else:
+            return
 
 
 def _read(layout: Layout, data: bytes) -> Mapping[str, list[str]] | str:
@@ -323,7 +333,7 @@ def _read(layout: Layout, data: bytes) -> Mapping[str, list[str]] | str:
         return "not_utf8"
     if layout.format == "jsonl":
         return _members(text)
-    cells = _cells(text.lstrip("\r\n"), layout.delimiter)
+    cells = _cells(text, layout.delimiter)
     if any(cells[len(layout.columns) :]):
         return "too_many_cells"
     fields: dict[str, list[str]] = {}
