@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Final
 
 from rich.console import Console, Group
+from rich.filesize import decimal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -108,9 +109,9 @@ def whole(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def megabytes(number: float) -> str:
+def filesize(number: float) -> str:
     """Write a number of bytes."""
-    return f"{number / 1e6:,.1f} MB"
+    return decimal(int(number))
 
 
 def duration(seconds: float) -> str:

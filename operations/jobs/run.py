@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,21 +15,16 @@ from operations.jobs import failures
 from operations.jobs.costs import PUSH, estimate
 from operations.jobs.executions import Execution, Jobs
 from operations.jobs.input_files import Counted, InputFiles
-from operations.jobs.meter import duration, megabytes
+from operations.jobs.meter import duration, filesize
 from operations.jobs.page import Page
 from operations.jobs.preview import preview
 from operations.jobs.request_file import read_request
 from operations.new_file import new_file
+from push_sender.jobs.plan import JobInput
+from push_sender.request.errors import InvalidRequest
 
 _POLL_SECONDS: Final = 1.0
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _NAME_LENGTH: Final = 80
-_INPUT_CHARACTERS: Final = 262_144
-"""Maximum length of an execution's input (Step Functions quotas)."""
-
-_TOKENS_PER_SECOND: Final = 5_000
-_ROWS_PER_SECOND: Final = 500
-"""The pace of a job and of an import that name none."""
 
 _LISTED: Final = 10
 _UNSEEN_SECONDS: Final = 15.0
@@ -102,11 +95,11 @@ def run(where: Where, options: Options, page: Page) -> bool:
     """
     request = None if options.request is None else read_request(options.request)
     files = InputFiles(options.files)
-    name = options.name or _name(files.stem, datetime.now())
-    if not _NAME.fullmatch(name):
-        raise OperationsError(
-            f"NAME= (--name) must be 1 to {_NAME_LENGTH} of letters, digits, _ and -."
-        )
+    name = options.name
+    if name is None:
+        name = _name(files.stem, datetime.now(), is_dry=options.dry_run)
+    document = _document(options, request, name, files)
+    given = _checked(document, name)
     jobs = Jobs(where.stack, where.sender)
     if found := jobs.find(name):
         raise _exists(where, found)
@@ -116,27 +109,20 @@ def run(where: Where, options: Options, page: Page) -> bool:
             f"The stack {where.stack} has no registry of devices to import into, as with the "
             "setting devices false."
         )
-    project = _project(options, request) or jobs.stack.application_id
     with page.reading(files.names) as on_rows:
         counted = files.count(on_rows)
     first = preview(
         files.layout,
         counted,
         request,
-        project,
+        given.project or jobs.stack.application_id,
         has_registry=has_registry,
         ignore_opt_out=options.ignore_opt_out,
     )
-    page.preview(_facts(where, options, jobs, name, files, counted, project), first)
+    page.preview(_facts(where, options, jobs, given, files, counted), first)
     if not options.is_confirmed and not options.dry_run:
         _ask(page, options, counted.rows)
-    key = f"uploads/{name}/{files.key_name}"
-    document = _document(options, request, name, key, files.layout.format)
-    if len(json.dumps(document, ensure_ascii=False)) > _INPUT_CHARACTERS:
-        raise OperationsError(
-            f"{options.request} is too large: a request has at most 200,000 characters."
-        )
-    _upload(jobs, files, counted, key, page)
+    _upload(jobs, files, counted, given.source.key, page)
     if not jobs.start(name, document):
         raise _exists(where, jobs.find(name))
     return _watch(where, jobs, name, page)
@@ -263,16 +249,16 @@ def _conclude(where: Where, jobs: Jobs, execution: Execution, page: Page) -> boo
 
 def _upload(jobs: Jobs, files: InputFiles, counted: Counted, key: str, page: Page) -> None:
     try:
-        with page.meter("Uploading", megabytes) as meter, files.joined(counted.size) as stream:
+        with page.meter("Uploading", filesize) as meter, files.joined(counted.size) as stream:
             jobs.upload(stream, key, lambda number: meter.add(number, counted.size))
     except KeyboardInterrupt:
         page.line("The upload was stopped. No job was started, and nothing was sent.")
         raise
-    page.line(f"Uploaded {megabytes(counted.size)} to s3://{jobs.bucket}/{key}.")
+    page.line(f"Uploaded {filesize(counted.size)} to s3://{jobs.bucket}/{key}.")
 
 
 def _document(
-    options: Options, request: Mapping[str, Any] | None, name: str, key: str, form: str
+    options: Options, request: Mapping[str, Any] | None, name: str, files: InputFiles
 ) -> dict[str, Any]:
     """Write the input of a job."""
     given = {
@@ -286,31 +272,38 @@ def _document(
     return {
         "job": name,
         "action": "register_devices" if request is None else "send",
-        "source": {"key": key, "format": form},
+        "source": {"key": f"uploads/{name}/{files.key_name}", "format": files.layout.format},
         **{member: value for member, value in given.items() if value is not None},
     }
+
+
+def _checked(document: Mapping[str, Any], name: str) -> JobInput:
+    """Check the input of a job as the function will."""
+    try:
+        return JobInput.of(document, name)
+    except InvalidRequest as error:
+        raise OperationsError(f"The job cannot be started:\n{error}") from None
 
 
 def _facts(
     where: Where,
     options: Options,
     jobs: Jobs,
-    name: str,
+    given: JobInput,
     files: InputFiles,
     counted: Counted,
-    project: str,
 ) -> dict[str, str]:
     is_import = options.request is None
-    pace = options.per_second or (_ROWS_PER_SECOND if is_import else _TOKENS_PER_SECOND)
     unit = "rows" if is_import else "tokens"
     cost = estimate(counted.rows, is_import=is_import)
     dry = ", a dry run: nothing is sent" if options.dry_run else ""
+    project = given.project or jobs.stack.application_id
     return {
-        "job": f"{name}{dry}",
+        "job": f"{given.job}{dry}",
         "does": "registers devices" if is_import else f"sends {options.request}",
         "rows": f"{counted.rows:,} of {', '.join(files.names)}",
         "project": f"{project} of {where.stack} in {jobs.account.region}",
-        "time": f"about {duration(counted.rows / pace)} at {pace:,} {unit} a second",
+        "time": f"about {duration(counted.rows / given.pace)} at {given.pace:,} {unit} a second",
         "cost": _cost(cost, is_import=is_import, is_dry=options.dry_run),
     }
 
@@ -334,20 +327,10 @@ def _ask(page: Page, options: Options, rows: int) -> None:
         raise OperationsError("Nothing was uploaded, and nothing was sent.")
 
 
-def _name(stem: str, now: datetime) -> str:
-    suffix = f"-{now:%Y%m%d-%H%M}"
+def _name(stem: str, now: datetime, *, is_dry: bool) -> str:
+    """Name a job after its file and the minute: a second start at once is probably a mistake."""
+    suffix = f"-{now:%Y%m%d-%H%M}{'-dry' if is_dry else ''}"
     return stem[: _NAME_LENGTH - len(suffix)] + suffix
-
-
-def _project(options: Options, request: Mapping[str, Any] | None) -> str | None:
-    if options.application_id == "":
-        raise OperationsError("PROJECT= (--application-id) is empty.")
-    named = (request or {}).get("application_id")
-    if options.application_id and named not in (None, options.application_id):
-        raise OperationsError(
-            "PROJECT= (--application-id) and the request's application_id differ. Give one of them."
-        )
-    return options.application_id or (named if isinstance(named, str) else None)
 
 
 def _found(jobs: Jobs, name: str) -> Execution:

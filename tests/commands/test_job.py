@@ -8,10 +8,8 @@ import json
 import signal
 import stat
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -43,7 +41,7 @@ def sandbox(_running: JobSandbox) -> Iterator[JobSandbox]:
     """Give the sandbox with an empty bucket. Each test names its job differently."""
     (_running.place / "allowed").unlink(missing_ok=True)
     yield _running
-    for key in _running.keys():
+    for key in _running.objects():
         _running.client("s3").delete_object(Bucket="jobs-bucket", Key=key)
 
 
@@ -242,11 +240,11 @@ def test_without_a_terminal_a_job_needs_yes(sandbox: JobSandbox, operator: Opera
     request = operator.file("push.json", json.dumps(REQUEST))
 
     with patch("sys.stdin", io.StringIO()):
-        result = operator.job("run", files, "--request", request)
+        result = operator.job("run", files, "--request", request, "--name", "unasked")
 
     assert result.returncode == 1
     assert "YES=1 (--yes)" in result.stderr
-    assert sandbox.keys() == []
+    assert sandbox.objects() == []
 
 
 class _Terminal(io.StringIO):
@@ -254,7 +252,7 @@ class _Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("\n", 1), ("no\n", 1), ("", 1)])
+@pytest.mark.parametrize(("answer", "status"), [("no\n", 1), ("\n", 1), ("", 1), ("y\n", 0)])
 def test_at_a_terminal_a_job_is_asked_for(
     sandbox: JobSandbox, operator: Operator, answer: str, status: int
 ) -> None:
@@ -266,7 +264,7 @@ def test_at_a_terminal_a_job_is_asked_for(
 
     assert result.returncode == status
     assert "Send to 4 rows? [y/N]" in result.stdout
-    uploads = [key for key in sandbox.keys() if key.startswith("uploads/")]
+    uploads = [key for key in sandbox.objects() if key.startswith("uploads/")]
     assert len(uploads) == (1 if status == 0 else 0)
     # The name is the file's and the time's.
     assert all(key.startswith("uploads/asked-20") for key in uploads)
@@ -321,11 +319,11 @@ def test_a_file_that_no_job_can_read_is_refused(
     paths = [operator.file(name, content) for name, content in files.items()]
     request = operator.file("push.json", json.dumps(REQUEST))
 
-    result = operator.job("run", *paths, "--request", request, "--yes")
+    result = operator.job("run", *paths, "--request", request, "--name", "bad-file", "--yes")
 
     assert result.returncode == 1
     assert expected in result.stderr
-    assert sandbox.keys() == []
+    assert sandbox.objects() == []
 
 
 REQUESTS: dict[str, tuple[str | bytes, str]] = {
@@ -339,7 +337,7 @@ REQUESTS: dict[str, tuple[str | bytes, str]] = {
     "a key": ('{"title": "x", "idempotency_key": "k"}', "idempotency_key: "),
     "two projects": (
         '{"title": "x", "application_id": "a"}',
-        "PROJECT= (--application-id) and the request's application_id differ.",
+        "application_id: differs from that of the request",
     ),
     "large": (json.dumps({"title": "x", "data": {"a": "x" * 300_000}}), "200,000"),
 }
@@ -353,13 +351,12 @@ def test_a_request_that_no_job_can_send_is_refused(
     file = operator.file("people.csv", HEADER + ROWS)
     request = operator.file("push.json", text)
 
-    result = operator.job(
-        "run", file, "--request", request, "--yes", "--application-id", "project"
-    )
+    options = ("--name", "bad-request", "--yes", "--application-id", "project")
+    result = operator.job("run", file, "--request", request, *options)
 
     assert result.returncode == 1
     assert expected in result.stderr
-    assert sandbox.keys() == []
+    assert sandbox.objects() == []
 
 
 @pytest.mark.parametrize(
@@ -422,9 +419,7 @@ def test_errors_of_the_request_are_listed(operator: Operator) -> None:
     assert "failed as InvalidRequest, and would again" in again.stderr
 
 
-def test_a_failed_job_names_its_cure_and_continues(
-    sandbox: JobSandbox, operator: Operator
-) -> None:
+def test_a_failed_job_names_its_cure_and_continues(sandbox: JobSandbox, operator: Operator) -> None:
     result = operator.start("refused", do="refused")
 
     assert result.returncode == 1
@@ -456,7 +451,7 @@ def test_ctrl_c_leaves_the_job_running_until_it_is_stopped(
         try:
             assert process.stdout
             assert any("After Ctrl-C it continues." in line for line in process.stdout)
-            eventually(lambda: [key for key in sandbox.keys() if key.startswith("jobs/long/rows/")])
+            eventually(lambda: "jobs/long/rows/000000000001.jsonl" in sandbox.objects())
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate(timeout=60)
         finally:
@@ -523,8 +518,8 @@ def test_a_large_file_is_read_in_parts(tmp_path: Path) -> None:
     path = tmp_path / "people.csv.gz"
     with gzip.open(path, "wt", compresslevel=1) as file:
         file.write(HEADER)
-        for _ in range(10):
-            file.write(ROWS * 50_000)
+        for _ in range(20):
+            file.write(f"token,GCM,{'x' * 1_000}\n" * 1_000)
     tracemalloc.start()
     files = InputFiles([path])
     counted = files.count(lambda _: None)
@@ -535,7 +530,7 @@ def test_a_large_file_is_read_in_parts(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert counted.rows == 2_000_000
+    assert counted.rows == 20_000
     assert size == counted.size
     assert peak < counted.size / 4
 

@@ -1,4 +1,4 @@
-"""A sandbox with jobs: the state machine as deployed, and a function that counts and sends nothing."""
+"""A sandbox with jobs: a machine as deployed, and a function that counts and sends nothing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from urllib.request import Request, urlopen
 class InvalidRequest(Exception): pass
 class MostlyRefused(Exception): pass
 
-def ask(service, path, body, **headers):
-    headers["Authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential=sandbox/20260101/us-east-1/{service}/aws4_request, Signature=0")
+def ask(service, path, body, end="", **headers):
+    scope = f"20260101/us-east-1/{service}/aws4_request"
+    headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential=sandbox/{scope}, Signature=0"
     url = os.environ["AWS_ENDPOINT_URL"] + path
-    urlopen(Request(url, json.dumps(body).encode(), headers,
-                    method="PUT" if service == "s3" else "POST")).read()
+    body, method = (json.dumps(body) + end).encode(), "PUT" if service == "s3" else "POST"
+    headers.setdefault("Content-Type", "application/json")
+    urlopen(Request(url, body, headers, method=method)).read()
 
 def count(job, **numbers):
     ask("dynamodb", "/", {
@@ -53,13 +54,12 @@ def handler(event, context):
                 "plan": {"job": job, "action": asked["action"], "request": asked.get("request", {}),
                          "results_prefix": f"jobs/{job}/map"}}
     first = event["range"]["first_row"]
-    allowed = os.path.exists(os.path.join(os.environ["PLACE"], "allowed"))
-    if first > 1 and do == "refused" and not allowed:
-        raise MostlyRefused("over half of the rows were rejected")
-    while first > 1 and do == "wait" and not os.path.exists(os.path.join(os.environ["PLACE"], "allowed")):
+    while first > 1 and do and not os.path.exists(os.path.join(os.environ["PLACE"], "allowed")):
+        if do == "refused":
+            raise MostlyRefused("over half of the rows were rejected")
         time.sleep(0.02)
     line = {"row": first, "token": "secret-token", "outcome": "dead_token", "reason": "Gone"}
-    ask("s3", f"/jobs-bucket/jobs/{job}/rows/{first:012}.jsonl", line)
+    ask("s3", f"/jobs-bucket/jobs/{job}/rows/{first:012}.jsonl", line, end="\\n")
     count(job, count_rows=2, count_accepted=1, count_dead_token=1)
     return {"wait": 0}
 '''
@@ -121,6 +121,7 @@ class JobSandbox(ServiceSandbox):
     def prepared(self) -> JobSandbox:
         """Make the stack ``push-sender``, and ``without-jobs``."""
         roles, functions = self.client("iam"), self.client("lambda")
+        self.function("push-sender", Code={"ZipFile": zipped(FUNCTION)})
         roles.create_role(RoleName="machine", AssumeRolePolicyDocument="{}")
         statements = [
             {"Effect": "Allow", "Action": action, "Resource": resource_}
@@ -131,7 +132,6 @@ class JobSandbox(ServiceSandbox):
             PolicyName="needs",
             PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
         )
-        self.function("push-sender", Code={"ZipFile": zipped(FUNCTION)})
         functions.publish_version(FunctionName="push-sender")
         functions.create_alias(FunctionName="push-sender", Name="live", FunctionVersion="1")
         self.client("s3").create_bucket(Bucket=BUCKET)
@@ -160,7 +160,7 @@ class JobSandbox(ServiceSandbox):
         """Let ranges succeed that failed or waited until now."""
         (self.place / "allowed").touch()
 
-    def keys(self) -> list[str]:
+    def objects(self) -> list[str]:
         """List the objects of the bucket."""
         listed = self.client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", [])
         return [str(each["Key"]) for each in listed]
