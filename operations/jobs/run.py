@@ -323,7 +323,7 @@ def _ask(page: Page, options: Options, rows: int) -> None:
             "There is no terminal to confirm at. Add YES=1 (--yes) to start the job."
         )
     page.line(f"{what} {rows:,} rows? [y/N]")
-    if input().strip().lower() not in ("y", "yes"):
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise OperationsError("Nothing was uploaded, and nothing was sent.")
 
 
