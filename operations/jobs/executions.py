@@ -100,8 +100,8 @@ class Failure(NamedTuple):
     message: str
 
 
-class Jobs:
-    """The jobs of one push sender.
+def find_jobs(stack_name: str, sender: str | None) -> Jobs:
+    """Find the jobs of a deployed stack.
 
     Parameters
     ----------
@@ -115,20 +115,42 @@ class Jobs:
     OperationsError
         As ``find_stack``, or if it has no jobs.
     """
+    account = Account(attempts=_ATTEMPTS)
+    stack = find_stack(account, stack_name, _NEEDED, sender)
+    if not has_jobs(stack):
+        raise OperationsError(
+            f"The stack {stack_name} has no jobs: it has no outputs {' and '.join(_OF_JOBS)}, "
+            "as with the setting jobs false."
+        )
+    return Jobs(account, stack)
 
-    def __init__(self, stack_name: str, sender: str | None) -> None:
-        self.account = Account(attempts=_ATTEMPTS)
-        self.stack: DeployedStack = find_stack(self.account, stack_name, _NEEDED, sender)
-        if not all(self.stack.outputs.get(name) for name in _OF_JOBS):
-            raise OperationsError(
-                f"The stack {stack_name} has no jobs: it has no outputs {' and '.join(_OF_JOBS)}, "
-                "as with the setting jobs false."
-            )
-        self.bucket: str = self.stack.outputs["JobBucketName"]
-        self._machine: str = self.stack.outputs["JobStateMachineArn"]
-        self._machines = self.account.client("stepfunctions")
-        self._objects = self.account.client("s3")
-        self._table = self.account.client("dynamodb")
+
+def has_jobs(stack: DeployedStack) -> bool:
+    """Return whether a stack has jobs."""
+    return all(stack.outputs.get(name) for name in _OF_JOBS)
+
+
+class Jobs:
+    """The jobs of one push sender.
+
+    Every method raises ``OperationsError`` if AWS does not answer as it should.
+
+    Parameters
+    ----------
+    account
+        The operator's.
+    stack
+        One that has jobs.
+    """
+
+    def __init__(self, account: Account, stack: DeployedStack) -> None:
+        self.account = account
+        self.stack = stack
+        self.bucket: str = stack.outputs["JobBucketName"]
+        self._machine: str = stack.outputs["JobStateMachineArn"]
+        self._machines = account.client("stepfunctions")
+        self._objects = account.client("s3")
+        self._table = account.client("dynamodb")
 
     def find(self, name: str) -> Execution | None:
         """Describe a job; None if there is none of this name."""
@@ -165,7 +187,9 @@ class Jobs:
             for each in map(as_dict, as_list(answer.get("executions")))
         ]
 
-    def upload(self, stream: BinaryIO, key: str, on_bytes: Callable[[int], None]) -> None:
+    def upload(
+        self, stream: BinaryIO, key: str, on_bytes: Callable[[int], None] | None = None
+    ) -> None:
         """Write a stream of any length to the bucket, in parts of a few megabytes.
 
         ``on_bytes`` gets the number of bytes of each part, from any thread.

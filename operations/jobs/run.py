@@ -13,7 +13,7 @@ from typing import Any, Final
 from operations.account import OperationsError
 from operations.jobs import failures
 from operations.jobs.costs import PUSH, estimate
-from operations.jobs.executions import Execution, Jobs
+from operations.jobs.executions import Execution, Jobs, find_jobs
 from operations.jobs.input_files import Counted, InputFiles
 from operations.jobs.meter import duration, filesize
 from operations.jobs.page import Page
@@ -100,7 +100,7 @@ def run(where: Where, options: Options, page: Page) -> bool:
         name = _name(files.stem, datetime.now(), is_dry=options.dry_run)
     document = _document(options, request, name, files)
     given = _checked(document, name)
-    jobs = Jobs(where.stack, where.sender)
+    jobs = find_jobs(where.stack, where.sender)
     if found := jobs.find(name):
         raise _exists(where, found)
     has_registry = bool(jobs.stack.outputs.get("DevicesTableName"))
@@ -130,7 +130,7 @@ def run(where: Where, options: Options, page: Page) -> bool:
 
 def status(where: Where, name: str | None, page: Page, *, follow: bool) -> bool:
     """Show a job, or the last ones; return whether it runs or succeeded."""
-    jobs = Jobs(where.stack, where.sender)
+    jobs = find_jobs(where.stack, where.sender)
     if name is None:
         page.jobs(jobs.latest(_LISTED))
         return True
@@ -142,7 +142,7 @@ def status(where: Where, name: str | None, page: Page, *, follow: bool) -> bool:
 
 def stop(where: Where, name: str, page: Page) -> None:
     """Stop a job."""
-    jobs = Jobs(where.stack, where.sender)
+    jobs = find_jobs(where.stack, where.sender)
     execution = _found(jobs, name)
     if not execution.is_running:
         page.line(f"The job {name} does not run: it is {execution.status}.")
@@ -162,7 +162,7 @@ def stop(where: Where, name: str, page: Page) -> None:
 
 def redrive(where: Where, name: str, page: Page) -> bool:
     """Let a job continue that failed or was stopped, and watch it."""
-    jobs = Jobs(where.stack, where.sender)
+    jobs = find_jobs(where.stack, where.sender)
     execution = _found(jobs, name)
     if execution.not_redrivable:
         raise OperationsError(_not_redrivable(where, execution))
@@ -178,7 +178,7 @@ def redrive(where: Where, name: str, page: Page) -> bool:
 
 def results(where: Where, name: str, output: Path | None, page: Page) -> None:
     """Write the rows that were not accepted, as JSON Lines."""
-    jobs = Jobs(where.stack, where.sender)
+    jobs = find_jobs(where.stack, where.sender)
     execution = jobs.find(name)
     rows = 0
     with new_file(output) as file:
