@@ -217,7 +217,7 @@ class _Body(bytes):
 
     __slots__ = ()
 
-    def read(self, amount: int | None = None) -> bytes:  # noqa: ARG002  botocore passes it
+    def read(self, amount: int | None = None) -> bytes:
         """Return the whole body, once: ``StreamingBody`` is asked for all of it."""
         return self
 

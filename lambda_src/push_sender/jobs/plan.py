@@ -163,6 +163,26 @@ class PlannedSource(_Strict):
     columns: list[str]
 
 
+class Pass(_Strict):
+    """What a pass over the file hands on to the next one: where it is."""
+
+    is_complete: bool = False
+    position: Annotated[int, Field(ge=0)]
+    rows: Annotated[int, Field(ge=0)]
+    source: PlannedSource | None = None
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Check what the pass before handed on.
+
+        Raises
+        ------
+        InvalidRequest
+            If the index step did not write it.
+        """
+        return _checked(cls, value, "pass")
+
+
 class Plan(_Strict):
     """All that the children of a job need to know."""
 
