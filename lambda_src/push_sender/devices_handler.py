@@ -11,6 +11,7 @@ from typing import Any, Self
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.clients.queue_and_bus import client
+from push_sender.clients.s3 import s3_client
 from push_sender.devices.registry import Registry
 from push_sender.devices.table import Table
 from push_sender.entry_points import token_updates
@@ -95,7 +96,7 @@ def _device_import(settings: DeviceSettings) -> DeviceImport:
         raise InvalidRequest([Finding("request", "is a step of a job, and the stack has no jobs")])
     return DeviceImport(
         _registry(settings),
-        Objects(client("s3", settings.region)),
+        Objects(s3_client(settings.region)),
         Progress(_database(settings), settings.progress_table),
         application_ids=settings.application_ids,
         telemetry=shared_telemetry(),

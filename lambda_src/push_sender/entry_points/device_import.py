@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.clients.queue_and_bus import CALL_SECONDS
+from push_sender.clients import queue_and_bus, s3
 from push_sender.devices.registration import Registration, member_of
 from push_sender.devices.registry import Effect, Registry
 from push_sender.entry_points.device_routes import record
-from push_sender.entry_points.timing import Timing
+from push_sender.entry_points.remaining_time import end_of
 from push_sender.jobs.columns import Invalid, Skipped, names_in, registration_of
 from push_sender.jobs.errors import OutOfTime
 from push_sender.jobs.files import Row, rows_of
@@ -35,6 +35,9 @@ from push_sender.validation.combinations import PROJECT_NOT_ALLOWED
 
 _THREADS: Final = 8
 """A registration is two calls of DynamoDB, which are mostly waiting."""
+
+_FINISH_SECONDS: Final = 1.0
+"""Time in which the calls that count and list the rows may begin."""
 
 _OUTCOMES: Final[Mapping[str, str]] = {
     "registered": "registered",
@@ -130,7 +133,7 @@ class DeviceImport:
             raise InvalidRequest([Finding("plan.action", "must be register_devices")])
         if plan.application_id not in self._application_ids:
             raise InvalidRequest([PROJECT_NOT_ALLOWED])
-        timing = Timing.of(context)
+        last_start = end_of(context) - s3.CALL_SECONDS
         source = plan.source
         data, _, _ = self._objects.read(
             source.bucket,
@@ -138,7 +141,7 @@ class DeviceImport:
             part.start,
             part.end,
             etag=source.etag,
-            last_start=timing.deadline,
+            last_start=last_start,
         )
         judged = [
             _judge(row, ignore_opt_out=plan.ignore_opt_out)
@@ -146,9 +149,11 @@ class DeviceImport:
         ]
         devices = [each for each in judged if isinstance(each, _Device)]
         results = [each for each in judged if isinstance(each, _Result)]
-        results += self._added(devices, plan, timing.deadline - CALL_SECONDS)
+        results += self._added(
+            devices, plan, last_start - _FINISH_SECONDS - queue_and_bus.CALL_SECONDS
+        )
         results.sort(key=lambda result: result.row.number)
-        self._finish(results, plan, part, event["bucket"], timing.last_start)
+        self._finish(results, plan, part, event["bucket"], last_start)
         seconds = time.monotonic() - started
         pace = plan.tokens_per_second
         return {"wait": wait_after(len(results), pace, waited=part.wait, seconds=seconds)}
