@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -16,9 +15,10 @@ from rich.text import Text
 from operations.jobs import failures
 from operations.jobs.executions import Execution, Failure, Progress
 from operations.jobs.meter import Meter, duration, metering, sorted_counts, whole
-from operations.jobs.preview import FirstRows
+from operations.jobs.preview import FirstRows, in_words
 from operations.redaction import one_line, printable
 from operations.why.meanings import OUTCOMES
+from push_sender.jobs.child import SKIPPED
 
 _MEANINGS: Final[Mapping[str, str]] = {
     **OUTCOMES,
@@ -85,9 +85,10 @@ class Page:
             self._console.print(table)
             self.line()
         looked_at = "All rows" if first.is_all else f"The first {first.rows:,} rows"
-        self.line(f"{looked_at}: {first.good:,} good{_reasons(first.skipped, 'skipped')}.")
-        if first.invalid:
-            self.line(f"Invalid{_reasons(first.invalid, '')}.", style="yellow")
+        self.line(f"{looked_at}: {first.good:,} good.")
+        for outcome, reasons in first.reasons.items():
+            text = f"{outcome} {reasons.total():,}: {printable(in_words(reasons))}."
+            self.line(text, style="" if outcome == SKIPPED else "yellow")
         if columns := first.ignored_columns:
             more = f" and {len(columns) - _COLUMNS_SHOWN} more" * (len(columns) > _COLUMNS_SHOWN)
             shown = ", ".join(printable(name, 60) for name in columns[:_COLUMNS_SHOWN])
@@ -156,13 +157,3 @@ class Page:
         for line in Text(text).wrap(self._console, self._console.width - 2):
             line.rstrip()
             self._console.print(Text("  ") + line)
-
-
-def _reasons(counts: Counter[str], what: str) -> str:
-    """Write how many there are, by reason; nothing if there are none."""
-    if not counts:
-        return ""
-    reasons = ", ".join(
-        f"{printable(reason, 200)} {number:,}" for reason, number in sorted_counts(counts)
-    )
-    return f", {counts.total():,} {what} ({reasons})" if what else f": {reasons}"

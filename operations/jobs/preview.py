@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from operations.account import OperationsError
 from operations.jobs.input_files import Counted
 from operations.redaction import shortened_token
-from push_sender.jobs.columns import (
-    Invalid,
-    Skipped,
-    recipient_of,
-    registration_of,
-    unknown_columns,
-)
+from push_sender.jobs.child import INVALID_ROW, SKIPPED, Tally
+from push_sender.jobs.columns import recipient_of, registration_of, unknown_columns
 from push_sender.jobs.files import Layout, rows_of
+from push_sender.jobs.recipients import leaving_out_refused, request_for, without_repeated
 from push_sender.messages.payloads import individual_content
 from push_sender.messages.substitutions import fill_all
-from push_sender.request.errors import InvalidRequest, UnlistedFindings
+from push_sender.request.errors import InvalidRequest
 from push_sender.request.model import Recipient, UserRecipient
 from push_sender.validation.check import Checked, check
 
@@ -28,7 +24,8 @@ SHOWN: Final = 5
 """How many rows a preview shows."""
 
 _TEXTS: Final = ("title", "message")
-_OF_A_ROW: Final = "recipients["
+_REASONS: Final = 8
+_ANYBODY: Final = (1, {"token": "none", "service": "GCM"})
 
 
 class ShownRow(NamedTuple):
@@ -46,8 +43,7 @@ class ShownRow(NamedTuple):
     cells: Mapping[str, str]
 
 
-@dataclass
-class FirstRows:
+class FirstRows(NamedTuple):
     """What the first rows are.
 
     Attributes
@@ -56,25 +52,22 @@ class FirstRows:
         How many were looked at.
     is_all
         Whether there are no others.
-    skipped, invalid
-        How many, by reason.
+    good
+        How many will be sent or registered.
+    reasons
+        How many of the others there are, by outcome and reason.
     ignored_columns
-        Those that a job does not know.
+        Those that a job does not use.
     shown
         The first ones that will be sent or registered.
     """
 
     rows: int
     is_all: bool
+    good: int
+    reasons: Mapping[str, Counter[str]]
     ignored_columns: Sequence[str]
-    skipped: Counter[str] = field(default_factory=Counter)
-    invalid: Counter[str] = field(default_factory=Counter)
-    shown: Sequence[ShownRow] = ()
-
-    @property
-    def good(self) -> int:
-        """How many will be sent or registered."""
-        return self.rows - self.skipped.total() - self.invalid.total()
+    shown: Sequence[ShownRow]
 
 
 def preview(
@@ -108,70 +101,56 @@ def preview(
     """
     rows = list(rows_of(layout, counted.first, 1))
     action = "send" if request is not None else "register_devices"
-    ignored = unknown_columns(layout, rows, action)
-    found = FirstRows(len(rows), len(rows) == counted.rows, ignored)
-    good: list[tuple[int, Any]] = []
-    read = recipient_of if request is not None else registration_of
-    for row in rows:
-        match read(row, ignore_opt_out=ignore_opt_out):
-            case Skipped(reason):
-                found.skipped[reason] += 1
-            case Invalid(reason):
-                found.invalid[reason] += 1
-            case made:
-                good.append((row.number, made))
+    tally = Tally()
+    shown: Sequence[ShownRow]
     if request is None:
-        found.shown = [_registration(number, *made) for number, made in good[:SHOWN]]
+        registrations = tally.sort(rows, partial(registration_of, ignore_opt_out=ignore_opt_out))
+        good = len(registrations)
+        shown = [_registration(number, *made) for number, made in registrations[:SHOWN]]
     else:
-        event = {"application_id": application_id, **request}
-        bad = _bad_rows(event, [made for _, made in good], has_registry=has_registry)
-        found.invalid.update(bad.values())
-        sent = [each for at, each in enumerate(good) if at not in bad][:SHOWN]
-        if sent:
-            event["recipients"] = [made for _, made in sent]
-            checked = check(event, [event["application_id"]], has_registry=has_registry)
-            found.shown = list(_sent_rows([number for number, _ in sent], checked))
-    if not found.good and not found.skipped:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.invalid.most_common(5))
+        made = tally.sort(rows, partial(recipient_of, ignore_opt_out=ignore_opt_out))
+        asked = partial(
+            _checked, request=request, application_id=application_id, has_registry=has_registry
+        )
+        recipients: Sequence[tuple[int, Any]] = without_repeated(made, tally)
+        try:
+            if not recipients:
+                asked([_ANYBODY])  # all rows may be skipped, and the request wrong
+            _, recipients = leaving_out_refused(recipients, asked, tally)
+        except InvalidRequest as error:
+            raise OperationsError(f"The request cannot be sent:\n{error}") from None
+        good = len(recipients)
+        shown = list(_sent_rows(recipients[:SHOWN], asked(recipients[:SHOWN])) if good else ())
+    reasons = {outcome: Counter[str]() for outcome in tally.counts}
+    for line in tally.lines:
+        reasons[line["outcome"]][line["reason"] or "listed before"] += 1
+    if not good and not tally.counts[SKIPPED]:
+        of_invalid = reasons.get(INVALID_ROW, Counter())
         raise OperationsError(
-            f"None of the first {found.rows:,} rows can be "
-            f"{'registered' if request is None else 'sent'}: {reasons}. "
+            f"None of the first {len(rows):,} rows can be used: {in_words(of_invalid)}. "
             "docs/jobs.md lists the columns and the reasons."
         )
-    return found
+    ignored = unknown_columns(layout, rows, action)
+    return FirstRows(len(rows), len(rows) == counted.rows, good, reasons, ignored, shown)
 
 
-def _bad_rows(
-    event: Mapping[str, Any], recipients: Sequence[Any], *, has_registry: bool
-) -> dict[int, str]:
-    """Find the rows that the request's rules refuse: the position of each, and why.
-
-    Raises
-    ------
-    OperationsError
-        With every error that is not of a single row.
-    """
-    # Without any recipient, the request is checked all the same.
-    asked = {**event, "recipients": recipients or [{"token": "none", "service": "GCM"}]}
-    try:
-        check(asked, [event["application_id"]], has_registry=has_registry)
-    except InvalidRequest as error:
-        refused = error
-    else:
-        return {}
-    errors = [each for each in refused.errors if not isinstance(each, UnlistedFindings)]
-    general = [each for each in errors if not each.path.startswith(_OF_A_ROW)]
-    if general:
-        raise OperationsError("\n".join(["The request cannot be sent:", *map(str, general)]))
-    bad: dict[int, str] = {}
-    for each in errors:
-        place, _, member = each.path.removeprefix(_OF_A_ROW).partition("]")
-        member = member.removeprefix(".")
-        bad.setdefault(int(place), f"{member}: {each.message}" if member else each.message)
-    return bad
+def _checked(
+    recipients: Sequence[tuple[int, Mapping[str, Any]]],
+    *,
+    request: Mapping[str, Any],
+    application_id: str,
+    has_registry: bool,
+) -> Checked:
+    asked = request_for(request, application_id, recipients)
+    return check(asked, [application_id], has_registry=has_registry)
 
 
-def _sent_rows(numbers: Sequence[int], checked: Checked) -> list[ShownRow]:
+def in_words(reasons: Counter[str]) -> str:
+    """Write reasons with their numbers, the most frequent one first."""
+    return ", ".join(f"{reason} {number:,}" for reason, number in reasons.most_common(_REASONS))
+
+
+def _sent_rows(rows: Sequence[tuple[int, Any]], checked: Checked) -> list[ShownRow]:
     request = checked.request
     variants = {
         position: group.variant
@@ -179,7 +158,7 @@ def _sent_rows(numbers: Sequence[int], checked: Checked) -> list[ShownRow]:
         for position in positions
     }
     shown = []
-    for position, (number, recipient) in enumerate(zip(numbers, request.everyone, strict=True)):
+    for position, ((number, _), recipient) in enumerate(zip(rows, request.everyone, strict=True)):
         content: Mapping[str, Any]
         if isinstance(recipient, UserRecipient) or position not in variants:
             # The services of a user's devices are not known here, so their own texts are not shown.

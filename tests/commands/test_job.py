@@ -174,7 +174,7 @@ def test_pinpoints_exports_are_imported_as_they_are(
     shown = words(result.stdout)
     assert "does registers devices" in shown
     assert "1 APNS a-toke… yes de-AT Europe/Vienna - no" in shown
-    assert "All rows: 1 good, 1 skipped (no_push_channel 1)." in shown
+    assert "All rows: 1 good. skipped 1: no_push_channel 1." in shown
     assert "secret-user" not in shown
     assert sandbox.input_of("import") == {
         "job": "import",
@@ -214,6 +214,7 @@ def test_the_preview_tells_what_the_rows_are(operator: Operator) -> None:
         "somebody@example.com;EMAIL;;;;;\n"
         "a token;GCM;;;;;\n"
         ";;;;;;40\n"
+        "a-token-of-a-phone-with-0001;GCM;;;;;\n"
         ";;;secret-user;;;\n",
     )
     request = {
@@ -228,9 +229,10 @@ def test_the_preview_tells_what_the_rows_are(operator: Operator) -> None:
 
     shown = words(result.stdout)
     assert "1 GCM a-toke… de-DE Hallo Ada News" in shown
-    assert "6 a user - Hello you News" in shown
-    assert "All rows: 2 good, 2 skipped (no_push_channel 1, opted_out 1)." in shown
-    assert "Invalid: no_token 1, token: must be 1 to 2,048" in shown
+    assert "7 a user - Hello you News" in shown
+    assert "All rows: 2 good. skipped 2: opted_out 1, no_push_channel 1." in shown
+    assert "invalid_row 2: no_token 1, token: must be 1 to 2,048" in shown
+    assert "duplicate 1: listed before 1." in shown
     assert "secret-user" not in shown
     assert "somebody" not in shown
 
@@ -306,7 +308,7 @@ FILES: dict[str, tuple[dict[str, str | bytes], str]] = {
     ),
     "no good row": (
         {"a.csv": f"{HEADER},GCM,Hello\nt,PIGEON,Hello\n"},
-        "None of the first 2 rows can be sent: no_token 1, unknown_service 1.",
+        "None of the first 2 rows can be used: no_token 1, unknown_service 1.",
     ),
 }
 
