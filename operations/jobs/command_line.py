@@ -70,7 +70,7 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     status = verbs.add_parser("status", help="show a job; without a name, list the last jobs")
     status.add_argument("name", nargs="?", metavar="NAME")
     status.add_argument("--follow", action="store_true", help="watch a job that runs")
-    stop = verbs.add_parser("stop", help="let a job begin no other part; parts that run will end")
+    stop = verbs.add_parser("stop", help="stop a job: children that run end, no other starts")
     redrive = verbs.add_parser("redrive", help="continue a job that failed or was stopped")
     results = verbs.add_parser(
         "results",
@@ -127,7 +127,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         "--tolerated-failure-percentage",
         type=_between(0, 100),
         metavar="NUMBER",
-        help="how many parts of up to 1,000 rows may fail before the job ends (default: 0)",
+        help="how many children, of 1,000 rows each, may fail before the job ends (default: 0)",
     )
     command.add_argument(
         "--dry-run", action="store_true", help="check every row and change nothing; asks nothing"

@@ -79,7 +79,7 @@ class Meter:
 
     def _numbers(self, done: int, total: int | None) -> str:
         if total is None:
-            return self._shown(done)
+            return self._shown(done) if done else "starting"
         shown = f"{self._shown(done)} of {self._shown(total)}"
         (since, before), (now, _) = self._seen[0], self._seen[-1]
         if done == before or now == since:

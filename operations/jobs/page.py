@@ -55,6 +55,10 @@ class Page:
         """Write a line, or a paragraph."""
         self._console.print(Text(text), style=style)
 
+    def question(self, text: str) -> None:
+        """Write a question; the answer follows on the same line."""
+        self._console.print(Text(text), end=" ")
+
     @contextmanager
     def reading(self, names: Sequence[str]) -> Iterator[Callable[[int], None]]:
         """Show that files are read."""
@@ -104,12 +108,9 @@ class Page:
             if execution.started_at
             else ""
         )
-        rows = "?" if progress.rows is None else f"{progress.rows:,}"
-        self._console.print(
-            Text.assemble(
-                (f"{execution.name} {words}", style), f"{time_}: {progress.done:,} of {rows} rows"
-            )
-        )
+        # The number is not known until the whole file was read.
+        rows = "" if progress.rows is None else f": {progress.done:,} of {progress.rows:,} rows"
+        self._console.print(Text.assemble((f"{execution.name} {words}", style), f"{time_}{rows}"))
         if progress.counts:
             self.line()
             table = self._table("outcome", "number", "meaning")
@@ -129,9 +130,9 @@ class Page:
 
     def hints(self, commands: Mapping[str, str]) -> None:
         """Show what to do next, each on a line that can be copied."""
-        width = max(map(len, commands), default=0)
         for what, command in commands.items():
-            self._console.print(Text(f"{what:<{width}}  {command}"), soft_wrap=True)
+            self.line(f"{what}:")
+            self._console.print(Text(f"  {command}"), soft_wrap=True)
 
     def jobs(self, listed: Iterable[tuple[str, str, datetime | None]]) -> None:
         """List jobs."""

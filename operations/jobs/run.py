@@ -20,7 +20,8 @@ from operations.jobs.page import Page
 from operations.jobs.preview import preview
 from operations.jobs.request_file import read_request
 from operations.new_file import new_file
-from push_sender.jobs.plan import JobInput
+from push_sender.jobs.files import RANGE_ROWS
+from push_sender.jobs.plan import JobInput, slot_seconds
 from push_sender.request.errors import InvalidRequest
 
 _POLL_SECONDS: Final = 1.0
@@ -149,13 +150,13 @@ def stop(where: Where, name: str, page: Page) -> None:
         return
     jobs.stop(name)
     page.line(
-        f"The job {name} is stopped. Parts of up to 1,000 rows that have begun end by themselves, "
-        "within five minutes. No other part begins."
+        f"The job {name} is stopped. Children, of up to 1,000 rows each, that run now end by "
+        "themselves within five minutes. No other child starts."
     )
     page.hints(
         {
-            "how far it came": where.command("status", name),
-            "to continue it": where.command("redrive", name),
+            "To see how far it came": where.command("status", name),
+            "To continue it": where.command("redrive", name),
         }
     )
 
@@ -183,12 +184,13 @@ def results(where: Where, name: str, output: Path | None, page: Page) -> None:
     rows = 0
     with new_file(output) as file:
         for content in jobs.rows_files(name):
-            file.write(content.decode())
-            rows += content.count(b"\n")
+            lines = content.decode().splitlines()
+            file.writelines(f"{line}\n" for line in lines)
+            rows += len(lines)
         file.flush()
     if not rows and execution is None:
         raise OperationsError(_no_such_job(name))
-    page.line(f"{rows:,} results of the job {name} were not accepted.")
+    page.line(f"{rows:,} results of the job {name}.")
     if rows:
         page.line("They contain tokens and user ids.")
     if execution is not None and execution.is_running:
@@ -214,9 +216,9 @@ def _watch(where: Where, jobs: Jobs, name: str, page: Page) -> bool:
         page.line(f"The job {name} runs on.")
         page.hints(
             {
-                "look again": where.command("status", name, " --follow"),
-                "stop it": where.command("stop", name),
-                "continue it later": where.command("redrive", name),
+                "To look again": where.command("status", name, " --follow"),
+                "To stop it": where.command("stop", name),
+                "To continue it later": where.command("redrive", name),
             }
         )
         raise
@@ -233,16 +235,18 @@ def _conclude(where: Where, jobs: Jobs, execution: Execution, page: Page) -> boo
         failure = jobs.failure(execution)
         page.failure(failure)
         if failure.error not in failures.FINAL and execution.not_redrivable is None:
-            hints["continue it"] = where.command("redrive", name)
+            hints["To continue it"] = where.command("redrive", name)
     elif execution.status == "ABORTED" and execution.not_redrivable is None:
-        page.line("Parts that had begun may still count, for up to five minutes.")
-        hints["continue it"] = where.command("redrive", name)
+        page.line("Children that ran at the stop may still count, for up to five minutes.")
+        hints["To continue it"] = where.command("redrive", name)
     elif execution.is_running:
-        hints["watch it"] = where.command("status", name, " --follow")
-        hints["stop it"] = where.command("stop", name)
+        hints["To watch it"] = where.command("status", name, " --follow")
+        hints["To stop it"] = where.command("stop", name)
     if number := progress.not_accepted:
-        file = f"{name}.jsonl"
-        hints[f"the {number:,} not accepted"] = where.command("results", name, f" --output {file}")
+        done = "registered" if execution.is_import else "accepted"
+        hints[f"To list the {number:,} that were not {done}"] = where.command(
+            "results", name, " --output rows.jsonl"
+        )
     page.hints(hints)
     return execution.is_running or execution.status == "SUCCEEDED"
 
@@ -254,7 +258,7 @@ def _upload(jobs: Jobs, files: InputFiles, counted: Counted, key: str, page: Pag
     except KeyboardInterrupt:
         page.line("The upload was stopped. No job was started, and nothing was sent.")
         raise
-    page.line(f"Uploaded {filesize(counted.size)} to s3://{jobs.bucket}/{key}.")
+    page.line(f"Uploaded {filesize(counted.size)} to {key}.")
 
 
 def _document(
@@ -303,9 +307,16 @@ def _facts(
         "does": "registers devices" if is_import else f"sends {options.request}",
         "rows": f"{counted.rows:,} of {', '.join(files.names)}",
         "project": f"{project} of {where.stack} in {jobs.account.region}",
-        "time": f"about {duration(counted.rows / given.pace)} at {given.pace:,} {unit} a second",
+        "time": f"about {duration(_seconds(counted.rows, given.pace))} "
+        f"at {given.pace:,} {unit} a second",
         "cost": _cost(cost, is_import=is_import, is_dry=options.dry_run),
     }
+
+
+def _seconds(rows: int, pace: int) -> float:
+    """Estimate the time of a job: the last child starts at the pace, and takes its slot."""
+    last = min(rows, RANGE_ROWS)
+    return (rows - last) / pace + slot_seconds(last, pace)
 
 
 def _cost(cost: float, *, is_import: bool, is_dry: bool) -> str:
@@ -322,7 +333,7 @@ def _ask(page: Page, options: Options, rows: int) -> None:
         raise OperationsError(
             "There is no terminal to confirm at. Add YES=1 (--yes) to start the job."
         )
-    page.line(f"{what} {rows:,} rows? [y/N]")
+    page.question(f"{what} {rows:,} rows? [y/N]")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise OperationsError("Nothing was uploaded, and nothing was sent.")
 
@@ -372,6 +383,6 @@ def _not_redrivable(where: Where, execution: Execution) -> str:
         )
     return (
         f"The job {name} cannot be redriven: {execution.not_redrivable}. This is possible within "
-        "14 days. Its results list the rows that were not accepted; the rows of parts that never "
-        f"began got nothing:\n{where.command('results', name)}"
+        "14 days. Its results list the rows that were not accepted; the rows of children that "
+        f"never started got nothing:\n{where.command('results', name)}"
     )

@@ -112,7 +112,7 @@ def test_a_job_is_shown_uploaded_run_and_told(sandbox: JobSandbox, operator: Ope
     assert "4 of 4 rows" in shown
     assert "accepted 2 The provider accepted the push." in shown
     assert "dead_token 2 The app is no longer on the device." in shown
-    assert "job results first --output first.jsonl" in shown
+    assert "To list the 2 that were not accepted: .venv/bin/python -m operations job" in shown
     assert "a-token-of" not in shown
     assert sandbox.content("uploads/first/people.csv").decode() == HEADER + ROWS
     assert sandbox.input_of("first") == {
@@ -468,7 +468,7 @@ def test_ctrl_c_leaves_the_job_running_until_it_is_stopped(
     assert "2 of 4 rows" in running.stdout
     stopped = operator.job("stop", "long")
     assert stopped.returncode == 0
-    assert "have begun end by themselves" in words(stopped.stdout)
+    assert "that run now end by themselves" in words(stopped.stdout)
     status = operator.job("status", "long")
     assert status.returncode == 1
     assert "long was stopped after " in status.stdout
@@ -491,7 +491,7 @@ def test_results_are_rows_for_the_owner_only(
 
     rows = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [row["row"] for row in rows] == [1, 3]
-    assert "2 results of the job told were not accepted." in shown.stderr
+    assert "2 results of the job told." in shown.stderr
     assert written.returncode == 0
     assert (tmp_path / "rows.jsonl").read_text() == shown.stdout
     assert stat.S_IMODE((tmp_path / "rows.jsonl").stat().st_mode) == 0o600

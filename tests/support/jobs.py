@@ -23,11 +23,11 @@ from urllib.request import Request, urlopen
 class InvalidRequest(Exception): pass
 class MostlyRefused(Exception): pass
 
-def ask(service, path, body, end="", **headers):
+def ask(service, path, body, **headers):
     scope = f"20260101/us-east-1/{service}/aws4_request"
     headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential=sandbox/{scope}, Signature=0"
     url = os.environ["AWS_ENDPOINT_URL"] + path
-    body, method = (json.dumps(body) + end).encode(), "PUT" if service == "s3" else "POST"
+    body, method = json.dumps(body).encode(), "PUT" if service == "s3" else "POST"
     headers.setdefault("Content-Type", "application/json")
     urlopen(Request(url, body, headers, method=method)).read()
 
@@ -59,7 +59,7 @@ def handler(event, context):
             raise MostlyRefused("over half of the rows were rejected")
         time.sleep(0.02)
     line = {"row": first, "token": "secret-token", "outcome": "dead_token", "reason": "Gone"}
-    ask("s3", f"/jobs-bucket/jobs/{job}/rows/{first:012}.jsonl", line, end="\\n")
+    ask("s3", f"/jobs-bucket/jobs/{job}/rows/{first:012}.jsonl", line)
     count(job, count_rows=2, count_accepted=1, count_dead_token=1)
     return {"wait": 0}
 '''
