@@ -19,7 +19,7 @@ from operations.account import OperationsError
 from operations.jobs.input_files import InputFiles
 from operations.jobs.meter import metering
 from tests.commands.test_operations import CREDENTIALS, Commands
-from tests.support.jobs import JobSandbox
+from tests.support.job_sandbox import JobSandbox
 from tests.support.service_sandbox import eventually, running_services
 
 HEADER = "token,service,title\n"

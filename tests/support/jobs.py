@@ -1,177 +1,226 @@
-"""A sandbox with jobs: a machine as deployed, and a function that counts and sends nothing."""
+"""Jobs over files, with the real steps of the function in front of an account on loopback.
+
+What the state machine does is done here: it runs the index step to its end, then each child. The
+account stands behind a proxy that can refuse, lose or change any answer.
+"""
 
 from __future__ import annotations
 
+import http.client
 import json
-from dataclasses import dataclass
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
-from tests.support.service_sandbox import ServiceSandbox, zipped
-from tests.support.templates import ACCOUNT, REGION, output, resource
+from tests.support.account import Account
+from tests.support.invocation import Push
+from tests.support.loopback import LoopbackHandler, Reply, serving
 
-BUCKET = "jobs-bucket"
-MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:push-sender-jobs"
-LIVE = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:push-sender:live"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/machine"
-TABLE = "keys"
+Json = dict[str, Any]
+Forward = Callable[[], Reply]
 
-FUNCTION = '''
-"""Takes each job for two ranges of two rows; `data` of the request says what happens."""
-import json, os, time
-from urllib.request import Request, urlopen
+BUCKET = "jobs-of-the-stack"
+MACHINE = "arn:aws:states:us-east-1:123456789012:execution:push-sender-jobs"
+STARTED_AT = "2026-11-27T10:00:00.000Z"
 
-class InvalidRequest(Exception): pass
-class MostlyRefused(Exception): pass
-
-def ask(service, path, body, **headers):
-    scope = f"20260101/us-east-1/{service}/aws4_request"
-    headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential=sandbox/{scope}, Signature=0"
-    url = os.environ["AWS_ENDPOINT_URL"] + path
-    body, method = json.dumps(body).encode(), "PUT" if service == "s3" else "POST"
-    headers.setdefault("Content-Type", "application/json")
-    urlopen(Request(url, body, headers, method=method)).read()
-
-def count(job, **numbers):
-    ask("dynamodb", "/", {
-        "TableName": "keys", "Key": {"id": {"S": f"J#{job}"}},
-        "UpdateExpression": "ADD " + ", ".join(f"#{name} :{name}" for name in numbers),
-        "ExpressionAttributeNames": {f"#{name}": name for name in numbers},
-        "ExpressionAttributeValues": {f":{name}": {"N": str(n)} for name, n in numbers.items()},
-    }, **{"X-Amz-Target": "DynamoDB_20120810.UpdateItem",
-          "Content-Type": "application/x-amz-json-1.0"})
-
-def handler(event, context):
-    asked = event["input"] if event["job_step"] == "index" else event["plan"]
-    job, do = asked["job"], asked.get("request", {}).get("data", {}).get("do")
-    if event["job_step"] == "index":
-        if do == "invalid":
-            raise InvalidRequest("title: is missing\\nttl: must be a whole number, not text")
-        ranges = [{"start": n, "end": n + 1, "first_row": 2 * n + 1, "wait": 0} for n in (0, 1)]
-        ask("s3", f"/jobs-bucket/jobs/{job}/index.json", ranges)
-        count(job, rows=4)
-        return {"is_complete": True, "position": 2, "rows": 4, "children": 1,
-                "index_key": f"jobs/{job}/index.json", "tolerated_failure_percentage": 0,
-                "plan": {"job": job, "action": asked["action"], "request": asked.get("request", {}),
-                         "results_prefix": f"jobs/{job}/map"}}
-    first = event["range"]["first_row"]
-    while first > 1 and do and not os.path.exists(os.path.join(os.environ["PLACE"], "allowed")):
-        if do == "refused":
-            raise MostlyRefused("over half of the rows were rejected")
-        time.sleep(0.02)
-    line = {"row": first, "token": "secret-token", "outcome": "dead_token", "reason": "Gone"}
-    ask("s3", f"/jobs-bucket/jobs/{job}/rows/{first:012}.jsonl", line)
-    count(job, count_rows=2, count_accepted=1, count_dead_token=1)
-    return {"wait": 0}
-'''
+_PUT_BACK = ("content-length", "connection", "date", "server", "transfer-encoding")
 
 
-def _invoke(**payload: Any) -> dict[str, Any]:
+class Proxy:
+    """A proxy in front of every service of the account.
+
+    Attributes
+    ----------
+    calls
+        The names of the operations, such as ``GetObject`` and ``SendMessage``.
+    answer
+        Takes an operation's name and a function that really makes the call, and returns the
+        reply to the caller.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.calls: list[str] = []
+        self.answer: Callable[[str, Forward], Reply]
+        self.recover()
+
+    def recover(self) -> None:
+        """Answer every call as the account does."""
+        self.answer = lambda operation, forward: forward()
+
+    def fail(self, *operations: str, status: int = 503, lost: bool = False) -> None:
+        """Refuse some operations; or make them, and lose the answers."""
+
+        def answer(operation: str, forward: Forward) -> Reply:
+            if operation not in operations:
+                return forward()
+            if lost:
+                forward()
+                return Reply(cut_off=True)
+            return Reply(status, b"")
+
+        self.answer = answer
+
+
+@contextmanager
+def running_proxy(url: str) -> Iterator[Proxy]:
+    """Run a proxy in front of an account."""
+    proxy, account, lock = Proxy(), urlsplit(url).netloc, threading.Lock()
+
+    class Handler(LoopbackHandler):
+        def reply(self, body: bytes) -> Reply:
+            target = self.headers.get("X-Amz-Target")
+            in_s3 = "GetObject" if self.command == "GET" else "PutObject"
+            operation = target.partition(".")[2] if target else in_s3
+            with lock:
+                proxy.calls.append(operation)
+            return proxy.answer(operation, lambda: self._forward(body))
+
+        def _forward(self, body: bytes) -> Reply:
+            connection = http.client.HTTPConnection(account, timeout=10)
+            headers = {name: text for name, text in self.headers.items() if name.lower() != "host"}
+            connection.request(self.command, self.path, body, headers)
+            answer = connection.getresponse()
+            kept = {k: v for k, v in answer.getheaders() if k.lower() not in _PUT_BACK}
+            reply = Reply(answer.status, answer.read(), kept)
+            connection.close()
+            return reply
+
+    with serving(Handler) as proxy.url:
+        try:
+            yield proxy
+        finally:
+            proxy.recover()
+
+
+class JobRunner:
+    """Runs jobs, as the state machine does.
+
+    Attributes
+    ----------
+    account, proxy
+        The account, and the proxy in front of it.
+    """
+
+    def __init__(self, account: Account, proxy: Proxy, push: Push) -> None:
+        self.account = account
+        self.proxy = proxy
+        self._push = push
+        self._s3 = account.client("s3")
+        self._dynamodb = account.client("dynamodb")
+        self._s3.create_bucket(Bucket=BUCKET)
+
+    def upload(self, content: str | bytes, key: str = "uploads/people.csv") -> None:
+        """Put a file into the bucket."""
+        body = content.encode() if isinstance(content, str) else content
+        self._s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def begin(self, job: str = "spring", **given: Any) -> Json:
+        """Run the index step to its end, and return its output."""
+        output: Json = {"position": 0, "rows": 0}
+        while not output.get("is_complete"):
+            output = self.index(job, output, **given)
+        return output
+
+    def index(self, job: str = "spring", before: Json | None = None, **given: Any) -> Json:
+        """Make one pass of the index step."""
+        seconds = given.pop("seconds", 29)
+        return self._push(index_event(job, before or {"position": 0, "rows": 0}, **given), seconds)
+
+    def children(self, output: Json) -> list[Json]:
+        """Return the payload of each child."""
+        return [
+            {"job_step": "rows", "bucket": BUCKET, "plan": output["plan"], "range": entry}
+            for entry in self.read(output["index_key"])
+        ]
+
+    def child(self, payload: Json, seconds: float = 29) -> Json:
+        """Run a child."""
+        return self._push(payload, seconds)
+
+    def run(self, job: str = "spring", **given: Any) -> list[Json]:
+        """Run a job, and return the payloads of its children."""
+        children = self.children(self.begin(job, **given))
+        for child in children:
+            self.child(child)
+        return children
+
+    def read(self, key: str) -> Any:
+        """Read an object of JSON."""
+        return json.loads(self._s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+    def lines(self, job: str = "spring", first_row: int = 1) -> list[Json]:
+        """Read the rows of a child that were not accepted."""
+        key = f"jobs/{job}/rows/{first_row:012}.jsonl"
+        body = self._s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return [json.loads(line) for line in body.decode().splitlines()]
+
+    def item(self, job: str = "spring") -> Json:
+        """Read the item of a job."""
+        found: Json = self._dynamodb.get_item(
+            TableName=self.account.table, Key={"id": {"S": f"J#{job}"}}
+        ).get("Item", {})
+        return {
+            name: int(value["N"]) if "N" in value else value["S"] for name, value in found.items()
+        }
+
+    def summary(self, job: str = "spring") -> dict[str, int]:
+        """Return the counts of a job that are not 0."""
+        return {
+            name.removeprefix("count_"): value
+            for name, value in self.item(job).items()
+            if name.startswith("count_") and value
+        }
+
+    def items(self) -> list[Json]:
+        """Return all items of the table, in DynamoDB's own notation."""
+        return list(self._dynamodb.scan(TableName=self.account.table)["Items"])
+
+    def put(self, item: Json) -> None:
+        """Write an item of the table."""
+        self._dynamodb.put_item(TableName=self.account.table, Item=item)
+
+    def forget(self) -> None:
+        """Delete all items of the table."""
+        for item in self.items():
+            self._dynamodb.delete_item(TableName=self.account.table, Key={"id": item["id"]})
+
+    def change_items(self, **seconds: int) -> None:
+        """Move the moments in the items of the table, as if the clock had."""
+        for item in self.items():
+            for name, by in seconds.items():
+                if name in item:
+                    item[name] = {"N": str(int(item[name]["N"]) + by)}
+            self._dynamodb.put_item(TableName=self.account.table, Item=item)
+
+    def move_clock(self, hours: float) -> None:
+        """Let hours go by for everything that is kept."""
+        seconds = -round(hours * 3_600)
+        self.change_items(expiration=seconds, lapses_at=seconds * 1_000)
+
+
+def index_event(job: str, before: Json, **given: Any) -> Json:
+    """Make the payload of the index step."""
+    key = given.pop("key", "uploads/people.csv")
+    source = given.pop("source", {"key": key})
+    given.setdefault("request", {"title": "t", "message": "m"})
     return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Parameters": {"FunctionName": LIVE, "Payload": payload},
-        "OutputPath": "$.Payload",
+        "job_step": "index",
+        "bucket": BUCKET,
+        "execution": {"name": job, "id": f"{MACHINE}:{job}", "started_at": STARTED_AT},
+        "input": {"job": job, "source": source, **given},
+        "pass": before,
     }
 
 
-_S3 = {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"}}
-_CHILD = {
-    "StartAt": "Send",
-    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
-    "States": {
-        "Send": {
-            **_invoke(**{"job_step": "rows", "plan.$": "$.plan", "range.$": "$.range"}),
-            "End": True,
-        }
-    },
-}
-_DEFINITION = {
-    "StartAt": "Index",
-    "States": {
-        "Index": {**_invoke(**{"job_step": "index", "input.$": "$"}), "Next": "Rows"},
-        "Rows": {
-            "Type": "Map",
-            "Label": "Rows",
-            "ItemReader": {**_S3, "Parameters": {"Bucket": BUCKET, "Key.$": "$.index_key"}},
-            "ItemSelector": {"range.$": "$$.Map.Item.Value", "plan.$": "$.plan"},
-            "ItemProcessor": _CHILD,
-            "MaxConcurrencyPath": "$.children",
-            "ToleratedFailurePercentagePath": "$.tolerated_failure_percentage",
-            "ResultWriter": {
-                "Resource": "arn:aws:states:::s3:putObject",
-                "Parameters": {"Bucket": BUCKET, "Prefix.$": "$.plan.results_prefix"},
-            },
-            "End": True,
-        },
-    },
-}
-_MACHINE_NEEDS = {
-    "lambda:InvokeFunction": LIVE,
-    "s3:GetObject": f"arn:aws:s3:::{BUCKET}/jobs/*",
-    "s3:PutObject": f"arn:aws:s3:::{BUCKET}/jobs/*",
-    "states:StartExecution": MACHINE,
-    "states:RedriveExecution": MACHINE.replace(":stateMachine:", ":execution:") + "/Rows:*",
-}
+def rows_of_tokens(tokens: Sequence[str], service: str = "GCM") -> str:
+    """Write a file with these tokens."""
+    return "token,service\n" + "".join(f"{token},{service}\n" for token in tokens)
 
 
-@dataclass
-class JobSandbox(ServiceSandbox):
-    """A sandbox with a stack that has jobs, a bucket, a table and a function."""
-
-    def prepared(self) -> JobSandbox:
-        """Make the stack ``push-sender``, and ``without-jobs``."""
-        roles, functions = self.client("iam"), self.client("lambda")
-        self.function("push-sender", Code={"ZipFile": zipped(FUNCTION)})
-        roles.create_role(RoleName="machine", AssumeRolePolicyDocument="{}")
-        statements = [
-            {"Effect": "Allow", "Action": action, "Resource": resource_}
-            for action, resource_ in _MACHINE_NEEDS.items()
-        ]
-        roles.put_role_policy(
-            RoleName="machine",
-            PolicyName="needs",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-        )
-        functions.publish_version(FunctionName="push-sender")
-        functions.create_alias(FunctionName="push-sender", Name="live", FunctionVersion="1")
-        self.client("s3").create_bucket(Bucket=BUCKET)
-        self.client("dynamodb").create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        self.client("stepfunctions").create_state_machine(
-            name="push-sender-jobs", definition=json.dumps(_DEFINITION), roleArn=ROLE
-        )
-        of_every_stack = {"ApplicationId": "project", "TableName": TABLE}
-        of_jobs = {"JobBucketName": BUCKET, "JobStateMachineArn": MACHINE}
-        queue = {"Queue": resource("SQS::Queue")}
-        self.create(
-            queue,
-            "push-sender",
-            Outputs=output(**of_every_stack, **of_jobs, DevicesTableName="devices"),
-        )
-        self.create(queue, "without-jobs", Outputs=output(**of_every_stack))
-        self.create(queue, "without-devices", Outputs=output(**of_every_stack, **of_jobs))
-        return self
-
-    def let_through(self) -> None:
-        """Let ranges succeed that failed or waited until now."""
-        (self.place / "allowed").touch()
-
-    def objects(self) -> list[str]:
-        """List the objects of the bucket."""
-        listed = self.client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        return [str(each["Key"]) for each in listed]
-
-    def content(self, key: str) -> bytes:
-        return bytes(self.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
-
-    def job(self, name: str) -> dict[str, Any]:
-        """Describe the execution of a job."""
-        arn = f"{MACHINE.replace(':stateMachine:', ':execution:')}:{name}"
-        return dict(self.client("stepfunctions").describe_execution(executionArn=arn))
-
-    def input_of(self, name: str) -> Any:
-        return json.loads(self.job(name)["input"])
+def sent_once(tokens: Sequence[str], sent: Sequence[str]) -> bool:
+    """Return whether each token was sent to exactly once."""
+    return Counter(sent) == Counter(tokens)
