@@ -17,6 +17,7 @@ from push_sender.devices.table import Table
 from push_sender.entry_points import token_updates
 from push_sender.entry_points.device_import import DeviceImport
 from push_sender.entry_points.device_routes import DeviceRoutes
+from push_sender.jobs.child import Stores
 from push_sender.jobs.objects import Objects
 from push_sender.jobs.progress import Progress
 from push_sender.request.errors import Finding, InvalidRequest
@@ -91,13 +92,13 @@ def _registry(settings: DeviceSettings) -> Registry:
 
 
 @lru_cache(maxsize=1)
-def _device_import(settings: DeviceSettings) -> DeviceImport:
+def _device_import(settings: DeviceSettings, bucket: str) -> DeviceImport:
     if settings.progress_table is None:
         raise InvalidRequest([Finding("request", "is a step of a job, and the stack has no jobs")])
+    progress = Progress(_database(settings), settings.progress_table)
     return DeviceImport(
         _registry(settings),
-        Objects(s3_client(settings.region)),
-        Progress(_database(settings), settings.progress_table),
+        Stores(bucket, Objects(s3_client(settings.region)), progress),
         application_ids=settings.application_ids,
         telemetry=shared_telemetry(),
     )
@@ -149,8 +150,8 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any] | None:
                     telemetry=telemetry,
                 )
                 return None
-            case {"job_step": "rows"}:
-                return _device_import(settings).apply(event, context)
+            case {"job_step": "rows", "bucket": str(bucket)}:
+                return _device_import(settings, bucket).apply(event, context)
         raise InvalidRequest(
             [
                 Finding(

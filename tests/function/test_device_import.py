@@ -157,11 +157,11 @@ def test_the_list_names_each_row_that_was_not_taken_or_not_taken_whole(imports: 
     members = ("row", "token", "device_id", "outcome", "reason", "left_out")
     assert [tuple(line.get(name) for name in members) for line in imports.listed] == [
         (2, "token-2", "d-2", "registered", None, ["time_zone"]),
-        (3, "someone@example.com", "d-3", "skipped", "no_push_channel", None),
-        (4, "token-4", "d-4", "skipped", "inactive", None),
-        (5, "a token", "d-5", "invalid_row", "invalid_token", None),
-        (6, "token-6", "a device", "invalid_row", "invalid_device_id", None),
-        (7, "token-7", "d-7", "invalid_row", "invalid_user_id", None),
+        (3, "someone@example.com", None, "skipped", "no_push_channel", None),
+        (4, "token-4", None, "skipped", "inactive", None),
+        (5, "a token", None, "invalid_row", "invalid_token", None),
+        (6, "token-6", None, "invalid_row", "invalid_device_id", None),
+        (7, "token-7", None, "invalid_row", "invalid_user_id", None),
     ]
 
 
@@ -256,7 +256,7 @@ def test_what_passes_the_limits_of_the_registry_is_left_out(imports: Imports) ->
 def refuse(imports: Imports, operation: str, text: str) -> None:
     """Refuse each call of an operation that has a text in it."""
     imports.registry.table.answer = lambda called, call, forward: (
-        refusing(200, "AccessDeniedException")
+        refusing(400, "AccessDeniedException")
         if called == operation and text in json.dumps(call)
         else forward()
     )
@@ -329,7 +329,7 @@ def test_rows_that_are_known_cost_no_transaction(imports: Imports) -> None:
 def test_a_dry_run_registers_nothing(imports: Imports) -> None:
     counts = imports.run(EXPORT, dry_run=True)
 
-    assert counts == {"rows": 8, "unsent": 3, "skipped": 2, "invalid_row": 3, "warnings": 1}
+    assert counts == {"rows": 8, "unsent": 3, "skipped": 2, "invalid_row": 3}
     assert imports.registry.table.items == []
 
 
@@ -373,7 +373,7 @@ def test_a_stack_without_jobs_refuses_the_steps_of_one(
 def test_devices_belong_to_the_project_of_the_job(imports: Imports) -> None:
     imports.run(EXPORT, application_id=OTHER_PROJECT)
 
-    assert imports.registry.get("d-1").status == 204
+    assert imports.registry.get("d-1").status == 404
     assert imports.registry.get("d-1", project=OTHER_PROJECT).status == 200
 
 

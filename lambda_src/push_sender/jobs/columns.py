@@ -121,15 +121,6 @@ def registration_of(
     return device_id, {name: value for name, value in body.items() if value}
 
 
-def names_in(row: Row) -> Mapping[str, str | None]:
-    """Return token, user and device of a row as they stand there, for a list of results."""
-    fields = row.fields or {}
-    return {
-        member: next((fields[column][0] for column in SAME[member] if column in fields), None)
-        for member in ("token", "user_id", "device_id")
-    }
-
-
 def unknown_columns(layout: Layout, first_rows: Sequence[Row], action: str) -> list[str]:
     """Name the columns that a job of an action does not use.
 
