@@ -77,20 +77,24 @@ class Progress(NamedTuple):
         How many rows have an outcome.
     counts
         By outcome.
+    warnings
+        How many rows an import registered without a part that breaks a limit.
     """
 
     rows: int | None
     done: int
     counts: Mapping[str, int]
+    warnings: int = 0
 
     @property
-    def not_accepted(self) -> int:
-        """How many outcomes are in the files of rows."""
-        return sum(number for name, number in self.counts.items() if name not in GOOD)
+    def listed(self) -> int:
+        """How many results are in the files of rows."""
+        others = (number for name, number in self.counts.items() if name not in GOOD)
+        return sum(others) + self.warnings
 
 
 GOOD: Final = ("accepted", "registered")
-"""The outcomes that the files of rows leave out."""
+"""The outcomes that the files of rows leave out, unless there is a warning."""
 
 
 class Failure(NamedTuple):
@@ -254,8 +258,8 @@ class Jobs:
             for key, number in numbers.items()
             if key.startswith(_COUNT) and number
         }
-        done = counts.pop("rows", None)
-        return Progress(numbers.get("rows"), sum(counts.values()) if done is None else done, counts)
+        done, warnings = counts.pop("rows", 0), counts.pop("warnings", 0)
+        return Progress(numbers.get("rows"), done, counts, warnings)
 
     def failure(self, execution: Execution) -> Failure:
         """Find out why a job failed: its first failed child says more than the job itself."""

@@ -26,13 +26,13 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "invalid_token": "The token is malformed, or of the other APNs environment.",
     "misconfigured": "A channel, a credential, the project or a permission is wrong.",
     "duplicate": "The same rows have this token twice.",
-    "unsent": "Not sent: the time was over, the ttl had ended, or it was a dry run.",
+    "unsent": "Nothing was done: a dry run, or the time or the ttl was over.",
     "requeued": "Throttled or failed for now: in the queue, to be sent later.",
     "skipped": "Opted out, inactive, or no push channel.",
     "invalid_row": "The row cannot be a recipient, or the message does not fit it.",
     "registered": "The device is now in the registry.",
     "known": "The registry had the device or the token already. Nothing was changed.",
-    "failed": "The registry refused it.",
+    "failed": "It could not be registered now. Redrive the job.",
 }
 _STATUSES: Final[Mapping[str, tuple[str, str]]] = {
     "RUNNING": ("runs", "bold"),
@@ -118,6 +118,13 @@ class Page:
             for name, number in sorted_counts(progress.counts):
                 table.add_row(name, f"{number:,}", Text(_MEANINGS.get(name, ""), style="dim"))
             self._console.print(table)
+        if progress.warnings:
+            self.line()
+            self.line(
+                f"{progress.warnings:,} were registered without a part that breaks a limit: "
+                "docs/devices.md, Import devices.",
+                style="yellow",
+            )
         self.line()
 
     def failure(self, failure: Failure) -> None:

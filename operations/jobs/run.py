@@ -242,8 +242,8 @@ def _conclude(where: Where, jobs: Jobs, execution: Execution, page: Page) -> boo
     elif execution.is_running:
         hints["To watch it"] = where.command("status", name, " --follow")
         hints["To stop it"] = where.command("stop", name)
-    if number := progress.not_accepted:
-        done = "registered" if execution.is_import else "accepted"
+    if number := progress.listed:
+        done = "registered as they are" if execution.is_import else "accepted"
         hints[f"To list the {number:,} that were not {done}"] = where.command(
             "results", name, " --output rows.jsonl"
         )

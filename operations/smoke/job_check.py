@@ -57,10 +57,8 @@ def check_job(context: CheckContext) -> CheckResult:
     if progress.rows != _ROWS or sum(progress.counts.values()) != _ROWS:
         failures.append(f"it counted {sum(progress.counts.values())} of {progress.rows} rows")
     listed = [as_dict(read_json(line)) for line in lines]
-    if len(listed) != progress.not_accepted:
-        failures.append(
-            f"it lists {len(listed)} rows, not the {progress.not_accepted} not accepted"
-        )
+    if len(listed) != progress.listed:
+        failures.append(f"it lists {len(listed)} rows, not the {progress.listed} not accepted")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in progress.counts.items())
     record: dict[str, Any] = {"job": name, "counts": dict(progress.counts), "rows": listed}
     return CheckResult(f"{execution.status}: {counts}", tuple(failures), record)
