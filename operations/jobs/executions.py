@@ -65,6 +65,11 @@ class Execution:
         """Whether its rows are registered and not sent to."""
         return self.input.get("action") == "register_devices"
 
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether nothing is sent or registered."""
+        return self.input.get("dry_run") is True
+
 
 class Progress(NamedTuple):
     """How far a job is.

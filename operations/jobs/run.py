@@ -244,7 +244,8 @@ def _conclude(where: Where, jobs: Jobs, execution: Execution, page: Page) -> boo
         hints["To stop it"] = where.command("stop", name)
     if number := progress.listed:
         done = "registered as they are" if execution.is_import else "accepted"
-        hints[f"To list the {number:,} that were not {done}"] = where.command(
+        which = " with their reasons" if execution.is_dry_run else f" that were not {done}"
+        hints[f"To list the {number:,}{which}"] = where.command(
             "results", name, " --output rows.jsonl"
         )
     page.hints(hints)
