@@ -274,12 +274,13 @@ class Jobs:
             return _failure(child.get("Error"), child.get("Cause"))
         return _failure(execution.error, execution.cause)
 
-    def rows_files(self, name: str) -> Iterator[bytes]:
-        """Read the files with the rows that were not accepted, in the order of the rows."""
+    def results(self, name: str) -> Iterator[bytes]:
+        """Read the results that were not accepted, in the order of the rows, each as JSON."""
         keys = self._keys(f"jobs/{name}/rows/")
         with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
             while some := list(islice(keys, _FILES_AT_ONCE)):
-                yield from threads.map(self._read, some)
+                for content in threads.map(self._read, some):
+                    yield from content.splitlines()
 
     def _failed_child(self, name: str) -> dict[str, Any]:
         """Read the first failed child from the results of the last run of the Map.

@@ -183,10 +183,9 @@ def results(where: Where, name: str, output: Path | None, page: Page) -> None:
     execution = jobs.find(name)
     rows = 0
     with new_file(output) as file:
-        for content in jobs.rows_files(name):
-            lines = content.decode().splitlines()
-            file.writelines(f"{line}\n" for line in lines)
-            rows += len(lines)
+        for line in jobs.results(name):
+            file.write(f"{line.decode()}\n")
+            rows += 1
         file.flush()
     if not rows and execution is None:
         raise OperationsError(_no_such_job(name))

@@ -46,7 +46,7 @@ def check_job(context: CheckContext) -> CheckResult:
             failure = f"the job {name} ran for more than {context.wait_seconds:g} s, and is stopped"
             return CheckResult("started", (failure,), {"job": name})
         progress = jobs.progress(name)
-        lines = b"".join(jobs.rows_files(name)).splitlines()
+        listed = [as_dict(read_json(line)) for line in jobs.results(name)]
     except OperationsError as error:
         return CheckResult("not as expected", (one_line(str(error), 600),), {"job": name})
     failures = []
@@ -57,7 +57,6 @@ def check_job(context: CheckContext) -> CheckResult:
         )
     if progress.rows != _ROWS or sum(progress.counts.values()) != _ROWS:
         failures.append(f"it counted {sum(progress.counts.values())} of {progress.rows} rows")
-    listed = [as_dict(read_json(line)) for line in lines]
     if len(listed) != progress.listed:
         failures.append(f"it lists {len(listed)} rows, not the {progress.listed} not accepted")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in progress.counts.items())

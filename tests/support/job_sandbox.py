@@ -51,7 +51,7 @@ def handler(event, context):
         count(job, rows=4)
         return {"is_complete": True, "position": 2, "rows": 4, "children": 1,
                 "index_key": f"jobs/{job}/index.json", "tolerated_failure_percentage": 0,
-                "plan": {"job": job, "action": asked.get("action"), "request": asked.get("request", {}),
+                "plan": {"job": job, "request": asked.get("request", {}),
                          "results_prefix": f"jobs/{job}/map"}}
     first = event["range"]["first_row"]
     while first > 1 and do and not os.path.exists(os.path.join(os.environ["PLACE"], "allowed")):
