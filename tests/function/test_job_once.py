@@ -22,6 +22,7 @@ from tests.support.paths import LAMBDA_SOURCE
 from tests.support.provider import Json, Provider, accepted, results
 
 THROTTLED = {"DeliveryStatus": "THROTTLED", "StatusCode": 429, "StatusMessage": "slow"}
+REJECTED = {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 400, "StatusMessage": "bad"}
 DEAD = {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 410, "StatusMessage": "Unregistered"}
 NO_CHANNEL = {"DeliveryStatus": "PERMANENT_FAILURE", "StatusCode": 403, "StatusMessage": "denied"}
 
@@ -213,6 +214,22 @@ def test_a_child_of_a_wrong_message_fails_and_sends_again_once_it_is_put_right(
     assert sent_once(["t-1", "t-2", "t-3", "t-4"], provider.tokens)
     assert jobs.summary() == {"accepted": 5, "rows": 5}
     assert jobs.lines() == []
+
+
+def test_a_redrive_passes_a_child_whose_rows_the_services_rejected_for_good(
+    jobs: JobRunner, provider: Provider
+) -> None:
+    jobs.upload(rows_of_tokens(["t-0", "t-1"]))
+    (child,) = jobs.children(jobs.begin())
+    provider.answer_each(lambda token, _: REJECTED)
+    with pytest.raises(MostlyRefused):
+        jobs.child(child)
+    provider.calls.clear()
+
+    jobs.child(child)
+
+    assert provider.calls == []
+    assert jobs.summary() == {"rejected": 2, "rows": 2}
 
 
 def test_what_is_queued_is_not_queued_again_by_a_redrive_after_a_day(
