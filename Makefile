@@ -23,11 +23,15 @@ asks = [ -t 0 ] || case '$(ARGS)' in *$(2)*) ;; *) \
 
 # An option from a variable of the command line, as it was typed. The environment has a USER, too.
 option = $(if $(filter command,$(origin $(1))),--$(2)='$(subst ','\'',$(value $(1)))')
+# An option without a value, from a variable such as YES=1.
+flag = $(if $(filter command,$(origin $(1))),$(if $(filter-out 0 false no,$(value $(1))),--$(2)))
+# Names of files, which the shell reads: FILE="exports/*.gz" is all of them.
+files = $(if $(filter command,$(origin FILE)),$(value FILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox inbox test format lint types unit coverage fuzz snapshot picture docs bundle bench lock clean \
     soak soak-steady soak-breaks \
-    bootstrap synth diff deploy smoke redrive why destroy
+    bootstrap synth diff deploy smoke redrive why job import-devices destroy
 
 # Variables that the shell sets for other programs: other Pythons, Node.js programs and CDK apps.
 unexport $(filter PYTHON% POWERTOOLS_% NODE_ENV NODE_OPTIONS NODE_PATH, \
@@ -42,7 +46,7 @@ bootstrap synth diff deploy destroy lock $(CDK): export NODE_USE_SYSTEM_CA := 1
 
 help: ## list the commands
 	@sed -n 's/^__version__ = "\(.*\)"/Push Sender \1\n/p' lambda_src/push_sender/__init__.py
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(call has,demo) ## send AWS's own example through all four services, on this machine
 	@$(BIN)/python -m sandbox demo
@@ -79,6 +83,20 @@ why: $(call has,deploy) ## show why a user got no push (USER=u-123, DEVICE= or T
 	@$(BIN)/python -m operations why --stack $(STACK) $(call option,USER,user) $(call option,DEVICE,device) \
 	    $(call option,TOKEN,token) $(call option,SINCE,since) $(call option,FORMAT,format) \
 	    $(call option,PROJECT,application-id) $(ARGS)
+
+job: $(call has,deploy) ## send a push to each row of files (FILE=people.csv REQUEST=push.json; NAME=, TOKENS_PER_SECOND=, DRY_RUN=1, YES=1)
+	@$(BIN)/python -m operations job run $(files) --stack $(STACK) $(call option,REQUEST,request) \
+	    $(call option,NAME,name) $(call option,TOKENS_PER_SECOND,tokens-per-second) \
+	    $(call option,TOLERATED_FAILURE_PERCENTAGE,tolerated-failure-percentage) \
+	    $(call option,PROJECT,application-id) $(call flag,DRY_RUN,dry-run) \
+	    $(call flag,IGNORE_OPT_OUT,ignore-opt-out) $(call flag,YES,yes) $(ARGS)
+
+import-devices: $(call has,deploy) ## register the devices of files, such as Pinpoint's exports (FILE="exports/*.gz"; NAME=, YES=1)
+	@$(BIN)/python -m operations import-devices $(files) --stack $(STACK) $(call option,NAME,name) \
+	    $(call option,ROWS_PER_SECOND,rows-per-second) \
+	    $(call option,TOLERATED_FAILURE_PERCENTAGE,tolerated-failure-percentage) \
+	    $(call option,PROJECT,application-id) $(call flag,DRY_RUN,dry-run) \
+	    $(call flag,IGNORE_OPT_OUT,ignore-opt-out) $(call flag,YES,yes) $(ARGS)
 
 destroy: $(CDK) ## remove the stack; data remains, see docs/runbook.md
 	@$(call asks,destroy,--force,--force)

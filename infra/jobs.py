@@ -50,14 +50,14 @@ _RETRY: Final = (
     },
     # All others: of Lambda (throttled, killed, out of time), and of a service that cannot be
     # reached. A step that runs again sends nothing twice. With 29 s for each try, all tries end
-    # within the 300 s of a child.
+    # within the 300 s of a child. Without jitter, because the key of a killed child is free only
+    # after up to half a minute, and the children are spread anyway.
     {
         "ErrorEquals": ["States.TaskFailed"],
         "IntervalSeconds": 3,
         "BackoffRate": 2.5,
         "MaxDelaySeconds": 40,
         "MaxAttempts": 4,
-        "JitterStrategy": "FULL",
     },
 )
 

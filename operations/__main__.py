@@ -16,6 +16,7 @@ from rich.text import Text
 
 from operations.account import OperationsError
 from operations.export import export_devices
+from operations.jobs import command_line as jobs
 from operations.next_steps import next_steps
 from operations.redrive import redrive
 from operations.smoke.page import Page
@@ -54,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
                 _printer(Console(stderr=True, highlight=False)),
             )
             return 0
+        if options.command in jobs.COMMANDS:
+            return jobs.execute(options, console)
         console.print(next_steps(options.outputs), markup=False, soft_wrap=True)
     except OperationsError as error:
         print(error, file=sys.stderr)
@@ -142,11 +145,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a new file, which only you can read (default: standard output)",
     )
+    job_commands = jobs.add_parsers(commands)
     for command in (reason, export):
         command.add_argument(
             "--application-id", metavar="ID", help="another project than the stack's own"
         )
-    for command in (test, again, reason, export):
+    for command in (test, again, reason, export, *job_commands):
         command.add_argument(
             "--stack", default="push-sender", help="its name (default: %(default)s)"
         )

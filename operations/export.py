@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from operations.account import Account, OperationsError
+from operations.account import Account
+from operations.new_file import new_file
 from operations.registry import ATTEMPTS, Registry, find_stack_with_registry
 
 _MEMBERS: Final[Mapping[str, Any]] = {
@@ -66,7 +64,7 @@ def export_devices(
     project = application_id or stack.application_id
     registry = Registry(account, stack.outputs["DevicesTableName"], project)
     devices = items = 0
-    with _opened(output) as file:
+    with new_file(output) as file:
         for page in registry.scan():
             file.write("".join(map(_line, page.devices)))
             devices, before, items = devices + len(page.devices), items, items + page.items
@@ -79,23 +77,3 @@ def export_devices(
 def _line(device: Mapping[str, Any]) -> str:
     members = {name: device.get(name, default) for name, default in _MEMBERS.items()}
     return json.dumps(members, separators=(",", ":")) + "\n"
-
-
-@contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Open the new file, and remove it if the export fails: a part looks like the whole."""
-    if output is None:
-        yield sys.stdout
-        return
-    try:
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
-    except OSError as error:
-        raise OperationsError(f"{output} cannot be written: {error.strerror}") from error
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            yield file
-    except BaseException as error:  # also after Ctrl-C
-        output.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # such as a full disk
-            raise OperationsError(f"{output} cannot be written: {error.strerror}") from error
-        raise

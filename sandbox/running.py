@@ -7,6 +7,7 @@ environment.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -125,12 +126,13 @@ def running_sandbox(
                 unguarded={HTTP_APIS: gateway.application},
             )
         )
-        on_progress("fetching AWS's Lambda runtime client")
-        runtime = runtime_packages()
-        on_progress("building the function's bundle")
-        bundle = build(this_machine(), source=source)
-        on_progress("synthesizing the stack")
-        assembly = synthesize(context, bundle)
+        with _one_process_at_a_time():
+            on_progress("fetching AWS's Lambda runtime client")
+            runtime = runtime_packages()
+            on_progress("building the function's bundle")
+            bundle = build(this_machine(), source=source)
+            on_progress("synthesizing the stack")
+            assembly = synthesize(context, bundle)
         on_progress("deploying it")
         functions = LambdaService(
             runtime,
@@ -148,6 +150,15 @@ def running_sandbox(
             redeploy = _redeploying(deployment, source, on_progress)
             running.enter_context(watched(source, redeploy))
         yield Sandbox(deployment, permissions, functions)
+
+
+@contextmanager
+def _one_process_at_a_time() -> Iterator[None]:
+    """Let others that start now wait, and use what this process makes."""
+    OUT.mkdir(exist_ok=True)
+    with (OUT / "sandbox.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def runtime_packages(out: Path = OUT) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -18,27 +18,33 @@ _END_SECONDS: Final = 5.0
 def outside_connections(pids: Iterable[int], proc: Path = Path("/proc")) -> list[str]:
     """List the addresses beyond loopback to which processes have a TCP connection.
 
-    Linux names the socket of each connection (proc(5), ``/proc/net/tcp``). A process that has
-    ended has none.
+    Linux names the socket of each connection (proc(5), ``/proc/net/tcp``), for all processes of
+    this one's network namespace at once. A process that has ended has none.
     """
-    return [address for pid in pids for address in _of_process(proc / str(pid))]
+    sockets = {inode for pid in pids for inode in _living(proc / str(pid))}
+    lines = [
+        line.split()
+        for table in _TABLES
+        for line in (proc / "net" / table).read_text().splitlines()[1:]
+    ]
+    addresses = [
+        _address(columns[_REMOTE].partition(":")[0])
+        for columns in lines
+        if columns[_INODE] in sockets
+    ]
+    return [
+        str(address)
+        for address in addresses
+        if not address.is_loopback and not address.is_unspecified  # such as a listening socket
+    ]
 
 
-def _of_process(folder: Path) -> Iterator[str]:
+def _living(folder: Path) -> set[str]:
+    """Return the inodes of a process's sockets, or none if it has ended."""
     try:
-        sockets = sockets_of(folder)
-        lines = [
-            line.split()
-            for table in _TABLES
-            for line in (folder / "net" / table).read_text().splitlines()[1:]
-        ]
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
-        return
-    for columns in lines:
-        address = _address(columns[_REMOTE].partition(":")[0])
-        is_local = address.is_loopback or address.is_unspecified  # such as a listening socket
-        if columns[_INODE] in sockets and not is_local:
-            yield str(address)
+        return sockets_of(folder)
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
 
 
 def sockets_of(folder: Path) -> set[str]:

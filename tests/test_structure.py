@@ -88,12 +88,11 @@ def test_the_stack_and_the_function_do_not_import_each_other() -> None:
 
 TOOLS = {
     "infra": set(),
-    "operations": set(),
+    "operations": {"push_sender"},
     "soak": {"infra", "sandbox"},
     "bench": {"infra", "sandbox", "push_sender"},
 }
-"""The packages around the function, each with those that it imports. ``operations`` shares no code
-with the function and the stack, so that it finds their mistakes."""
+"""The packages around the function, each with those that it imports."""
 
 
 @pytest.mark.parametrize("package", TOOLS)
@@ -103,6 +102,17 @@ def test_a_tool_imports_only_its_packages(package: str) -> None:
     imported = {name.split(".")[0] for file in files for name in imports_of(file)} & ours
 
     assert imported - {package} == TOOLS[package]
+
+
+def test_only_the_commands_of_jobs_share_code_with_the_function() -> None:
+    """The smoke test must find mistakes of the function, and a preview show what it will do."""
+    sharing = {
+        file.parent.name
+        for file in (REPOSITORY / "operations").rglob("*.py")
+        if any(name.split(".")[0] == "push_sender" for name in imports_of(file))
+    }
+
+    assert sharing == {"jobs"}
 
 
 def test_a_stacks_construct_imports_no_tool_of_the_installation() -> None:

@@ -19,6 +19,7 @@ from operations.redaction import one_line
 from operations.smoke import contract
 from operations.smoke.context import CheckContext, CheckResult, outcome_counts, result_of
 from operations.smoke.http_check import check_http
+from operations.smoke.job_check import check_job
 from operations.smoke.nonexistent_devices import request
 from operations.smoke.registry_checks import check_registry, check_upkeep
 
@@ -186,6 +187,7 @@ CHECKS: Final = (
         "devices", "an invented one is registered, read and erased; unsigned, 403", check_registry
     ),
     Check("upkeep", "the device of a dead token is deleted, a newer one is kept", check_upkeep),
+    Check("job", "each of ten rows has an outcome, and is listed unless accepted", check_job),
 )
 """The checks in their order. The assumptions use the report of the first one."""
 

@@ -49,7 +49,7 @@ class Device(NamedTuple):
         }
 
 
-def nonexistent_devices(*, in_sandbox: bool) -> tuple[Device, ...]:
+def nonexistent_devices(*, in_sandbox: bool, more: str = "") -> tuple[Device, ...]:
     """Invent a device for each service.
 
     Parameters
@@ -57,15 +57,21 @@ def nonexistent_devices(*, in_sandbox: bool) -> tuple[Device, ...]:
     in_sandbox
         Whether the project's own sandbox answers. It accepts any token, so its token for
         "invalid token" is used there.
+    more
+        Any text, for other devices than without it.
     """
     return tuple(
-        Device(service, f"sandbox-bad-token-{service}" if in_sandbox else _token(service))
+        Device(
+            service,
+            f"sandbox-bad-token-{service}{more}" if in_sandbox else _token(f"{service}{more}"),
+        )
         for service in SERVICES
     )
 
 
-def _token(service: str) -> str:
-    digest = hashlib.sha512(f"push-sender made up for {service}".encode())
+def _token(name: str) -> str:
+    digest = hashlib.sha512(f"push-sender made up for {name}".encode())
+    service = name.partition("-")[0]
     characters = urlsafe_b64encode(digest.digest() * 3).decode().replace("_", "-")
     match service:
         case "GCM":

@@ -1,7 +1,7 @@
 """The order of the smoke test, and its record.
 
 It sends only to invented tokens. It changes nothing in the account, except that it registers
-invented devices, which it removes.
+invented devices, which it removes, and runs a job, whose files the bucket deletes after 30 days.
 """
 
 from __future__ import annotations

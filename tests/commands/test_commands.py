@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -123,19 +122,6 @@ def test_destroy_removes_the_stack_and_leaves_the_data(make: Make, sandbox: Sand
     projects = client("pinpoint", url).get_apps()["ApplicationsResponse"]["Item"]
     assert STACK not in [stack["StackName"] for stack in stacks]
     assert STACK in [project["Name"] for project in projects]
-
-
-def test_synth_writes_a_template_with_the_settings(make: Make, tmp_path: Path) -> None:
-    made = make("synth", f"ARGS=-c log_retention_days=7 --output {tmp_path}")
-
-    assert made.returncode == 0, made.stderr
-    template = json.loads((tmp_path / "push-sender.template.json").read_text())
-    groups = [
-        resource["Properties"]
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::Logs::LogGroup"
-    ]
-    assert groups == [{"RetentionInDays": 7}] * 3  # the two functions', and the HTTP API's
 
 
 def test_a_bad_setting_stops_a_deployment_with_its_error_only(make: Make) -> None:

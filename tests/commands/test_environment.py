@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -104,29 +105,25 @@ def test_the_demo_works_with_any_shell_settings_of_aws_proxies_and_python(home: 
 
 
 @pytest.mark.usefixtures("node_modules")  # they cannot be fetched by way of that proxy
-def test_synth_needs_no_account_with_any_shell_settings(home: Path, tmp_path: Path) -> None:
+def test_synth_takes_settings_and_needs_no_account_with_any_shell_settings(
+    home: Path, tmp_path: Path
+) -> None:
     environment = {**os.environ, **SHELL, **OF_PYTHON, "HOME": str(home)}
     environment["CDK_VALIDATION"] = "false"  # 5 s; the checks of the template do it once
     files = {"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}  # those of the home folder
     environment = {name: value for name, value in environment.items() if name not in files}
 
-    synth = make("synth", f"ARGS=--output {tmp_path / 'out'}", environment=environment)
+    arguments = f"ARGS=-c log_retention_days=7 --output {tmp_path / 'out'}"
+    synth = make("synth", arguments, environment=environment)
 
     assert synth.returncode == 0, synth.stderr
-    assert (tmp_path / "out" / "push-sender.template.json").is_file()
-
-
-def test_a_terminal_without_a_character_gets_a_replacement() -> None:
-    demo = subprocess.run(
-        [sys.executable, "-m", "sandbox", "demo"],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (demo.returncode, demo.stderr) == (0, "")
-    assert demo.stdout.startswith("? fetching AWS's Lambda runtime client")
+    template = json.loads((tmp_path / "out" / "push-sender.template.json").read_text())
+    groups = [
+        resource["Properties"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    ]
+    assert groups == [{"RetentionInDays": 7}] * 3  # the two functions', and the HTTP API's
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_connection_beyond_this_machine_is_detected(tmp_path: Path) -> None:
     ):
         assert outside_connections([os.getpid()]) == []
     # As Linux writes it: own connections to loopback and beyond, and one of another process.
-    own, net = tmp_path / "7" / "fd", tmp_path / "7" / "net"
+    own, net = tmp_path / "7" / "fd", tmp_path / "net"
     own.mkdir(parents=True)
     net.mkdir()
     for number in (11, 12, 14):

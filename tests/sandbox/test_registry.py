@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.registry import create_registry, put, register
+from tests.support.registry import create_registry, put, put_all, register
 from tests.support.service_sandbox import ServiceSandbox
 
 DEVICE: dict[str, Any] = {
@@ -121,8 +121,8 @@ def test_items_of_another_program_break_nothing(sandbox: ServiceSandbox, value: 
 
 def test_the_list_shows_the_first_five_hundred_and_counts_all(sandbox: ServiceSandbox) -> None:
     create_registry(sandbox)
-    for number in range(501):
-        put(sandbox, f"D#project#{number:03}", json.dumps({"device_id": f"{number:03}"}))
+    devices = [f"{number:03}" for number in range(501)]
+    put_all(sandbox, {f"D#project#{id_}": json.dumps({"device_id": id_}) for id_ in devices})
 
     listed = fetch(sandbox, "registry")
 

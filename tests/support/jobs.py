@@ -118,6 +118,10 @@ class JobRunner:
         body = content.encode() if isinstance(content, str) else content
         self._s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self._s3.delete_object(Bucket=BUCKET, Key=key)
+
     def begin(self, job: str = "spring", **given: Any) -> Json:
         """Run the index step to its end, and return its output."""
         output: Json = {"position": 0, "rows": 0}

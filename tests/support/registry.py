@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.service_sandbox import ServiceSandbox
@@ -35,10 +36,25 @@ def register(
 
 def put(sandbox: ServiceSandbox, key: str, value: str, *, seconds: float = 86_400) -> None:
     """Write an item of the registry."""
-    item = {
-        "id": {"S": key},
-        "etag": {"S": "1"},
-        "expiration": {"N": str(int(time.time() + seconds))},
-        "value": {"S": value},
-    }
-    sandbox.client("dynamodb").put_item(TableName=sandbox.id_of("Table"), Item=item)
+    put_all(sandbox, {key: value}, seconds=seconds)
+
+
+def put_all(sandbox: ServiceSandbox, values: Mapping[str, str], *, seconds: float = 86_400) -> None:
+    """Write items of the registry by their keys, as many as a call takes at a time."""
+    expiration = {"N": str(int(time.time() + seconds))}
+    writes = [
+        {
+            "PutRequest": {
+                "Item": {
+                    "id": {"S": key},
+                    "etag": {"S": "1"},
+                    "expiration": expiration,
+                    "value": {"S": value},
+                }
+            }
+        }
+        for key, value in values.items()
+    ]
+    client, table = sandbox.client("dynamodb"), sandbox.id_of("Table")
+    for start in range(0, len(writes), 25):
+        client.batch_write_item(RequestItems={table: writes[start : start + 25]})

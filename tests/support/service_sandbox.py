@@ -306,9 +306,8 @@ class ServiceSandbox:
             Role=f"arn:aws:iam::{ACCOUNT}:role/runs",
             Handler="app.handler",
             Runtime="python3.13",
-            Code={"ZipFile": zipped(FUNCTION)},
             Environment={"Variables": {"PLACE": str(self.place)}},
-            **{"Timeout": 20, **settings},
+            **{"Timeout": 20, "Code": {"ZipFile": zipped(FUNCTION)}, **settings},
         )
         return str(answer["FunctionArn"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, TypeVar
@@ -93,6 +93,8 @@ def leaving_out_refused(
     recipients: Sequence[Numbered],
     use: Callable[[Sequence[Numbered]], _Result],
     tally: Tally,
+    *,
+    check: Callable[[Sequence[Numbered]], None] | None = None,
 ) -> tuple[_Result | None, Sequence[Numbered]]:
     """Use the rows, without those that the rules of a request refuse.
 
@@ -104,6 +106,9 @@ def leaving_out_refused(
         Uses rows that all follow the rules, or raises ``InvalidRequest`` and does nothing.
     tally
         Counts the refused rows, each with the error as its reason.
+    check
+        Raises what ``use`` would raise. With it, the rows of a push service for which the
+        request is wrong are refused, and those of the other services are used.
 
     Returns
     -------
@@ -113,19 +118,38 @@ def leaving_out_refused(
     Raises
     ------
     InvalidRequest
-        If the error is not about single rows.
+        If the error is about all rows.
     """
     while recipients:
         try:
             return use(recipients), recipients
         except InvalidRequest as error:
             refused = dict(_by_position(error.errors))
+            if not refused and check is not None:
+                refused = _of_refused_services(recipients, check)
             if not refused:
                 raise
         for at, reason in refused.items():
             tally.add(INVALID_ROW, _named(*recipients[at]), reason)
         recipients = [each for at, each in enumerate(recipients) if at not in refused]
     return None, recipients
+
+
+def _of_refused_services(
+    recipients: Sequence[Numbered], check: Callable[[Sequence[Numbered]], None]
+) -> dict[int, str]:
+    """Find the rows of push services for which the request is wrong, unless it is for all."""
+    of_service: defaultdict[str | None, list[int]] = defaultdict(list)
+    for at, (_, recipient) in enumerate(recipients):
+        of_service[recipient.get("service")].append(at)  # users have none
+    refused: dict[int, str] = {}
+    for positions in of_service.values():
+        try:
+            check([recipients[at] for at in positions])
+        except InvalidRequest as error:
+            path, message = error.errors[0]
+            refused |= dict.fromkeys(positions, f"{path}: {message}")
+    return refused if len(refused) < len(recipients) else {}
 
 
 def _by_position(errors: Iterable[Finding]) -> Iterator[tuple[int, str]]:

@@ -102,7 +102,9 @@ class RowsStep:
         QueueUnavailable, JobStoreUnavailable, OutOfTime
             If the step must be repeated.
         MostlyRefused
-            If the message or the channel is wrong.
+            If this run sent something, and the message or the channel is wrong. A child for
+            which an earlier run did all that can be done does not raise it, so that a redrive
+            ends.
         """
         started_at, moments = time.monotonic(), _Moments.until(end)
         tally = Tally()
@@ -115,7 +117,7 @@ class RowsStep:
         for number, part in enumerate(parts, 1):
             key = f"job/{plan.job}/{rows.first_row}" + (f".{number}" if len(parts) > 1 else "")
             send = partial(self._preview if plan.dry_run else self._send, plan, key, moments)
-            report, sent = leaving_out_refused(part, send, tally)
+            report, sent = leaving_out_refused(part, send, tally, check=partial(self._check, plan))
             if report is not None:
                 add_results(sent, report["results"], tally)
                 replayed &= report["replayed"]
@@ -129,7 +131,7 @@ class RowsStep:
         )
         refused = sum(counts.get(outcome, 0) for outcome in _REFUSED)
         sent_to = sum(counts.get(outcome, 0) for outcome in Outcome if outcome not in _NOT_SENT_TO)
-        if refused * 2 > sent_to:
+        if refused * 2 > sent_to and not replayed:
             raise MostlyRefused(refused, sent_to)
         seconds = time.monotonic() - started_at
         wait = wait_after(tally.rows, plan.tokens_per_second, waited=rows.wait, seconds=seconds)
@@ -162,6 +164,9 @@ class RowsStep:
                 if left < error.seconds:
                     raise
                 time.sleep(error.seconds)
+
+    def _check(self, plan: Plan, rows: Sequence[Numbered]) -> None:
+        self.sender.check(request_for(plan.request or {}, plan.application_id, rows))
 
     def _preview(self, plan: Plan, key: str, moments: _Moments, rows: Sequence[Numbered]) -> Report:
         """Check some rows and send nothing, in parts whose calls an answer would have room for."""
