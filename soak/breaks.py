@@ -290,7 +290,7 @@ BREAKS: Final = (
         (
             Change(
                 "jobs/rows_step.py",
-                "        if refused * 2 > sent_to:\n",
+                "        if refused * 2 > sent_to and not replayed:\n",
                 "        if refused > sent_to:\n",
             ),
         ),
