@@ -34,6 +34,9 @@ SEED: Final = 37
 FEW: Final = 250
 """Enough for a break of jobs: a run has no fewer jobs for that."""
 
+SEED_OF_FEW: Final = 25
+"""A seed with a job that is mostly refused."""
+
 MINUTES: Final = 5.0
 
 
@@ -231,6 +234,7 @@ BREAKS: Final = (
                 "name: counts.get(name, 0)",
             ),
         ),
+        seed=SEED_OF_FEW,
         recipients=FEW,
     ),
     Break(
@@ -242,6 +246,7 @@ BREAKS: Final = (
                 "if each.outcome is Outcome.REQUEUED\n",
             ),
         ),
+        seed=SEED_OF_FEW,
         recipients=FEW,
     ),
     Break(
@@ -253,6 +258,7 @@ BREAKS: Final = (
                 "PART_OF_JOB: Final = Memory(_DAY_SECONDS, ",
             ),
         ),
+        seed=SEED_OF_FEW,
         recipients=FEW,
     ),
     Break(
@@ -275,6 +281,7 @@ BREAKS: Final = (
                 "",
             ),
         ),
+        seed=SEED_OF_FEW,
         recipients=FEW,
     ),
     Break(
@@ -283,6 +290,7 @@ BREAKS: Final = (
             Change("jobs/objects.py", '            call["IfMatch"] = etag\n', "            pass\n"),
             Change("jobs/objects.py", "if etag not in (None, found):", "if not found:"),
         ),
+        seed=SEED_OF_FEW,
         recipients=FEW,
     ),
     Break(
@@ -294,6 +302,7 @@ BREAKS: Final = (
                 "        if refused > sent_to:\n",
             ),
         ),
+        seed=SEED_OF_FEW,
         recipients=FEW,
     ),
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from soak.faults import LOST, UNREADABLE
 from soak.job_plan import PlannedJob, id_of
@@ -77,7 +77,7 @@ def accepted_of(job: PlannedJob, end: JobEnd, ledger: Ledger) -> tuple[int, int]
     A phone may have left its user between two runs of a child. The second one then does not name
     it. So a phone whose outcome the first run may not have known counts only as possible.
     """
-    listed = {line.get("token") or line.get("device_id") for line in end.lines}
+    listed = {token_of(line) for line in end.lines}
     tokens = sum(token not in listed for token in job.tokens)
     names = {result_name(each or "", job.number) for each in listed if phone_in(each)}
     mark = f" of {job.number}"
@@ -88,6 +88,12 @@ def accepted_of(job: PlannedJob, end: JobEnd, ledger: Ledger) -> tuple[int, int]
     ]
     certain = sum(_is_certain(name, ledger) for name in phones)
     return tokens + certain, tokens + len(phones)
+
+
+def token_of(line: Mapping[str, Any]) -> str | None:
+    """Return the token of a line, or the device of a user, which names the phone as well."""
+    token: str | None = line.get("token") or line.get("device_id")
+    return token
 
 
 def _is_certain(name: str, ledger: Ledger) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from soak.job_plan import JobKind, PlannedJob, id_of
+from soak.job_verdict import token_of
 from soak.ledger import JobEnd, Ledger
 from soak.plan import request_name
 
@@ -19,6 +20,13 @@ _REDRIVES: Final = 6
 _RUNNING: Final = "RUNNING"
 _SUCCEEDED: Final = "SUCCEEDED"
 _FAILED: Final = "FAILED"
+_NO_DEVICE: Final = "no_device"
+
+_SENT_TO: Final = (
+    *("accepted", "dead_token", "invalid_token", "misconfigured", "rejected", "opted_out"),
+    *("transient", "unknown", "requeued"),
+)
+"""The outcomes of pushes that were tried."""
 
 
 class Jobs:
@@ -58,7 +66,7 @@ class Jobs:
             self._stop_and_redrive(job)
         else:
             self._await_end(job)
-        if job.kind is JobKind.REFUSED and self._statuses[job.number] != [_FAILED]:
+        if self._statuses[job.number] == [_SUCCEEDED] and self._is_mostly_refused(job):
             self._break(job, "most of its pushes were refused, and it did not fail")
 
     def redrive(self, jobs: Iterable[PlannedJob]) -> None:
@@ -75,15 +83,7 @@ class Jobs:
         status = self._status(job)
         if status != _SUCCEEDED:
             self._break(job, f"it has the status {status} at the end")
-        item = self._dynamodb.get_item(
-            TableName=self._table, Key={"id": {"S": f"J#{job.name}"}}, ConsistentRead=True
-        ).get("Item", {})
-        counts = {
-            name.removeprefix("count_"): int(value["N"])
-            for name, value in item.items()
-            if name.startswith("count_") and value["N"] != "0"
-        }
-        rows = int(item.get("rows", {"N": 0})["N"])
+        counts, rows = self._counts(job)
         lines = self._lines(job)
         self._ledger.end_job(
             job.number, JobEnd(tuple(self._statuses[job.number]), counts, rows, lines)
@@ -144,6 +144,24 @@ class Jobs:
             return found
         return {}
 
+    def _counts(self, job: PlannedJob) -> tuple[Mapping[str, int], int]:
+        """Read the counts of a job that are not zero, and the rows that its index found."""
+        item = self._dynamodb.get_item(
+            TableName=self._table, Key={"id": {"S": f"J#{job.name}"}}, ConsistentRead=True
+        ).get("Item", {})
+        counts = {
+            name.removeprefix("count_"): int(value["N"])
+            for name, value in item.items()
+            if name.startswith("count_") and value["N"] != "0"
+        }
+        return counts, int(item.get("rows", {"N": 0})["N"])
+
+    def _is_mostly_refused(self, job: PlannedJob) -> bool:
+        """Whether over half of the pushes were refused, so that this is true for some child."""
+        counts, _ = self._counts(job)
+        refused = counts.get("misconfigured", 0) + counts.get("rejected", 0)
+        return refused * 2 > sum(counts.get(name, 0) for name in _SENT_TO)
+
     def _lines(self, job: PlannedJob) -> Sequence[Mapping[str, Any]]:
         prefix = f"jobs/{job.name}/rows/"
         listed = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix).get("Contents", ())
@@ -163,10 +181,11 @@ class Jobs:
 def _report(job: PlannedJob, lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Write the lists of a job's rows as a report: a row with a token that none names is accepted.
 
-    A phone of a user that none names is left out: only the provider knows that it was chosen.
+    A phone of a user that none names is left out: only the provider knows that it was chosen. A
+    result without a device has no token, as in every report.
     """
     listed = [
-        {**line, "token": line.get("token") or line.get("device_id")}
+        {**line, "token": None if line["outcome"] == _NO_DEVICE else token_of(line)}
         for line in lines
         if line["outcome"] not in ("skipped", "invalid_row")
     ]
@@ -176,5 +195,5 @@ def _report(job: PlannedJob, lines: Sequence[Mapping[str, Any]]) -> Mapping[str,
         for token in job.tokens
         if token not in named
     ]
-    missing = sum(line["outcome"] == "no_device" for line in lines)
-    return {"results": [*listed, *accepted], "summary": {"no_device": missing}}
+    missing = sum(line["outcome"] == _NO_DEVICE for line in lines)
+    return {"results": [*listed, *accepted], "summary": {_NO_DEVICE: missing}}

@@ -70,7 +70,7 @@ def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, PlannedRequest
             f"delivered {times}",
             markup=False,
         )
-        for line in ledger.history(breach.token, request_name(planned))[:_MOST_LINES]:
+        for line in ledger.history(*{breach.token, request_name(planned)})[:_MOST_LINES]:
             console.print(f"  {line}", markup=False)
     if len(verdict.breaches) > _MOST_BREACHES:
         console.print(f"\n… and {len(verdict.breaches) - _MOST_BREACHES:,} more", markup=False)
