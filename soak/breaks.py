@@ -281,8 +281,6 @@ BREAKS: Final = (
                 "",
             ),
         ),
-        seed=SEED_OF_FEW,
-        recipients=FEW,
     ),
     Break(
         "ignore If-Match",

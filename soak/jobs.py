@@ -101,9 +101,10 @@ class Jobs:
         if self._children(job).get("pending"):
             self._upload(job, job.changed_file())
             self._redrive(job)
-            if self._await_end(job) != _FAILED:
-                self._break(job, "its file was changed, and it did not fail")
             self._ledger.count_fault("the file of a job was changed")
+            if self._await_end(job) == _SUCCEEDED:
+                self._break(job, "its file was changed, and it did not fail")
+                return
         self._upload(job, job.file())
         self._redrive(job)
         self._await_end(job)
