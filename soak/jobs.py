@@ -29,6 +29,13 @@ _SENT_TO: Final = (
 """The outcomes of pushes that were tried."""
 
 
+class OverdueError(Exception):
+    """A job did not end within the time of the run."""
+
+    def __init__(self) -> None:
+        super().__init__("a job did not end")
+
+
 class Jobs:
     """Runs jobs.
 
@@ -92,8 +99,8 @@ class Jobs:
 
     def _stop_and_redrive(self, job: PlannedJob) -> None:
         """Stop a job in its middle, and redrive it: first with another file in place of its own."""
-        while self._status(job) == _RUNNING and not self._children(job).get("succeeded"):
-            self._pause(job)
+        while self._status(job) == _RUNNING and not self._has_begun(job):
+            self._pause()
         self._states.stop_execution(executionArn=self._arn(job), cause="a stop of the soak")
         if self._await_end(job) != "ABORTED":
             return
@@ -119,16 +126,20 @@ class Jobs:
 
     def _await_end(self, job: PlannedJob) -> str:
         """Wait until a run of a job has ended; return its status."""
-        while (status := self._status(job)) == _RUNNING and time.monotonic() < self._end:
-            self._pause(job)
+        while (status := self._status(job)) == _RUNNING:
+            self._pause()
         self._statuses[job.number].append(status)
         self._note(job, f"the execution is {status}")
         return status
 
-    def _pause(self, job: PlannedJob) -> None:
+    def _pause(self) -> None:
         if time.monotonic() > self._end:
-            self._note(job, "the time of the run is up")
+            raise OverdueError
         time.sleep(_POLL_SECONDS)
+
+    def _has_begun(self, job: PlannedJob) -> bool:
+        children = self._children(job)
+        return bool(children.get("running") or children.get("succeeded"))
 
     def _status(self, job: PlannedJob) -> str:
         return str(self._states.describe_execution(executionArn=self._arn(job))["status"])

@@ -16,7 +16,7 @@ from soak.callers import Callers, UnexpectedError
 from soak.environment import SoakEnvironment, running_environment
 from soak.faults import Faults
 from soak.job_plan import PlannedJob
-from soak.jobs import Jobs
+from soak.jobs import Jobs, OverdueError
 from soak.ledger import Ledger
 from soak.phones import phones, users_for
 from soak.plan import PlannedRequest
@@ -117,7 +117,7 @@ def run(
                     dead_letters = _redrive_all(environment, end, on_progress)
                     for job in jobs:
                         runner.read(job)
-        except TimeIsUpError as error:
+        except (OverdueError, TimeIsUpError) as error:
             raise TimeIsUpError(f"{error}{_so_far(requests, environment.ledger)}") from error
         verdict = judge(requests, environment.ledger, dead_letters)
         return Outcome(verdict, environment.ledger, time.monotonic() - began)
