@@ -13,6 +13,7 @@ from soak.phones import phone_in, result_name
 
 _SUCCEEDED: Final = "SUCCEEDED"
 _REQUEUED: Final = "requeued"
+_WITHOUT_DEVICE: Final = ("no_device", "skipped", "invalid_row")
 _WITHOUT_PUSH: Final = ("transient", "unsent")
 
 
@@ -75,19 +76,21 @@ def accepted_of(job: PlannedJob, end: JobEnd, ledger: Ledger) -> tuple[int, int]
     """Count the pushes that no list has: a row with a token, and a phone that a provider accepted.
 
     A phone may have left its user between two runs of a child. The second one then does not name
-    it. So a phone whose outcome the first run may not have known counts only as possible.
+    it. So a phone whose outcome the first run may not have known counts only as possible, and so
+    does one for each line of a user that names no device although it has an outcome. And a phone
+    can be two devices of its user, of which a list has one: after a token was replaced, its app
+    was installed anew with the old one.
     """
     listed = {token_of(line) for line in end.lines}
     tokens = sum(token not in listed for token in job.tokens)
     names = {result_name(each or "", job.number) for each in listed if phone_in(each)}
     mark = f" of {job.number}"
-    phones = [
-        name
-        for name in list(ledger.accepted)
-        if name.endswith(mark) and phone_in(name) and name not in names
-    ]
-    certain = sum(_is_certain(name, ledger) for name in phones)
-    return tokens + certain, tokens + len(phones)
+    phones = [name for name in ledger.accepted if name.endswith(mark) and phone_in(name)]
+    certain = sum(name not in names and _is_certain(name, ledger) for name in phones)
+    nameless = sum(
+        token_of(line) is None and line["outcome"] not in _WITHOUT_DEVICE for line in end.lines
+    )
+    return tokens + max(certain - nameless, 0), tokens + len(phones)
 
 
 def token_of(line: Mapping[str, Any]) -> str | None:

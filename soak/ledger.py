@@ -181,7 +181,7 @@ class Ledger:
     def mark_unheard(self, tokens: Iterable[str], call: int, fault: CallFault) -> None:
         """Correct the fault of a call whose client did not receive the answer after all."""
         with self._lock:
-            for token in tokens:
+            for token in self.accepted.keys() & set(tokens):
                 self.accepted[token] = [
                     each._replace(fault=fault) if each.call == call else each
                     for each in self.accepted[token]

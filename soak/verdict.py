@@ -231,7 +231,7 @@ def _judge_users(
         needed += max(missing, 1 if not placed else 0)
     found = sum(ledger.missing[id_].total() for id_ in ids) + _missing_in_answer(planned, ledger)
     verdict.places[Place.NO_DEVICE][planned.entry_point] += found
-    if needed > found and planned.number not in ledger.failed:
+    if needed > found + _without_name(planned, ledger) and planned.number not in ledger.failed:
         why = f"{needed} results without a device, and {found} reported as no_device"
         verdict.lose(planned, request_name(planned), why)
 
@@ -350,6 +350,17 @@ def _missing_in_answer(planned: PlannedRequest, ledger: Ledger) -> int:
     if planned.entry_point not in _REPORTED or not reports:
         return 0
     return int(reports[-1]["summary"].get("no_device", 0))
+
+
+def _without_name(planned: PlannedRequest, ledger: Ledger) -> int:
+    """Count the outcomes in the last report whose devices have left their users since."""
+    reports = ledger.answered.get(planned.number, ())
+    if planned.entry_point not in _REPORTED or not reports:
+        return 0
+    return sum(
+        result["token"] is None and result["outcome"] != "no_device"
+        for result in reports[-1]["results"]
+    )
 
 
 def _names_in(dead_letters: Iterable[str]) -> Iterator[str]:

@@ -247,6 +247,17 @@ def test_a_row_that_a_job_does_not_count_list_or_report_once_is_an_error(
     assert any(expected in error for error in errors_of_job(**given))
 
 
+def test_a_user_whose_device_left_with_its_outcome_needs_no_result_without_a_device() -> None:
+    for outcome, expected in (("unknown", []), ("no_device", ["lost"])):
+        ledger = Ledger()
+        registered(ledger, USER, at=1.0)
+        registered(ledger, None, at=3.0)
+        left = {"token": None, "user_id": USER, "outcome": outcome, "reason": None}
+        ledger.answer(0, {"results": [left], "summary": {}})
+
+        assert breaches_of(judged_for_user(ledger, EntryPoint.HTTP)) == expected
+
+
 def test_an_error_of_a_job_is_a_breach_and_its_lists_are_its_report() -> None:
     ledger = Ledger()
     ledger.end_job(0, JobEnd(("SUCCEEDED",), {}, 0, ()))
