@@ -40,8 +40,11 @@ PINPOINT_ATTRIBUTES: Final = ("Attributes", "User.UserAttributes")
 
 _PINPOINT: Final = frozenset(columns[-1] for columns in SAME.values())
 _COMMON: Final = {"token", "service", "user_id", "device_id", "language", "opted_out", *_PINPOINT}
-_UNUSED: Final = ("EffectiveDate", "RequestId", "Demographic", "Location", "Metrics")
-"""Columns of Pinpoint's exports that have no place here."""
+_UNUSED: Final = (
+    *("ApplicationId", "CohortId", "CreationDate", "EffectiveDate", "RequestId"),
+    *("Demographic", "Location", "Metrics"),
+)
+"""Columns of Pinpoint's exports that have no place here (its API Reference, EndpointResponse)."""
 
 _SINGLE: Final[Mapping[str, frozenset[str]]] = {
     "send": frozenset({*_COMMON, *TEXTS}),
