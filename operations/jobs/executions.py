@@ -143,8 +143,8 @@ def find_jobs(stack_name: str, sender: str | None) -> Jobs:
     stack = find_stack(account, stack_name, _NEEDED, sender)
     if not has_jobs(stack):
         raise OperationsError(
-            f"The stack {stack_name} has no jobs: it has no outputs {' and '.join(_OF_JOBS)}, "
-            "as with the setting jobs false."
+            f"The stack {stack_name} has no jobs: it has no outputs {' and '.join(_OF_JOBS)}. "
+            "Deploy it with the setting jobs true, and as this version or a newer one."
         )
     return Jobs(account, stack)
 

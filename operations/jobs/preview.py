@@ -104,11 +104,11 @@ def preview(
     tally = Tally()
     shown: Sequence[ShownRow]
     if request is None:
-        registrations = tally.sort(rows, partial(registration_of, ignore_opt_out=ignore_opt_out))
+        registrations = tally.take(rows, partial(registration_of, ignore_opt_out=ignore_opt_out))
         good = len(registrations)
         shown = [_registration(number, *made) for number, made in registrations[:SHOWN]]
     else:
-        made = tally.sort(rows, partial(recipient_of, ignore_opt_out=ignore_opt_out))
+        made = tally.take(rows, partial(recipient_of, ignore_opt_out=ignore_opt_out))
         asked = partial(
             _checked, request=request, application_id=application_id, has_registry=has_registry
         )

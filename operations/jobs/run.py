@@ -111,8 +111,8 @@ def run(where: Where, options: Options, page: Page) -> bool:
     has_registry = bool(jobs.stack.outputs.get("DevicesTableName"))
     if request is None and not has_registry:
         raise OperationsError(
-            f"The stack {where.stack} has no registry of devices to import into, as with the "
-            "setting devices false."
+            f"The stack {where.stack} has no registry of devices to import into. Deploy it with "
+            "the setting devices true."
         )
     with page.reading(files.names) as on_rows:
         counted = files.count(on_rows)
