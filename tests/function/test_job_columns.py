@@ -209,7 +209,17 @@ def test_a_registration_needs_a_device_and_a_token(fields: dict[str, str], reaso
 
 
 def test_unknown_columns_are_named_unless_they_could_be_content() -> None:
-    columns = ("token", "titel", "", "Metrics.a", "tags", "Location.City", "an e-mail", "x.y")
+    columns = (
+        "token",
+        "titel",
+        "",
+        "Metrics.a",
+        "tags",
+        "Location.City",
+        "CohortId",
+        "an e-mail",
+        "x.y",
+    )
     layout = Layout("csv", ",", columns, 0)
     first_rows = [
         row({"titel": "a", "data.x": "b"}),

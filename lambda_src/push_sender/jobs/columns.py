@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from push_sender.jobs.column_names import (
+    COLUMNS_OF,
     PINPOINT_ATTRIBUTES,
-    SAME,
     TEXT_MAPS,
     TEXTS,
     is_known,
@@ -100,15 +100,15 @@ def registration_of(
     try:
         if reason := _skipped(fields):
             return Skipped(reason)
-        device_id = _same(fields, "device_id")
+        device_id = _value(fields, "device_id")
         if device_id is None:
             return Invalid("no_device_id")
         body = {
             **_address(fields),
-            "user_id": _same(fields, "user_id"),
+            "user_id": _value(fields, "user_id"),
             "language": _language(fields),
-            "time_zone": _same(fields, "time_zone"),
-            "app_version": _same(fields, "app_version"),
+            "time_zone": _value(fields, "time_zone"),
+            "app_version": _value(fields, "app_version"),
             "tags": fields.get("tags"),
             "attributes": {
                 name: ", ".join(values)
@@ -149,30 +149,30 @@ def _shown(name: str) -> str:
 
 
 def _skipped(fields: Fields) -> str | None:
-    if _same(fields, "service") in _NO_PUSH:
+    if _value(fields, "service") in _NO_PUSH:
         return "no_push_channel"
-    return "inactive" if _same(fields, "status") == "INACTIVE" else None
+    return "inactive" if _value(fields, "status") == "INACTIVE" else None
 
 
 def _opted_out(fields: Fields, *, ignore_opt_out: bool) -> str | None:
-    given = (_same(fields, "opted_out") or "NONE").upper()
+    given = (_value(fields, "opted_out") or "NONE").upper()
     if given not in _OPTED_OUT:
         raise _InvalidRowError("unknown_opt_out")
     return "opted_out" if _OPTED_OUT[given] and not ignore_opt_out else None
 
 
 def _who(fields: Fields) -> dict[str, Any]:
-    user_id = _same(fields, "user_id")
-    if user_id is None or _same(fields, "token"):
+    user_id = _value(fields, "user_id")
+    if user_id is None or _value(fields, "token"):
         return _address(fields)
-    device_id = _same(fields, "device_id")
+    device_id = _value(fields, "device_id")
     return (
         {"user_id": user_id} if device_id is None else {"user_id": user_id, "device_id": device_id}
     )
 
 
 def _address(fields: Fields) -> dict[str, Any]:
-    token, service = _same(fields, "token"), _same(fields, "service")
+    token, service = _value(fields, "token"), _value(fields, "service")
     if token is None:
         raise _InvalidRowError("no_token")
     if service not in SERVICES:
@@ -206,17 +206,17 @@ def _members(fields: Fields, *places: str) -> dict[str, list[str]]:
     return found
 
 
-def _same(fields: Fields, member: str) -> str | None:
+def _value(fields: Fields, member: str) -> str | None:
     """Return the value of a member that has several columns, without spaces around it."""
-    for column in SAME[member]:
+    for column in COLUMNS_OF[member]:
         if column in fields:
             return _one(fields[column]).strip() or None
     return None
 
 
 def _language(fields: Fields) -> str | None:
-    language = _same(fields, "language")
-    if language is None or SAME["language"][0] in fields:
+    language = _value(fields, "language")
+    if language is None or COLUMNS_OF["language"][0] in fields:
         return language
     # A phone's locale can be more than a language tag, which is no reason to send it nothing.
     tag = language.replace("_", "-")

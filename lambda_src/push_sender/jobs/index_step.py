@@ -188,12 +188,12 @@ class IndexStep:
         if given.action == "register_devices":
             if not self.has_registry:
                 raise InvalidRequest([Finding("action", _NO_REGISTRY)])
-            of_use: Sequence[object] = tally.sort(
+            of_use: Sequence[object] = tally.take(
                 rows, partial(registration_of, ignore_opt_out=given.ignore_opt_out)
             )
         else:
             request, project = given.request or {}, self._project(given)
-            made = tally.sort(rows, partial(recipient_of, ignore_opt_out=given.ignore_opt_out))
+            made = tally.take(rows, partial(recipient_of, ignore_opt_out=given.ignore_opt_out))
             _, of_use = leaving_out_refused(
                 without_repeated(made, tally),
                 lambda some: self.sender.check(request_for(request, project, some)),

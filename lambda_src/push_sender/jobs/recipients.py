@@ -53,6 +53,7 @@ def _identities(recipient: Recipient) -> Sequence[tuple[str, ...]]:
 
 
 def _marks(recipient: Recipient) -> Sequence[tuple[str, ...]]:
+    """Return what later rows are compared with: the recipient, and that it is part of a user."""
     match recipient:
         case {"user_id": user_id, "device_id": _}:
             return _identities(recipient)[0], ("part", user_id)

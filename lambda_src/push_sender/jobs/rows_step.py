@@ -108,7 +108,7 @@ class RowsStep:
         """
         started_at, moments = time.monotonic(), _Moments.until(end)
         tally = Tally()
-        made = tally.sort(
+        made = tally.take(
             read_rows(plan, rows, self.stores, last_start=moments.send - _SEND_SECONDS),
             partial(recipient_of, ignore_opt_out=plan.ignore_opt_out),
         )
