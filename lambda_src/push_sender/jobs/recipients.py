@@ -119,7 +119,7 @@ def leaving_out_refused(
     Raises
     ------
     InvalidRequest
-        If the error is about all rows.
+        Without ``check``: if the error is not about single rows.
     """
     while recipients:
         try:
@@ -139,7 +139,7 @@ def leaving_out_refused(
 def _of_refused_services(
     recipients: Sequence[Numbered], check: Callable[[Sequence[Numbered]], None]
 ) -> dict[int, str]:
-    """Find the rows of push services for which the request is wrong, unless it is for all."""
+    """Find the rows of push services for which the request is wrong."""
     of_service: defaultdict[str | None, list[int]] = defaultdict(list)
     for at, (_, recipient) in enumerate(recipients):
         of_service[recipient.get("service")].append(at)  # users have none
@@ -150,7 +150,7 @@ def _of_refused_services(
         except InvalidRequest as error:
             path, message = error.errors[0]
             refused |= dict.fromkeys(positions, f"{path}: {message}")
-    return refused if len(refused) < len(recipients) else {}
+    return refused
 
 
 def _by_position(errors: Iterable[Finding]) -> Iterator[tuple[int, str]]:
