@@ -43,7 +43,7 @@ _IDLE_PUSHES: Final = 40
 _COPIES: Final = 4
 """Copies of the function that are warm before the job."""
 
-_MOST_COPIES: Final = 32
+_MOST_COPIES: Final = 16
 """Copies of the function that may run at a time, so that no push is refused."""
 
 _LIMIT_FACTOR: Final = 5
