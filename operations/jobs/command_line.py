@@ -10,6 +10,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from operations.account import OperationsError
+from push_sender.jobs.plan import MAX_TOKENS_PER_SECOND
 
 COMMANDS: Final = ("job", "import-devices")
 
@@ -44,9 +45,9 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     run.add_argument(
         "--tokens-per-second",
         dest="per_second",
-        type=_between(20, 100_000),
+        type=_between(20, MAX_TOKENS_PER_SECOND),
         metavar="NUMBER",
-        help="the pace, 20 to 100,000 (default: 5,000)",
+        help="the pace, 20 to 20,000 (default: 5,000)",
     )
     imports = commands.add_parser(
         "import-devices",
@@ -64,9 +65,9 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     imports.add_argument(
         "--rows-per-second",
         dest="per_second",
-        type=_between(20, 100_000),
+        type=_between(20, MAX_TOKENS_PER_SECOND),
         metavar="NUMBER",
-        help="the pace, 20 to 100,000 (default: 500)",
+        help="the pace, 20 to 20,000 (default: 500)",
     )
     for command in (run, imports):
         _add_options(command)

@@ -11,7 +11,7 @@ from operations.account import OperationsError
 from operations.jobs.input_files import Counted
 from operations.redaction import shortened_token
 from push_sender.jobs.child import INVALID_ROW, SKIPPED, Tally
-from push_sender.jobs.columns import recipient_of, registration_of, unknown_columns
+from push_sender.jobs.columns import Recipients, registration_of, unknown_columns
 from push_sender.jobs.files import Layout, rows_of
 from push_sender.jobs.recipients import leaving_out_refused, request_for, without_repeated
 from push_sender.messages.payloads import individual_content
@@ -108,7 +108,7 @@ def preview(
         good = len(registrations)
         shown = [_registration(number, *made) for number, made in registrations[:SHOWN]]
     else:
-        made = tally.take(rows, partial(recipient_of, ignore_opt_out=ignore_opt_out))
+        made = tally.take(rows, Recipients(request, ignore_opt_out=ignore_opt_out).of)
         asked = partial(
             _checked, request=request, application_id=application_id, has_registry=has_registry
         )

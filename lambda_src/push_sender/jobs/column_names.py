@@ -57,13 +57,18 @@ _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
 _WHO: Final = (*COLUMNS_OF["token"], *COLUMNS_OF["user_id"])
 
 
+def is_used(column: str, action: str) -> bool:
+    """Return whether an action of a job uses a column."""
+    return column in _SINGLE[action] or _is_member(column, _MEMBERS[action])
+
+
 def is_known(column: str, action: str) -> bool:
     """Return whether an action of a job uses a column, or leaves it out on purpose."""
-    return (
-        column in _SINGLE[action]
-        or column in _UNUSED
-        or any(column.startswith(f"{name}.") for name in (*_MEMBERS[action], *_UNUSED))
-    )
+    return is_used(column, action) or column in _UNUSED or _is_member(column, _UNUSED)
+
+
+def _is_member(column: str, maps: Iterable[str]) -> bool:
+    return any(column.startswith(f"{name}.") for name in maps)
 
 
 def known_in(columns: tuple[str, ...]) -> int:
