@@ -21,6 +21,7 @@ from constructs import Construct
 from infra.devices import Devices
 from infra.event_bus import EventBus
 from infra.http_api import HttpApi
+from infra.jobs import Jobs
 from infra.metrics import FAILED, LOST_TOKENS, PushMetrics
 from infra.settings import Settings
 
@@ -64,6 +65,7 @@ def alarm_rules(
     event_bus: EventBus,
     http_api: HttpApi | None,
     devices: Devices | None,
+    jobs: Jobs | None,
 ) -> Sequence[AlarmRule]:
     """List the alarms. A new entry point adds its rows here."""
     pushes = PushMetrics(settings.name)
@@ -161,6 +163,7 @@ def alarm_rules(
         ),
         *(() if http_api is None else _of_http(http_api)),
         *(() if devices is None else _of_devices(devices)),
+        *(() if jobs is None else _of_jobs(jobs)),
     )
 
 
@@ -210,6 +213,22 @@ def _of_devices(devices: Devices) -> Sequence[AlarmRule]:
     )
 
 
+def _of_jobs(jobs: Jobs) -> Sequence[AlarmRule]:
+    return (
+        AlarmRule(
+            "job-failed",
+            # Not ExecutionsAborted: an operator stopped that job.
+            _total(
+                failed=jobs.metric("ExecutionsFailed", period=_SOON),
+                timed_out=jobs.metric("ExecutionsTimedOut", period=_SOON),
+            ),
+            1,
+            "A job failed, and rows of its file may not be sent. Its report and its execution name "
+            "the error. Correct the cause, then redrive the job: it sends no row twice.",
+        ),
+    )
+
+
 def _total(**metrics: cloudwatch.IMetric) -> cloudwatch.MathExpression:
     """Add up metrics that may have no data."""
     return cloudwatch.MathExpression(
@@ -243,13 +262,14 @@ class Alarms(Construct):
         event_bus: EventBus,
         http_api: HttpApi | None,
         devices: Devices | None,
+        jobs: Jobs | None,
     ) -> None:
         super().__init__(scope, id)
         self.topic = self._topic(settings)
         self.alarms: Sequence[cloudwatch.Alarm] = [
             self._alarm(settings, rule)
             for rule in alarm_rules(
-                settings, function, requests, dead_letters, event_bus, http_api, devices
+                settings, function, requests, dead_letters, event_bus, http_api, devices, jobs
             )
         ]
 

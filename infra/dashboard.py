@@ -15,6 +15,7 @@ from constructs import Construct
 from infra.alarms import RUNBOOK
 from infra.devices import Devices
 from infra.http_api import HttpApi
+from infra.jobs import Jobs
 from infra.metrics import Change, Outcome, PushMetrics, Upkeep
 from infra.settings import Service, Settings
 
@@ -47,7 +48,7 @@ class Dashboard(Construct):
         The stack's settings.
     services
         The push services with a channel; ``None`` if unknown.
-    function, requests, dead_letters, http_api, devices, alarms
+    function, requests, dead_letters, http_api, devices, jobs, alarms
         Shown in addition to the pushes.
 
     Attributes
@@ -68,6 +69,7 @@ class Dashboard(Construct):
         dead_letters: sqs.IQueue,
         http_api: HttpApi | None,
         devices: Devices | None,
+        jobs: Jobs | None,
         alarms: Sequence[cloudwatch.IAlarm],
     ) -> None:
         super().__init__(scope, id)
@@ -89,7 +91,11 @@ class Dashboard(Construct):
                     _durations(function),
                     _invocations(function),
                 ],
-                [_retries(pushes), _followed_up(pushes)],
+                [
+                    _retries(pushes),
+                    _followed_up(pushes),
+                    *([] if jobs is None else [_ended(jobs)]),
+                ],
                 *([] if http_api is None else [[_answers(http_api), _waits(http_api)]]),
                 *([] if devices is None else [_registry(settings, devices)]),
             ],
@@ -126,9 +132,8 @@ def _to_correct(pushes: PushMetrics, services: Sequence[Service]) -> cloudwatch.
 
 def _stuck(dead_letters: sqs.IQueue) -> cloudwatch.GraphWidget:
     return _graph(
-        "Stuck: dead-letter messages, and the age of the oldest",
+        "Stuck: dead-letter messages",
         [dead_letters.metric_approximate_number_of_messages_visible(label="number")],
-        right=[dead_letters.metric_approximate_age_of_oldest_message(label="age, s")],
     )
 
 
@@ -165,6 +170,17 @@ def _followed_up(pushes: PushMetrics) -> cloudwatch.GraphWidget:
             pushes.metric("RequestsRefused", label="requests refused"),
             pushes.metric("MessagesReturned", label="messages returned"),
             pushes.metric("EventsNotSent", label="events not sent"),
+        ],
+    )
+
+
+def _ended(jobs: Jobs) -> cloudwatch.GraphWidget:
+    return _graph(
+        "Jobs: started, failed, stopped",
+        [
+            jobs.metric("ExecutionsStarted", label="started"),
+            jobs.metric("ExecutionsFailed", label="failed"),
+            jobs.metric("ExecutionsAborted", label="stopped"),
         ],
     )
 
@@ -232,18 +248,14 @@ def _waits(http_api: HttpApi) -> cloudwatch.GraphWidget:
     return _graph(
         "HTTP: latency, ms",
         [
-            metric(statistic=percentile, label=f"{part} {percentile}")
-            for part, metric in (
-                ("all", http_api.api.metric_latency),
-                ("function", http_api.api.metric_integration_latency),
-            )
+            http_api.api.metric_latency(statistic=percentile, label=percentile)
             for percentile in ("p50", "p99")
         ],
     )
 
 
 def _registry(settings: Settings, devices: Devices) -> Sequence[cloudwatch.IWidget]:
-    """Show six metrics: with more, the dashboard of two channels would exceed the free 50."""
+    """Show five metrics: with more, the dashboard of two channels would exceed the free 50."""
     function = devices.function
     changes = PushMetrics(f"{settings.name}-devices")
     return [
@@ -257,10 +269,6 @@ def _registry(settings: Settings, devices: Devices) -> Sequence[cloudwatch.IWidg
         _graph(
             "Devices: created, deleted, removed as dead",
             [changes.metric(name, label=name) for name in _SHOWN_CHANGES],
-        ),
-        _graph(
-            "Devices: dead-letter messages",
-            [devices.dead_letters.metric_approximate_number_of_messages_visible(label="number")],
         ),
     ]
 

@@ -34,8 +34,8 @@ class DeadLetters(Construct):
 
     Four sources put messages here: the function, requests with a `reason` (transient,
     misconfigured, invalid); Lambda, asynchronous events that failed; SQS, messages that were
-    received too often; EventBridge, events that it could not put on the queue. Each is a request
-    or an event with one, so a redrive to the queue sends it.
+    received too often; EventBridge, events that it could not put on the queue. Each is a request,
+    an event with one, or the event of a job's end, so a redrive to the queue processes it.
 
     Attributes
     ----------

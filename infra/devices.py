@@ -61,6 +61,8 @@ class Devices(Construct):
     table
         CloudFormation chooses its name, so that a retained table does not block the next
         deployment. It is encrypted as the table of idempotency keys is.
+    live
+        The function with its role.
     function
         The only one that writes to the table.
     alias
@@ -103,7 +105,7 @@ class Devices(Construct):
             removal_policy=cdk.RemovalPolicy.DESTROY,
             name=f"{name}-dead-letters",
         )
-        live = LiveFunction(
+        self.live = LiveFunction(
             self,
             "Registry",
             settings=settings,
@@ -121,8 +123,9 @@ class Devices(Construct):
             # An update of a token can be repeated without harm.
             retry_attempts=2,
         )
-        live.allow(_TABLE_ACTIONS, self.table.table_arn)
-        self.function, self.alias, self.log_group = live.function, live.alias, live.log_group
+        self.live.allow(_TABLE_ACTIONS, self.table.table_arn)
+        self.function, self.alias = self.live.function, self.live.alias
+        self.log_group = self.live.log_group
         self.rule = self._rule(name, event_bus)
         self._http_api: HttpApi | None = None
 

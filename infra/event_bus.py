@@ -21,11 +21,11 @@ SOURCE: Final = "push-sender"
 """The source of the events that the function itself puts on the bus."""
 
 
-def accept_events(queue: sqs.IQueue, rule: events.CfnRule) -> None:
-    """Let EventBridge put messages on a queue, for one rule."""
+def accept_events(queue: sqs.IQueue, rule: events.CfnRule, *, sid: str = "EventsOfTheRule") -> None:
+    """Let EventBridge put messages on a queue, for one rule; its id is unique in the policy."""
     queue.add_to_resource_policy(
         iam.PolicyStatement(
-            sid="EventsOfTheRule",
+            sid=sid,
             principals=[iam.ServicePrincipal("events.amazonaws.com")],
             actions=["sqs:SendMessage"],
             resources=[queue.queue_arn],

@@ -1,4 +1,4 @@
-"""The table that stores for a day what was sent under which idempotency key."""
+"""The table that stores what was sent under which idempotency key, and the counts of jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from infra.acknowledgement import acknowledge
 
 
 class IdempotencyTable(Construct):
-    """A table of keys and outcomes, without tokens and texts.
+    """A table of keys, outcomes and the counts of jobs, without tokens and texts.
+
+    A record of a request lives for a day, a record of a job for 30 days: as long as its rows can
+    be sent again by a redrive, and as long as its files.
 
     Encrypted with DynamoDB's own key, as every table is. A key in KMS would cost a dollar a month
     and some calls, to protect digests and outcomes. The function writes the attributes ``id`` and
@@ -31,12 +34,12 @@ class IdempotencyTable(Construct):
             # The load is unknown, and in most hours there is none.
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute="expiration",
-            # Records live for a day, and without the stack nothing reads them.
+            # Records live for a day or 30, and without the stack nothing reads them.
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         acknowledge(
             self.table,
-            "No record lives longer than a day, and a backup from an hour ago would be wrong: the "
-            "function would send again what was sent since.",
+            "A backup from an hour ago would be wrong: the function would send again what was sent "
+            "since, and count again what jobs counted. No record lives longer than 30 days.",
             "AwsSolutions-DDB3",
         )

@@ -17,6 +17,7 @@ from infra.function import SenderFunction
 from infra.grants import check_source, grant_by_policy, has_effect
 from infra.http_api import HttpApi
 from infra.idempotency import IdempotencyTable
+from infra.jobs import Jobs
 from infra.project import Project
 from infra.request_queue import RequestQueue
 from infra.settings import Settings
@@ -40,6 +41,8 @@ class PushSender(Construct):
         The parts.
     devices
         The registry of devices; ``None`` if the settings exclude it.
+    jobs
+        The bucket and the state machine of jobs; ``None`` if the settings exclude them.
     http_api
         The HTTP API; ``None`` if the settings exclude it.
 
@@ -105,6 +108,20 @@ class PushSender(Construct):
             devices=self.devices.table if self.devices else None,
         )
         self.requests.feed(self.function, concurrency=settings.worker_concurrency)
+        self.jobs = (
+            Jobs(
+                self,
+                "Jobs",
+                settings=settings,
+                sender=self.function,
+                devices=self.devices,
+                idempotency=self.idempotency.table,
+                requests=self.requests.queue,
+                dead_letters=self.dead_letters.queue,
+            )
+            if settings.jobs
+            else None
+        )
         self.http_api = (
             HttpApi(self, "HttpApi", settings=settings, alias=self.function.alias)
             if settings.http_api
@@ -122,6 +139,7 @@ class PushSender(Construct):
             event_bus=self.event_bus,
             http_api=self.http_api,
             devices=self.devices,
+            jobs=self.jobs,
         )
         self.dashboard = Dashboard(
             self,
@@ -133,6 +151,7 @@ class PushSender(Construct):
             dead_letters=self.dead_letters.queue,
             http_api=self.http_api,
             devices=self.devices,
+            jobs=self.jobs,
             alarms=self.alarms.alarms,
         )
 
@@ -171,7 +190,7 @@ class PushSender(Construct):
             ),
             "TableName": (
                 self.idempotency.table.table_name,
-                "the idempotency keys of the last day",
+                "the idempotency keys of the last day, and the counts of jobs",
             ),
             "LogGroupName": (function.log_group.log_group_name, "the function's log"),
             "DeadLetterQueueUrl": (
@@ -209,6 +228,15 @@ class PushSender(Construct):
             outputs["DevicesDeadLetterQueueUrl"] = (
                 self.devices.dead_letters.queue_url,
                 "updates of tokens that the registry did not get",
+            )
+        if self.jobs is not None:
+            outputs["JobBucketName"] = (
+                self.jobs.bucket.bucket_name,
+                "the files of jobs: upload to uploads/",
+            )
+            outputs["JobStateMachineArn"] = (
+                self.jobs.machine.attr_arn,
+                "for aws stepfunctions start-execution",
             )
         if self._settings.alarm_email and self.alarms.topic is not None:
             outputs["AlarmTopicArn"] = (

@@ -63,6 +63,9 @@ environment variables. The others, with the longest names that AWS allows, take 
 MOST_AUDIENCES: Final = 50
 """API Gateway's quota for an authorizer, which cannot be raised."""
 
+MOST_JOB_BUCKETS: Final = 20
+"""Their ARNs stand in the policies of two roles, and a role's policies have 10,240 characters."""
+
 _JWT_LIMITS: Final = ("jwt_requests_per_second", "jwt_burst")
 _JWT: Final = ("jwt_issuer", "jwt_audience", *_JWT_LIMITS, "http_jwt")
 
@@ -74,6 +77,7 @@ _USELESS: Final = (
     ),
     ("http_api", _JWT, "an HTTP API no route takes a JWT"),
     ("devices", ("device_expiry_days",), "devices there is nothing that expires"),
+    ("jobs", ("job_bucket_arns",), "jobs no bucket is read"),
 )
 """A switch, the settings that have no effect while it is off, and the reason."""
 
@@ -151,6 +155,12 @@ def _not_too_many(ids: tuple[str, ...]) -> tuple[str, ...]:
     return ids
 
 
+def _not_too_many_buckets(arns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(arns)) > MOST_JOB_BUCKETS:
+        raise ValueError(f"must be at most {MOST_JOB_BUCKETS} buckets")
+    return tuple(dict.fromkeys(arns))
+
+
 def _one_of(*allowed: int) -> AfterValidator:
     def check(value: int) -> int:
         if value not in allowed:
@@ -171,6 +181,11 @@ SecretName = Annotated[Secret, BeforeValidator(_secret)]
 ApplicationId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 ApplicationIds = Annotated[
     tuple[ApplicationId, ...], BeforeValidator(_items), AfterValidator(_not_too_many)
+]
+
+BucketArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+BucketArns = Annotated[
+    tuple[BucketArn, ...], BeforeValidator(_items), AfterValidator(_not_too_many_buckets)
 ]
 
 Audience = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:/@+=-]{1,256}$")]
@@ -304,6 +319,19 @@ class Settings(BaseModel):
             "scope `push:send`; needs `jwt_issuer`"
         ),
     )
+    jobs: bool = Field(
+        default=True,
+        description=(
+            "whether there are jobs, which send to the rows of a file: a bucket and a state machine"
+        ),
+    )
+    job_bucket_arns: BucketArns = Field(
+        default=(),
+        description=(
+            "the ARNs of other buckets whose files jobs may read, separated by commas, "
+            f"{MOST_JOB_BUCKETS} at most"
+        ),
+    )
     event_bus_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,256}$")] | None = Field(
         default=None,
         description=(
@@ -331,8 +359,8 @@ class Settings(BaseModel):
     retain_data: bool = Field(
         default=True,
         description=(
-            "whether project, channels, logs, queues of requests and the table of devices remain "
-            "when they leave the stack"
+            "whether project, channels, logs, queues of requests, the table of devices and the "
+            "bucket of jobs remain when they leave the stack"
         ),
     )
 
@@ -433,6 +461,7 @@ _FORMS: Final = {
     "extra_application_ids": "projects' ids, each 32 hex digits, separated by commas",
     "jwt_issuer": "an https URL without a query, letter for letter the iss of the JWTs",
     "jwt_audience": "audiences without spaces, separated by commas",
+    "job_bucket_arns": "ARNs of buckets (arn:aws:s3:::name), without a path, separated by commas",
     "event_bus_name": "the name of an event bus: letters, digits, dots, hyphens, underscores",
     "alarm_email": "an e-mail address",
     "alarm_topic_arn": "the ARN of an SNS topic",

@@ -17,6 +17,7 @@ OUTPUTS: Final = (
     *("ApplicationId", "FunctionName", "QueueUrl", "QueueArn", "EventBusName", "LogGroupName"),
     *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
     *("DevicesFunctionName", "DevicesTableName", "DevicesDeadLetterQueueUrl"),
+    *("TableName", "JobBucketName", "JobStateMachineArn"),
 )
 """The outputs that the commands use."""
 

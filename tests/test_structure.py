@@ -20,6 +20,9 @@ IMPORTS: dict[str, set[str]] = {
     "messages": {"request"},
     "send_messages": {"request", "recipients", "messages", "outcomes", "clients"},
     "validation": {"request", "recipients", "messages"},
+    "jobs": {
+        "request", "validation", "outcomes", "clients", "idempotency", "telemetry", "follow_up",
+    },
     "outcomes": set(),
     "clients": {"outcomes"},
     "delivery": {"request", "recipients", "outcomes", "clients"},
@@ -29,6 +32,7 @@ IMPORTS: dict[str, set[str]] = {
     "follow_up": {"request", "outcomes", "clients", "delivery", "telemetry"},
     "entry_points": {
         "request", "validation", "outcomes", "clients", "devices", "telemetry", "follow_up",
+        "idempotency", "jobs",
     },
 }  # fmt: skip
 """The rooms that the modules of a room import. What stands in none (``handler``, ``sender``,

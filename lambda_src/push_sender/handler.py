@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from push_sender.delivery.run import Delivery
 from push_sender.entry_points import direct
 from push_sender.report import Report
-from push_sender.request.errors import InvalidRequest, TooManyDevices
+from push_sender.request.errors import Finding, InvalidRequest, TooManyDevices
 from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
     from push_sender.devices.registry import Registry
     from push_sender.entry_points.http import HttpEntryPoint
+    from push_sender.entry_points.job import Jobs
     from push_sender.follow_up.destinations import FollowUp
     from push_sender.follow_up.queue_messages import Queue
     from push_sender.idempotency.claims import Idempotency
+    from push_sender.jobs.progress import Progress
 
     Answer = Report | PartialItemFailureResponse | dict[str, Any] | None
 
@@ -122,6 +124,46 @@ def _http_entry_point(settings: Settings) -> HttpEntryPoint:
     )
 
 
+@lru_cache(maxsize=1)
+def _jobs(settings: Settings) -> Jobs:
+    """Create what the steps of jobs need, for the first of them."""
+    from push_sender.clients.s3 import s3_client
+    from push_sender.entry_points.job import Jobs
+    from push_sender.jobs.objects import Objects
+
+    if settings.idempotency_table is None:
+        error = Finding("job", "this function has no table of keys (IDEMPOTENCY_TABLE)")
+        raise InvalidRequest([error])
+    return Jobs(
+        _sender(settings),
+        _follow_up(settings),
+        objects=Objects(s3_client(settings.region)),
+        progress=_progress(settings),
+        telemetry=shared_telemetry(),
+        application_ids=settings.application_ids,
+        has_registry=settings.devices_table is not None,
+    )
+
+
+def _report_job(settings: Settings, *message: Any) -> None:
+    from push_sender.entry_points import job_report
+
+    job_report.report(
+        *message,
+        follow_up=_follow_up(settings),
+        progress=_progress(settings),
+        telemetry=shared_telemetry(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _progress(settings: Settings) -> Progress:
+    from push_sender.clients.queue_and_bus import client
+    from push_sender.jobs.progress import Progress
+
+    return Progress(client("dynamodb", settings.region), settings.idempotency_table or "")
+
+
 def handler(event: object, context: LambdaContext) -> Answer:
     """Handle one invocation.
 
@@ -129,7 +171,7 @@ def handler(event: object, context: LambdaContext) -> Answer:
     ----------
     event
         A request, SQS messages that hold requests, an EventBridge event that holds a request,
-        or API Gateway's event for an HTTP request.
+        API Gateway's event for an HTTP request, or a step of a job.
     context
         Lambda's context; its remaining time sets the deadline of the delivery.
 
@@ -138,6 +180,7 @@ def handler(event: object, context: LambdaContext) -> Answer:
     dict or None
         For a request, its report. For SQS messages, those that failed. For an EventBridge
         event, its report, or None if nothing was sent. For HTTP, a response with its status.
+        For a step of a job, what its state machine needs next.
 
     Raises
     ------
@@ -147,6 +190,10 @@ def handler(event: object, context: LambdaContext) -> Answer:
         If the idempotency key does not allow a send now. Nothing was sent.
     RegistryUnavailable
         If the devices of users could not be read. Nothing was sent.
+    SourceChanged, SourceUnavailable, JobConflict, JobStoreUnavailable, MostlyRefused, OutOfTime
+        If a step of a job failed. To repeat it is harmless.
+    QueueUnavailable
+        If rows of a job could not be queued. To repeat the step is harmless.
     """
     telemetry = shared_telemetry()
     telemetry.invoked(context.aws_request_id)
@@ -174,6 +221,7 @@ def _dispatch(event: Any, context: LambdaContext) -> Answer:
                 _follow_up(settings),
                 shared_telemetry(),
                 settings.message_key,
+                partial(_report_job, settings) if settings.idempotency_table else None,
             )
         case {"version": "2.0", "requestContext": {"http": _}}:
             return _http_entry_point(settings).answer(event, context)
@@ -181,9 +229,11 @@ def _dispatch(event: Any, context: LambdaContext) -> Answer:
             from push_sender.entry_points import event_bridge
 
             return event_bridge.push(event, context, sender, _follow_up(settings))
-        case {"version": _, "request_id": _} if _is_own_event(event):
+        case {"version": _, "request_id": _} | {"version": _, "job": _} if _is_own_event(event):
             _follow_up(settings).ignore_own_event(context.aws_request_id)
             return None
+        case {"job_step": _}:
+            return _jobs(settings).step(event, context)
         case {"requeue": True}:
             from push_sender.entry_points import direct_requeue
 

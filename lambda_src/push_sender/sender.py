@@ -22,6 +22,7 @@ from push_sender.validation.combinations import warnings
 
 if TYPE_CHECKING:
     from push_sender.idempotency.claims import Claim, Idempotency
+    from push_sender.idempotency.memory import Memory
     from push_sender.recipients.resolution import Origin
     from push_sender.users import Registry, UserRecipients
 
@@ -136,6 +137,7 @@ class Sender:
         as_text: bool = False,
         forget_untried: bool = False,
         requeue: Callable[[Report], bool] | None = None,
+        memory: Memory | None = None,
     ) -> Report:
         """Send a request.
 
@@ -159,6 +161,8 @@ class Sender:
             requeues and does not send. Puts recipients that could not be sent on the queue,
             changes the report, and returns whether the queue may hold any of them. If it may,
             the key stays taken.
+        memory
+            How the outcomes are kept under the key; None for the usual way.
 
         Returns
         -------
@@ -192,7 +196,7 @@ class Sender:
             )
         claim = None
         if key is not None and not request.dry_run:  # a dry run sends nothing, so it needs no key
-            claim = self._claim(key, request, application_id, plan)
+            claim = self._claim(key, request, application_id, plan, memory)
 
         # Only now: for users, the claim may choose the devices of an earlier run.
         order, audience = plan.order, plan.audience
@@ -212,6 +216,39 @@ class Sender:
                 requeue(preview)
             return preview
 
+        final_report = self._run(
+            request,
+            application_id,
+            plan,
+            claim,
+            findings,
+            key=key,
+            forget_untried=forget_untried,
+            requeue=requeue,
+        )
+        if claim is not None and memory is not None and memory.again:
+            again = claim.again(final_report["results"])
+            if again is not None:
+                final_report = self._run(
+                    request, application_id, plan, again, findings, key=key, requeue=requeue
+                )
+                again.again(final_report["results"])
+        return final_report
+
+    def _run(
+        self,
+        request: PushRequest,
+        application_id: str,
+        plan: Plan | UserRecipients,
+        claim: Claim | None,
+        findings: Sequence[Finding],
+        *,
+        key: str | None,
+        forget_untried: bool = False,
+        requeue: Callable[[Report], bool] | None,
+    ) -> Report:
+        """Send what is planned and not done, and write the report."""
+        order, audience, warned = plan.order, plan.audience, list(findings)
         repeated = (*audience.repeated, *audience.conflicting)
         address_results = {**dict.fromkeys(repeated, _DUPLICATE), **plan.known}
         attempts: dict[int, int] = {}
@@ -234,14 +271,12 @@ class Sender:
                 self._observer.delivered(delivered, order.recipients, plan.origins)
         results = _results(plan, address_results, attempts)
         if claim is not None:
-            findings += claim.warnings()
+            warned += claim.warnings()
             if claim.write_error is not None:
                 self._observer.not_remembered(claim.write_error)
         elif request.idempotency_key is not None:
-            findings.append(_NO_TABLE)
-        final_report = report(
-            request, application_id, results, findings, key=key, replayed=replayed
-        )
+            warned.append(_NO_TABLE)
+        final_report = report(request, application_id, results, warned, key=key, replayed=replayed)
         if requeue is not None:
             queued = requeue(final_report)
             if claim is not None and claim.untried and forget_untried and not queued:
@@ -301,7 +336,12 @@ class Sender:
         plan.order_for(chosen)
 
     def _claim(
-        self, key: str, request: PushRequest, application_id: str, plan: Plan | UserRecipients
+        self,
+        key: str,
+        request: PushRequest,
+        application_id: str,
+        plan: Plan | UserRecipients,
+        memory: Memory | None,
     ) -> Claim | None:
         if self._idempotency is None:
             return None
@@ -315,6 +355,7 @@ class Sender:
             fingerprint(request, request.everyone),
             plan.order,
             None if isinstance(plan, Plan) else plan,
+            memory,
         )
 
 

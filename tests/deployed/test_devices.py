@@ -24,7 +24,8 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    context = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "http_jwt": True}
+    # Without jobs, whose permissions ``test_jobs.py`` tests.
+    context = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "http_jwt": True, "jobs": False}
     with running_sandbox(context=context) as running:
         yield running
 

@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sandbox.running import Sandbox
+import pytest
+
+from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import (
@@ -25,6 +27,14 @@ from tests.support.deployed_function import (
 from tests.support.paths import REPOSITORY
 from tests.support.service_sandbox import eventually
 from tests.support.synthesized_stack import LAMBDA_ITSELF
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """Deploy the stack without jobs, whose permissions ``test_jobs.py`` tests."""
+    with running_sandbox(context={"jobs": False}) as running:
+        yield running
+
 
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.json"))
 

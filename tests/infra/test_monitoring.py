@@ -38,6 +38,7 @@ STACKS: Mapping[str, dict[str, str]] = {
     "nobody": {"application_id": PROJECT},
     "no API": {"stage": "no-api", "application_id": PROJECT, "http_api": "false"},
     "no devices": {"stage": "none", "application_id": PROJECT, "devices": "false"},
+    "no jobs": {"stage": "no-jobs", "application_id": PROJECT, "jobs": "false"},
 }
 
 COMPARED = ("email", "nobody")
@@ -310,6 +311,18 @@ def watch_one_stage_of_an_http_api(template: Json) -> None:
     named(template, "-http-errors")["Dimensions"].append(stage)
 
 
+def misspell_what_step_functions_counts(template: Json) -> None:
+    metrics = named(template, "-job-failed")["Metrics"]
+    (failed,) = (query["MetricStat"]["Metric"] for query in metrics if query["Id"] == "failed")
+    failed["MetricName"] = "ExecutionFailed"
+
+
+def watch_a_job_by_its_name(template: Json) -> None:
+    metrics = named(template, "-job-failed")["Metrics"]
+    (failed,) = (query["MetricStat"]["Metric"] for query in metrics if query["Id"] == "failed")
+    failed["Dimensions"] = [{"Name": "StateMachineName", "Value": "push-sender-email-jobs"}]
+
+
 def watch_another_api(template: Json) -> None:
     function = named(template, "-function-errors")["Dimensions"][0]["Value"]
     named(template, "-http-errors")["Dimensions"][0]["Value"] = function
@@ -345,6 +358,8 @@ def on_the_dashboard(old: str, new: str) -> Callable[[Json], None]:
         (watch_an_http_api_as_if_it_were_a_rest_api, r"no such dimensions: .*\[ApiName="),
         (watch_one_stage_of_an_http_api, r"no such dimensions: .*Stage=\$default"),
         (watch_another_api, "no such dimensions: .*AWS/ApiGateway 5xx"),
+        (misspell_what_step_functions_counts, "documents no AWS/States ExecutionFailed"),
+        (watch_a_job_by_its_name, "no such dimensions: .*StateMachineName="),
         (watch_another_queue, "no such dimensions: .*QueueName=dead-letters"),
         (watch_a_queue_by_its_function, "no such dimensions: .*FunctionName="),
         (on_the_dashboard('"unsent"', '"unset"'), "writes no PushSender unset"),
@@ -418,6 +433,47 @@ def test_one_lost_event_is_enough_for_each_cause(
     properties = named(templates["email"], "lost-events")
 
     assert (value(properties, **lost) >= properties["Threshold"]) is goes_off
+
+
+@pytest.mark.parametrize(
+    ("ended", "goes_off"), [({}, False), ({"failed": 1}, True), ({"timed_out": 1}, True)]
+)
+def test_one_failed_job_sets_off_the_alarm(
+    ended: dict[str, int], goes_off: bool, templates: Mapping[str, Json]
+) -> None:
+    properties = named(templates["email"], "job-failed")
+
+    assert (value(properties, **ended) >= properties["Threshold"]) is goes_off
+
+
+def test_a_stopped_job_sets_off_no_alarm(templates: Mapping[str, Json]) -> None:
+    template = templates["email"]
+    (machine,) = watched.resources(template, "AWS::StepFunctions::StateMachine")
+    metrics = [
+        query["MetricStat"]["Metric"] for query in named(template, "job-failed")["Metrics"][1:]
+    ]
+
+    assert {metric["MetricName"] for metric in metrics} == {
+        "ExecutionsFailed",
+        "ExecutionsTimedOut",
+    }
+    arn = {"Fn::GetAtt": [machine, "Arn"]}
+    assert all(
+        metric["Dimensions"] == [{"Name": "StateMachineArn", "Value": arn}] for metric in metrics
+    )
+
+
+def test_the_dashboard_shows_how_jobs_ended(templates: Mapping[str, Json]) -> None:
+    graph = {
+        title: {metric.name for metric in metrics.values()}
+        for title, metrics, _ in watched.graphs(templates["email"])
+    }
+
+    assert graph["Jobs: started, failed, stopped"] == {
+        "ExecutionsStarted",
+        "ExecutionsFailed",
+        "ExecutionsAborted",
+    }
 
 
 def test_the_age_alarm_is_beyond_the_longest_delay_of_the_stack(
@@ -555,7 +611,7 @@ def test_the_dashboard_shows_what_the_http_api_answers_and_how_fast(
     }
 
     assert shown["HTTP: requests, 4xx, 5xx"] == {"Count", "4xx", "5xx"}
-    assert shown["HTTP: latency, ms"] == {"Latency", "IntegrationLatency"}
+    assert shown["HTTP: latency, ms"] == {"Latency"}
 
 
 @pytest.mark.parametrize(
@@ -569,6 +625,7 @@ def test_the_dashboard_shows_what_the_http_api_answers_and_how_fast(
             {"-devices-errors", "-devices-throttles", "-devices-dead-letters"},
             "Devices: ",
         ),
+        ("no jobs", "no-jobs", "AWS/States", {"-job-failed"}, "Jobs: "),
     ],
 )
 def test_what_the_stack_does_not_have_is_not_watched(

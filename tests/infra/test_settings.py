@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from infra.settings import (
     MOST_AUDIENCES,
     MOST_EXTRA_PROJECTS,
+    MOST_JOB_BUCKETS,
     Credential,
     Secret,
     Settings,
@@ -63,6 +64,8 @@ BAD: dict[str, Any] = {
     "jwt_requests_per_second": CANARY,
     "jwt_burst": f"{CANARY}1",
     "http_jwt": CANARY,
+    "jobs": CANARY,
+    "job_bucket_arns": f"arn:aws:s3:::files,arn:aws:s3:::{CANARY}/uploads",
     "event_bus_name": f"arn:{CANARY}",
     "log_level": CANARY,
     "log_retention_days": CANARY,
@@ -108,6 +111,13 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("http_burst", "5000", 5_000),
         ("devices", "false", False),
         ("device_expiry_days", "3650", 3_650),
+        ("jobs", "false", False),
+        ("job_bucket_arns", "arn:aws:s3:::one", ("arn:aws:s3:::one",)),
+        (
+            "job_bucket_arns",
+            "arn:aws-cn:s3:::a.b, arn:aws:s3:::c-1,arn:aws-cn:s3:::a.b",
+            ("arn:aws-cn:s3:::a.b", "arn:aws:s3:::c-1"),
+        ),
         ("log_retention_days", "3653", 3653),
         ("log_level", "WARN", "WARN"),
         ("architecture", "x86_64", "x86_64"),
@@ -344,6 +354,22 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
         ({"devices": "maybe"}, "devices: must be true or false"),
         ({"device_expiry_days": "0"}, "device_expiry_days: must be greater than or equal to 1"),
         ({"device_expiry_days": 3_651}, "device_expiry_days: must be less than or equal to 3650"),
+        ({"jobs": "some"}, "jobs: must be true or false"),
+        *(
+            (
+                {"job_bucket_arns": arns},
+                "job_bucket_arns: must be ARNs of buckets (arn:aws:s3:::name), without a path, "
+                "separated by commas",
+            )
+            for arns in (
+                *("", "files", "arn:aws:s3:::*", "arn:aws:s3:::files/*", "arn:aws:s3:::a,"),
+                *("arn:aws:s3:::f/a.csv", "arn:aws:s3:::{{resolve:ssm:a}}", 5, {"a": "b"}),
+            )
+        ),
+        (
+            {"job_bucket_arns": [f"arn:aws:s3:::files-{n}" for n in range(MOST_JOB_BUCKETS + 1)]},
+            "job_bucket_arns: must be at most 20 buckets",
+        ),
         (
             {**JWTS, "jwt_requests_per_second": 0},
             "jwt_requests_per_second: must be greater than or equal to 1",
@@ -475,6 +501,12 @@ _BOTH = "too; a JWT is checked with both"
             [
                 "device_expiry_days: cannot be set beside devices false; without devices there is "
                 "nothing that expires"
+            ],
+        ),
+        (
+            {"jobs": "false", "job_bucket_arns": "arn:aws:s3:::files"},
+            [
+                "job_bucket_arns: cannot be set beside jobs false; without jobs no bucket is read",
             ],
         ),
         (

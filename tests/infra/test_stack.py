@@ -1,6 +1,7 @@
 """The properties that the stack must have, independent of the template's form.
 
-Its fixtures leave the registry of devices out, which ``test_stack_devices.py`` tests.
+Its fixtures leave the registry of devices and jobs out, which ``test_stack_devices.py`` and
+``test_stack_jobs.py`` test.
 ``snapshots/`` has the complete template, ``test_stack_http.py`` tests the HTTP API, and
 ``test_stack_checks.py`` runs cfn-lint and cdk-nag.
 """
@@ -74,6 +75,8 @@ CHANNELS: dict[str, tuple[str, str | None, dict[str, str]]] = {
 HOLDS_DATA = (PINPOINT, "AWS::Logs::LogGroup", "AWS::SQS::Queue")
 HOLDS_A_DAYS_MEMORY = ("AWS::DynamoDB::Table",)
 
+WITHOUT_JOBS = {"jobs": "false"}
+
 OUTPUTS = (
     "QueueUrl",
     "QueueArn",
@@ -96,20 +99,21 @@ CALLED = {
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """Everything there is, with token keys."""
-    return synthesize(tmp_path_factory.mktemp("full"), FULL).without("Devices")
+    settings = {**FULL, **WITHOUT_JOBS}
+    return synthesize(tmp_path_factory.mktemp("full"), settings).without("Devices")
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """APNs by certificate, and as little kept as can be."""
-    settings = {**CERTIFICATES, "retain_data": "false", "stage": "dev"}
+    settings = {**CERTIFICATES, **WITHOUT_JOBS, "retain_data": "false", "stage": "dev"}
     return synthesize(tmp_path_factory.mktemp("certificates"), settings).without("Devices")
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """No setting at all."""
-    return synthesize(tmp_path_factory.mktemp("bare"), {}).without("Devices")
+    return synthesize(tmp_path_factory.mktemp("bare"), WITHOUT_JOBS).without("Devices")
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,7 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "send_concurrency": "8",
         "worker_concurrency": "3",
         "event_bus_name": "orders",
+        **WITHOUT_JOBS,
     }
     return synthesize(tmp_path_factory.mktemp("existing"), settings).without("Devices")
 
@@ -549,7 +554,7 @@ def test_a_stage_has_its_own_bus_so_that_two_stacks_never_send_the_same_push(
     full: Synthesis, certificates: Synthesis, existing: Synthesis, tmp_path: Path
 ) -> None:
     assert properties(certificates, "AWS::Events::EventBus") == {"Name": "push-sender-dev"}
-    shared = synthesize(tmp_path, {"stage": "prod", "event_bus_name": "default"})
+    shared = synthesize(tmp_path, {**WITHOUT_JOBS, "stage": "prod", "event_bus_name": "default"})
     shared = shared.without("Devices")
     for made in (full, existing, shared):
         assert not made.of_type("AWS::Events::EventBus")
@@ -707,7 +712,7 @@ def test_each_sender_in_a_stack_has_its_own_outputs(tmp_path: Path, full: Synthe
     stack = cdk.Stack(app, "Orders")
     cdk.CfnOutput(stack, "FunctionName", value="of the stack's owner")
     for id_ in ("Orders", "Returns"):
-        settings = Settings.from_context({**FULL, "stage": id_.lower()})
+        settings = Settings.from_context({**FULL, **WITHOUT_JOBS, "stage": id_.lower()})
         PushSender(stack, id_, settings=settings, bundle=stub_bundle(tmp_path)).add_outputs()
     app.synth()
 

@@ -1,6 +1,6 @@
 """The registry of devices in the stack: what it may do, what feeds it, and that it can be left out.
 
-``test_stack_http.py`` tests its routes.
+``test_stack_http.py`` tests its routes, ``test_stack_jobs.py`` what it does for jobs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from infra.push_sender import PushSender
 from infra.settings import Settings
 
 DEVICES = "PushSenderDevices"
+WITHOUT_JOBS = {"jobs": "false"}
 
 # What the code of the registry calls; TransactWriteItems needs the permissions of its parts.
 CALLED = {
@@ -43,25 +44,26 @@ CALLED = {
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """Everything there is."""
-    return synthesize(tmp_path_factory.mktemp("full"), FULL)
+    return synthesize(tmp_path_factory.mktemp("full"), {**FULL, **WITHOUT_JOBS})
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    """No setting at all."""
-    return synthesize(tmp_path_factory.mktemp("bare"), {})
+    """No other setting at all."""
+    return synthesize(tmp_path_factory.mktemp("bare"), WITHOUT_JOBS)
 
 
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """Nothing but the registry left out."""
-    return synthesize(tmp_path_factory.mktemp("without"), {"devices": "false"})
+    return synthesize(tmp_path_factory.mktemp("without"), {**WITHOUT_JOBS, "devices": "false"})
 
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """Keep as little as can be, in a stage."""
     settings = {
+        **WITHOUT_JOBS,
         "stage": "dev",
         "retain_data": "false",
         "device_expiry_days": "30",

@@ -26,6 +26,7 @@ ACCOUNT, OTHER_ACCOUNT = "123456789012", "210987654321"
 GRANTS = (
     *("grant_invoke", "grant_post_messages", "grant_send_messages", "grant_put_events"),
     *("devices.grant_register", "devices.grant_read", "devices.grant_erase"),
+    "jobs.grant_start",
 )
 CALLER = f"arn:aws:iam::{ACCOUNT}:role/caller"
 

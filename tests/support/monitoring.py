@@ -45,6 +45,16 @@ DOCUMENTED: Mapping[str, tuple[str, str, Set[str]]] = {
         r"\{(\w+)\}",
         {"4xx", "5xx", "Count", "IntegrationLatency", "Latency"},
     ),
+    # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html: of a machine,
+    # by StateMachineArn.
+    "AWS/States": (
+        "StateMachineArn",
+        r"\{(\w+)\.Arn\}",
+        {
+            *("ExecutionsStarted", "ExecutionsSucceeded", "ExecutionsFailed"),
+            *("ExecutionsAborted", "ExecutionsTimedOut"),
+        },
+    ),
 }
 """Of a namespace: its dimension, how that refers to a resource, and metrics that AWS writes."""
 
@@ -52,6 +62,7 @@ _RESOURCES = {
     "AWS/Lambda": "AWS::Lambda::Function",
     "AWS/SQS": "AWS::SQS::Queue",
     "AWS/ApiGateway": "AWS::ApiGatewayV2::Api",
+    "AWS/States": "AWS::StepFunctions::StateMachine",
 }
 
 _MOST_METRICS_OF_AN_ALARM = 10
@@ -177,7 +188,11 @@ def _faults_by_documentation(template: Json, metric: Metric) -> Iterator[str]:
 
 
 def _of_a_rule(rule: Json) -> frozenset[tuple[str, str]]:
-    bus = {} if rule["EventBusName"] == "default" else {"EventBusName": rule["EventBusName"]}
+    bus = (
+        {}
+        if rule.get("EventBusName", "default") == "default"
+        else {"EventBusName": rule["EventBusName"]}
+    )
     named = {**bus, "RuleName": rule["Name"]}
     return frozenset((name, _text(value)) for name, value in named.items())
 

@@ -213,9 +213,13 @@ class Connections:
 
 
 class _Body(bytes):
-    """A body that has been read, in the form that ``AWSResponse`` takes."""
+    """A body that has been read, in the forms that ``AWSResponse`` and ``StreamingBody`` take."""
 
     __slots__ = ()
+
+    def read(self, amount: int | None = None) -> bytes:
+        """Return the whole body, once: ``StreamingBody`` is asked for all of it."""
+        return self
 
     def stream(self) -> Iterator[bytes]:
         """Yield the body in one piece."""

@@ -70,7 +70,8 @@ def make_client(service: str, region: str | None, config: Config) -> Any:
             ca_bundle=_ca_bundle(session) if scheme == "https" else None,
         )
         events.register("before-send", lambda request, **_: connections.send(request))
-    events.register("before-parse", _make_readable)
+    is_json = client.meta.service_model.metadata["protocol"] != "rest-xml"
+    events.register("before-parse", _make_readable if is_json else _note_status)
     if (credentials := session.get_credentials()) is not None:
         renewal = _Renewal(credentials)
         events.register("before-sign", renewal.note)
@@ -84,6 +85,10 @@ def _ca_bundle(session: Any) -> str:
     configured = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     path: str = find_file(configured or True)
     return path
+
+
+def _note_status(response_dict: dict[str, Any], **_: object) -> None:
+    record_status(response_dict["status_code"])
 
 
 def _make_readable(response_dict: dict[str, Any], **_: object) -> None:

@@ -37,6 +37,9 @@ _FIELDS: Final = PushRequest.model_fields.keys() - {
 }  # CloudEvents use this name for their content
 
 
+_END_OF_JOB: Final = "Step Functions Execution Status Change"
+
+
 def is_event(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Return whether a value is an event and not a request, which has no such fields."""
     return isinstance(value, dict) and "detail-type" in value and "detail" in value
@@ -70,6 +73,26 @@ def is_own_event(value: object, depth: int = 5) -> bool:
         and depth > 0
         and any(is_own_event(each, depth - 1) for each in value)
     )
+
+
+def is_end_of_job(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether an event reports that an execution has ended.
+
+    Only AWS can put an event of this source on a bus. Its detail is never a request.
+    """
+    match value:
+        case {
+            "source": "aws.states",
+            "detail-type": type_,
+            "detail": {
+                "name": str(),
+                "status": str(),
+                "executionArn": str(),
+                "stopDate": int(),
+            },
+        }:
+            return bool(type_ == _END_OF_JOB)
+    return False
 
 
 def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -> Submission:

@@ -19,7 +19,12 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from push_sender.entry_points.event_bridge import is_event, is_own_event, submission_in
+from push_sender.entry_points.event_bridge import (
+    is_end_of_job,
+    is_event,
+    is_own_event,
+    submission_in,
+)
 from push_sender.entry_points.remaining_time import end_of
 from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.destinations import FollowUp
@@ -28,6 +33,7 @@ from push_sender.follow_up.queue_messages import QueueUnavailable
 from push_sender.follow_up.requeue import has_derived_key, is_part_of_users
 from push_sender.follow_up.signed_attributes import proven, unproven
 from push_sender.follow_up.submission import Submission
+from push_sender.jobs.errors import JobStoreUnavailable
 from push_sender.request.errors import (
     Finding,
     IdempotencyConflict,
@@ -46,12 +52,18 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.exceptions import ExceptionInfo
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
+    from push_sender.idempotency.memory import Memory
+
 SHARE_SECONDS: Final = 13.0
 """The least time for a message. A call may take 10 s: with less time the function would stop
 waiting, and its pushes would end ``unknown``, which is never retried. So one invocation has time
 for two messages for which the service hangs, or for any number of normal ones."""
 
 _NOT_JSON: Final = object()
+
+
+EndOfJob = Callable[[Mapping[str, Any], Submission, str, float], None]
+"""Handles the event in a message, until ``last_start``."""
 
 
 class _NotStartedError(Exception):
@@ -65,18 +77,20 @@ def push(
     follow_up: FollowUp,
     telemetry: Telemetry,
     key: bytes,
+    end_of_job: EndOfJob | None = None,
 ) -> PartialItemFailureResponse:
     """Handle the messages of an invocation in order, and return those that failed.
 
     A failed message does not affect the others, and raises nothing. The message attributes
-    count only if the function signed them with its key.
+    count only if the function signed them with its key. ``end_of_job`` handles an event of Step
+    Functions, as ``job_report.report`` does.
     """
     records = event["Records"]
     share = _shares(end_of(context), len(records))
     messages = _Messages(telemetry)
 
     def handle(record: SQSRecord) -> None:
-        _handle(record, share(), key, context, sender, follow_up)
+        _handle(record, share(), key, context, sender, follow_up, end_of_job)
 
     with messages(records=records, handler=handle):
         messages.process()
@@ -127,12 +141,16 @@ def _handle(
     context: LambdaContext,
     sender: Sender,
     follow_up: FollowUp,
+    end_of_job: EndOfJob | None,
 ) -> None:
     try:
         request = json.loads(record.body)
     except (ValueError, RecursionError):
         request = _NOT_JSON
     submission = _submission(record, request, key, context)
+    if end_of_job is not None and is_end_of_job(request):
+        end_of_job(request, submission, record.body, timing.last_start)
+        return
     if is_own_event(request):
         follow_up.ignore_own_event(submission.request_id)
         return
@@ -144,6 +162,7 @@ def _handle(
             deadline=timing.deadline,
             default_key=submission.request_id,
             age=max(time.time() - submission.accepted_at / 1_000, 0),
+            memory=_memory_of(submission),
         )
     except (InvalidRequest, IdempotencyConflict) as error:
         if isinstance(error, IdempotencyConflict) and is_part_of_users(submission):
@@ -154,6 +173,14 @@ def _handle(
             follow_up.refuse(submission, record.body, as_invalid(error), last_start=last_start)
         return
     follow_up.handle(submission, report, last_start=timing.last_start)
+
+
+def _memory_of(submission: Submission) -> Memory | None:
+    if submission.job is None:
+        return None
+    from push_sender.idempotency.memory import PART_OF_JOB
+
+    return PART_OF_JOB
 
 
 def _submission(record: SQSRecord, request: Any, key: bytes, context: LambdaContext) -> Submission:
@@ -190,6 +217,7 @@ _UNAVAILABLE: Final = (
     RegistryUnavailable,
     QueueUnavailable,
     BusUnavailable,
+    JobStoreUnavailable,
 )
 
 

@@ -146,11 +146,13 @@ class FollowUp:
             _events(submission, report, destinations, summary), last_start, retry_if_late=True
         )
 
-    def requeue(self, submission: Submission, report: Report, *, last_start: float) -> bool:
+    def requeue(
+        self, submission: Submission, report: Report, *, last_start: float, is_job: bool = False
+    ) -> bool:
         """Put recipients that could not be sent now on the queue, and change the report.
 
         Recipients that cannot be requeued keep their outcome, and a warning says why. Nothing
-        is raised, because the caller waits for the report.
+        is raised if a caller waits for the report.
 
         Parameters
         ----------
@@ -158,11 +160,18 @@ class FollowUp:
             As for ``handle``.
         report
             The report, which is changed.
+        is_job
+            Whether a job waits, which repeats the whole step after an error.
 
         Returns
         -------
         bool
             Whether the queue may hold any of the recipients.
+
+        Raises
+        ------
+        QueueUnavailable
+            Only for a job: if a message could not be queued.
         """
         retryable = [
             at
@@ -193,6 +202,8 @@ class FollowUp:
             except QueueUnavailable as unavailable:
                 may_be_queued = unavailable.may_be_queued
                 self._telemetry.warn("not requeued", reason=unavailable.reason)
+                if is_job:
+                    raise
                 reasons.append(
                     "the queue was out of reach: repeat the request, or what is not requeued of it"
                 )
@@ -204,18 +215,21 @@ class FollowUp:
         report["warnings"].extend({"path": "requeue", "message": reason} for reason in reasons)
         return may_be_queued or bool(requeued)
 
-    def update_tokens(self, submission: Submission, report: Report, *, last_start: float) -> None:
+    def update_tokens(
+        self, submission: Submission, report: Report, *, last_start: float, is_job: bool = False
+    ) -> None:
         """Send the events about dead, invalid and replaced tokens, for the registry of devices.
 
         For entry points whose caller waits for the report, and handles the other outcomes. A bus
-        that refuses adds a warning to the report. A dry run and a replay send no event.
+        that refuses adds a warning to the report. A dry run and a replay send no event, except
+        the replay of a job: its first run may have been killed before its events.
 
         Parameters
         ----------
-        submission, report, last_start
+        submission, report, last_start, is_job
             As for ``requeue``.
         """
-        if self._bus is None or report["dry_run"] or report["replayed"]:
+        if self._bus is None or report["dry_run"] or (report["replayed"] and not is_job):
             return
         results = report["results"]
         events = [
@@ -307,6 +321,41 @@ class FollowUp:
             "request refused", request_id=submission.request_id, faults=len(refusal.errors)
         )
         self._put([request_refused(submission, refusal.errors)], last_start)
+
+    def put_back(
+        self, submission: Submission, body: str, *, delay_seconds: int, last_start: float
+    ) -> None:
+        """Put a message on the queue again, once, for a later moment.
+
+        Parameters
+        ----------
+        submission, body
+            The message.
+        delay_seconds
+            How long it stays hidden.
+        last_start
+            As for ``handle``.
+
+        Raises
+        ------
+        QueueUnavailable
+            If it could not be put there.
+        """
+        if self._queue is None:
+            raise QueueUnavailable("no queue")
+        steering = submission.steering(submission.attempt + 1)
+        message = QueueMessage(body, delay_seconds=delay_seconds, steering=steering)
+        self._queue.post(message, last_start=last_start)
+
+    def report_job(self, event: Event, *, last_start: float) -> None:
+        """Send the event about the end of a job.
+
+        Raises
+        ------
+        BusUnavailable
+            If there was no time for it.
+        """
+        self._put([event], last_start, retry_if_late=True)
 
     def pass_over_part(self, submission: Submission) -> None:
         """Log that a part of a request comes under a key that an equal part used before."""

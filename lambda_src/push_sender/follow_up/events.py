@@ -27,6 +27,7 @@ VERSION: Final = 1
 TOKEN_UPDATE: Final = "Push Token Update"  # noqa: S105  an event's name, no secret
 DELIVERY_FAILED: Final = "Push Delivery Failed"
 REPORT: Final = "Push Report"
+JOB_REPORT: Final = "Push Job Report"
 
 _COMMON: Final = frozenset({"version", "request_id", "idempotency_key", "application_id"})
 _DETAILS: Final = (
@@ -34,9 +35,10 @@ _DETAILS: Final = (
     _COMMON | {"failure", "recipients"},
     _COMMON | {"failure", "faults"},
     _COMMON | {"attempt", "dry_run", "summary"},
+    {"version", "action", "status", "rows", "summary", "results", "execution_id"},
 )
-"""The fields of each detail. A request cannot have them: ``version`` and ``request_id`` are not
-fields of a request."""
+"""The fields of each detail, beside ``job`` and ``reason``. A request cannot have them:
+``version`` is no field of a request."""
 
 _MEMBERS: Final = ("token", "service", "status_code", "reason", "user_id", "device_id")
 """The members of a result that an event repeats. Only that of a user has the last two."""
@@ -154,6 +156,7 @@ def request_refused(submission: Submission, errors: Iterable[Finding]) -> Event:
         DELIVERY_FAILED,
         {
             "version": VERSION,
+            **_job_member(submission),
             "request_id": submission.request_id,
             "idempotency_key": None,
             "application_id": None,
@@ -176,9 +179,34 @@ def push_report(submission: Submission, report: Report, summary: Mapping[str, in
     )
 
 
+def job_report(
+    job: str,
+    *,
+    action: str,
+    status: str,
+    rows: int,
+    summary: Mapping[str, int],
+    results: str | None,
+    execution_id: str,
+    reason: str | None = None,
+) -> Event:
+    """Write the event for a job that has ended."""
+    detail = {
+        "version": VERSION,
+        "job": job,
+        "action": action,
+        "status": status,
+        "rows": rows,
+        "summary": dict(summary),
+        "results": results,
+        "execution_id": execution_id,
+    }
+    return Event(JOB_REPORT, detail if reason is None else {**detail, "reason": reason})
+
+
 def is_own_detail(value: object) -> bool:
     """Return whether a value is the detail of an event of this function."""
-    return isinstance(value, dict) and value.keys() in _DETAILS
+    return isinstance(value, dict) and value.keys() - {"job", "reason"} in _DETAILS
 
 
 class EventBus:
@@ -259,10 +287,15 @@ class EventBus:
 def _common_members(submission: Submission, report: Report) -> dict[str, Any]:
     return {
         "version": VERSION,
+        **_job_member(submission),
         "request_id": submission.request_id,
         "idempotency_key": submission.key,
         "application_id": report["application_id"],
     }
+
+
+def _job_member(submission: Submission) -> dict[str, str]:
+    return {"job": submission.job} if submission.job is not None else {}
 
 
 def _entry(result: Mapping[str, Any]) -> dict[str, Any]:

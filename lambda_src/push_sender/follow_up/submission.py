@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from push_sender.follow_up.signed_attributes import Steering
+
+_ROWS_OF_JOB: Final = re.compile(r"job/([A-Za-z0-9_-]{1,80})/[0-9]+(?:\.[0-9]+)?")
+"""The id of a request for some rows of a job: the job, the first row, and the part of many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Submission:
     attempt
         How often it was requeued so far.
     is_signed
-        Whether this function itself put it on the queue.
+        Whether this function itself wrote it: what it put on the queue, or rows of a job.
     """
 
     request: Any
@@ -38,6 +42,12 @@ class Submission:
         """The idempotency key of the request."""
         own = self.request.get("idempotency_key") if isinstance(self.request, dict) else None
         return own if isinstance(own, str) else self.request_id
+
+    @property
+    def job(self) -> str | None:
+        """The job that the recipients are rows of, or None."""
+        found = _ROWS_OF_JOB.fullmatch(self.request_id) if self.is_signed else None
+        return found and found[1]
 
     def steering(self, attempt: int = 0) -> Steering:
         """Return the attributes for a message with the request, or with a part of it."""

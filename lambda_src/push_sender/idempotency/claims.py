@@ -1,5 +1,7 @@
 """Claim idempotency keys: a request with a key is sent once in a day, even if a run is killed.
 
+``memory`` says for how long, and what of it does not stand for a later run.
+
 One conditional write claims the key before the first call, with the time by which this
 invocation must have ended. Each batch that is done gets a record of its outcomes, so that a
 later run that continues a killed one sends only the rest. Outcomes without a batch record when
@@ -18,14 +20,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from push_sender.delivery.batches import Batch
 from push_sender.delivery.run import Delivered, Delivery, Order
+from push_sender.idempotency.memory import A_DAY, Memory
 from push_sender.idempotency.records import Remembered, UnknownFormatError, pack, unpack
 from push_sender.idempotency.store import CONNECTIONS, RequestRecord, Store, StoreError
 from push_sender.idempotency.targets import Targets
@@ -37,8 +40,6 @@ from push_sender.request.errors import (
     IdempotencyInProgress,
     IdempotencyStoreUnavailable,
 )
-
-MEMORY_SECONDS: Final = 24 * 3_600
 
 MARGIN_SECONDS: Final = 2.0
 """The time from a delivery's deadline until its invocation has surely ended: the reserve of the
@@ -99,7 +100,12 @@ class Idempotency:
         self._threads = _Threads()
 
     def claim(
-        self, record_id: str, fingerprint: str, order: Order, users: Users | None = None
+        self,
+        record_id: str,
+        fingerprint: str,
+        order: Order,
+        users: Users | None = None,
+        memory: Memory | None = None,
     ) -> Claim:
         """Claim a key for a request, and read what was already sent.
 
@@ -111,6 +117,8 @@ class Idempotency:
             What to send.
         users
             The recipients of the request that are users; None if there are none.
+        memory
+            How the outcomes are kept; None for a day, all of them final.
 
         Raises
         ------
@@ -121,23 +129,24 @@ class Idempotency:
         IdempotencyStoreUnavailable
             If the store fails. If the claim was written nevertheless, it times out.
         """
-        now, wall = self._clock(), self._wall_clock()
-        left = max(order.deadline - now, 0)
-        name = os.urandom(8).hex()
+        wall, memory = self._wall_clock(), memory or A_DAY
+        left = max(order.deadline - self._clock(), 0)
+        name, lapses_at = os.urandom(8).hex(), _lapses_at(wall, left)
         new = RequestRecord(
             id=record_id,
             fingerprint=fingerprint,
             run=name,
             holder=name,
-            lapses_at=math.ceil((wall + left + MARGIN_SECONDS) * 1_000),
-            expiration=int(wall) + MEMORY_SECONDS,
+            lapses_at=lapses_at,
+            expiration=int(wall) + memory.seconds,
             targets=users.targets(order.batches).pack() if users is not None else None,
         )
         try:
             record, parts, planned = self._threads.call(
                 lambda: self._take(new, wall, order, users), left * _CLAIM_SHARE
             )
-            return Claim(self._store, self._threads, self._clock, planned, record, parts, users)
+            tools = _Tools(self._store, self._threads, self._clock, self._wall_clock, memory)
+            return Claim(tools, planned, record, parts, users)
         except StoreError as error:
             raise IdempotencyStoreUnavailable(error.reason) from error
         except UnknownFormatError as error:
@@ -195,17 +204,32 @@ class Idempotency:
         if existing.done:
             return existing, self._store.parts(existing, existing.parts), order
         # Read before taking the key: if reading fails, no other invocation has to wait.
-        planned = targets.parts if targets is not None else _first_positions(order.batches)
+        own = _own_outcomes(existing)
+        planned = (
+            targets.parts
+            if targets is not None
+            else _first_positions(_remaining(order.batches, own))
+        )
         parts = self._store.parts(existing, planned)
         taken = replace(existing, holder=new.holder, lapses_at=new.lapses_at)
         if targets is not None:
             # The batches that are left may begin elsewhere. The next run must find them too.
-            left = _remaining(order.batches, _remembered(parts.values()))
+            left = _remaining(order.batches, own | _remembered(parts.values()))
             every = sorted({*targets.parts, *_first_positions(left)})
             taken = replace(taken, targets=targets._replace(parts=every).pack())
         if not self._store.put_over(taken, existing.holder):  # another invocation was faster
             raise IdempotencyInProgress(new.lapses_at / 1_000 - wall)
         return taken, parts, order
+
+
+class _Tools(NamedTuple):
+    """What a claim works with."""
+
+    store: Store
+    threads: _Threads
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+    memory: Memory
 
 
 class Claim:
@@ -215,6 +239,8 @@ class Claim:
     ----------
     results, attempts
         The stored results and attempts of an earlier run, by position.
+    replays
+        Whether an earlier run sent everything, so that this one sends nothing.
     untried
         After the delivery: whether the service refused every call for the same reason.
     write_error
@@ -223,17 +249,14 @@ class Claim:
 
     def __init__(
         self,
-        store: Store,
-        threads: _Threads,
-        clock: Callable[[], float],
+        tools: _Tools,
         order: Order,
         record: RequestRecord,
         parts: Mapping[int, bytes],
         users: Users | None,
     ) -> None:
-        remembered = _remembered(parts.values())
-        if record.outcomes:
-            remembered |= unpack(record.outcomes)
+        self._own = _own_outcomes(record)
+        remembered = _remembered(parts.values()) | self._own
         if record.done:  # a record may have expired just now: its outcomes are unknown
             for position in (position for batch in order.batches for position in batch.positions):
                 remembered.setdefault(position, Remembered(NO_ANSWER, 1))
@@ -242,26 +265,22 @@ class Claim:
         self.untried = False
         self.write_error: str | None = None
         self._replaced = sum(each.replaced for each in remembered.values())
-        self._store = store
-        self._threads = threads
-        self._clock = clock
+        self._tools = tools
+        self._store, self._threads, self._clock, *_, self._memory = tools
         self._deadline = order.deadline
         self._record = record
         self._users = users
         self._parts = list(parts)
         self._writes: list[tuple[Future[None], Delivered]] = []
-        kept = max(order.deadline - clock(), 0) * _FINISH_SHARE
+        kept = max(order.deadline - self._clock(), 0) * _FINISH_SHARE
+        self._planned = order
         self._order = replace(
             order,
             batches=_remaining(order.batches, remembered),
             deadline=order.deadline - min(_FINISH_SECONDS, kept),
         )
-
-    @property
-    def replays(self) -> bool:
-        """Whether an earlier run sent everything, so that this one sends nothing."""
-        is_first = not self._record.done and self._record.holder == self._record.run
-        return not is_first and not self._order.batches
+        is_first = not record.done and record.holder == record.run
+        self.replays = not is_first and not self._order.batches
 
     def deliver(
         self, delivery: Delivery, *, forget_untried: bool = False
@@ -299,9 +318,72 @@ class Claim:
         else:
             self._finish(unwritten)
 
+    def again(self, results: Sequence[Mapping[str, Any]]) -> Claim | None:
+        """Keep which recipients were requeued. Take the key to send again what does not stand.
+
+        Only a run that sent nothing, because an earlier one sent everything, sends again. It
+        takes the key on condition that nothing has changed since it read the outcomes. Those
+        that stand go into the new record, and the batch records of earlier runs do not count.
+
+        Parameters
+        ----------
+        results
+            The results of the report, after what can be requeued is on the queue.
+
+        Returns
+        -------
+        Claim or None
+            The claim of the second send; None if there is nothing to send again.
+
+        Raises
+        ------
+        IdempotencyInProgress, IdempotencyStoreUnavailable
+            If the key could not be taken. Nothing was sent again.
+        """
+        if not self._record.done:  # the outcomes could not be stored
+            return None
+        outcomes = [_stored(result) for result in results]
+        standing = {
+            at: each for at, each in enumerate(outcomes) if each.outcome not in self._memory.again
+        }
+        attempts = {at: result["attempts"] for at, result in enumerate(results)}
+        if self.replays and len(standing) < len(outcomes):
+            return self._taken(self._pack(standing, attempts), standing)
+        if any(
+            each.outcome is Outcome.REQUEUED and self.results.get(at, NO_ANSWER)[0] != each.outcome
+            for at, each in standing.items()
+        ):
+            packed = self._pack(dict(enumerate(outcomes)), attempts)
+            self._write_last(replace(self._record, outcomes=packed, parts=()))
+        return None
+
+    def _taken(self, outcomes: bytes, standing: Mapping[int, AddressResult]) -> Claim:
+        wall, name = self._tools.wall_clock(), os.urandom(8).hex()
+        targets = self._record.targets
+        if targets is not None:
+            parts = _first_positions(_remaining(self._planned.batches, standing))
+            targets = Targets.unpack(targets)._replace(parts=parts).pack()
+        record = replace(
+            self._record,
+            run=name,
+            holder=name,
+            lapses_at=_lapses_at(wall, max(self._deadline - self._clock(), 0)),
+            expiration=int(wall) + self._memory.seconds,
+            done=False,
+            outcomes=outcomes,
+            parts=(),
+            targets=targets,
+        )
+        try:
+            if not self._put_over(record):
+                raise IdempotencyInProgress(record.lapses_at / 1_000 - wall)
+        except StoreError as error:
+            raise IdempotencyStoreUnavailable(error.reason) from error
+        return Claim(self._tools, self._planned, record, {}, self._users)
+
     def forget(self) -> None:
         """Free the key: write its record as already expired, so that it no longer counts."""
-        written_at = self._record.expiration - MEMORY_SECONDS
+        written_at = self._record.expiration - self._memory.seconds
         self._write_last(replace(self._record, expiration=written_at))
 
     def warnings(self) -> Iterator[Finding]:
@@ -323,7 +405,7 @@ class Claim:
 
     def _write(self, delivered: Delivered) -> None:
         part = delivered.batch.positions[0]
-        outcomes = pack(delivered.results, delivered.attempts)
+        outcomes = self._pack(delivered.results, delivered.attempts)
         write = self._threads.submit(lambda: self._store.put_part(self._record, part, outcomes))
         self._writes.append((write, delivered))
 
@@ -341,6 +423,8 @@ class Claim:
             for position in self.results:
                 results.pop(position, None)
         attempts = dict.fromkeys(results, 0)
+        for position, each in self._own.items():
+            results[position], attempts[position] = each.result, each.attempts
         for delivered in unwritten:
             results |= delivered.results
             attempts |= delivered.attempts
@@ -349,20 +433,28 @@ class Claim:
                 self._record,
                 done=True,
                 parts=tuple(sorted(self._parts)),
-                outcomes=pack(results, attempts) if results else None,
+                outcomes=self._pack(results, attempts) if results else None,
             )
         )
+
+    def _pack(self, results: Mapping[int, AddressResult], attempts: Mapping[int, int]) -> bytes:
+        return pack(results, attempts, has_message_ids=self._memory.has_message_ids)
 
     def _write_last(self, record: RequestRecord) -> None:
         """Write the record for the last time, and wait for the batch records under way."""
         try:
-            finished = self._threads.call(
-                lambda: self._store.put_over(record, record.holder), self._left
-            )
-            self.write_error = None if finished else "TakenOver"
+            if self._put_over(record):
+                self.write_error, self._record = None, record
+            else:
+                self.write_error = "TakenOver"
         except StoreError as error:
             self.write_error = error.reason
         self._threads.wait_for_batches([write for write, _ in self._writes], self._left)
+
+    def _put_over(self, record: RequestRecord) -> bool:
+        """Write the record, unless another invocation took the key since it was read."""
+        holder = self._record.holder
+        return self._threads.call(lambda: self._store.put_over(record, holder), self._left)
 
     @property
     def _left(self) -> float:
@@ -407,6 +499,27 @@ class _Threads:
             self._for_batches = ThreadPoolExecutor(CONNECTIONS - 1)
 
 
+def _lapses_at(wall: float, seconds: float) -> int:
+    """Return when an invocation with so many seconds left has surely ended."""
+    return math.ceil((wall + seconds + MARGIN_SECONDS) * 1_000)
+
+
+def _own_outcomes(record: RequestRecord) -> dict[int, Remembered]:
+    """Read the outcomes that stand in a request's own record."""
+    return unpack(record.outcomes) if record.outcomes else {}
+
+
+def _stored(result: Mapping[str, Any]) -> AddressResult:
+    """Return a result of a report as far as it is kept."""
+    return AddressResult(
+        Outcome(result["outcome"]),
+        result["delivery_status"],
+        result["status_code"],
+        result["reason"],
+        message_id=result["message_id"],
+    )
+
+
 def _first_positions(batches: Iterable[Batch]) -> list[int]:
     return [batch.positions[0] for batch in batches]
 
@@ -416,7 +529,7 @@ def _remembered(packed: Iterable[bytes]) -> dict[int, Remembered]:
     return {position: each for some in packed for position, each in unpack(some).items()}
 
 
-def _remaining(planned: Sequence[Batch], known: Mapping[int, Remembered]) -> list[Batch]:
+def _remaining(planned: Sequence[Batch], known: Collection[int]) -> list[Batch]:
     """Return the batches without the recipients whose results are known."""
     if not known:
         return list(planned)

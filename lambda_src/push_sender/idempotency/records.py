@@ -55,7 +55,12 @@ class Remembered(NamedTuple):
     replaced: bool = False
 
 
-def pack(results: Mapping[int, AddressResult], attempts: Mapping[int, int]) -> bytes:
+def pack(
+    results: Mapping[int, AddressResult],
+    attempts: Mapping[int, int],
+    *,
+    has_message_ids: bool = True,
+) -> bytes:
     """Write the results of some positions.
 
     Most positions share a result, so each result is written once, and every position has the
@@ -69,7 +74,7 @@ def pack(results: Mapping[int, AddressResult], attempts: Mapping[int, int]) -> b
         numbers.append(rows.setdefault(row, len(rows)))
         steps.append(position - previous)
         previous = position
-        ids.append(_message_id(result.message_id))
+        ids.append(_message_id(result.message_id) if has_message_ids else None)
     document = [list(rows), steps, numbers, ids if any(ids) else []]
     return _FORMAT + zlib.compress(json.dumps(document, separators=(",", ":")).encode())
 

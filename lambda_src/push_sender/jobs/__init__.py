@@ -1,0 +1,1 @@
+"""Jobs: the rows of a file as recipients or as registrations of devices."""
