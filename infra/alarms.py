@@ -171,9 +171,9 @@ def alarm_rules(
                 lost=schedules.metric("InvocationsFailedToBeSentToDeadLetterCount", period=_SOON),
             ),
             1,
-            "EventBridge Scheduler tried for a day to send a request or to start a job at its time, "
-            "and gave up. A request is in the dead-letter queue if that accepted it. Check the "
-            "schedules' roles, the queue and the state machine.",
+            "EventBridge Scheduler tried for a day to send a request or to start a job at its "
+            "time, and gave up. A request is in the dead-letter queue if that accepted it. Check "
+            "the schedules' roles, the queue and the state machine.",
         ),
         *(() if http_api is None else _of_http(http_api)),
         *(() if devices is None else _of_devices(devices)),

@@ -95,7 +95,7 @@ class Schedules(Construct):
         role.add_to_policy(iam.PolicyStatement(actions=[action], resources=[*resources]))
 
     def _let_schedule(self, sender: LiveFunction) -> None:
-        """Let the function make and cancel schedules of the group that put requests on the queue."""
+        """Let the function make and cancel schedules of the group, with the role of requests."""
         schedules = cdk.Stack.of(self).format_arn(
             service="scheduler", resource="schedule", resource_name=f"{self._name}/*"
         )
