@@ -28,6 +28,7 @@ from tests.support.account import Account, running_account
 from tests.support.devices import Registry
 from tests.support.dynamodb import Table, dynamodb_client, running_table
 from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, ProcessQueue, Push
+from tests.support.jobs import JobRunner, running_proxy
 from tests.support.paths import REPOSITORY
 from tests.support.provider import Provider, running_provider
 
@@ -168,6 +169,15 @@ def process_queue(account: Account, push: Push) -> ProcessQueue:
         return answer
 
     return once
+
+
+@pytest.fixture
+def jobs(account: Account, push: Push, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobRunner]:
+    """Run jobs in the account, behind a proxy that can misbehave."""
+    with running_proxy(account.url) as proxy:
+        for service in ("DYNAMODB", "EVENTBRIDGE", "S3", "SQS"):
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", proxy.url)
+        yield JobRunner(account, proxy, push)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ as source.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
@@ -27,8 +28,10 @@ import shutil
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from infra.bundle.bytecode import compile_all, find_compiler
 from infra.bundle.wheels import (
@@ -46,6 +49,10 @@ PACKAGE = "push_sender"
 
 SERVICE_MODELS = ("dynamodb", "events", "pinpoint", "s3", "scheduler", "sqs")
 """The services that the function calls, by botocore's names."""
+
+OPERATIONS = {"s3": ("GetObject", "HeadBucket", "PutObject")}
+"""Of a service whose whole model is large, the operations that ship. HeadBucket is botocore's own
+way to find a bucket of another region."""
 
 ENDPOINTS = "botocore/data/endpoints.json"
 """Every endpoint of every service. Reading its 1.25 MB takes a tenth of a cold start."""
@@ -199,6 +206,10 @@ def _put_packages(site: Path, lock: str, target: Target, name: str) -> None:
     for name, path in _files(site):
         if any(re.match(pattern, name) for pattern, _ in PRUNED):
             path.unlink()
+    for service, operations in OPERATIONS.items():
+        for model in site.glob(f"botocore/data/{service}/*/service-2.json.gz"):
+            trimmed = _trimmed_model(gzip.decompress(model.read_bytes()), operations)
+            model.write_bytes(gzip.compress(trimmed, mtime=0))
     endpoints = site / ENDPOINTS
     if endpoints.exists():
         endpoints.write_text(_trimmed_endpoints(endpoints.read_text()))
@@ -213,6 +224,32 @@ def _trimmed_endpoints(text: str) -> str:
             name: services[name] for name in SERVICE_MODELS if name in services
         }
     return json.dumps(document, separators=(",", ":"))
+
+
+def _trimmed_model(text: bytes, operations: Sequence[str]) -> bytes:
+    """Keep some operations of a service, and the shapes that they lead to."""
+    model = json.loads(text)
+    model["operations"] = {name: model["operations"][name] for name in operations}
+    kept: dict[str, Any] = {}
+    waiting = list(_shapes_in(model["operations"]))
+    while waiting:
+        name = waiting.pop()
+        if name not in kept:
+            kept[name] = model["shapes"][name]
+            waiting += _shapes_in(kept[name])
+    model["shapes"] = {name: kept[name] for name in sorted(kept)}
+    return json.dumps(model, separators=(",", ":")).encode()
+
+
+def _shapes_in(part: Any) -> Iterator[str]:
+    """List the shapes that a part of a model names."""
+    if isinstance(part, dict):
+        if isinstance(part.get("shape"), str):
+            yield part["shape"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            yield from _shapes_in(each)
 
 
 def _put_function(site: Path, function: dict[str, bytes]) -> None:

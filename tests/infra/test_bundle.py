@@ -328,6 +328,44 @@ print(answer["MessageResponse"]["ApplicationId"])
     assert run_alone(unpacked, code).split() == ["app"]
 
 
+def test_an_s3_client_works_with_the_trimmed_model(unpacked: Path) -> None:
+    code = """
+import botocore.session, threading, http.server
+from botocore.exceptions import ClientError
+kept = {}
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_PUT(self):
+        kept[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, b"")
+    def do_GET(self):
+        self.answer(206, kept[self.path]) if self.path in kept else self.answer(
+            404, b"<Error><Code>NoSuchKey</Code></Error>"
+        )
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"tag"')
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = botocore.session.Session().create_client(
+    "s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
+    endpoint_url=f"http://127.0.0.1:{server.server_port}",
+)
+client.put_object(Bucket="bucket", Key="key", Body=b"rows")
+answer = client.get_object(Bucket="bucket", Key="key", Range="bytes=0-3", IfMatch="tag")
+print(answer["Body"].read().decode(), answer["ETag"])
+try:
+    client.get_object(Bucket="bucket", Key="other")
+except ClientError as error:
+    print(error.response["Error"]["Code"])
+"""
+    assert run_alone(unpacked, code).split() == ["rows", '"tag"', "NoSuchKey"]
+
+
 def test_the_trimmed_endpoints_equal_those_of_botocore(unpacked: Path) -> None:
     session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b")
     partitions = session.get_available_partitions()

@@ -137,6 +137,10 @@ class Account:
             message.delayed_until = 0
             message.visible_at = 0
 
+    def count_messages(self) -> int:
+        """Count the messages of the queue, also those that are hidden."""
+        return len(self._kept(self.queue))
+
     def dead_letter_messages(self) -> list[Json]:
         """List the dead-letter messages, body and attributes, and leave them in the queue."""
         return [_read(message) for message in self._receive(self.dead_letter_queue, 10, hidden=0)]

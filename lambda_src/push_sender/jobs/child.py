@@ -80,6 +80,10 @@ class Tally:
                     made.append((row.number, each))
         return made
 
+    def listed(self) -> list[Line]:
+        """Return the rows that were not accepted, in the order of the file."""
+        return sorted(self.lines, key=lambda line: line["row"])
+
 
 def read_rows(plan: Plan, rows: RowRange, stores: Stores, *, last_start: float) -> Iterator[Row]:
     """Read the rows of a child.
@@ -113,8 +117,7 @@ def finish(
     """
     counts = {"rows": tally.rows, **tally.counts}
     stores.progress.count(plan.job, rows.first_row, counts, last_start=last_start)
-    lines = sorted(tally.lines, key=lambda line: line["row"])
-    body = "".join(f"{json.dumps(line, ensure_ascii=True)}\n" for line in lines)
+    body = "".join(f"{json.dumps(line)}\n" for line in tally.listed())
     key = f"jobs/{plan.job}/rows/{rows.first_row:012}.jsonl"
     stores.objects.write(stores.bucket, key, body.encode(), last_start=last_start)
     return counts

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from push_sender.jobs.child import SKIPPED, Stores, Tally
 from push_sender.jobs.columns import recipient_of, registration_of, unknown_columns
-from push_sender.jobs.errors import JobStoreUnavailable, OutOfTime, SourceChanged
+from push_sender.jobs.errors import JobStoreUnavailable, SourceChanged
 from push_sender.jobs.files import ROW_BYTES, Layout, Range, Row, RowIndex, layout_of, rows_of
 from push_sender.jobs.objects import READ_BYTES
 from push_sender.jobs.plan import JobInput, Pass, Plan, PlannedSource, wait_before
@@ -108,7 +108,7 @@ class IndexStep:
             If the job cannot be done as it stands.
         JobConflict
             If the name stands for another job.
-        SourceChanged, SourceUnavailable, JobStoreUnavailable, OutOfTime
+        SourceChanged, SourceUnavailable, JobStoreUnavailable
             If the file or the index could not be read or written.
         """
         until = min(time.monotonic() + _PASS_SECONDS, end - _WRITE_SECONDS)
@@ -118,14 +118,12 @@ class IndexStep:
         source, position = before.source, before.position
         last_start = end - _WRITE_SECONDS / 2
         if source is None:
-            source, position = self._begin(given, execution, until)
+            source, position = self._begin(given, execution, until + _LATE_SECONDS)
             entries: list[Entry] = []
         else:
             entries = self._written_before(given, position, last_start)
         index = RowIndex(_layout(source), position, before.rows + 1)
         found, is_complete = self._read(index, source, until)
-        if not found and not is_complete:
-            raise OutOfTime
         self._write(given, entries, found, last_start)
         reached = {"position": index.position, "rows": index.first_row - 1}
         if not is_complete:
@@ -205,17 +203,20 @@ class IndexStep:
             raise InvalidRequest(
                 [
                     Finding("source", f"row {line['row']:,} is of no use: {line['reason']}")
-                    for line in tally.lines[:_LISTED]
+                    for line in tally.listed()[:_LISTED]
                 ]
             )
 
     def _read(
         self, index: RowIndex, source: PlannedSource, until: float
     ) -> tuple[list[Range], bool]:
-        """Find ranges until the time or the file ends; also return whether the file ended."""
+        """Find ranges until the time or the file ends; also return whether the file ended.
+
+        However late it is, one part is read, which holds at least one range.
+        """
         found: list[Range] = []
         at = index.position
-        while time.monotonic() < until:
+        while True:
             data, _, size = self.stores.objects.read(
                 source.bucket,
                 source.key,
@@ -228,7 +229,8 @@ class IndexStep:
             found += index.feed(data)
             if at == size:
                 return found + index.finish(), True
-        return found, False
+            if time.monotonic() > until:
+                return found, False
 
     def _write(
         self, given: JobInput, entries: list[Entry], found: Sequence[Range], last_start: float
