@@ -104,14 +104,14 @@ class HttpEntryPoint:
         self._sender = sender
         self._follow_up = follow_up
         self._queue = queue
+        self._schedules = schedules
         self._has_registry = has_registry
         self._telemetry = telemetry
         # Never debug, whatever Powertools' variables say: it would respond with stack traces.
         self._app = APIGatewayHttpResolver(debug=False)
         for path in SEND_PATHS:
             self._app.post(path)(self._messages)
-        if schedules is not None:
-            self._app.delete("/schedules/<schedule_id>")(partial(self._cancel, schedules))
+        self._app.delete("/schedules/<schedule_id>")(self._cancel)
         self._app.get(r"/openapi\.json")(self._openapi)
         self._app.not_found(self._not_found)
         self._app.exception_handler(HttpProblem)(self._problem)
@@ -165,12 +165,13 @@ class HttpEntryPoint:
         _raise_if_nothing_was_tried(report)
         return Response(HTTPStatus.OK, _JSON, json.dumps(report))
 
-    def _cancel(self, schedules: Callable[[], ScheduleGroup], schedule_id: str) -> Response[str]:
+    def _cancel(self, schedule_id: str) -> Response[str]:
         """Delete the schedule of a request."""
         app = self._app
         end = end_of_http(app.current_event.raw_event, app.lambda_context)
+        schedules = self._schedules and self._schedules()
         try:
-            was_there = schedules().cancel(schedule_id, end=end)
+            was_there = schedules is not None and schedules.cancel(schedule_id, end=end)
         except SchedulerUnavailable as unavailable:
             raise HttpProblem(
                 problems.SCHEDULER_UNAVAILABLE,
@@ -183,7 +184,7 @@ class HttpEntryPoint:
                 problems.SCHEDULE_NOT_FOUND, "It was cancelled, its time is over, or it never was"
             )
         self._telemetry.info("schedule cancelled", schedule_id=schedule_id)
-        return Response(HTTPStatus.NO_CONTENT)
+        return Response(HTTPStatus.NO_CONTENT, body="")
 
     def _send(self, request: Any, timing: Timing) -> Report:
         requeues = isinstance(request, dict) and request.get("requeue") is True
