@@ -81,7 +81,7 @@ def test_a_registry_without_upkeep_fails_and_is_empty_afterwards(
 
     assert result.returncode == 1
     assert "the device of a dead token is still registered after 0.5 s" in result.stdout
-    assert result.stdout.splitlines()[-1] == "FAILED: 1 of 9 checks: upkeep."
+    assert result.stdout.splitlines()[-1] == "FAILED: 1 of 10 checks: upkeep."
     assert items(sandbox) == []
 
 
@@ -110,7 +110,7 @@ def test_permission_for_ids_of_the_smoke_test_suffices(
     api_id = sandbox.outputs["ApiUrl"].rpartition("/")[2]
     arn = f"arn:aws:execute-api:*:*:{api_id}/*/"
     paths = (
-        *("POST/messages", "*/devices/smoke-test*"),
+        *("POST/messages", "DELETE/schedules/*", "*/devices/smoke-test*"),
         *("GET/users/smoke-test*/devices", "DELETE/users/smoke-test*"),
     )
     statements = [
