@@ -1,4 +1,4 @@
-"""The handler of the function ``push-sender-devices``: the registry's routes and its upkeep."""
+"""The handler of the function ``push-sender-devices``: routes, upkeep and import."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from typing import Any, Self
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from push_sender.clients.queue_and_bus import client
+from push_sender.clients.s3 import s3_client
 from push_sender.devices.registry import Registry
 from push_sender.devices.table import Table
 from push_sender.entry_points import token_updates
+from push_sender.entry_points.device_import import DeviceImport
 from push_sender.entry_points.device_routes import DeviceRoutes
+from push_sender.jobs.child import Stores
+from push_sender.jobs.objects import Objects
+from push_sender.jobs.progress import Progress
 from push_sender.request.errors import Finding, InvalidRequest
 from push_sender.telemetry.log import shared_telemetry
 
@@ -30,6 +35,8 @@ class DeviceSettings:
         separated by commas.
     table
         The table of the registry. ``DEVICES_TABLE``.
+    progress_table
+        The table with the progress of jobs; None if there are no jobs. ``IDEMPOTENCY_TABLE``.
     expiry_days
         Days after which a device that was not registered again is gone.
         ``DEVICE_EXPIRY_DAYS``.
@@ -38,6 +45,8 @@ class DeviceSettings:
     endpoint
         The variable with which the SDK finds another DynamoDB. Listed so that a change creates
         a new client.
+    s3_endpoint
+        The same for S3.
     """
 
     application_ids: tuple[str, ...]
@@ -45,6 +54,8 @@ class DeviceSettings:
     expiry_days: int
     region: str | None
     endpoint: str | None
+    progress_table: str | None = None
+    s3_endpoint: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -62,14 +73,35 @@ class DeviceSettings:
             region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
             endpoint=environment.get("AWS_ENDPOINT_URL_DYNAMODB")
             or environment.get("AWS_ENDPOINT_URL"),
+            progress_table=environment.get("IDEMPOTENCY_TABLE"),
+            s3_endpoint=environment.get("AWS_ENDPOINT_URL_S3")
+            or environment.get("AWS_ENDPOINT_URL"),
         )
 
 
 @lru_cache(maxsize=1)
-def _registry(settings: DeviceSettings) -> Registry:
+def _database(settings: DeviceSettings) -> Any:
     shared_telemetry()  # first: the SDK would log how it creates the client
-    table = Table(client("dynamodb", settings.region), settings.table)
+    return client("dynamodb", settings.region)
+
+
+@lru_cache(maxsize=1)
+def _registry(settings: DeviceSettings) -> Registry:
+    table = Table(_database(settings), settings.table)
     return Registry(table, expiry_days=settings.expiry_days)
+
+
+@lru_cache(maxsize=1)
+def _device_import(settings: DeviceSettings, bucket: str) -> DeviceImport:
+    if settings.progress_table is None:
+        raise InvalidRequest([Finding("request", "is a step of a job, and the stack has no jobs")])
+    progress = Progress(_database(settings), settings.progress_table)
+    return DeviceImport(
+        _registry(settings),
+        Stores(bucket, Objects(s3_client(settings.region)), progress),
+        application_ids=settings.application_ids,
+        telemetry=shared_telemetry(),
+    )
 
 
 def handler(event: Any, context: LambdaContext) -> dict[str, Any] | None:
@@ -78,21 +110,24 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any] | None:
     Parameters
     ----------
     event
-        API Gateway's event for an HTTP request, or an event ``Push Token Update``.
+        API Gateway's event for an HTTP request, an event ``Push Token Update``, or a step of a job
+        that imports devices.
     context
         Lambda's context; its remaining time sets the deadline.
 
     Returns
     -------
     dict or None
-        For HTTP, a response with its status.
+        For HTTP, a response with its status. For a job, the seconds that it shall wait.
 
     Raises
     ------
     InvalidRequest
-        If the event is neither of the two.
+        If the event is none of the three.
     RegistryUnavailable
-        If an event ``Push Token Update`` could not be applied.
+        If an event ``Push Token Update`` or a row could not be applied.
+    SourceChanged, SourceUnavailable, JobStoreUnavailable, OutOfTime
+        If a step of a job failed. All but the first can be repeated.
     """
     telemetry = shared_telemetry()
     telemetry.invoked(context.aws_request_id)
@@ -115,8 +150,14 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any] | None:
                     telemetry=telemetry,
                 )
                 return None
+            case {"job_step": "rows", "bucket": str(bucket)}:
+                return _device_import(settings, bucket).apply(event, context)
         raise InvalidRequest(
-            [Finding("request", "must be an HTTP request or an event Push Token Update")]
+            [
+                Finding(
+                    "request", "must be an HTTP request, an event Push Token Update or a job's step"
+                )
+            ]
         )
     finally:
         telemetry.flush()

@@ -68,6 +68,12 @@ def operate(core: Core, dice: random.Random) -> Any:
             2,
             lambda: core.register(PROJECT, device, {**members, "user_id": None}, deadline=deadline),
         ),
+        (
+            2,
+            lambda: core.add(
+                PROJECT, device, {**members, "user_id": user}, origin="job/1", deadline=deadline
+            ),
+        ),
         (2, lambda: core.delete(PROJECT, device, deadline=deadline)),
         (1, lambda: core.delete(PROJECT, device, owner=user, deadline=deadline)),
         (1, lambda: core.erase(PROJECT, user, deadline=deadline)),

@@ -300,6 +300,7 @@ def result(layout: Layout, parts: list[bytes]) -> list[Range] | str:
 
 
 @given(text=PIECES, sizes=CUTS, layout=st.sampled_from([plain(), plain(";"), LINES]))
+@example(text="a\r\n", sizes=[1], layout=plain())
 @example(text="a\r\n\r\nb\r", sizes=[1], layout=plain())
 @example(text='"a""', sizes=[1], layout=plain())
 def test_the_ranges_do_not_depend_on_the_parts(text: str, sizes: list[int], layout: Layout) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Annotated, Any, Final, Self
 
 from aws_lambda_powertools.utilities.parser import BaseModel, ValidationError, parse
-from pydantic import AfterValidator, ConfigDict, FailFast, Field
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from push_sender.request.errors import (
@@ -20,6 +23,8 @@ from push_sender.request.errors import (
 )
 from push_sender.request.field_types import Id, Language, ServiceName, Text, Token
 from push_sender.request.services import SERVICES
+
+MAX_ATTRIBUTES: Final = 20
 
 CHARACTERS: Final = 100_000
 """Limit of a body. Only a device that is full of escaped emoji would be longer."""
@@ -49,6 +54,14 @@ def _tag(text: str) -> str:
     return text
 
 
+Attributes = Annotated[
+    dict[
+        Annotated[Text, Field(min_length=1, max_length=64)],
+        Annotated[Text, Field(max_length=256)],
+    ],
+    Field(max_length=MAX_ATTRIBUTES),
+    FailFast(),
+]
 Tag = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_tag)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 
@@ -80,17 +93,7 @@ class Registration(BaseModel):
     tags: Annotated[list[Tag], Field(max_length=50), FailFast()] | None = Field(
         None, description="What a filter selects devices by: up to 50 texts of up to 64 characters."
     )
-    attributes: (
-        Annotated[
-            dict[
-                Annotated[Text, Field(min_length=1, max_length=64)],
-                Annotated[Text, Field(max_length=256)],
-            ],
-            Field(max_length=20),
-            FailFast(),
-        ]
-        | None
-    ) = Field(
+    attributes: Attributes | None = Field(
         None,
         description="Up to 20 texts by name, for the caller's own use: names of up to 64 "
         "characters, values of up to 256.",
@@ -117,6 +120,34 @@ class Registration(BaseModel):
         # Outside of the handler, so that pydantic's error, which holds the values, ends here.
         raise InvalidRequest(list(dict.fromkeys(errors)))
 
+    @classmethod
+    def read_fitting(cls, body: Mapping[str, Any]) -> tuple[Self, list[str]]:
+        """Check a body, and leave out what breaks a rule if a device does not need it.
+
+        Returns
+        -------
+        tuple
+            The registration, and the names of the members of which something was left out.
+
+        Raises
+        ------
+        InvalidRequest
+            If token, service or user break a rule.
+        """
+        attributes: Mapping[str, str] = body.get("attributes", {})
+        fitting = dict(islice(filter(_is_attribute, attributes.items()), MAX_ATTRIBUTES))
+        left_out = ["attributes"] if len(fitting) < len(attributes) else []
+        body = {**body, "attributes": fitting}
+        while True:
+            try:
+                return cls.read(body), left_out
+            except InvalidRequest as refusal:
+                members = {member_of(finding) for finding in refusal.errors}
+                if members & _NEEDED or not members <= body.keys():
+                    raise
+            left_out += sorted(members)
+            body = {name: value for name, value in body.items() if name not in members}
+
     def members(self) -> dict[str, Any]:
         """Return the members that were given: null is None, and the service has its API's name."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
@@ -127,6 +158,21 @@ class Registration(BaseModel):
 
 
 _KNOWN: Final = {name: [name] for name in Registration.model_fields}
+_NEEDED: Final = frozenset({"token", "service", "user_id"})
+_ATTRIBUTES: Final[TypeAdapter[dict[str, str]]] = TypeAdapter(Attributes)
+
+
+def member_of(finding: Finding) -> str:
+    """Name the member of a registration that an error is about."""
+    return re.split(r"[.\[]", finding.path, maxsplit=1)[0]
+
+
+def _is_attribute(attribute: tuple[str, str]) -> bool:
+    try:
+        _ATTRIBUTES.validate_python(dict([attribute]))
+    except ValidationError:
+        return False
+    return True
 
 
 def _finding(error: Any) -> Finding:

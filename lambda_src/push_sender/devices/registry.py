@@ -105,6 +105,22 @@ class Registered(NamedTuple):
     effects: Sequence[Effect]
 
 
+class Added(NamedTuple):
+    """The result of an addition.
+
+    Attributes
+    ----------
+    outcome
+        ``registered`` also if the same addition was made before. The others have changed nothing:
+        another device or token of this name is registered, or the user has 25 devices.
+    effects
+        What was written; empty if nothing changed.
+    """
+
+    outcome: Literal["registered", "device_known", "token_known", "user_has_25_devices"]
+    effects: Sequence[Effect] = ()
+
+
 class TokenReport(NamedTuple):
     """What a push service reported about a token.
 
@@ -160,6 +176,49 @@ class Registry:
 
         def step(transaction: Transaction) -> Registered:
             return self._register(_Steps(transaction, project), device_id, members)
+
+        return self._table.change(step, deadline=deadline)
+
+    def add(
+        self,
+        project: str,
+        device_id: str,
+        members: Mapping[str, Any],
+        *,
+        origin: str,
+        deadline: float,
+    ) -> Added:
+        """Register a device if neither it nor its token is registered.
+
+        No other device changes: none is removed so that its user has room for this one.
+
+        Parameters
+        ----------
+        project, device_id, members
+            As for ``register``.
+        origin
+            Where the registration comes from. The device keeps it, so that a repeated addition
+            of the same origin is told from a device that was there before.
+        deadline
+            When to stop, on ``time.monotonic``.
+        """
+
+        def step(transaction: Transaction) -> Added:
+            steps = _Steps(transaction, project)
+            key = _device_key(project, device_id)
+            token_id = token_key(project, members["service"], members["token"])
+            user_id: str | None = members.get("user_id")
+            transaction.read(key, token_id, user_id and _user_key(project, user_id))
+            if known := transaction.live(key):
+                is_same = known.get("origin") == origin
+                return Added("registered" if is_same else "device_known")
+            if transaction.live(token_id):
+                return Added("token_known")
+            leaving = steps.to_evict(user_id, device_id, None) if user_id else {}
+            if any(entry["expiration"] > transaction.now for entry in leaving.values()):
+                return Added("user_has_25_devices")
+            made = self._register(steps, device_id, {**members, "origin": origin})
+            return Added("registered", made.effects)
 
         return self._table.change(step, deadline=deadline)
 
@@ -516,7 +575,7 @@ def _merged(
     has_left = kept.get("user_id") not in (None, user_id)
     if has_left:
         # The new reference cuts the link between the log lines of the two users.
-        kept = {name: kept[name] for name in kept if name not in (*_OF_THE_USER, "ref")}
+        kept = {name: kept[name] for name in kept if name not in (*_OF_THE_USER, "ref", "origin")}
     device = {
         "device_id": device_id,
         "created_at": now,
