@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bench import figures, summary
 from bench.ceiling import Ceiling, measure_ceiling
 from bench.client_list import Clients, install_clients
+from bench.job_run import ROWS, job_run
 from bench.packages import BENCH, zipped
 from bench.processes import BenchError, draw, simulated_service
 from bench.queue_run import queue_run
@@ -20,7 +21,7 @@ from sandbox.environment import isolate
 
 _DESCRIPTION = """\
 Compare the cost of the function with boto3 and other libraries on this machine: cold start, one
-warm push, many recipients at several latencies, the table, the queue, and the bundle's size.
+warm push, many recipients at several latencies, the table, the queue, jobs, and the bundle's size.
 The services are simulated on loopback. Nothing passes or fails: read the tables.
 docs/performance.md explains them.
 """
@@ -35,11 +36,16 @@ class Rounds(NamedTuple):
     peers: int
     tls: int
     keyed: int
+    rows: int
     ceiling_seconds: float
 
 
-_FULL = Rounds(cold_start=15, warm_push=40, many=11, peers=7, tls=9, keyed=11, ceiling_seconds=1.0)
-_QUICK = Rounds(cold_start=5, warm_push=12, many=3, peers=3, tls=3, keyed=3, ceiling_seconds=0.5)
+_FULL = Rounds(
+    cold_start=15, warm_push=40, many=11, peers=7, tls=9, keyed=11, rows=11, ceiling_seconds=1.0
+)
+_QUICK = Rounds(
+    cold_start=5, warm_push=12, many=3, peers=3, tls=3, keyed=3, rows=3, ceiling_seconds=0.5
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,11 +67,18 @@ def main(arguments: list[str] | None = None) -> int:
         default=BENCH / "run.svg",
         help="the file for the chart, as SVG (default: %(default)s)",
     )
+    parser.add_argument(
+        "--job-rows",
+        type=int,
+        metavar="N",
+        default=ROWS,
+        help="the rows of the job's file, such as 1000000 (default: %(default)s)",
+    )
     chosen = parser.parse_args(arguments)
     try:
         _print_line("building the bundle and installing the other libraries")
         clients = install_clients()
-        results = measure(clients, _QUICK if chosen.quick else _FULL)
+        results = measure(clients, _QUICK if chosen.quick else _FULL, chosen.job_rows)
         summary.show(results)
         run = summary.as_json(results)
         chosen.json.write_text(json.dumps(run, indent=1) + "\n")
@@ -79,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(clients: Clients, rounds: Rounds) -> Results:
+def measure(clients: Clients, rounds: Rounds, job_rows: int) -> Results:
     """Measure everything."""
     sizes = zipped()
     _print_line("the simulated service alone")
@@ -92,8 +105,11 @@ def measure(clients: Clients, rounds: Rounds) -> Results:
         tls=figures.over_tls(clients, rounds.tls, _progress("over TLS")),
         keyed=figures.keyed(clients, rounds.keyed, _progress("with a key and without")),
         queue=queue_run(_progress("the queue", "recipient")),
+        rows=figures.rows(clients, rounds.rows, _progress("rows of a job")),
+        job=job_run(job_rows, _progress("a job", "row")),
         zipped=sizes,
         warm_pushes=figures.PUSHES,
+        children=figures.CHILDREN,
     )
 
 

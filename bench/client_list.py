@@ -18,6 +18,10 @@ BOTO3_SINGLE: Final = "boto3, one call a token"
 POWERTOOLS: Final = "boto3 with all of Powertools"
 FIREBASE: Final = "firebase-admin send_each"
 KEYED: Final = "push sender with a key"
+REQUEST: Final = "direct request"
+KEYED_REQUEST: Final = "direct request with a key"
+PLAIN_ROWS: Final = "rows with a token"
+EXPORT_ROWS: Final = "rows of Pinpoint's export"
 NO_BYTECODE: Final = ", without bytecode"
 """The end of the name of a client whose packages have no bytecode."""
 
@@ -47,9 +51,14 @@ def install_clients() -> Clients:
     clients = [Client(FIREBASE, "firebase", "Client", others)]
     ours, boto3 = unpacked_bundle(Compiled.YES), bare_boto3(Compiled.YES)
     settings = {"APPLICATION_IDS": "bench"}
+    with_table = {**settings, "IDEMPOTENCY_TABLE": "bench"}
     clients += [
         Client(OURS_16_CALLS, "function", "Direct", ours, {**settings, "SEND_CONCURRENCY": "16"}),
-        Client(KEYED, "function", "Direct", ours, {**settings, "IDEMPOTENCY_TABLE": "bench"}),
+        Client(KEYED, "function", "Direct", ours, with_table),
+        Client(REQUEST, "function", "Parsed", ours, settings),
+        Client(KEYED_REQUEST, "function", "Parsed", ours, with_table),
+        Client(PLAIN_ROWS, "function", "Rows", ours, with_table),
+        Client(EXPORT_ROWS, "function", "Rows", ours, with_table),
         Client(BOTO3_THREADS, "bare_boto3", "Threads", boto3),
         Client(BOTO3_SINGLE, "bare_boto3", "Single", boto3),
     ]

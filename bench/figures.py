@@ -17,17 +17,22 @@ from bench.client_list import (
     BARE_BOTO3,
     BOTO3_SINGLE,
     BOTO3_THREADS,
+    EXPORT_ROWS,
     FIREBASE,
     HTTP,
     KEYED,
+    KEYED_REQUEST,
     NO_BYTECODE,
     OURS,
     OURS_16_CALLS,
+    PLAIN_ROWS,
     POWERTOOLS,
+    REQUEST,
     Clients,
 )
 from bench.processes import Client, Cost, RunningClient, running_client, simulated_service
-from bench.results import Case, Measured, Peer
+from bench.results import ROWS_A_CHILD, Case, Measured, Peer
+from bench.rows import EXPORT, TOKENS, write_rows
 
 PUSHES: Final = 100
 """Warm pushes in a round."""
@@ -35,6 +40,9 @@ PUSHES: Final = 100
 LATENCIES: Final = (0.0, 0.05, 0.2)
 RECIPIENTS: Final = (1, 100, 1_000, 5_000)
 TABLE_LATENCY: Final = 0.005
+OBJECT_LATENCY: Final = 0.02
+CHILDREN: Final = 3
+"""Children of a job in a round."""
 
 BEGINNING: Final = (
     "cold start to the first report",
@@ -176,6 +184,36 @@ def keyed(clients: Clients, rounds: int, progress: Progress) -> dict[int, Measur
                 report,
             )
     return measured
+
+
+def rows(clients: Clients, rounds: int, progress: Progress) -> Measured:
+    """Send the rows of children, and direct requests to as many recipients.
+
+    An event is text until the clock starts, and the answer is written as text: a request holds
+    its recipients, and the payload of a child does not.
+    """
+    with TemporaryDirectory() as directory, ExitStack() as stack:
+        table = stack.enter_context(simulated_service(TABLE_LATENCY))
+        endpoints = {
+            "AWS_ENDPOINT_URL_PINPOINT": url(stack.enter_context(simulated_service(0.05))),
+            "AWS_ENDPOINT_URL_DYNAMODB": url(table),
+            "AWS_ENDPOINT_URL_S3": url(stack.enter_context(simulated_service(OBJECT_LATENCY))),
+        }
+        files = {PLAIN_ROWS: TOKENS, EXPORT_ROWS: EXPORT}
+        running = {}
+        for name in (REQUEST, KEYED_REQUEST, *files):
+            file = Path(directory, f"{files.get(name, TOKENS)}.csv")
+            write_rows(file, files.get(name, TOKENS), ROWS_A_CHILD)
+            client = running_client(clients[name], {**endpoints, "JOB_FILE": str(file)})
+            running[name] = stack.enter_context(client)
+        return _in_turn(
+            {
+                name: _round(client, CHILDREN, ROWS_A_CHILD, keyed=name == KEYED_REQUEST)
+                for name, client in running.items()
+            },
+            rounds,
+            progress,
+        )
 
 
 def url(port: int) -> str:

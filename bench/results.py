@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from bench.ceiling import Ceiling
-from bench.client_list import BARE_BOTO3, BOTO3_THREADS, OURS
+from bench.client_list import (
+    BARE_BOTO3,
+    BOTO3_THREADS,
+    KEYED_REQUEST,
+    OURS,
+    PLAIN_ROWS,
+    REQUEST,
+)
+from bench.job_run import JobRun
 from bench.packages import Zipped
 from bench.processes import Cost
 from bench.queue_run import QueueRun
@@ -21,6 +29,9 @@ Measured = Mapping[str, Sequence[Cost]]
 
 THROUGHPUT = (0.05, 5_000)
 """The latency in seconds and the recipients of the figures with goals."""
+
+
+ROWS_A_CHILD = 1_000
 
 
 class Case(NamedTuple):
@@ -121,12 +132,16 @@ class Results:
         5 ms.
     queue
         A hundred thousand recipients through the queue.
+    rows
+        Direct requests of 1,000 recipients, and the rows of ``children`` children of a job.
+    job
+        A file through the state machine.
     zipped
         The sizes of archives.
     ceilings
         The simulated service without a client.
-    warm_pushes
-        The number of warm pushes in a round.
+    warm_pushes, children
+        The number of warm pushes in a round, and of children or their requests.
     """
 
     cold: Measured
@@ -136,9 +151,12 @@ class Results:
     tls: Mapping[str, Measured]
     keyed: Mapping[int, Measured]
     queue: QueueRun
+    rows: Measured
+    job: JobRun
     zipped: Zipped
     ceilings: Mapping[str, Ceiling]
     warm_pushes: int
+    children: int
 
     def figures(self) -> list[Figure]:
         """Compute the figures with goals."""
@@ -179,6 +197,38 @@ class Results:
                 Samples([self.zipped.bundle * MB]),
                 Samples([self.zipped.whole * MB]),
                 Goal(6, of="ours"),
+            ),
+        ]
+
+    def job_figures(self) -> list[Figure]:
+        """Compute the figures of jobs with goals, each beside what it is measured against."""
+        job, children = self.job, self.children * ROWS_A_CHILD
+        asked = Samples([job.tokens_per_second])
+        paces = job.paces().values
+        row = cpu(self.rows[PLAIN_ROWS], US / children)
+        return [
+            Figure(
+                "CPU of a row beside a direct request with a key",
+                "µs",
+                row,
+                cpu(self.rows[KEYED_REQUEST], US / children),
+                Goal(1.4),
+            ),
+            Figure(
+                "CPU of a row beside a direct request",
+                "µs",
+                row,
+                cpu(self.rows[REQUEST], US / children),
+                Goal(1.4),
+            ),
+            Figure("slowest 30 s", "tokens/s", Samples([min(paces)]), asked, Goal(0.9, "at least")),
+            Figure("fastest 30 s", "tokens/s", Samples([max(paces)]), asked, Goal(1.1)),
+            Figure(
+                "a direct push, beside an idle function",
+                "ms",
+                Samples([job.pushes.median * MS]),
+                Samples([job.idle_pushes.median * MS]),
+                Goal(1.2),
             ),
         ]
 

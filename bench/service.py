@@ -1,8 +1,9 @@
 """The simulated services: so simple that they never limit a figure.
 
 SendMessages accepts every address, FCM every message and DynamoDB every record, each after a fixed
-latency. Nothing is checked; the sandbox does that. It runs in its own process on loopback and
-prints its port.
+latency. DynamoDB finds no record. An object of S3 is the file whose path is its key. The list of a
+job's rows that were not accepted must be empty. Nothing else is checked; the sandbox does that. It
+runs in its own process on loopback and prints its port.
 
     python -I -S service.py LATENCY_SECONDS [KEY_AND_CERTIFICATE]
 """
@@ -11,19 +12,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import ssl
 import sys
+from urllib.parse import unquote
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _FCM = re.compile(rb"POST /v1/projects/")
 _DYNAMODB = re.compile(rb"\r\nx-amz-target: *DynamoDB", re.IGNORECASE)
+_READ = re.compile(
+    rb"GET /[^/]+(/\S+) .*\r\nrange: *bytes=([0-9]+)-([0-9]+)", re.IGNORECASE | re.DOTALL
+)
+_WRITE = re.compile(rb"PUT /(?:\S+/(rows)/)?")
 _HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: application/json\r\n"
     b"x-amzn-RequestId: 6c1a2f7e-0d35-4c1b-9a52-7f0b8f1c2d3e\r\n"
     b"Content-Length: %d\r\n\r\n"
 )
+_PART = (
+    b'HTTP/1.1 206 -\r\nETag: "1"\r\nContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n\r\n'
+)
+_NOT_EMPTY = b"HTTP/1.1 409 -\r\nContent-Length: 0\r\n\r\n"
 _ACCEPTED = (
     '{"DeliveryStatus":"SUCCESSFUL","StatusCode":200,"StatusMessage":"",'
     '"MessageId":"6c1a2f7e0d354c1b9a527f0b8f1c2d3e"}'
@@ -79,12 +90,26 @@ def answer(head: bytes, body: bytes) -> bytes:
     if _FCM.match(head):
         content = b'{"name":"projects/bench/messages/0:1"}'
     elif _DYNAMODB.search(head):
-        content = b"{}"
+        content = b'{"Responses":{}}'
+    elif read := _READ.match(head):
+        return _part(unquote(read[1].decode()), int(read[2]), int(read[3]))
+    elif write := _WRITE.match(head):
+        if write[1] and body:
+            return _NOT_EMPTY
+        content = b""
     else:
         tokens = json.loads(body)["Addresses"]
         results = ",".join([f'"{token}":{_ACCEPTED}' for token in tokens])
         content = f'{{"ApplicationId":"bench","RequestId":"-","Result":{{{results}}}}}'.encode()
     return _HEAD % len(content) + content
+
+
+def _part(path: str, first: int, last: int) -> bytes:
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(first)
+        content = file.read(last + 1 - first)
+    return _PART % (first, first + len(content) - 1, size, len(content)) + content
 
 
 async def _serve(latency: float, tls: ssl.SSLContext | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
@@ -14,9 +15,31 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.client_list import BARE_BOTO3, BOTO3_THREADS, KEYED, NO_BYTECODE, OURS, OURS_16_CALLS
+from bench.client_list import (
+    BARE_BOTO3,
+    BOTO3_THREADS,
+    KEYED,
+    NO_BYTECODE,
+    OURS,
+    OURS_16_CALLS,
+    REQUEST,
+)
+from bench.job_run import JobRun, slope
 from bench.processes import Cost
-from bench.results import MB, MS, US, Figure, Goal, Measured, Results, cpu, peak, rate, wall
+from bench.results import (
+    MB,
+    MS,
+    ROWS_A_CHILD,
+    US,
+    Figure,
+    Goal,
+    Measured,
+    Results,
+    cpu,
+    peak,
+    rate,
+    wall,
+)
 from bench.samples import Samples
 
 
@@ -53,6 +76,7 @@ def show(results: Results) -> None:
         f"{results.queue.recipients:,} recipients through the sandbox's queue in "
         f"{results.queue.seconds:.0f} s; memory of the function's largest process: "
         f"{middle * MB:.1f} MB in the middle third, {last * MB:.1f} MB in the last.\n\n"
+        f"{_job(results.job)}\n\n"
         "Each figure is the median (lowest..highest) of n rounds. A ratio compares the same\n"
         "round; best/best compares the best rounds, which other load disturbs least. Tokens are\n"
         "those that SendMessages or FCM accepted from this process. Behind SendMessages,\n"
@@ -75,6 +99,8 @@ def tables(results: Results) -> list[tuple[str, Table]]:
             "With a key, 5 ms for each call of the table, 50 ms for each call of the service",
             _keyed(results),
         ),
+        ("The rows of a job, and direct requests to 1,000 recipients", _rows_table(results)),
+        ("A job", _figures(results.job_figures(), "compared with", "job")),
     ]
 
 
@@ -123,12 +149,18 @@ def as_json(results: Results) -> dict[str, Any]:
             "seconds": round(results.queue.seconds, 1),
             "memory": [each._asdict() for each in results.queue.memory],
         },
+        "rows": {"rows": results.children * ROWS_A_CHILD, "sides": _measured(results.rows)},
+        "job": {
+            **asdict(results.job),
+            "idle_pushes": _samples(results.job.idle_pushes),
+            "pushes": _samples(results.job.pushes),
+        },
         "zipped": results.zipped._asdict(),
     }
 
 
-def _figures(figures: Iterable[Figure]) -> Table:
-    table = _table("figure", "n", "boto3", "push sender", "ratio", "best/best", "goal", "reached")
+def _figures(figures: Iterable[Figure], bare: str = "boto3", ours: str = "push sender") -> Table:
+    table = _table("figure", "n", bare, ours, "ratio", "best/best", "goal", "reached")
     for figure in figures:
         table.add_row(
             f"{figure.name}, {figure.unit}",
@@ -234,6 +266,38 @@ def _keyed(results: Results) -> Table:
             *(_spread(cpu(measured[name], MS)) for name in (OURS, KEYED)),
         )
     return table
+
+
+def _rows_table(results: Results) -> Table:
+    table = _table("", "n", "CPU a token, µs", "over the request's", "peak memory, MB")
+    rows = results.children * ROWS_A_CHILD
+    for name, costs in results.rows.items():
+        table.add_row(
+            name,
+            str(len(costs)),
+            _spread(cpu(costs, US / rows)),
+            _spread(cpu(costs, 1).over(cpu(results.rows[REQUEST], 1)), digits=2),
+            _spread(peak(costs)),
+        )
+    return table
+
+
+def _job(job: JobRun) -> str:
+    """Describe the run of a job in a sentence or two."""
+    largest = {
+        name: max((each.resident_bytes for each in memory), default=0) * MB
+        for name, memory in (("function", job.memory), ("sandbox", job.sandbox_memory))
+    }
+    grown = slope(job.memory) * 100_000 * MB
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in job.stages.items())
+    return (
+        f"A job of {job.rows:,} rows ({job.file_bytes * MB:.1f} MB) in the sandbox: {stages}; the "
+        f"index step read {job.index_rate() * MB:.0f} MB a second. Memory: the function's largest "
+        f"process {largest['function']:.1f} MB, and {grown:+.2f} MB for each further 100,000 rows "
+        f"after the first third; the sandbox {largest['sandbox']:.0f} MB. CPU of its "
+        "processes, with the pushes beside the job: "
+        f"{job.cpu_seconds / job.rows * US:.1f} µs a row."
+    )
 
 
 def _table(first: str, *others: str) -> Table:

@@ -31,6 +31,8 @@ def new_file(output: Path | None) -> Iterator[TextIO]:
         return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+    except FileExistsError as error:
+        raise OperationsError(f"{output} exists already. Name a new file.") from error
     except OSError as error:
         raise OperationsError(f"{output} cannot be written: {error.strerror}") from error
     try:

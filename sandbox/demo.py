@@ -177,6 +177,10 @@ make why USER=u-123    # what became of it
 .venv/bin/python -m sandbox token --sub u-123    # a JWT, for the routes for apps
 """
 
+_JOB_STEP: Final = """\
+make job FILE=examples/jobs/people.csv REQUEST=examples/jobs/push.json YES=1    # to each row
+"""
+
 
 def next_steps(url: str, deployment: Deployment) -> str:
     """Write the command lines to try next, for a shell in the repository.
@@ -200,6 +204,7 @@ examples/http/send.sh {FIRST_PUSH}
     if "ApiUrl" not in deployment.outputs:
         over_http = ""
     registry = _REGISTRY_STEPS if _has_registry(deployment) else ""
+    job = _JOB_STEP if "JobStateMachineArn" in deployment.outputs else ""
     return f"""\
 export AWS_ENDPOINT_URL={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
@@ -207,7 +212,7 @@ export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox
     --payload fileb://{FIRST_PUSH} /dev/stdout | cat
 {aws} lambda invoke --function-name {function} \\
     --payload fileb://examples/invalid.json /dev/stdout | cat
-{over_http}{registry}{aws} cloudformation describe-stacks --stack-name {stack} \\
+{over_http}{registry}{job}{aws} cloudformation describe-stacks --stack-name {stack} \\
     --query 'Stacks[0].Outputs' --output table    # the names of the log, the queue and more
 curl -s {url}/sandbox/messages    # the pushes that devices got
 curl -s {url}/sandbox/tokens      # tokens with a known outcome"""

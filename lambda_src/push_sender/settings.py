@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 _SDK_VARIABLES: Final = (
     "AWS_ENDPOINT_URL",
@@ -95,6 +95,32 @@ class Settings:
             message_key=(environment.get("MESSAGE_KEY") or " ".join(filter(None, queues))).encode(),
             sdk=tuple(environment.get(name) for name in _SDK_VARIABLES),
         )
+
+
+class ScheduleSettings(NamedTuple):
+    """The settings for requests with ``send_at``, which are read only for such a request.
+
+    Attributes
+    ----------
+    group
+        The group of schedules. ``SCHEDULE_GROUP``.
+    role_arn
+        The role with which Scheduler puts requests on the queue. ``SCHEDULE_ROLE_ARN``.
+    endpoint
+        Read by the SDK itself, as ``Settings.sdk``.
+    """
+
+    group: str
+    role_arn: str
+    endpoint: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
+        """Read the settings. None if one of the first two is missing or empty."""
+        group, role_arn = environment.get("SCHEDULE_GROUP"), environment.get("SCHEDULE_ROLE_ARN")
+        if not (group and role_arn):
+            return None
+        return cls(group, role_arn, environment.get("AWS_ENDPOINT_URL_SCHEDULER"))
 
 
 def _send_concurrency(environment: Mapping[str, str]) -> int:

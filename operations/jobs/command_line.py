@@ -9,6 +9,9 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from operations.account import OperationsError
+from push_sender.jobs.plan import MAX_TOKENS_PER_SECOND
+
 COMMANDS: Final = ("job", "import-devices")
 
 
@@ -17,7 +20,9 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     job = commands.add_parser(
         "job", help="send one request to each row of files: run, status, stop, redrive, results"
     )
-    verbs = job.add_subparsers(dest="job_command", required=True)
+    verbs = job.add_subparsers(
+        dest="job_command", required=True, metavar="{run,status,stop,redrive,results}"
+    )
     run = verbs.add_parser(
         "run",
         help="upload files, start a job and watch it",
@@ -26,7 +31,7 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     )
     run.add_argument(
         "files",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="FILE",
         help="CSV or JSON Lines with the same columns, each perhaps packed (.gz)",
@@ -34,16 +39,15 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     run.add_argument(
         "--request",
         type=Path,
-        required=True,
         metavar="FILE",
         help="a request in JSON, without recipients",
     )
     run.add_argument(
         "--tokens-per-second",
         dest="per_second",
-        type=_between(20, 100_000),
+        type=_between(20, MAX_TOKENS_PER_SECOND),
         metavar="NUMBER",
-        help="the pace, 20 to 100,000 (default: 5,000)",
+        help="the pace, 20 to 20,000 (default: 5,000)",
     )
     imports = commands.add_parser(
         "import-devices",
@@ -53,7 +57,7 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     )
     imports.add_argument(
         "files",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="FILE",
         help="as job run; Pinpoint's exports as they are",
@@ -61,9 +65,9 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     imports.add_argument(
         "--rows-per-second",
         dest="per_second",
-        type=_between(20, 100_000),
+        type=_between(20, MAX_TOKENS_PER_SECOND),
         metavar="NUMBER",
-        help="the pace, 20 to 100,000 (default: 500)",
+        help="the pace, 20 to 20,000 (default: 500)",
     )
     for command in (run, imports):
         _add_options(command)
@@ -97,6 +101,7 @@ def execute(options: argparse.Namespace, console: Console) -> int:
     where, page = jobs.Where(options.stack, options.sender), Page(console)
     succeeded = True
     if options.command == "import-devices" or options.job_command == "run":
+        _require_files(options)
         asked = jobs.Options(
             files=options.files,
             request=getattr(options, "request", None),
@@ -119,6 +124,18 @@ def execute(options: argparse.Namespace, console: Console) -> int:
         on_the_side = Page(Console(stderr=True, highlight=False))
         jobs.results(where, options.name, options.output, on_the_side)
     return 0 if succeeded else 1
+
+
+def _require_files(options: argparse.Namespace) -> None:
+    """Ask for the files in the words of ``make``, which nearly everybody uses."""
+    if options.command == "import-devices":
+        example = 'make import-devices FILE="exports/*.gz" (docs/devices.md)'
+        given = bool(options.files)
+    else:
+        example = "make job FILE=people.csv REQUEST=push.json (--request; docs/jobs.md)"
+        given = bool(options.files) and options.request not in (None, Path())
+    if not given:
+        raise OperationsError(f"Name the files: {example}.")
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:

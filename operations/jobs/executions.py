@@ -24,6 +24,16 @@ _ATTEMPTS: Final = 8
 
 _COUNT: Final = "count_"
 _FILES_AT_ONCE: Final = 16
+
+STATES: Final[Mapping[str, str]] = {
+    "RUNNING": "runs",
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "TIMED_OUT": "failed: its time is over",
+    "ABORTED": "was stopped",
+}
+"""The statuses of an execution, as words after its name."""
+
 _FAILURES_BYTES: Final = 1 << 20
 """How much of the list of failed children is read. Its first entry is far smaller."""
 
@@ -59,6 +69,11 @@ class Execution:
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self.status == "RUNNING"
+
+    @property
+    def state(self) -> str:
+        """Its status in words."""
+        return STATES.get(self.status, f"is {self.status}")
 
     @property
     def is_import(self) -> bool:
@@ -128,8 +143,8 @@ def find_jobs(stack_name: str, sender: str | None) -> Jobs:
     stack = find_stack(account, stack_name, _NEEDED, sender)
     if not has_jobs(stack):
         raise OperationsError(
-            f"The stack {stack_name} has no jobs: it has no outputs {' and '.join(_OF_JOBS)}, "
-            "as with the setting jobs false."
+            f"The stack {stack_name} has no jobs: it has no outputs {' and '.join(_OF_JOBS)}. "
+            "Deploy it with the setting jobs true, and as this version or a newer one."
         )
     return Jobs(account, stack)
 

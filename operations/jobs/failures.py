@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from operations.jobs.executions import Progress
+
 _REDRIVE: Final = "Redrive the job: it continues, and sends to no row twice."
 _NEW_JOB: Final = "run a new job with another name"
 
 CURES: Final[Mapping[str, str]] = {
-    "InvalidRequest": f"Nothing was sent. Correct this and {_NEW_JOB}.",
+    "InvalidRequest": f"Correct this and {_NEW_JOB}.",
     "MostlyRefused": "Over half of the pushes of one child (up to 1,000 rows) were rejected or "
     "misconfigured, so the job stopped. The results say why. If a channel or a credential is "
     f"wrong, correct it and redrive the job. If the message is wrong, correct it and {_NEW_JOB}.",
@@ -40,6 +42,20 @@ OTHERWISE: Final = (
     "reason is gone, redrive the job."
 )
 """For an error that is not listed, such as one of Lambda."""
+
+
+def cure(error: str, progress: Progress) -> str:
+    """Say what to do about an error of a job that came so far."""
+    text = CURES.get(error, OTHERWISE)
+    if error != "InvalidRequest":
+        return text
+    if progress.rows is None:  # the index found it, before the first child
+        return f"Nothing was sent or registered. {text}"
+    return (
+        f"The request is wrong for some rows further down. {progress.done:,} other rows are done. "
+        f"{text} Leave out the rows that are done: docs/jobs.md, If a job fails."
+    )
+
 
 FINAL: Final = frozenset({"InvalidRequest", "SourceChanged", "JobConflict"})
 """Errors that a redrive meets again."""

@@ -217,7 +217,7 @@ def _format(path: Path, head: bytes) -> str:
         return "jsonl" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "csv"
     raise OperationsError(
         f"{_shown(path)} has none of the endings {', '.join(FORMATS)} (each also with .gz). "
-        "Rename it: the ending says how its rows are written."
+        "Save it as CSV or JSON Lines. If it is one already, rename it."
     )
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operations.jobs import failures
-from operations.jobs.executions import Execution, Failure, Progress
+from operations.jobs.executions import STATES, Execution, Failure, Progress
 from operations.jobs.meter import Meter, duration, metering, sorted_counts, whole
 from operations.jobs.preview import FirstRows, in_words
 from operations.redaction import one_line, printable
@@ -34,12 +34,12 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "known": "The registry had the device or the token already. Nothing was changed.",
     "failed": "It could not be registered now. Redrive the job.",
 }
-_STATUSES: Final[Mapping[str, tuple[str, str]]] = {
-    "RUNNING": ("runs", "bold"),
-    "SUCCEEDED": ("succeeded", "bold green"),
-    "FAILED": ("failed", "bold red"),
-    "TIMED_OUT": ("failed: its time is over", "bold red"),
-    "ABORTED": ("was stopped", "bold yellow"),
+_STYLES: Final[Mapping[str, str]] = {
+    "RUNNING": "bold",
+    "SUCCEEDED": "bold green",
+    "FAILED": "bold red",
+    "TIMED_OUT": "bold red",
+    "ABORTED": "bold yellow",
 }
 _TEXT_LENGTH: Final = 60
 _COLUMNS_SHOWN: Final = 20
@@ -91,7 +91,7 @@ class Page:
         looked_at = "All rows" if first.is_all else f"The first {first.rows:,} rows"
         self.line(f"{looked_at}: {first.good:,} good.")
         for outcome, reasons in first.reasons.items():
-            text = f"{outcome} {reasons.total():,}: {printable(in_words(reasons))}."
+            text = f"{reasons.total():,} {outcome}: {printable(in_words(reasons))}."
             self.line(text, style="" if outcome == SKIPPED else "yellow")
         if columns := first.ignored_columns:
             more = f" and {len(columns) - _COLUMNS_SHOWN} more" * (len(columns) > _COLUMNS_SHOWN)
@@ -101,7 +101,6 @@ class Page:
 
     def status(self, execution: Execution, progress: Progress) -> None:
         """Show how a job is or ended, with its counts."""
-        words, style = _STATUSES.get(execution.status, (f"is {execution.status}", ""))
         until = execution.ended_at or datetime.now(UTC)
         time_ = (
             f" after {duration((until - execution.started_at).total_seconds())}"
@@ -110,7 +109,9 @@ class Page:
         )
         # The number is not known until the whole file was read.
         rows = "" if progress.rows is None else f": {progress.done:,} of {progress.rows:,} rows"
-        self._console.print(Text.assemble((f"{execution.name} {words}", style), f"{time_}{rows}"))
+        style = _STYLES.get(execution.status, "")
+        named = (f"{execution.name} {execution.state}", style)
+        self._console.print(Text.assemble(named, f"{time_}{rows}"))
         if progress.counts:
             self.line()
             table = self._table("outcome", "number", "meaning")
@@ -127,12 +128,12 @@ class Page:
             )
         self.line()
 
-    def failure(self, failure: Failure) -> None:
+    def failure(self, failure: Failure, progress: Progress) -> None:
         """Show why a job failed, and what to do."""
         self.line(failure.error, style="bold red")
         for line in failure.message.splitlines():
             self._indented(one_line(line, 600))
-        self.line(failures.CURES.get(failure.error, failures.OTHERWISE))
+        self.line(failures.cure(failure.error, progress))
         self.line()
 
     def hints(self, commands: Mapping[str, str]) -> None:
@@ -146,7 +147,7 @@ class Page:
         table = self._table("job", "status", "started (UTC)")
         for name, status, started in listed:
             at = started.astimezone(UTC).isoformat(" ", "seconds")[:19] if started else "-"
-            table.add_row(Text(printable(name, 80)), _STATUSES.get(status, (status, ""))[0], at)
+            table.add_row(Text(printable(name, 80)), STATES.get(status, status), at)
         self._console.print(table)
 
     def meter(

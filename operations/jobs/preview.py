@@ -11,7 +11,7 @@ from operations.account import OperationsError
 from operations.jobs.input_files import Counted
 from operations.redaction import shortened_token
 from push_sender.jobs.child import INVALID_ROW, SKIPPED, Tally
-from push_sender.jobs.columns import recipient_of, registration_of, unknown_columns
+from push_sender.jobs.columns import Recipients, registration_of, unknown_columns
 from push_sender.jobs.files import Layout, rows_of
 from push_sender.jobs.recipients import leaving_out_refused, request_for, without_repeated
 from push_sender.messages.payloads import individual_content
@@ -104,11 +104,11 @@ def preview(
     tally = Tally()
     shown: Sequence[ShownRow]
     if request is None:
-        registrations = tally.sort(rows, partial(registration_of, ignore_opt_out=ignore_opt_out))
+        registrations = tally.take(rows, partial(registration_of, ignore_opt_out=ignore_opt_out))
         good = len(registrations)
         shown = [_registration(number, *made) for number, made in registrations[:SHOWN]]
     else:
-        made = tally.sort(rows, partial(recipient_of, ignore_opt_out=ignore_opt_out))
+        made = tally.take(rows, Recipients(request, ignore_opt_out=ignore_opt_out).of)
         asked = partial(
             _checked, request=request, application_id=application_id, has_registry=has_registry
         )
@@ -128,7 +128,8 @@ def preview(
         of_invalid = reasons.get(INVALID_ROW, Counter())
         raise OperationsError(
             f"None of the first {len(rows):,} rows can be used: {in_words(of_invalid)}. "
-            "docs/jobs.md lists the columns and the reasons."
+            f"{'docs/devices.md' if request is None else 'docs/jobs.md'} lists the columns and the "
+            "reasons."
         )
     ignored = unknown_columns(layout, rows, action)
     return FirstRows(len(rows), len(rows) == counted.rows, good, reasons, ignored, shown)
@@ -147,7 +148,7 @@ def _checked(
 
 def in_words(reasons: Counter[str]) -> str:
     """Write reasons with their numbers, the most frequent one first."""
-    return ", ".join(f"{reason} {number:,}" for reason, number in reasons.most_common(_REASONS))
+    return ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(_REASONS))
 
 
 def _sent_rows(rows: Sequence[tuple[int, Any]], checked: Checked) -> list[ShownRow]:

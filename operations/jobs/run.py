@@ -27,6 +27,9 @@ from push_sender.request.errors import InvalidRequest
 _POLL_SECONDS: Final = 1.0
 _NAME_LENGTH: Final = 80
 
+_SOME_SECONDS: Final = 10.0
+"""A job of a few rows takes as long as Step Functions needs for its states."""
+
 _LISTED: Final = 10
 _UNSEEN_SECONDS: Final = 15.0
 """How long after its start an execution may be unknown: DescribeExecution is eventually
@@ -48,11 +51,12 @@ class Where:
     stack: str
     sender: str | None
 
-    def command(self, verb: str, name: str, more: str = "") -> str:
+    def command(self, verb: str, name: str | None = None, more: str = "") -> str:
         """Write a command to copy."""
+        words = verb if name is None else f"{verb} {name}"
         options = "" if self.stack == "push-sender" else f" --stack {self.stack}"
         options += f" --sender {self.sender}" if self.sender else ""
-        return f".venv/bin/python -m operations job {verb} {name}{options}{more}"
+        return f".venv/bin/python -m operations job {words}{options}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,8 @@ def run(where: Where, options: Options, page: Page) -> bool:
     has_registry = bool(jobs.stack.outputs.get("DevicesTableName"))
     if request is None and not has_registry:
         raise OperationsError(
-            f"The stack {where.stack} has no registry of devices to import into, as with the "
-            "setting devices false."
+            f"The stack {where.stack} has no registry of devices to import into. Deploy it with "
+            "the setting devices true."
         )
     with page.reading(files.names) as on_rows:
         counted = files.count(on_rows)
@@ -135,7 +139,7 @@ def status(where: Where, name: str | None, page: Page, *, follow: bool) -> bool:
     if name is None:
         page.jobs(jobs.latest(_LISTED))
         return True
-    execution = _found(jobs, name)
+    execution = _found(where, jobs, name)
     if follow and execution.is_running:
         return _watch(where, jobs, name, page)
     return _conclude(where, jobs, execution, page)
@@ -144,14 +148,14 @@ def status(where: Where, name: str | None, page: Page, *, follow: bool) -> bool:
 def stop(where: Where, name: str, page: Page) -> None:
     """Stop a job."""
     jobs = find_jobs(where.stack, where.sender)
-    execution = _found(jobs, name)
+    execution = _found(where, jobs, name)
     if not execution.is_running:
-        page.line(f"The job {name} does not run: it is {execution.status}.")
+        page.line(f"The job {name} does not run: it {execution.state}.")
         return
     jobs.stop(name)
     page.line(
-        f"The job {name} is stopped. Children, of up to 1,000 rows each, that run now end by "
-        "themselves within five minutes. No other child starts."
+        f"The job {name} is stopped. No other child starts. Children that run now, of up to 1,000 "
+        "rows each, end by themselves within five minutes."
     )
     page.hints(
         {
@@ -164,16 +168,21 @@ def stop(where: Where, name: str, page: Page) -> None:
 def redrive(where: Where, name: str, page: Page) -> bool:
     """Let a job continue that failed or was stopped, and watch it."""
     jobs = find_jobs(where.stack, where.sender)
-    execution = _found(jobs, name)
+    execution = _found(where, jobs, name)
     if execution.not_redrivable:
         raise OperationsError(_not_redrivable(where, execution))
     if (failure := jobs.failure(execution)).error in failures.FINAL:
         raise OperationsError(
             f"The job {name} failed as {failure.error}, and would again. "
-            + failures.CURES[failure.error]
+            + failures.cure(failure.error, jobs.progress(name))
         )
     jobs.redrive(name)
-    page.line(f"The job {name} continues. Rows that were accepted get no second push.")
+    kept = (
+        "Devices that are registered stay as they are"
+        if execution.is_import
+        else "Rows that were accepted get no second push"
+    )
+    page.line(f"The job {name} continues. {kept}.")
     return _watch(where, jobs, name, page)
 
 
@@ -188,7 +197,7 @@ def results(where: Where, name: str, output: Path | None, page: Page) -> None:
             rows += 1
         file.flush()
     if not rows and execution is None:
-        raise OperationsError(_no_such_job(name))
+        raise OperationsError(_no_such_job(where, name))
     page.line(f"{rows:,} results of the job {name}.")
     if rows:
         page.line("They contain tokens and user ids.")
@@ -206,7 +215,7 @@ def _watch(where: Where, jobs: Jobs, name: str, page: Page) -> bool:
                 execution, progress = jobs.find(name), jobs.progress(name)
                 if execution is None:
                     if time.monotonic() > give_up:
-                        raise OperationsError(_no_such_job(name))
+                        raise OperationsError(_no_such_job(where, name))
                 elif not execution.is_running:
                     break
                 meter.show(progress.done, progress.rows, progress.counts)
@@ -217,7 +226,7 @@ def _watch(where: Where, jobs: Jobs, name: str, page: Page) -> bool:
             {
                 "To look again": where.command("status", name, " --follow"),
                 "To stop it": where.command("stop", name),
-                "To continue it later": where.command("redrive", name),
+                "To continue it after a stop": where.command("redrive", name),
             }
         )
         raise
@@ -232,7 +241,7 @@ def _conclude(where: Where, jobs: Jobs, execution: Execution, page: Page) -> boo
     name = execution.name
     if execution.status in ("FAILED", "TIMED_OUT"):
         failure = jobs.failure(execution)
-        page.failure(failure)
+        page.failure(failure, progress)
         if failure.error not in failures.FINAL and execution.not_redrivable is None:
             hints["To continue it"] = where.command("redrive", name)
     elif execution.status == "ABORTED" and execution.not_redrivable is None:
@@ -242,8 +251,8 @@ def _conclude(where: Where, jobs: Jobs, execution: Execution, page: Page) -> boo
         hints["To watch it"] = where.command("status", name, " --follow")
         hints["To stop it"] = where.command("stop", name)
     if number := progress.listed:
-        done = "registered as they are" if execution.is_import else "accepted"
-        which = " with their reasons" if execution.is_dry_run else f" that were not {done}"
+        done = "registered, or not as a whole" if execution.is_import else "accepted"
+        which = " results" if execution.is_dry_run else f" that were not {done}"
         hints[f"To list the {number:,}{which}"] = where.command(
             "results", name, " --output rows.jsonl"
         )
@@ -300,15 +309,16 @@ def _facts(
     is_import = options.request is None
     unit = "rows" if is_import else "tokens"
     cost = estimate(counted.rows, is_import=is_import)
-    dry = ", a dry run: nothing is sent" if options.dry_run else ""
+    dry = f", a dry run: nothing is {'registered' if is_import else 'sent'}"
+    seconds = _seconds(counted.rows, given.pace)
+    time_ = f"about {duration(seconds)}" if seconds >= _SOME_SECONDS else "a few seconds"
     project = given.project or jobs.stack.application_id
     return {
-        "job": f"{given.job}{dry}",
+        "job": f"{given.job}{dry if options.dry_run else ''}",
         "does": "registers devices" if is_import else f"sends {options.request}",
         "rows": f"{counted.rows:,} of {', '.join(files.names)}",
         "project": f"{project} of {where.stack} in {jobs.account.region}",
-        "time": f"about {duration(_seconds(counted.rows, given.pace))} "
-        f"at {given.pace:,} {unit} a second",
+        "time": f"{time_} at {given.pace:,} {unit} a second",
         "cost": _cost(cost, is_import=is_import, is_dry=options.dry_run),
     }
 
@@ -344,16 +354,16 @@ def _name(stem: str, now: datetime, *, is_dry: bool) -> str:
     return stem[: _NAME_LENGTH - len(suffix)] + suffix
 
 
-def _found(jobs: Jobs, name: str) -> Execution:
+def _found(where: Where, jobs: Jobs, name: str) -> Execution:
     if (execution := jobs.find(name)) is None:
-        raise OperationsError(_no_such_job(name))
+        raise OperationsError(_no_such_job(where, name))
     return execution
 
 
-def _no_such_job(name: str) -> str:
+def _no_such_job(where: Where, name: str) -> str:
     return (
-        f"There is no job {name}. Step Functions keeps ended jobs for 90 days. "
-        "`job status` without a name lists the last ones."
+        f"There is no job {name}. Step Functions keeps ended jobs for 90 days. To list the last "
+        f"ones:\n{where.command('status')}"
     )
 
 
@@ -362,12 +372,13 @@ def _exists(where: Where, execution: Execution | None) -> OperationsError:
         return OperationsError("A job with this name was started just now. Give another NAME=.")
     name = execution.name
     ways = {
-        "RUNNING": ("It runs", "status", " --follow"),
-        "SUCCEEDED": ("It succeeded", "results", ""),
+        "RUNNING": ("status", " --follow"),
+        "SUCCEEDED": ("results", ""),
     }
-    words, verb, more = ways.get(execution.status, (f"It is {execution.status}", "redrive", ""))
+    verb, more = ways.get(execution.status, ("status", ""))  # which says whether to continue it
     return OperationsError(
-        f"There is a job {name} already. {words}:\n{where.command(verb, name, more)}\n"
+        f"There is a job {name} already. It {execution.state}:\n"
+        f"{where.command(verb, name, more)}\n"
         "For a new job, give another NAME= (--name)."
     )
 

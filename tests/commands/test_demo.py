@@ -45,6 +45,7 @@ def test_the_commands_to_try_next_work(sandbox: Deployment) -> None:
         '{"device_id": "6f1f2d3c-0a4e-4d5f-9a43-1f0f6f5f3d52", "token": "a-device"',
         '"user_id": "u-123", "device_id": "6f1f2d3c-0a4e-4d5f-9a43-1f0f6f5f3d52"}]',
         "u-123 has 1 device;",
+        "8 of 8 rows",
     ):
         assert shown in result.stdout
     assert re.search(r"^eyJ[\w-]+\.[\w-]+\.[\w-]+$", result.stdout, re.M), "a JWT"

@@ -104,7 +104,7 @@ def test_a_job_is_shown_uploaded_run_and_told(sandbox: JobSandbox, operator: Ope
     shown = words(result.stdout)
     assert "rows 4 of " in shown
     assert "project project of push-sender in us-east-1" in shown
-    assert "time about 0 s at 200 tokens a second" in shown
+    assert "time a few seconds at 200 tokens a second" in shown
     assert "cost below 0.01 US dollars" in shown
     assert "1 GCM a-toke… - Hello 0 News" in shown
     assert "All rows: 4 good." in shown
@@ -174,7 +174,7 @@ def test_pinpoints_exports_are_imported_as_they_are(
     shown = words(result.stdout)
     assert "does registers devices" in shown
     assert "1 APNS a-toke… yes de-AT Europe/Vienna - no" in shown
-    assert "All rows: 1 good. skipped 1: no_push_channel 1." in shown
+    assert "All rows: 1 good. 1 skipped: 1 no_push_channel." in shown
     assert "secret-user" not in shown
     assert sandbox.input_of("import") == {
         "job": "import",
@@ -230,9 +230,9 @@ def test_the_preview_tells_what_the_rows_are(operator: Operator) -> None:
     shown = words(result.stdout)
     assert "1 GCM a-toke… de-DE Hallo Ada News" in shown
     assert "7 a user - Hello you News" in shown
-    assert "All rows: 2 good. skipped 2: opted_out 1, no_push_channel 1." in shown
-    assert "invalid_row 2: no_token 1, token: must be 1 to 2,048" in shown
-    assert "duplicate 1: listed before 1." in shown
+    assert "All rows: 2 good. 2 skipped: 1 opted_out, 1 no_push_channel." in shown
+    assert "2 invalid_row: 1 no_token, 1 token: must be 1 to 2,048" in shown
+    assert "1 duplicate: 1 listed before." in shown
     assert "secret-user" not in shown
     assert "somebody" not in shown
 
@@ -308,7 +308,7 @@ FILES: dict[str, tuple[dict[str, str | bytes], str]] = {
     ),
     "no good row": (
         {"a.csv": f"{HEADER},GCM,Hello\nt,PIGEON,Hello\n"},
-        "None of the first 2 rows can be used: no_token 1, unknown_service 1.",
+        "None of the first 2 rows can be used: 1 no_token, 1 unknown_service.",
     ),
 }
 
@@ -367,10 +367,13 @@ def test_a_request_that_no_job_can_send_is_refused(
         (["run", "missing.csv", "--request", "missing.json"], "missing.json cannot be read"),
         (["run", "people.csv", "--request", "push.json", "--name", "a b"], "letters, digits"),
         (["run", "people.csv", "--request", "push.json", "--tokens-per-second", "5"], "from 20"),
-        (["run", "people.csv"], "--request"),
+        (["run", "people.csv"], "Name the files: make job FILE=people.csv REQUEST=push.json"),
+        (["run", "people.csv", "--request", ""], "REQUEST=push.json"),
+        (["run", "--request", "push.json"], "FILE=people.csv"),
+        ([], "{run,status,stop,redrive,results}"),
         (["run", "missing.csv", "--request", "push.json"], "missing.csv cannot be read: No such"),
         (["run", ".", "--request", "push.json"], ". cannot be read: Is a directory"),
-        (["status", "nobody"], "There is no job nobody."),
+        (["status", "nobody"], "list the last ones:\n.venv/bin/python -m operations job status\n"),
         (["stop", "nobody"], "There is no job nobody."),
         (["redrive", "nobody"], "There is no job nobody."),
         (["results", "nobody"], "There is no job nobody."),
@@ -415,10 +418,24 @@ def test_errors_of_the_request_are_listed(operator: Operator) -> None:
     assert result.returncode == 1
     shown = result.stdout
     assert "InvalidRequest\n  title: is missing\n  ttl: must be a whole number, not text\n" in shown
-    assert "Nothing was sent." in shown
+    assert "Nothing was sent or registered." in shown
     assert "job redrive" not in shown
     again = operator.job("redrive", "invalid")
     assert "failed as InvalidRequest, and would again" in again.stderr
+
+
+def test_a_request_that_is_wrong_further_down_tells_how_many_rows_are_done(
+    operator: Operator,
+) -> None:
+    result = operator.start("further", do="wrong further down")
+
+    assert result.returncode == 1
+    assert "InvalidRequest\n  adm.message: is too long\n" in result.stdout
+    assert "2 other rows are done." in words(result.stdout)
+    assert "Nothing was sent" not in result.stdout
+    again = operator.start("further")
+    assert "There is a job further already. It failed:" in again.stderr
+    assert "job status further\n" in again.stderr
 
 
 def test_a_failed_job_names_its_cure_and_continues(sandbox: JobSandbox, operator: Operator) -> None:
@@ -468,7 +485,7 @@ def test_ctrl_c_leaves_the_job_running_until_it_is_stopped(
     assert "2 of 4 rows" in running.stdout
     stopped = operator.job("stop", "long")
     assert stopped.returncode == 0
-    assert "that run now end by themselves" in words(stopped.stdout)
+    assert "end by themselves within five minutes" in words(stopped.stdout)
     status = operator.job("status", "long")
     assert status.returncode == 1
     assert "long was stopped after " in status.stdout
@@ -476,7 +493,7 @@ def test_ctrl_c_leaves_the_job_running_until_it_is_stopped(
     again = operator.job("redrive", "long")
     assert again.returncode == 0
     assert "long succeeded" in again.stdout
-    assert "The job long does not run" in operator.job("stop", "long").stdout
+    assert "The job long does not run: it succeeded." in operator.job("stop", "long").stdout
     assert " long " in f" {words(operator.job('status').stdout)} "
 
 
@@ -496,7 +513,7 @@ def test_results_are_rows_for_the_owner_only(
     assert (tmp_path / "rows.jsonl").read_text() == shown.stdout
     assert stat.S_IMODE((tmp_path / "rows.jsonl").stat().st_mode) == 0o600
     assert again.returncode == 1
-    assert "rows.jsonl cannot be written: File exists" in again.stderr
+    assert "rows.jsonl exists already. Name a new file." in again.stderr
 
 
 # --- large files, and terminals

@@ -605,7 +605,7 @@ def test_an_export_into_a_file_is_for_its_owner_and_replaces_nothing(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "file" in exported(content)
     assert second.returncode == 1
-    assert second.stderr == f"{file} cannot be written: File exists\n"
+    assert second.stderr == f"{file} exists already. Name a new file.\n"
     assert file.read_text() == content
 
 

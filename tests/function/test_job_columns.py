@@ -10,8 +10,8 @@ import pytest
 from push_sender.devices.registration import Registration
 from push_sender.jobs.columns import (
     Invalid,
+    Recipients,
     Skipped,
-    recipient_of,
     registration_of,
     unknown_columns,
 )
@@ -30,8 +30,16 @@ def row(fields: Mapping[str, str | list[str]]) -> Row:
     )
 
 
-def recipient(fields: Mapping[str, Any], *, ignore_opt_out: bool = False) -> Any:
-    return recipient_of(row(fields), ignore_opt_out=ignore_opt_out)
+REQUEST = {"message": "{{a}} {{ b }}", "title": "{{c.d}}"}
+
+
+def recipient(
+    fields: Mapping[str, Any],
+    *,
+    ignore_opt_out: bool = False,
+    request: Mapping[str, Any] = REQUEST,
+) -> Any:
+    return Recipients(request, ignore_opt_out=ignore_opt_out).of(row(fields))
 
 
 def registration(fields: Mapping[str, Any], *, ignore_opt_out: bool = False) -> Any:
@@ -147,9 +155,47 @@ def test_an_opt_out_counts_unless_it_is_ignored(fields: dict[str, str], opted_ou
     assert registration(fields, ignore_opt_out=True) == ("d", TOKEN)
 
 
-@pytest.mark.parametrize("of", [recipient_of, registration_of])
-def test_a_row_that_cannot_be_read_keeps_its_reason(of: Any) -> None:
-    assert of(Row(7, None, "not_utf8"), ignore_opt_out=False) == Invalid("not_utf8")
+@pytest.mark.parametrize(
+    ("request_", "own", "kept"),
+    [
+        ({"message": "Hello {{ Team }}"}, {}, ["Team"]),
+        ({"message": "-", "translations": {"de": {"title": "{{Plan}}"}}}, {}, ["Plan"]),
+        ({"apns": {"raw_content": '{"aps": {"alert": "{{Team}}{{Plan}}"}}'}}, {}, ["Plan", "Team"]),
+        ({"message": "-"}, {}, []),
+        # Texts and data of the row itself may use any variable.
+        ({"message": "-"}, {"title": "{{Team}}"}, ["Name \\", "Plan", "Team"]),
+        ({"message": "-"}, {"data.x": "{{Team}}"}, ["Name \\", "Plan", "Team"]),
+        # A payload can write any letter as an escape.
+        ({"gcm": {"raw_content": '"\\u0054eam"'}}, {}, ["Name \\", "Plan", "Team"]),
+    ],
+)
+def test_only_the_variables_that_a_message_may_use_are_sent(
+    request_: dict[str, Any], own: dict[str, str], kept: list[str]
+) -> None:
+    variables = {"Attributes.Plan": "gold", "User.UserAttributes.Team": "red"}
+    if len(kept) == 3:
+        variables["Attributes.Name \\"] = "n"
+    fields = {**TOKEN, **variables, **own}
+    columns = [*fields, "Metrics.a", "EffectiveDate"]
+
+    made = recipient(fields, request=request_)
+    used = Recipients(request_, ignore_opt_out=False).used(columns)
+
+    assert sorted(made.get("substitutions", {})) == kept
+    assert [*filter(None, used)] == [
+        name
+        for name in fields
+        if name not in variables or name.rpartition("Attributes.")[2] in kept
+    ]
+    assert len(used) == len(columns)
+    assert recipient({name: fields[name] for name in used if name}, request=request_) == made
+
+
+def test_a_row_that_cannot_be_read_keeps_its_reason() -> None:
+    unread = Row(7, None, "not_utf8")
+
+    assert Recipients({}, ignore_opt_out=False).of(unread) == Invalid("not_utf8")
+    assert registration_of(unread, ignore_opt_out=False) == Invalid("not_utf8")
 
 
 def test_an_exported_endpoint_becomes_a_registration() -> None:
@@ -209,7 +255,17 @@ def test_a_registration_needs_a_device_and_a_token(fields: dict[str, str], reaso
 
 
 def test_unknown_columns_are_named_unless_they_could_be_content() -> None:
-    columns = ("token", "titel", "", "Metrics.a", "tags", "Location.City", "an e-mail", "x.y")
+    columns = (
+        "token",
+        "titel",
+        "",
+        "Metrics.a",
+        "tags",
+        "Location.City",
+        "CohortId",
+        "an e-mail",
+        "x.y",
+    )
     layout = Layout("csv", ",", columns, 0)
     first_rows = [
         row({"titel": "a", "data.x": "b"}),

@@ -38,7 +38,7 @@ def test_the_plan_holds_what_the_children_need(jobs: JobRunner) -> None:
                 "key": "uploads/people.csv",
                 "format": "csv",
                 "delimiter": ";",
-                "columns": ["token", "service", "plan"],
+                "columns": ["token", "service", ""],  # no message has a use for plan
             },
             "request": {"title": "t", "message": "m"},
             "tokens_per_second": 250,

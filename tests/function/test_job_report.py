@@ -15,6 +15,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.provider import Json, Provider
 
 SCHEMA = json.loads((REPOSITORY / "docs" / "events" / "push-job-report.json").read_text())
+RULE = json.loads((REPOSITORY / "examples" / "events" / "rule-for-job-reports.json").read_text())
 
 
 def ended(job: str = "spring", status: str = "SUCCEEDED", seconds: float = 0, **more: Any) -> Json:
@@ -57,6 +58,7 @@ def test_the_end_of_a_job_is_an_event_and_a_metric(
 ) -> None:
     jobs.upload(rows_of_tokens(["a", "b c"]))
     jobs.run()
+    jobs.account.events.put_rule(Name="events", EventPattern=json.dumps(RULE))
     jobs.account.send(ended(status=status, seconds=60))
 
     assert process_queue() == {"batchItemFailures": []}

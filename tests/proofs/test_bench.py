@@ -8,13 +8,25 @@ from typing import Any
 
 import pytest
 
-from bench.client_list import BARE_BOTO3, BOTO3_THREADS, OURS, OURS_16_CALLS
+from bench.client_list import (
+    BARE_BOTO3,
+    BOTO3_THREADS,
+    EXPORT_ROWS,
+    KEYED_REQUEST,
+    OURS,
+    OURS_16_CALLS,
+    PLAIN_ROWS,
+    REQUEST,
+)
+from bench.job_run import Handled, JobRun, slope
 from bench.packages import Zipped
 from bench.processes import BenchError, Client, Cost, draw, running_client, simulated_service
 from bench.queue_run import Memory, QueueRun
 from bench.results import Case, Goal, Results
+from bench.rows import EXPORT, write_rows
 from bench.samples import Samples
 from bench.service import answer
+from bench.summary import as_json, show
 
 BOTO3 = """
 class Client:
@@ -76,7 +88,26 @@ def test_the_simulated_service_answers_as_each_service_does() -> None:
         "u": 200,
     }
     assert "name" in parsed(b"POST /v1/projects/bench/messages:send HTTP/1.1", {"message": {}})
-    assert parsed(b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.PutItem", {}) == {}
+    assert parsed(b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.PutItem", {}) == {
+        "Responses": {}
+    }
+
+
+def test_the_simulated_service_reads_files_and_takes_no_list_of_refused_rows(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "rows.csv"
+    write_rows(file, EXPORT, 3)
+    size = file.stat().st_size
+
+    part = answer(b"GET /jobs%b HTTP/1.1\r\nRange: bytes=10-19" % bytes(file), b"")
+    index = answer(b"PUT /jobs/jobs/a/index.json HTTP/1.1", b"[]")
+    lists = [answer(b"PUT /jobs/jobs/a/rows/1.jsonl HTTP/1.1", body) for body in (b"", b"{}")]
+
+    head, _, body = part.partition(b"\r\n\r\n")
+    assert body == file.read_bytes()[10:20]
+    assert b"Content-Range: bytes 10-19/%d\r\n" % size in head
+    assert [each.split()[1] for each in (index, *lists)] == [b"200", b"200", b"409"]
 
 
 def test_the_simulated_service_runs_until_the_block_ends() -> None:
@@ -106,7 +137,29 @@ def results() -> Results:
     }
     cold = {OURS: costs(1.2), BARE_BOTO3: costs(1.0)}
     memory = [Memory(float(at), 1_000 * min(at, 4), at) for at in range(9)]
+    children = [Handled(float(second), 1_000) for second in range(41)]
+    job = JobRun(
+        rows=41_000,
+        file_bytes=4_000_000,
+        tokens_per_second=1_000,
+        stages={"index": 0.5, "children": 40.0, "report": 1.0},
+        handled=children,
+        memory=memory,
+        sandbox_memory=memory,
+        idle_pushes=Samples([0.1, 0.1, 0.3]),
+        pushes=Samples([0.11]),
+        cpu_seconds=1.0,
+    )
+    rows = {
+        REQUEST: costs(1.0),
+        KEYED_REQUEST: costs(1.5),
+        PLAIN_ROWS: costs(1.8),
+        EXPORT_ROWS: costs(2),
+    }
     return Results(
+        rows=rows,
+        job=job,
+        children=1,
         cold=cold,
         warm=cold,
         many=many,
@@ -134,6 +187,29 @@ def test_the_figures_are_compared_with_their_goals(results: Results) -> None:
     assert figures["cold start to the first report"].best == pytest.approx(1.2)
     assert figures["5,000 recipients, 50 ms a call"].best == pytest.approx(2.0)
     assert figures["5,000 recipients, 50 ms a call"].goal == Goal(2.1, "at least")
+
+
+def test_the_figures_of_a_job_are_compared_with_their_goals(results: Results) -> None:
+    figures = results.job_figures()
+
+    assert [round(figure.ratio.median, 3) for figure in figures] == [1.2, 1.8, 1.0, 1.0, 1.1]
+    assert [figure.reached for figure in figures] == [True, False, True, True, True]
+
+
+def test_memory_that_grows_with_pushes_has_a_slope() -> None:
+    memory = [Memory(0.0, 5, 0), *(Memory(0.0, 1_000 + 3 * n, 100 * n) for n in range(1, 9))]
+
+    assert slope(memory) == pytest.approx(0.03)
+    assert slope(memory[:1]) == 0.0
+
+
+def test_all_results_are_shown_and_stored(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(results)
+
+    assert "A job of 41,000 rows" in capsys.readouterr().out
+    assert json.loads(json.dumps(as_json(results)))["job"]["rows"] == 41_000
 
 
 def test_growth_has_a_slope_and_an_exponent(results: Results) -> None:

@@ -55,6 +55,8 @@ def handler(event, context):
                          "results_prefix": f"jobs/{job}/map"}}
     first = event["range"]["first_row"]
     while first > 1 and do and not os.path.exists(os.path.join(os.environ["PLACE"], "allowed")):
+        if do == "wrong further down":
+            raise InvalidRequest("adm.message: is too long")
         if do == "refused":
             raise MostlyRefused("over half of the rows were rejected")
         time.sleep(0.02)

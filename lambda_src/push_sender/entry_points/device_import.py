@@ -112,7 +112,7 @@ class DeviceImport:
             raise InvalidRequest([PROJECT_NOT_ALLOWED])
         last_start = end_of(context) - s3.CALL_SECONDS
         tally = Tally()
-        devices = tally.sort(
+        devices = tally.take(
             read_rows(plan, part, self._stores, last_start=last_start),
             partial(_device_of, ignore_opt_out=plan.ignore_opt_out),
         )

@@ -1,7 +1,7 @@
 """The end of a job, as Step Functions reports it: an event ``Push Job Report``, and a metric.
 
 A rule on the default bus puts the event into the queue, however the execution ended. Unless it
-succeeded, children may run on for a moment, so the message waits until their counts are there.
+succeeded, children may run on for a moment, so the message waits for their counts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _METRICS: Final = {"SUCCEEDED": "JobsSucceeded", "ABORTED": "JobsStopped"}
 _FAILED: Final = "JobsFailed"
 
 _CHILD_SECONDS: Final = 45
-"""After the end of an execution its children run at most so long: the timeout of the function,
-and some time for the event."""
+"""After the end of an execution the report waits so long for its children: the timeout of the
+function, and some time for the event. A child that is tried again can count even later."""
 
 
 def report(

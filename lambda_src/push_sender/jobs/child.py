@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
-from push_sender.jobs.column_names import SAME
+from push_sender.jobs.column_names import COLUMNS_OF
 from push_sender.jobs.columns import Invalid, Skipped
 from push_sender.jobs.files import Row, rows_of
 from push_sender.jobs.objects import Objects
@@ -64,7 +64,7 @@ class Tally:
         if row is not None:
             self.lines.append({**row, "outcome": outcome, "reason": reason})
 
-    def sort(
+    def take(
         self, rows: Iterable[Row], made_of: Callable[[Row], _Made | Skipped | Invalid]
     ) -> list[tuple[int, _Made]]:
         """Return what is made of the rows, with their numbers; count and list the others."""
@@ -125,7 +125,7 @@ def finish(
 
 def _named(row: Row) -> Line:
     """Name a row by its token or user, as far as it has one."""
-    token, user_id = (_first(row, SAME[name]) for name in ("token", "user_id"))
+    token, user_id = (_first(row, COLUMNS_OF[name]) for name in ("token", "user_id"))
     if token is None and user_id is not None:
         return {"row": row.number, "user_id": user_id}
     return {"row": row.number, "token": token}

@@ -22,7 +22,7 @@ TEXTS: Final = tuple(
 TEXT_MAPS: Final = tuple(name for name in PersonalContent.model_fields if name in MAPS)
 """The fields of a recipient that are maps. A column is one member: ``data.NAME``."""
 
-SAME: Final[Mapping[str, tuple[str, ...]]] = {
+COLUMNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "token": ("token", "Address"),
     "service": ("service", "ChannelType"),
     "user_id": ("user_id", "User.UserId"),
@@ -33,15 +33,18 @@ SAME: Final[Mapping[str, tuple[str, ...]]] = {
     "opted_out": ("opted_out", "OptOut"),
     "status": ("EndpointStatus",),
 }
-"""What has a column of ours and one of Pinpoint's. If a row has both, ours counts."""
+"""The columns of each member: ours, then Pinpoint's. If a row has both, ours counts."""
 
 PINPOINT_ATTRIBUTES: Final = ("Attributes", "User.UserAttributes")
 """Pinpoint's maps of texts. If a name is in both, the first counts."""
 
-_PINPOINT: Final = frozenset(columns[-1] for columns in SAME.values())
+_PINPOINT: Final = frozenset(columns[-1] for columns in COLUMNS_OF.values())
 _COMMON: Final = {"token", "service", "user_id", "device_id", "language", "opted_out", *_PINPOINT}
-_UNUSED: Final = ("EffectiveDate", "RequestId", "Demographic", "Location", "Metrics")
-"""Columns of Pinpoint's exports that have no place here."""
+_UNUSED: Final = (
+    *("ApplicationId", "CohortId", "CreationDate", "EffectiveDate", "RequestId"),
+    *("Demographic", "Location", "Metrics"),
+)
+"""Columns of Pinpoint's exports that have no place here (its API Reference, EndpointResponse)."""
 
 _SINGLE: Final[Mapping[str, frozenset[str]]] = {
     "send": frozenset({*_COMMON, *TEXTS}),
@@ -51,16 +54,21 @@ _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "send": (*TEXT_MAPS, *PINPOINT_ATTRIBUTES),
     "register_devices": ("attributes", *PINPOINT_ATTRIBUTES),
 }
-_WHO: Final = (*SAME["token"], *SAME["user_id"])
+_WHO: Final = (*COLUMNS_OF["token"], *COLUMNS_OF["user_id"])
+
+
+def is_used(column: str, action: str) -> bool:
+    """Return whether an action of a job uses a column."""
+    return column in _SINGLE[action] or _is_member(column, _MEMBERS[action])
 
 
 def is_known(column: str, action: str) -> bool:
     """Return whether an action of a job uses a column, or leaves it out on purpose."""
-    return (
-        column in _SINGLE[action]
-        or column in _UNUSED
-        or any(column.startswith(f"{name}.") for name in (*_MEMBERS[action], *_UNUSED))
-    )
+    return is_used(column, action) or column in _UNUSED or _is_member(column, _UNUSED)
+
+
+def _is_member(column: str, maps: Iterable[str]) -> bool:
+    return any(column.startswith(f"{name}.") for name in maps)
 
 
 def known_in(columns: tuple[str, ...]) -> int:

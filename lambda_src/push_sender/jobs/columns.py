@@ -6,16 +6,18 @@ those of the request and of the registry.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from push_sender.jobs.column_names import (
+    COLUMNS_OF,
     PINPOINT_ATTRIBUTES,
-    SAME,
     TEXT_MAPS,
     TEXTS,
     is_known,
+    is_used,
 )
 from push_sender.jobs.files import Layout, Row
 from push_sender.request.errors import path_of
@@ -30,6 +32,24 @@ _OPTED_OUT: Final = {
     **dict.fromkeys(("NONE", "FALSE", "NO", "0"), False),
 }
 """What ``OptOut`` of Pinpoint can be, and the usual forms of true and false."""
+
+_TEXTS: Final = frozenset(TEXTS)
+
+_VARIABLES: Final = "substitutions"
+
+_FIELDS: Final = {
+    **{name: name for name in TEXT_MAPS},
+    **dict.fromkeys(PINPOINT_ATTRIBUTES, _VARIABLES),
+}
+"""The fields of a recipient by the places of their members: ``place.NAME``."""
+
+_ATTRIBUTES: Final = ("attributes", *PINPOINT_ATTRIBUTES)
+"""The places of a device's attributes."""
+
+_PREFIXES: Final = tuple(f"{place}." for place in {**_FIELDS, "attributes": ""})
+
+_PLAIN: Final = re.compile("[A-Za-z0-9_. -]+")
+"""Names that JSON has no escape for, other than by their codes."""
 
 _NUMBER: Final = re.compile(r"[0-9]{1,10}(\.0{1,9})?")
 
@@ -52,29 +72,82 @@ class _InvalidRowError(Exception):
     """A row cannot be used; its text is the reason."""
 
 
-def recipient_of(row: Row, *, ignore_opt_out: bool) -> Mapping[str, Any] | Skipped | Invalid:
-    """Make a recipient of a row.
-
-    A row with a token is that token, also if it names a user. A row with a user and without a
-    token is all devices of the user, or the one that ``device_id`` names.
+class Recipients:
+    """Makes recipients of rows.
 
     Parameters
     ----------
-    row
-        The row.
+    request
+        The request that they get. Values of message variables that it does not use are left out,
+        unless the row has texts of its own: an export of Pinpoint has many attributes, and each
+        would make an address of the call larger.
     ignore_opt_out
         Whether people who opted out get the push, too.
     """
-    fields = row.fields
-    if fields is None:
-        return Invalid(row.reason or "")
-    try:
-        reason = _skipped(fields) or _opted_out(fields, ignore_opt_out=ignore_opt_out)
-        if reason:
-            return Skipped(reason)
-        return {**_who(fields), **_personal(fields)}
-    except _InvalidRowError as error:
-        return Invalid(str(error))
+
+    def __init__(self, request: Mapping[str, Any], *, ignore_opt_out: bool) -> None:
+        self._ignore_opt_out = ignore_opt_out
+        self._request = json.dumps(request, ensure_ascii=False)
+        self._is_named: dict[str, bool] = {}
+
+    def of(self, row: Row) -> Mapping[str, Any] | Skipped | Invalid:
+        """Make a recipient of a row.
+
+        A row with a token is that token, also if it names a user. A row with a user and without a
+        token is all devices of the user, or the one that ``device_id`` names.
+        """
+        fields = row.fields
+        if fields is None:
+            return Invalid(row.reason or "")
+        try:
+            reason = _skipped(fields) or _opted_out(fields, ignore_opt_out=self._ignore_opt_out)
+            if reason:
+                return Skipped(reason)
+            return {**_who(fields), **self._personal(fields)}
+        except _InvalidRowError as error:
+            return Invalid(str(error))
+
+    def used(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns of a file, with the empty text in place of those not to be read."""
+        places = [_place(column) for column in columns]
+        has_texts = any(
+            name in _TEXTS or _FIELDS.get(place, _VARIABLES) != _VARIABLES for place, name in places
+        )
+        return [
+            column
+            if is_used(column, "send")
+            and (_FIELDS.get(place) != _VARIABLES or has_texts or self._may_use(name))
+            else ""
+            for column, (place, name) in zip(columns, places, strict=True)
+        ]
+
+    def _personal(self, fields: Fields) -> dict[str, Any]:
+        personal: dict[str, Any] = {name: _one(fields[name]) for name in fields if name in _TEXTS}
+        members = _members(fields, _FIELDS)
+        has_texts = bool(personal) or any(_FIELDS[place] != _VARIABLES for place, _, _ in members)
+        if "badge" in personal:
+            personal["badge"] = _number(personal["badge"])
+        if language := _language(fields):
+            personal["language"] = language
+        for place, name, values in members:
+            field = _FIELDS[place]
+            if field != _VARIABLES:
+                personal.setdefault(field, {}).setdefault(name, _one(values))
+            elif has_texts or self._may_use(name):
+                personal.setdefault(field, {}).setdefault(name, values)
+        return personal
+
+    def _may_use(self, variable: str) -> bool:
+        """Return whether the request may use a variable: its name is anywhere in the request.
+
+        A payload may be text with escapes, so a name that JSON may escape counts as used.
+        """
+        is_named = self._is_named.get(variable)
+        if is_named is None:
+            can_be_found = _PLAIN.fullmatch(variable) and "\\u" not in self._request
+            is_named = not can_be_found or variable.strip() in self._request
+            self._is_named[variable] = is_named
+        return is_named
 
 
 def registration_of(
@@ -100,20 +173,17 @@ def registration_of(
     try:
         if reason := _skipped(fields):
             return Skipped(reason)
-        device_id = _same(fields, "device_id")
+        device_id = _value(fields, "device_id")
         if device_id is None:
             return Invalid("no_device_id")
         body = {
             **_address(fields),
-            "user_id": _same(fields, "user_id"),
+            "user_id": _value(fields, "user_id"),
             "language": _language(fields),
-            "time_zone": _same(fields, "time_zone"),
-            "app_version": _same(fields, "app_version"),
+            "time_zone": _value(fields, "time_zone"),
+            "app_version": _value(fields, "app_version"),
             "tags": fields.get("tags"),
-            "attributes": {
-                name: ", ".join(values)
-                for name, values in _members(fields, "attributes", *PINPOINT_ATTRIBUTES).items()
-            },
+            "attributes": _attributes(fields),
             "opted_out": bool(_opted_out(fields, ignore_opt_out=ignore_opt_out)),
         }
     except _InvalidRowError as error:
@@ -149,30 +219,30 @@ def _shown(name: str) -> str:
 
 
 def _skipped(fields: Fields) -> str | None:
-    if _same(fields, "service") in _NO_PUSH:
+    if _value(fields, "service") in _NO_PUSH:
         return "no_push_channel"
-    return "inactive" if _same(fields, "status") == "INACTIVE" else None
+    return "inactive" if _value(fields, "status") == "INACTIVE" else None
 
 
 def _opted_out(fields: Fields, *, ignore_opt_out: bool) -> str | None:
-    given = (_same(fields, "opted_out") or "NONE").upper()
+    given = (_value(fields, "opted_out") or "NONE").upper()
     if given not in _OPTED_OUT:
         raise _InvalidRowError("unknown_opt_out")
     return "opted_out" if _OPTED_OUT[given] and not ignore_opt_out else None
 
 
 def _who(fields: Fields) -> dict[str, Any]:
-    user_id = _same(fields, "user_id")
-    if user_id is None or _same(fields, "token"):
+    user_id = None if _value(fields, "token") else _value(fields, "user_id")
+    if user_id is None:
         return _address(fields)
-    device_id = _same(fields, "device_id")
+    device_id = _value(fields, "device_id")
     return (
         {"user_id": user_id} if device_id is None else {"user_id": user_id, "device_id": device_id}
     )
 
 
 def _address(fields: Fields) -> dict[str, Any]:
-    token, service = _same(fields, "token"), _same(fields, "service")
+    token, service = _value(fields, "token"), _value(fields, "service")
     if token is None:
         raise _InvalidRowError("no_token")
     if service not in SERVICES:
@@ -180,54 +250,52 @@ def _address(fields: Fields) -> dict[str, Any]:
     return {"token": token, "service": service}
 
 
-def _personal(fields: Fields) -> dict[str, Any]:
-    personal: dict[str, Any] = {name: _one(fields[name]) for name in TEXTS if name in fields}
-    if "badge" in personal:
-        personal["badge"] = _number(personal["badge"])
-    if language := _language(fields):
-        personal["language"] = language
-    for name in TEXT_MAPS:
-        if name == "substitutions":
-            values: Mapping[str, Any] = _members(fields, name, *PINPOINT_ATTRIBUTES)
-        else:
-            values = {key: _one(given) for key, given in _members(fields, name).items()}
-        if values:
-            personal[name] = values
-    return personal
+def _attributes(fields: Fields) -> dict[str, str]:
+    attributes: dict[str, str] = {}
+    for _, name, values in _members(fields, _ATTRIBUTES):
+        attributes.setdefault(name, ", ".join(values))
+    return attributes
 
 
-def _members(fields: Fields, *places: str) -> dict[str, list[str]]:
-    """Collect the columns ``place.NAME`` by name; an earlier place wins."""
-    found: dict[str, list[str]] = {}
-    for place in places:
-        for column, values in fields.items():
-            if column.startswith(f"{place}."):
-                found.setdefault(column[len(place) + 1 :], values)
-    return found
+def _members(fields: Fields, places: Collection[str]) -> list[tuple[str, str, list[str]]]:
+    """Find the columns ``place.NAME``: their places, names and values, in the places' order."""
+    found = [
+        (*_place(column), values)
+        for column, values in fields.items()
+        if column.startswith(_PREFIXES)
+    ]
+    return [each for place in places for each in found if each[0] == place] if found else []
 
 
-def _same(fields: Fields, member: str) -> str | None:
+def _place(column: str) -> tuple[str, str]:
+    """Split ``place.NAME``; the place of any other column is the empty text."""
+    for prefix in _PREFIXES:
+        if column.startswith(prefix):
+            return prefix[:-1], column[len(prefix) :]
+    return "", column
+
+
+def _value(fields: Fields, member: str) -> str | None:
     """Return the value of a member that has several columns, without spaces around it."""
-    for column in SAME[member]:
-        if column in fields:
-            return _one(fields[column]).strip() or None
+    for column in COLUMNS_OF[member]:
+        if values := fields.get(column):
+            return _one(values).strip() or None
     return None
 
 
 def _language(fields: Fields) -> str | None:
-    language = _same(fields, "language")
-    if language is None or SAME["language"][0] in fields:
+    language = _value(fields, "language")
+    if language is None or COLUMNS_OF["language"][0] in fields:
         return language
     # A phone's locale can be more than a language tag, which is no reason to send it nothing.
     tag = language.replace("_", "-")
     return tag if is_tag(tag) else None
 
 
-def _one(values: Iterable[str]) -> str:
-    value, *others = dict.fromkeys(values)
-    if others:
+def _one(values: Sequence[str]) -> str:
+    if len(values) > 1 and len({*values}) > 1:
         raise _InvalidRowError("too_many_values")
-    return value
+    return values[0]
 
 
 def _number(text: str) -> int:

@@ -66,7 +66,7 @@ class Layout(NamedTuple):
     delimiter
         What stands between two fields of CSV; empty for JSON Lines.
     columns
-        The header of CSV; empty for JSON Lines.
+        The header of CSV; empty for JSON Lines. A column without a name is not read.
     start
         The byte where the rows begin, after a byte order mark and the header.
     """
@@ -338,12 +338,14 @@ def _read(layout: Layout, data: bytes) -> Mapping[str, list[str]] | str:
         return "too_many_cells"
     fields: dict[str, list[str]] = {}
     for column, cell in zip(layout.columns, cells, strict=False):
-        if cell:
+        if cell and column:
             fields.setdefault(column, []).append(cell)
     return fields
 
 
 def _cells(row: str, delimiter: str) -> list[str]:
+    if '"' not in row:  # as the reader of the standard library, in half of its time
+        return row.rstrip("\r\n").split(delimiter)
     return next(csv.reader([row], delimiter=delimiter))
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from push_sender.jobs.child import SKIPPED, Stores, Tally
-from push_sender.jobs.columns import recipient_of, registration_of, unknown_columns
+from push_sender.jobs.columns import Recipients, registration_of, unknown_columns
 from push_sender.jobs.errors import JobStoreUnavailable, SourceChanged
 from push_sender.jobs.files import ROW_BYTES, Layout, Range, Row, RowIndex, layout_of, rows_of
 from push_sender.jobs.objects import READ_BYTES
@@ -156,7 +156,7 @@ class IndexStep:
                 "etag": etag,
                 "format": layout.format,
                 "delimiter": layout.delimiter,
-                "columns": list(layout.columns),
+                "columns": _columns(layout, given),
             }
         )
         Plan.made(given, source, self._project(given))  # so that what is too large is refused now
@@ -188,12 +188,12 @@ class IndexStep:
         if given.action == "register_devices":
             if not self.has_registry:
                 raise InvalidRequest([Finding("action", _NO_REGISTRY)])
-            of_use: Sequence[object] = tally.sort(
+            of_use: Sequence[object] = tally.take(
                 rows, partial(registration_of, ignore_opt_out=given.ignore_opt_out)
             )
         else:
             request, project = given.request or {}, self._project(given)
-            made = tally.sort(rows, partial(recipient_of, ignore_opt_out=given.ignore_opt_out))
+            made = tally.take(rows, _recipients(given).of)
             _, of_use = leaving_out_refused(
                 without_repeated(made, tally),
                 lambda some: self.sender.check(request_for(request, project, some)),
@@ -270,6 +270,17 @@ class IndexStep:
 
 def _key(job: str) -> str:
     return f"jobs/{job}/index.json"
+
+
+def _recipients(given: JobInput) -> Recipients:
+    return Recipients(given.request or {}, ignore_opt_out=given.ignore_opt_out)
+
+
+def _columns(layout: Layout, given: JobInput) -> list[str]:
+    """Name the columns that the children read; the others have no name."""
+    if given.action == "register_devices":
+        return list(layout.columns)
+    return _recipients(given).used(layout.columns)
 
 
 def _layout(source: PlannedSource) -> Layout:

@@ -29,6 +29,10 @@ REQUEST_BYTES: Final = 200_000
 PLAN_BYTES: Final = 240_000
 """Maximum size of a plan: the rest is for the range and the names around both."""
 
+MAX_TOKENS_PER_SECOND: Final = 20_000
+"""20 children a second. Each adds to the one item of the job in a transaction. DynamoDB refuses one
+that meets another on the same item, so at 50 a second they would mostly retry."""
+
 _TOKENS_A_CHILD: Final = 100
 """Tokens a second of one child: 1,000 rows in 10 seconds."""
 
@@ -81,7 +85,7 @@ class JobInput(_Strict):
     action: Action = "send"
     source: Source
     request: dict[str, Any] | None = None
-    tokens_per_second: Annotated[int, Field(ge=20, le=100_000)] | None = None
+    tokens_per_second: Annotated[int, Field(ge=20, le=MAX_TOKENS_PER_SECOND)] | None = None
     tolerated_failure_percentage: Annotated[float, Field(ge=0, le=100)] = 0.0
     dry_run: bool = False
     ignore_opt_out: bool = False

@@ -130,9 +130,9 @@ class Progress:
             On ``time.monotonic``: no call begins after that.
         """
         child = _job_id(job, first_row)
+        counted: Mapping[str, int] = {}  # most children are new, so they are not read first
         number = 0
         while True:
-            counted = self._counts(self._item(child, last_start))
             changes = {
                 name: counts.get(name, 0) - counted.get(name, 0) for name in {*counts, *counted}
             }
@@ -143,6 +143,7 @@ class Progress:
                 return
             number += 1
             _pause(number, last_start)
+            counted = self._counts(self._item(child, last_start))
 
     def read(self, job: str, *, last_start: float) -> Mapping[str, Any] | None:
         """Return the facts of a job, with its ``summary`` of counts; None if there is no item."""

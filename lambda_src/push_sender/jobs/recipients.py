@@ -23,18 +23,22 @@ to split it does not depend on how many devices there are when it runs again."""
 
 _PLACE: Final = re.compile(r"recipients\[([0-9]+)\]\.?(.*)", re.DOTALL)
 
+_Identity = tuple[str, ...]
+
 _Result = TypeVar("_Result")
 
 
 def without_repeated(recipients: Iterable[Numbered], tally: Tally) -> list[Numbered]:
     """Leave out rows whose device or user is in an earlier row, and count them as duplicates."""
-    seen: set[tuple[str, ...]] = set()
+    seen: set[_Identity | None] = set()
     kept = []
     for number, recipient in recipients:
-        one, *same = _identities(recipient)
-        if seen.isdisjoint((one, *same)):
+        one, other, part_of = _identities(recipient)
+        if one not in seen and other not in seen:
             kept.append((number, recipient))
-            seen.update(_marks(recipient))
+            seen.add(one)
+            if part_of is not None:
+                seen.add(part_of)
         elif "user_id" in recipient and "device_id" not in recipient and one not in seen:
             tally.add(INVALID_ROW, _named(number, recipient), "device_of_user_listed_before")
         else:
@@ -42,21 +46,19 @@ def without_repeated(recipients: Iterable[Numbered], tally: Tally) -> list[Numbe
     return kept
 
 
-def _identities(recipient: Recipient) -> Sequence[tuple[str, ...]]:
-    """Return what must not have been listed before: the recipient, and what includes it."""
-    match recipient:
-        case {"user_id": user_id, "device_id": device_id}:
-            return ("device", user_id, device_id), ("user", user_id)
-        case {"user_id": user_id}:
-            return ("user", user_id), ("part", user_id)
-    return (("token", recipient["token"], SERVICES[recipient["service"]].name),)
+def _identities(
+    recipient: Recipient,
+) -> tuple[_Identity, _Identity | None, _Identity | None]:
+    """Identify a recipient, another one with which it must not be listed, and what it is a part of.
 
-
-def _marks(recipient: Recipient) -> Sequence[tuple[str, ...]]:
-    match recipient:
-        case {"user_id": user_id, "device_id": _}:
-            return _identities(recipient)[0], ("part", user_id)
-    return (_identities(recipient)[0],)
+    A device must not follow its whole user, and the user must not follow a part.
+    """
+    if "user_id" not in recipient:
+        return ("token", recipient["token"], SERVICES[recipient["service"]].name), None, None
+    user_id = recipient["user_id"]
+    if "device_id" not in recipient:
+        return ("user", user_id), ("part", user_id), None
+    return ("device", user_id, recipient["device_id"]), ("user", user_id), ("part", user_id)
 
 
 def parts_of(recipients: Sequence[Numbered]) -> Iterator[Sequence[Numbered]]:
@@ -118,7 +120,7 @@ def leaving_out_refused(
     Raises
     ------
     InvalidRequest
-        If the error is about all rows.
+        Without ``check``: if the error is not about single rows.
     """
     while recipients:
         try:
@@ -138,7 +140,7 @@ def leaving_out_refused(
 def _of_refused_services(
     recipients: Sequence[Numbered], check: Callable[[Sequence[Numbered]], None]
 ) -> dict[int, str]:
-    """Find the rows of push services for which the request is wrong, unless it is for all."""
+    """Find the rows of push services for which the request is wrong."""
     of_service: defaultdict[str | None, list[int]] = defaultdict(list)
     for at, (_, recipient) in enumerate(recipients):
         of_service[recipient.get("service")].append(at)  # users have none
@@ -149,7 +151,7 @@ def _of_refused_services(
         except InvalidRequest as error:
             path, message = error.errors[0]
             refused |= dict.fromkeys(positions, f"{path}: {message}")
-    return refused if len(refused) < len(recipients) else {}
+    return refused
 
 
 def _by_position(errors: Iterable[Finding]) -> Iterator[tuple[int, str]]:

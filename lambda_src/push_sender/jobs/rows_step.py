@@ -19,7 +19,7 @@ from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.submission import Submission
 from push_sender.idempotency.memory import ROWS_OF_JOB
 from push_sender.jobs.child import Stores, Tally, finish, read_rows
-from push_sender.jobs.columns import recipient_of
+from push_sender.jobs.columns import Recipients
 from push_sender.jobs.errors import MostlyRefused, OutOfTime
 from push_sender.jobs.plan import Plan, RowRange, wait_after
 from push_sender.jobs.recipients import (
@@ -108,9 +108,9 @@ class RowsStep:
         """
         started_at, moments = time.monotonic(), _Moments.until(end)
         tally = Tally()
-        made = tally.sort(
+        made = tally.take(
             read_rows(plan, rows, self.stores, last_start=moments.send - _SEND_SECONDS),
-            partial(recipient_of, ignore_opt_out=plan.ignore_opt_out),
+            Recipients(plan.request or {}, ignore_opt_out=plan.ignore_opt_out).of,
         )
         parts = list(parts_of(without_repeated(made, tally)))
         replayed = True
