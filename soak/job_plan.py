@@ -38,7 +38,7 @@ _ROW_BYTES: Final = 60_000
 """A file is filled up to a number of bytes, so that it has several ranges of 2 MiB, as far as a
 row may be so long."""
 
-_FASTEST: Final = 100_000
+_FASTEST: Final = 20_000
 _PACE_OF_STOPPED: Final = (20, 100)
 """Tokens a second: one child at a time, so that there is a middle in which to stop the job."""
 

@@ -17,6 +17,7 @@ from soak.plan import request_name
 
 _POLL_SECONDS: Final = 0.5
 _REDRIVES: Final = 6
+_NOTE_CHARACTERS: Final = 200
 _RUNNING: Final = "RUNNING"
 _SUCCEEDED: Final = "SUCCEEDED"
 _FAILED: Final = "FAILED"
@@ -126,10 +127,11 @@ class Jobs:
 
     def _await_end(self, job: PlannedJob) -> str:
         """Wait until a run of a job has ended; return its status."""
-        while (status := self._status(job)) == _RUNNING:
+        while (found := self._described(job))["status"] == _RUNNING:
             self._pause()
+        status = str(found["status"])
         self._statuses[job.number].append(status)
-        self._note(job, f"the execution is {status}")
+        self._note(job, f"{status}: {found.get('error')} {found.get('cause')}"[:_NOTE_CHARACTERS])
         return status
 
     def _pause(self) -> None:
@@ -142,7 +144,11 @@ class Jobs:
         return bool(children.get("running") or children.get("succeeded"))
 
     def _status(self, job: PlannedJob) -> str:
-        return str(self._states.describe_execution(executionArn=self._arn(job))["status"])
+        return str(self._described(job)["status"])
+
+    def _described(self, job: PlannedJob) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._states.describe_execution(executionArn=self._arn(job))
+        return found
 
     def _arn(self, job: PlannedJob) -> str:
         return f"{self._machine.replace(':stateMachine:', ':execution:')}:{job.name}"
