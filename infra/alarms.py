@@ -23,6 +23,7 @@ from infra.event_bus import EventBus
 from infra.http_api import HttpApi
 from infra.jobs import Jobs
 from infra.metrics import FAILED, LOST_TOKENS, PushMetrics
+from infra.schedules import Schedules
 from infra.settings import Settings
 
 RUNBOOK: Final = "docs/runbook.md"
@@ -63,6 +64,7 @@ def alarm_rules(
     requests: sqs.IQueue,
     dead_letters: sqs.IQueue,
     event_bus: EventBus,
+    schedules: Schedules,
     http_api: HttpApi | None,
     devices: Devices | None,
     jobs: Jobs | None,
@@ -160,6 +162,18 @@ def alarm_rules(
             "Their attribute `reason` says why. Correct the cause, then run `make redrive`.",
             # SQS reports no data for a queue that was unused for hours, full or empty.
             missing=cloudwatch.TreatMissingData.IGNORE,
+        ),
+        AlarmRule(
+            "schedules-not-delivered",
+            # The first counts what was given up, whether or not the second queue got it.
+            _total(
+                dropped=schedules.metric("InvocationDroppedCount", period=_SOON),
+                lost=schedules.metric("InvocationsFailedToBeSentToDeadLetterCount", period=_SOON),
+            ),
+            1,
+            "EventBridge Scheduler tried for a day to send a request or to start a job at its "
+            "time, and gave up. A request is in the dead-letter queue if that accepted it. Check "
+            "the schedules' roles, the queue and the state machine.",
         ),
         *(() if http_api is None else _of_http(http_api)),
         *(() if devices is None else _of_devices(devices)),
@@ -260,6 +274,7 @@ class Alarms(Construct):
         requests: sqs.IQueue,
         dead_letters: sqs.IQueue,
         event_bus: EventBus,
+        schedules: Schedules,
         http_api: HttpApi | None,
         devices: Devices | None,
         jobs: Jobs | None,
@@ -269,7 +284,15 @@ class Alarms(Construct):
         self.alarms: Sequence[cloudwatch.Alarm] = [
             self._alarm(settings, rule)
             for rule in alarm_rules(
-                settings, function, requests, dead_letters, event_bus, http_api, devices, jobs
+                settings,
+                function,
+                requests,
+                dead_letters,
+                event_bus,
+                schedules,
+                http_api,
+                devices,
+                jobs,
             )
         ]
 

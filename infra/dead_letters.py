@@ -32,10 +32,11 @@ def dead_letter_queue(
 class DeadLetters(Construct):
     """The queue of requests that could not be sent.
 
-    Four sources put messages here: the function, requests with a `reason` (transient,
+    Five sources put messages here: the function, requests with a `reason` (transient,
     misconfigured, invalid); Lambda, asynchronous events that failed; SQS, messages that were
-    received too often; EventBridge, events that it could not put on the queue. Each is a request,
-    an event with one, or the event of a job's end, so a redrive to the queue processes it.
+    received too often; EventBridge and its Scheduler, what they could not put on the queue. Each
+    is a request, an event with one, or the event of a job's end, so a redrive to the queue
+    processes it.
 
     Attributes
     ----------

@@ -22,6 +22,7 @@ Routes = Sequence[tuple[apigateway.HttpMethod, str]]
 
 ROUTES: Final[Routes] = (
     (apigateway.HttpMethod.POST, "/messages"),
+    (apigateway.HttpMethod.DELETE, "/schedules/{schedule_id}"),
     (apigateway.HttpMethod.GET, "/openapi.json"),
 )
 

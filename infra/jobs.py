@@ -30,7 +30,12 @@ from infra.settings import Settings
 DAYS: Final = 30
 """How long the bucket keeps what people upload and what jobs write. As long as their keys live."""
 
+SCHEDULED_DAYS: Final = 400
+"""How long the bucket keeps files of jobs that start later: a schedule is for at most a year."""
+
 UPLOADS: Final = "uploads/*"
+SCHEDULED: Final = "scheduled/*"
+_KEPT: Final = {"uploads/": DAYS, "jobs/": DAYS, "scheduled/": SCHEDULED_DAYS}
 _INDEXES: Final = "jobs/*/index.json"
 _RESULTS: Final = "jobs/*/map/*"
 _ROWS: Final = "jobs/*/rows/*"
@@ -69,7 +74,8 @@ class Jobs(Construct):
     ----------
     bucket
         CloudFormation chooses its name. Encrypted with S3's own key, for TLS only. People upload
-        to ``uploads/``; the functions and Step Functions write to ``jobs/``.
+        to ``uploads/``, or to ``scheduled/`` for a job that starts later; the functions and Step
+        Functions write to ``jobs/``.
     machine
         Has the stack's name with ``-jobs`` at its end. An execution is a job, with its name.
     role
@@ -97,6 +103,7 @@ class Jobs(Construct):
         self.bucket = self._bucket(settings)
         self._sources = [
             self.bucket.arn_for_objects(UPLOADS),
+            self.bucket.arn_for_objects(SCHEDULED),
             *(f"{arn}/*" for arn in settings.job_bucket_arns),
         ]
         self._let_send(sender)
@@ -159,11 +166,13 @@ class Jobs(Construct):
             enforce_ssl=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            # A rule for each folder: of two rules for an object, the earlier expiration counts.
             lifecycle_rules=[
-                s3.LifecycleRule(
-                    expiration=cdk.Duration.days(DAYS),
-                    abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
-                )
+                *(
+                    s3.LifecycleRule(prefix=prefix, expiration=cdk.Duration.days(days))
+                    for prefix, days in _KEPT.items()
+                ),
+                s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(1)),
             ],
             removal_policy=removal_policy(settings),
         )

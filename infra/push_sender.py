@@ -20,6 +20,7 @@ from infra.idempotency import IdempotencyTable
 from infra.jobs import Jobs
 from infra.project import Project
 from infra.request_queue import RequestQueue
+from infra.schedules import Schedules
 from infra.settings import Settings
 
 
@@ -41,6 +42,8 @@ class PushSender(Construct):
         The parts.
     devices
         The registry of devices; ``None`` if the settings exclude it.
+    schedules
+        The group of what is sent later.
     jobs
         The bucket and the state machine of jobs; ``None`` if the settings exclude them.
     http_api
@@ -122,6 +125,15 @@ class PushSender(Construct):
             if settings.jobs
             else None
         )
+        self.schedules = Schedules(
+            self,
+            "Schedules",
+            settings=settings,
+            sender=self.function,
+            requests=self.requests.queue,
+            dead_letters=self.dead_letters.queue,
+            jobs=self.jobs,
+        )
         self.http_api = (
             HttpApi(self, "HttpApi", settings=settings, alias=self.function.alias)
             if settings.http_api
@@ -137,6 +149,7 @@ class PushSender(Construct):
             requests=self.requests.queue,
             dead_letters=self.dead_letters.queue,
             event_bus=self.event_bus,
+            schedules=self.schedules,
             http_api=self.http_api,
             devices=self.devices,
             jobs=self.jobs,
@@ -206,6 +219,10 @@ class PushSender(Construct):
                 "the dashboard in CloudWatch",
             ),
         }
+        outputs["ScheduleGroupName"] = (
+            self.schedules.group.ref,
+            "the schedules of what is sent later",
+        )
         if self.http_api is not None:
             outputs["ApiUrl"] = (self.http_api.url, "for POST /messages, signed")
             outputs["ApiLogGroupName"] = (
@@ -237,6 +254,11 @@ class PushSender(Construct):
             outputs["JobStateMachineArn"] = (
                 self.jobs.machine.attr_arn,
                 "for aws stepfunctions start-execution",
+            )
+        if self.schedules.job_role is not None:
+            outputs["JobScheduleRoleArn"] = (
+                self.schedules.job_role.role_arn,
+                "the role of schedules that start jobs",
             )
         if self._settings.alarm_email and self.alarms.topic is not None:
             outputs["AlarmTopicArn"] = (

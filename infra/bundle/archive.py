@@ -47,7 +47,7 @@ SOURCE = REPOSITORY / "lambda_src"
 OUT = REPOSITORY / ".build"
 PACKAGE = "push_sender"
 
-SERVICE_MODELS = ("dynamodb", "events", "pinpoint", "s3", "sqs")
+SERVICE_MODELS = ("dynamodb", "events", "pinpoint", "s3", "scheduler", "sqs")
 """The services that the function calls, by botocore's names."""
 
 OPERATIONS = {"s3": ("GetObject", "HeadBucket", "PutObject")}

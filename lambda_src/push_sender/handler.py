@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from push_sender.follow_up.queue_messages import Queue
     from push_sender.idempotency.claims import Idempotency
     from push_sender.jobs.progress import Progress
+    from push_sender.schedules.group import ScheduleGroup
 
     Answer = Report | PartialItemFailureResponse | dict[str, Any] | None
 
@@ -53,6 +54,7 @@ def _sender(settings: Settings) -> Sender:
         observer=telemetry,
         idempotency=partial(_idempotency, settings) if settings.idempotency_table else None,
         registry=partial(_registry, settings) if settings.devices_table else None,
+        schedules=partial(_schedules, settings) if settings.has_schedules else None,
     )
 
 
@@ -66,6 +68,22 @@ def _registry(settings: Settings) -> Registry:
     # The number of days counts for registrations only.
     return Registry(
         Table(client("dynamodb", settings.region), settings.devices_table or ""), expiry_days=0
+    )
+
+
+@lru_cache(maxsize=1)
+def _schedules(settings: Settings) -> ScheduleGroup:
+    """Create the group of schedules, for the first request with ``send_at``."""
+    from push_sender.clients.queue_and_bus import client
+    from push_sender.schedules.group import ScheduleGroup
+
+    return ScheduleGroup.of_queues(
+        client("scheduler", settings.region),
+        settings.schedule_group or "",
+        role_arn=settings.schedule_role_arn or "",
+        region=settings.region,
+        queue_url=settings.queue_url or "",
+        dead_letter_queue_url=settings.dead_letter_queue_url,
     )
 
 
@@ -119,6 +137,7 @@ def _http_entry_point(settings: Settings) -> HttpEntryPoint:
         _sender(settings),
         follow_up=partial(_follow_up, settings),
         queue=partial(_queue, settings, settings.queue_url) if settings.queue_url else None,
+        schedules=partial(_schedules, settings) if settings.has_schedules else None,
         has_registry=settings.devices_table is not None,
         telemetry=shared_telemetry(),
     )
@@ -190,6 +209,8 @@ def handler(event: object, context: LambdaContext) -> Answer:
         If the idempotency key does not allow a send now. Nothing was sent.
     RegistryUnavailable
         If the devices of users could not be read. Nothing was sent.
+    SchedulerUnavailable
+        If the schedule of a request with ``send_at`` is not known to be made.
     SourceChanged, SourceUnavailable, JobConflict, JobStoreUnavailable, MostlyRefused, OutOfTime
         If a step of a job failed. To repeat it is harmless.
     QueueUnavailable

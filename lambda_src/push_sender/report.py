@@ -53,7 +53,10 @@ class Result(TypedDict):
 
 
 class Report(TypedDict):
-    """The response to a request. Only a dry run has ``requests``."""
+    """The response to a request.
+
+    Only a dry run has ``requests``, and only a request for later ``schedule_id``.
+    """
 
     application_id: str
     idempotency_key: str | None
@@ -63,6 +66,7 @@ class Report(TypedDict):
     results: list[Result]
     warnings: list[Remark]
     requests: NotRequired[Sequence[dict[str, Any]]]
+    schedule_id: NotRequired[str]
 
 
 def status_message_room(

@@ -5,6 +5,7 @@ It knows no entry point, no Lambda and no environment: clock, provider and proje
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from push_sender.idempotency.claims import Claim, Idempotency
     from push_sender.idempotency.memory import Memory
     from push_sender.recipients.resolution import Origin
+    from push_sender.schedules.group import ScheduleGroup
     from push_sender.users import Registry, UserRecipients
 
 _DUPLICATE = AddressResult(Outcome.DUPLICATE)
@@ -73,6 +75,9 @@ class Observer(Protocol):
     ) -> None:
         """Record the results of a request with users that no call gives."""
 
+    def scheduled(self, schedule_id: str, send_at: str, recipients: int) -> None:
+        """Record a request that is sent later."""
+
     def not_remembered(self, reason: str) -> None:
         """Record that the results of a request with a key could not be stored."""
 
@@ -96,6 +101,11 @@ class Sender:
     registry
         Returns the registry of devices; called only for a request with users. None if there is
         no registry.
+    schedules
+        Returns the group of schedules; called only for a request with ``send_at``. None if
+        there is none.
+    now
+        Returns the time in Unix seconds, which ``send_at`` is compared with.
     """
 
     def __init__(
@@ -107,6 +117,8 @@ class Sender:
         observer: Observer,
         idempotency: Callable[[], Idempotency] | None = None,
         registry: Callable[[], Registry] | None = None,
+        schedules: Callable[[], ScheduleGroup] | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._delivery = delivery
         self._application_ids = application_ids
@@ -114,6 +126,8 @@ class Sender:
         self._observer = observer
         self._idempotency = idempotency
         self._registry = registry
+        self._schedules = schedules
+        self._now = now
 
     def check(self, event: object) -> None:
         """Check a request that will be sent later.
@@ -123,7 +137,16 @@ class Sender:
         InvalidRequest
             As ``send``.
         """
-        checked = check(event, self._application_ids, has_registry=self._registry is not None)
+        checked = check(
+            event,
+            self._application_ids,
+            has_registry=self._registry is not None,
+            now=self._now if self._schedules is not None else None,
+        )
+        if checked.request.send_at is not None:
+            from push_sender.schedules.scheduled_request import ScheduledRequest
+
+            ScheduledRequest.of(event, checked.request, self._application_ids[0], None)
         if not checked.request.has_users:  # whose devices are found when the request is sent
             status_message_room(checked.audience.recipients)
 
@@ -138,6 +161,7 @@ class Sender:
         forget_untried: bool = False,
         requeue: Callable[[Report], bool] | None = None,
         memory: Memory | None = None,
+        may_be_late: bool = False,
     ) -> Report:
         """Send a request.
 
@@ -163,6 +187,9 @@ class Sender:
             the key stays taken.
         memory
             How the outcomes are kept under the key; None for the usual way.
+        may_be_late
+            Whether to send a request at once if the time of its ``send_at`` is over. For an
+            entry point where it may have waited.
 
         Returns
         -------
@@ -183,13 +210,30 @@ class Sender:
             If the devices of users could not be read. Nothing was sent.
         TooManyDevices
             If the devices of users are more than a report can hold. Nothing was sent.
+        SchedulerUnavailable
+            If the schedule of a request with ``send_at`` is not known to be made.
         """
-        accepted_at = self._clock() - age
-        checked = check(event, self._application_ids, has_registry=self._registry is not None)
+        checked = check(
+            event,
+            self._application_ids,
+            has_registry=self._registry is not None,
+            now=self._now if self._schedules is not None else None,
+            may_be_late=may_be_late,
+        )
         request = checked.request
         application_id = request.application_id or self._application_ids[0]
-        plan = self._plan(checked, application_id, deadline, accepted_at, as_text=as_text)
         key = request.idempotency_key or default_key
+        if request.send_at is not None and self._schedules is not None and not request.dry_run:
+            from push_sender.validation.send_at import seconds_until  # only for such a request
+
+            left = seconds_until(request, self._now())
+            if left > 0:
+                return self._schedule(
+                    event, checked, application_id, key, deadline, self._schedules
+                )
+            age = min(age, -left)
+        accepted_at = self._clock() - age
+        plan = self._plan(checked, application_id, deadline, accepted_at, as_text=as_text)
         if not isinstance(plan, Plan) and plan.too_many is not None:
             self._choose_again(
                 plan, plan.too_many, None if request.dry_run else key, application_id
@@ -234,6 +278,30 @@ class Sender:
                 )
                 again.again(final_report["results"])
         return final_report
+
+    def _schedule(
+        self,
+        event: Any,
+        checked: Checked,
+        application_id: str,
+        key: str | None,
+        deadline: float,
+        schedules: Callable[[], ScheduleGroup],
+    ) -> Report:
+        """Make a schedule for a request, unless it has one, and write the report."""
+        from push_sender.schedules.scheduled_request import ScheduledRequest, results_of
+
+        request, audience, contents = checked
+        wanted = ScheduledRequest.of(event, request, application_id, key)
+        is_new = schedules().make(wanted, end=deadline)
+        if is_new:
+            self._observer.scheduled(wanted.id, wanted.expression, len(request.everyone))
+        results = results_of(request, audience.recipients)
+        # Those about users are not known before their devices are.
+        findings = [] if request.has_users else warnings(request, audience, contents)
+        written = report(request, application_id, results, findings, key=key, replayed=not is_new)
+        written["schedule_id"] = wanted.id
+        return written
 
     def _run(
         self,

@@ -132,6 +132,9 @@ class _Nobody:
     def without_call(self, *_: object) -> None:
         pass
 
+    def scheduled(self, *_: object) -> None:
+        pass
+
     def not_remembered(self, reason: str) -> None:
         pass
 

@@ -82,6 +82,16 @@ class Account:
             "AWS_ENDPOINT_URL_DYNAMODB": self.url,
         }
 
+    def empty(self) -> None:
+        """Delete every message and every key."""
+        for queue in (self.queue, self.dead_letter_queue, self.event_queue):
+            # PurgeQueue works once a minute.
+            self.sqs.delete_queue(QueueUrl=queue)
+            self._queue(queue.rpartition("/")[2])
+        keys = self.client("dynamodb")
+        for item in keys.scan(TableName=self.table, ProjectionExpression="id")["Items"]:
+            keys.delete_item(TableName=self.table, Key=item)
+
     def send_again(
         self, body: Any, *, attempt: int = 0, accepted_at: int | None = None, request_id: str = "id"
     ) -> str:

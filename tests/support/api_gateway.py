@@ -76,7 +76,7 @@ def read(answer: Json) -> Answer:
     """Read the answer that the function gave."""
     assert answer["isBase64Encoded"] is False
     headers = {name.lower(): value for name, value in answer["headers"].items()}
-    body = json.loads(answer["body"]) if "body" in answer else None
+    body = json.loads(answer["body"]) if answer.get("body") else None
     return Answer(answer["statusCode"], headers, body)
 
 

@@ -1,4 +1,4 @@
-"""Clients for SQS and EventBridge, with retries that end in time.
+"""Clients for SQS, EventBridge and its Scheduler, with retries that end in time.
 
 The SDK's retries are off, as for Pinpoint: only this code knows when the invocation ends. A
 call that timed out may have had its effect, so whatever is sent must be harmless twice.

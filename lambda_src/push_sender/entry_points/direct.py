@@ -38,7 +38,7 @@ def push(
     ------
     InvalidRequest
         With every validation error. Nothing was sent.
-    IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
+    IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable, SchedulerUnavailable
         As ``Sender.send``. Nothing was sent.
     """
     end = end_of(context)

@@ -34,6 +34,7 @@ def push(
     Raises
     ------
     InvalidRequest, IdempotencyConflict, IdempotencyInProgress, IdempotencyStoreUnavailable
+    SchedulerUnavailable
         As ``Sender.send``. Nothing was sent, and nothing is in the queue.
     """
     timing = Timing.of(context)

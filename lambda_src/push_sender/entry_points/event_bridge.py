@@ -122,7 +122,7 @@ def push(
     ------
     InvalidRequest
         With every validation error, if there is no dead-letter queue to keep the event.
-    IdempotencyInProgress, IdempotencyStoreUnavailable, RegistryUnavailable
+    IdempotencyInProgress, IdempotencyStoreUnavailable, RegistryUnavailable, SchedulerUnavailable
         As ``Sender.send``. Nothing was sent.
     QueueUnavailable, BusUnavailable
         If recipients could not be put on their queue, or there was no time for the events.
@@ -139,6 +139,7 @@ def push(
             deadline=timing.deadline,
             default_key=submission.request_id,
             age=max(now - submission.accepted_at, 0) / 1_000,
+            may_be_late=True,
         )
     except (InvalidRequest, IdempotencyConflict) as error:
         last_start, too_many = timing.last_start, isinstance(error, TooManyDevices)

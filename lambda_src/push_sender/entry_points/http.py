@@ -43,6 +43,7 @@ from push_sender.request.errors import (
     IdempotencyStoreUnavailable,
     InvalidRequest,
     RegistryUnavailable,
+    SchedulerUnavailable,
 )
 from push_sender.request.model import known_fields
 from push_sender.sender import Sender
@@ -51,6 +52,7 @@ from push_sender.validation.combinations import PROJECT_NOT_ALLOWED
 
 if TYPE_CHECKING:
     from push_sender.follow_up.destinations import FollowUp
+    from push_sender.schedules.group import ScheduleGroup
 
 RETRY_AFTER_SECONDS: Final = 5
 """When to retry if the error gives no time: the function itself has tried for seconds."""
@@ -81,6 +83,8 @@ class HttpEntryPoint:
         Returns the follow-up; called only for a request with ``requeue``.
     queue
         Returns the queue; called only for ``respond-async``. None if there is no queue.
+    schedules
+        Returns the group of schedules; called only to cancel one. None if there is none.
     has_registry
         Whether there is a registry of devices, which gets events about tokens.
     telemetry
@@ -93,18 +97,21 @@ class HttpEntryPoint:
         *,
         follow_up: Callable[[], FollowUp],
         queue: Callable[[], Queue] | None,
+        schedules: Callable[[], ScheduleGroup] | None = None,
         has_registry: bool,
         telemetry: Telemetry,
     ) -> None:
         self._sender = sender
         self._follow_up = follow_up
         self._queue = queue
+        self._schedules = schedules
         self._has_registry = has_registry
         self._telemetry = telemetry
         # Never debug, whatever Powertools' variables say: it would respond with stack traces.
         self._app = APIGatewayHttpResolver(debug=False)
         for path in SEND_PATHS:
             self._app.post(path)(self._messages)
+        self._app.delete("/schedules/<schedule_id>")(self._cancel)
         self._app.get(r"/openapi\.json")(self._openapi)
         self._app.not_found(self._not_found)
         self._app.exception_handler(HttpProblem)(self._problem)
@@ -147,10 +154,37 @@ class HttpEntryPoint:
                 f"Nothing was sent ({unavailable.reason}); repeat the request",
                 headers=_retry_after(RETRY_AFTER_SECONDS),
             ) from None
+        except SchedulerUnavailable as unavailable:
+            raise HttpProblem(
+                problems.SCHEDULER_UNAVAILABLE,
+                _without_path(unavailable),
+                headers=_retry_after(RETRY_AFTER_SECONDS),
+            ) from None
         if prefers_async and not dry_run:
             report["warnings"].append({"path": PREFER_HEADER, "message": _NO_QUEUE})
         _raise_if_nothing_was_tried(report)
         return Response(HTTPStatus.OK, _JSON, json.dumps(report))
+
+    def _cancel(self, schedule_id: str) -> Response[str]:
+        """Delete the schedule of a request."""
+        app = self._app
+        end = end_of_http(app.current_event.raw_event, app.lambda_context)
+        schedules = self._schedules and self._schedules()
+        try:
+            was_there = schedules is not None and schedules.cancel(schedule_id, end=end)
+        except SchedulerUnavailable as unavailable:
+            raise HttpProblem(
+                problems.SCHEDULER_UNAVAILABLE,
+                f"The schedule is not known to be deleted ({unavailable.reason}); repeat the "
+                "request",
+                headers=_retry_after(RETRY_AFTER_SECONDS),
+            ) from None
+        if not was_there:
+            raise HttpProblem(
+                problems.SCHEDULE_NOT_FOUND, "It was cancelled, its time is over, or it never was"
+            )
+        self._telemetry.info("schedule cancelled", schedule_id=schedule_id)
+        return Response(HTTPStatus.NO_CONTENT, body="")
 
     def _send(self, request: Any, timing: Timing) -> Report:
         requeues = isinstance(request, dict) and request.get("requeue") is True
@@ -212,7 +246,9 @@ class HttpEntryPoint:
 
     def _not_found(self, _: Exception) -> NoReturn:
         raise HttpProblem(
-            problems.NOT_FOUND, "There are POST /messages and GET /openapi.json, and nothing else"
+            problems.NOT_FOUND,
+            "There are POST /messages, DELETE /schedules/{schedule_id} and GET /openapi.json, and "
+            "nothing else",
         )
 
     def _problem(self, problem: HttpProblem) -> Response[str]:

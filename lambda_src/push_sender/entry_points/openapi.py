@@ -38,6 +38,7 @@ _RESULTS: Final = {
     "request.",
     "warnings": "Legal fields that are probably a mistake, and gaps of the report.",
     "requests": "Only for a dry run: the SendMessages calls that would be made.",
+    "schedule_id": "Only for a request with `send_at`: the id with which it can be cancelled.",
     "user_id": "Only for a recipient who is a user: the user.",
     "device_id": "Only for a recipient who is a user: the device. Null without a device, and for "
     "one that left since.",

@@ -227,19 +227,29 @@ _SEND: Final = _Route(
     },
 )
 
+_ID: Final = TypeAdapter(Id).json_schema()
+
 _IN_PATH: Final = {
     name: {
         "name": name,
         "in": "path",
         "required": True,
         "description": description,
-        "schema": TypeAdapter(Id).json_schema(),
+        "schema": schema,
     }
-    for name, description in {
-        "device_id": "The id of the installation, which the app chooses at its first start: a "
-        "random UUID.",
-        "user_id": "The caller's own id of the user.",
-    }.items()
+    for name, description, schema in (
+        (
+            "device_id",
+            "The id of the installation, which the app chooses at its first start: a random UUID.",
+            _ID,
+        ),
+        ("user_id", "The caller's own id of the user.", _ID),
+        (
+            "schedule_id",
+            "The `schedule_id` of the report.",
+            {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        ),
+    )
 }
 
 _PROJECT: Final[Json] = {
@@ -295,6 +305,15 @@ _ROUTES: Final = (
         description="The same as `POST /messages`, for callers without AWS credentials. Exists "
         "with the setting `http_jwt`.",
         access=_JWT_TO_SEND,
+    ),
+    _Route(
+        "DELETE /schedules/{schedule_id}",
+        "cancelSchedule",
+        "Cancel a request that is sent later",
+        "Cancels the request whose report has this `schedule_id`. At the time of `send_at` it may "
+        "be too late: the request is then on its way.",
+        {HTTPStatus.NO_CONTENT: {"description": "It is cancelled."}},
+        problems.SCHEDULE_KINDS,
     ),
     _Route(
         "PUT /devices/{device_id}",

@@ -80,6 +80,12 @@ KEYS_UNAVAILABLE: Final = _kind(
 QUEUE_UNAVAILABLE: Final = _kind(
     "queue-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The queue is out of reach"
 )
+SCHEDULE_NOT_FOUND: Final = _kind(
+    "schedule-not-found", HTTPStatus.NOT_FOUND, "There is no such schedule"
+)
+SCHEDULER_UNAVAILABLE: Final = _kind(
+    "scheduler-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "Scheduler is out of reach"
+)
 INVALID_DEVICE: Final = _kind(
     "invalid-device", HTTPStatus.BAD_REQUEST, "The device cannot be registered as it stands"
 )
@@ -110,8 +116,12 @@ KINDS: Final = (
     REFUSED,
     KEYS_UNAVAILABLE,
     QUEUE_UNAVAILABLE,
+    SCHEDULER_UNAVAILABLE,
 )
-"""The kinds of the other routes."""
+"""The kinds of the routes that send."""
+
+SCHEDULE_KINDS: Final = (SCHEDULE_NOT_FOUND, NOT_FOUND, SCHEDULER_UNAVAILABLE)
+"""The kinds of the route that cancels what is scheduled."""
 
 
 class HttpProblem(Exception):  # noqa: N818  it is what RFC 9457 calls it

@@ -2,9 +2,9 @@
 
 Lambda deletes the messages that did not fail. A failed message becomes visible again after its
 visibility timeout. A message fails only for a reason on our side: the store of keys, the registry
-of devices or a queue is out of reach, another invocation is sending the request, or the time is
-too short. A request that can never be sent does not fail. Recipients that could not be sent now
-are requeued in a new message. A request whose users have too many devices is split into two.
+of devices, Scheduler or a queue is out of reach, another invocation is sending the request, or the
+time is too short. A request that can never be sent does not fail. Recipients that could not be sent
+now are requeued in a new message. A request whose users have too many devices is split into two.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from push_sender.request.errors import (
     IdempotencyStoreUnavailable,
     InvalidRequest,
     RegistryUnavailable,
+    SchedulerUnavailable,
     TooManyDevices,
     as_invalid,
 )
@@ -163,6 +164,7 @@ def _handle(
             default_key=submission.request_id,
             age=max(time.time() - submission.accepted_at / 1_000, 0),
             memory=_memory_of(submission),
+            may_be_late=True,
         )
     except (InvalidRequest, IdempotencyConflict) as error:
         if isinstance(error, IdempotencyConflict) and is_part_of_users(submission):
@@ -215,6 +217,7 @@ def _is_of_the_version_before(
 _UNAVAILABLE: Final = (
     IdempotencyStoreUnavailable,
     RegistryUnavailable,
+    SchedulerUnavailable,
     QueueUnavailable,
     BusUnavailable,
     JobStoreUnavailable,

@@ -63,6 +63,7 @@ _DESTINATIONS: Final[Mapping[Outcome, _Destination]] = {
     Outcome.TRANSIENT: _Destination.QUEUE,
     Outcome.UNKNOWN: _Destination.FAILED,
     Outcome.NO_DEVICE: _Destination.LOG,
+    Outcome.SCHEDULED: _Destination.LOG,
     Outcome.REQUEUED: _Destination.LOG,
 }
 _DESTINATIONS_OF_UNSENT: Final[Mapping[str | None, _Destination]] = {

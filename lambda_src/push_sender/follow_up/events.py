@@ -37,8 +37,10 @@ _DETAILS: Final = (
     _COMMON | {"attempt", "dry_run", "summary"},
     {"version", "action", "status", "rows", "summary", "results", "execution_id"},
 )
-"""The fields of each detail, beside ``job`` and ``reason``. A request cannot have them:
-``version`` is no field of a request."""
+"""The fields of each detail, beside those of ``_OPTIONAL``. A request cannot have them: ``version``
+is no field of a request."""
+
+_OPTIONAL: Final = frozenset({"job", "reason", "schedule_id"})
 
 _MEMBERS: Final = ("token", "service", "status_code", "reason", "user_id", "device_id")
 """The members of a result that an event repeats. Only that of a user has the last two."""
@@ -168,15 +170,15 @@ def request_refused(submission: Submission, errors: Iterable[Finding]) -> Event:
 
 def push_report(submission: Submission, report: Report, summary: Mapping[str, int]) -> Event:
     """Write the event for a queued request, or a requeued part of one, that is done."""
-    return Event(
-        REPORT,
-        {
-            **_common_members(submission, report),
-            "attempt": submission.attempt,
-            "dry_run": report["dry_run"],
-            "summary": dict(summary),
-        },
-    )
+    detail = {
+        **_common_members(submission, report),
+        "attempt": submission.attempt,
+        "dry_run": report["dry_run"],
+        "summary": dict(summary),
+    }
+    if "schedule_id" in report:
+        detail["schedule_id"] = report["schedule_id"]
+    return Event(REPORT, detail)
 
 
 def job_report(
@@ -206,7 +208,7 @@ def job_report(
 
 def is_own_detail(value: object) -> bool:
     """Return whether a value is the detail of an event of this function."""
-    return isinstance(value, dict) and value.keys() - {"job", "reason"} in _DETAILS
+    return isinstance(value, dict) and value.keys() - _OPTIONAL in _DETAILS
 
 
 class EventBus:

@@ -26,9 +26,13 @@ from push_sender.request.model import (
 from push_sender.request.services import SERVICES
 
 _EXCLUDED: Final = frozenset(
-    {"recipient", "recipients", "device_filter", "application_id", "idempotency_key", "dry_run"}
+    {
+        *("recipient", "recipients", "device_filter"),
+        *("application_id", "idempotency_key", "dry_run", "send_at"),
+    }
 )
-"""Fields that are not shared content: recipients have their own part, the id has the project."""
+"""Fields that are not shared content: recipients have their own part, the id has the project. A
+request for later has its time in its schedule, and no longer when it is sent."""
 
 _REQUIRED: Final = {"token", "service"}
 _OF_A_USER: Final = {"user_id", "device_id", "device_filter"}

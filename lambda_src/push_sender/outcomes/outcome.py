@@ -104,6 +104,14 @@ class Outcome(StrEnum):
     Ends: The log.
     """
 
+    SCHEDULED = "scheduled"
+    """The request is sent at the time of its `send_at`. The report has its `schedule_id`.
+
+    Do: Nothing. `DELETE /schedules/{schedule_id}` cancels it.
+
+    Ends: The log. At that time the queue gets the request.
+    """
+
     REQUEUED = "requeued"
     """The recipient is in the queue.
 

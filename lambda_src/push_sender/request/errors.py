@@ -31,6 +31,7 @@ _RULES: Final = {
     "idempotency_key": "must be 1 to 256 printable characters",
     "color": "must be a color as #rrggbb",
     "event_time": "must be a time as 2026-12-24T18:00:00Z",
+    "send_at": "must be a time with an offset, in whole seconds, as 2026-12-24T18:00:00+01:00",
     "vibrate_timings": "must be seconds as text, such as 0.5s",
     "light_on_duration": "must be seconds as text, such as 0.5s",
     "light_off_duration": "must be seconds as text, such as 0.5s",
@@ -170,6 +171,23 @@ class RegistryUnavailable(Exception):  # noqa: N818  named like IdempotencyStore
         self.reason = reason
         super().__init__(
             f"recipients: the registry of devices is out of reach ({reason}); repeat the request"
+        )
+
+
+class SchedulerUnavailable(Exception):  # noqa: N818  named like IdempotencyStoreUnavailable
+    """A schedule is not known to be made or deleted. Nothing was sent now.
+
+    Attributes
+    ----------
+    reason
+        The code of EventBridge Scheduler or the exception's name, for logs.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"send_at: the schedule is not known to be made, Scheduler is out of reach ({reason}); "
+            "repeat the request with the same key"
         )
 
 

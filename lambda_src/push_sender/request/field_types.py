@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Annotated, Final, Literal, NoReturn, get_args
 
 from pydantic import (
@@ -26,6 +27,10 @@ _INT32: Final = 2_147_483_647
 TIME: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+
+_WHOLE_TIME: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
 
 RAW_CHARACTERS: Final = 65_536
@@ -79,6 +84,20 @@ def _printable(value: str) -> str:
 
 
 IdempotencyKey = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
+
+
+def _existing_time(value: str) -> str:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError(
+            "request_rule", "must be a time that exists, such as 2026-12-24T18:00:00+01:00"
+        ) from None
+    return value
+
+
+Moment = Annotated[str, Field(pattern=_WHOLE_TIME), AfterValidator(_existing_time)]
+"""A time with its offset from UTC, in whole seconds."""
 
 
 def _language_tag(value: str) -> str:

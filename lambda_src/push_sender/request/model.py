@@ -26,6 +26,7 @@ from push_sender.request.field_types import (
     Id,
     IdempotencyKey,
     Language,
+    Moment,
     RawContent,
     Seconds,
     ServiceName,
@@ -474,6 +475,11 @@ class PushRequest(SharedContent):
     )
     dry_run: bool | None = Field(
         None, description="Check the request and show the exact calls; send nothing."
+    )
+    send_at: Moment | None = Field(
+        None,
+        description="Send it at this time, with an offset, such as `2026-12-24T18:00:00+01:00`: "
+        "at most 366 days ahead, precise to the minute.",
     )
     context: TextMap | None = Field(None, description="Added to what the app receives.")
     trace_id: Annotated[Text, Field(min_length=1)] | None = Field(

@@ -23,6 +23,7 @@ from aws_lambda_powertools.logging import Logger
 from push_sender import __version__
 from push_sender.delivery.batches import ADDRESSES
 from push_sender.delivery.run import Delivered
+from push_sender.outcomes.outcome import Outcome
 from push_sender.request.model import Recipient
 from push_sender.telemetry.metrics import Metric, Unit, records
 
@@ -146,6 +147,14 @@ class Telemetry:
         """Log and count that the results of a request with a key could not be stored."""
         self.count("SendsNotRemembered", 1)
         self.warn("send not remembered", reason=reason)
+
+    def scheduled(self, schedule_id: str, send_at: str, recipients: int) -> None:
+        """Log and count a request that is sent later."""
+        self.count(Outcome.SCHEDULED.value, recipients)
+        self._logger.info(
+            "request scheduled",
+            extra={"schedule_id": schedule_id, "send_at": send_at, "recipients": recipients},
+        )
 
     def info(self, message: str, **fields: object) -> None:
         """Log an action. The fields may hold only ids, names and numbers."""

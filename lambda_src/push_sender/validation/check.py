@@ -6,7 +6,7 @@ lists both: if fields are malformed, the rules check the other fields.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools.utilities.parser import BaseModel, ValidationError, parse
@@ -36,8 +36,21 @@ class Checked(NamedTuple):
     contents: Contents
 
 
+class _Facts(NamedTuple):
+    """What ``check`` gets about the function and its caller."""
+
+    has_registry: bool
+    now: Callable[[], float] | None
+    may_be_late: bool
+
+
 def check(
-    event: object, application_ids: Collection[str], *, has_registry: bool = False
+    event: object,
+    application_ids: Collection[str],
+    *,
+    has_registry: bool = False,
+    now: Callable[[], float] | None = None,
+    may_be_late: bool = False,
 ) -> Checked:
     """Check a request.
 
@@ -49,6 +62,11 @@ def check(
         The projects that may be used.
     has_registry
         Whether there is a registry of devices, so that a recipient may be a user.
+    now
+        Returns the time in Unix seconds, for ``send_at``; None if the function cannot make
+        schedules.
+    may_be_late
+        Whether the time of ``send_at`` may be over.
 
     Raises
     ------
@@ -58,10 +76,11 @@ def check(
     """
     if not isinstance(event, dict):  # Parser would read text as JSON
         raise InvalidRequest([Finding("request", f"must be an object, not {kind_of(event)}")])
+    facts = _Facts(has_registry, now, may_be_late)
     request = _parse(event)
     if request is None:
-        raise InvalidRequest(_malformed(event, application_ids, has_registry=has_registry))
-    checked, found = _check(request, application_ids, has_registry=has_registry)
+        raise InvalidRequest(_malformed(event, application_ids, facts))
+    checked, found = _check(request, application_ids, facts)
     if found:
         raise InvalidRequest(found)
     return checked
@@ -70,8 +89,8 @@ def check(
 def _check(
     request: PushRequest,
     application_ids: Collection[str],
+    facts: _Facts,
     *,
-    has_registry: bool,
     malformed: Collection[str] = frozenset(),
     unusable: Collection[int] = (),
 ) -> tuple[Checked, list[Finding]]:
@@ -83,10 +102,15 @@ def _check(
 
         recipients, at = users.as_tokens(request)
         unusable = {*unusable, *at}
-        of_users = users.findings(request, has_registry=has_registry, malformed=malformed)
+        of_users = users.findings(request, has_registry=facts.has_registry, malformed=malformed)
     audience = sort_recipients(recipients, request.choose, unusable)
     contents = {variant: request.content_for(variant) for variant in audience.variants}
     found = [*findings(request, audience, contents, application_ids, malformed), *of_users]
+    if request.send_at is not None:
+        from push_sender.validation import send_at  # only for a request for later
+
+        now = facts.now and facts.now()
+        found += send_at.findings(request, now, may_be_late=facts.may_be_late)
     return Checked(request, audience, contents), list(dict.fromkeys(found))
 
 
@@ -129,7 +153,7 @@ def _fits(value: Any, model: type[BaseModel]) -> bool:
 
 
 def _malformed(
-    event: Mapping[str, Any], application_ids: Collection[str], *, has_registry: bool
+    event: Mapping[str, Any], application_ids: Collection[str], facts: _Facts
 ) -> list[Finding]:
     """Return the errors of the malformed fields, and those of the rules for all other fields."""
     from push_sender.validation.malformed import Malformed  # only for a request that is refused
@@ -138,7 +162,7 @@ def _malformed(
     _, found = _check(
         malformed.request,
         application_ids,
-        has_registry=has_registry,
+        facts,
         malformed=malformed.paths,
         unusable=malformed.unusable,
     )

@@ -1,0 +1,1 @@
+"""Requests that are sent later: one-time schedules of EventBridge Scheduler."""
