@@ -56,9 +56,9 @@ _CHANNEL_SETTINGS: Final[Mapping[str, tuple[Service, CredentialKind]]] = {
 }
 """For each setting that names a channel's secret: the service, and the kind of the secret."""
 
-MOST_EXTRA_PROJECTS: Final = 79
-"""With the default project 80. Their ids take 2,639 of the 4,096 bytes that Lambda allows for all
-environment variables. The others, with the longest names that AWS allows, take under 1,430."""
+MOST_EXTRA_PROJECTS: Final = 74
+"""With the default project 75. Their ids take 2,474 of the 4,096 bytes that Lambda allows for all
+environment variables. The others, with the longest names that AWS allows, take under 1,600."""
 
 MOST_AUDIENCES: Final = 50
 """API Gateway's quota for an authorizer, which cannot be raised."""
@@ -218,7 +218,7 @@ class Settings(BaseModel):
     )
     extra_application_ids: ApplicationIds = Field(
         default=(),
-        description="further projects that requests may name, separated by commas, 79 at most",
+        description="further projects that requests may name, separated by commas, 74 at most",
     )
     fcm_secret: SecretName | None = _channel("FCM's service-account JSON, as Firebase gives it")
     apns_secret: SecretName | None = _channel(f"an APNs token key: {_TOKEN}")

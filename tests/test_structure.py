@@ -30,9 +30,10 @@ IMPORTS: dict[str, set[str]] = {
     "devices": {"request", "recipients", "clients"},
     "telemetry": {"request", "recipients", "outcomes", "delivery"},
     "follow_up": {"request", "outcomes", "clients", "delivery", "telemetry"},
+    "schedules": {"request", "recipients", "outcomes", "clients", "idempotency", "follow_up"},
     "entry_points": {
         "request", "validation", "outcomes", "clients", "devices", "telemetry", "follow_up",
-        "idempotency", "jobs",
+        "idempotency", "jobs", "schedules",
     },
 }  # fmt: skip
 """The rooms that the modules of a room import. What stands in none (``handler``, ``sender``,

@@ -21,7 +21,7 @@ from push_sender.request.errors import Finding, InvalidRequest, TooManyDevices
 from push_sender.send_messages.client import pinpoint_client
 from push_sender.send_messages.push_service import SendMessages
 from push_sender.sender import Sender
-from push_sender.settings import Settings
+from push_sender.settings import ScheduleSettings, Settings
 from push_sender.telemetry.log import shared_telemetry
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _sender(settings: Settings) -> Sender:
         observer=telemetry,
         idempotency=partial(_idempotency, settings) if settings.idempotency_table else None,
         registry=partial(_registry, settings) if settings.devices_table else None,
-        schedules=partial(_schedules, settings) if settings.has_schedules else None,
+        schedules=partial(_schedules, settings),
     )
 
 
@@ -71,18 +71,27 @@ def _registry(settings: Settings) -> Registry:
     )
 
 
+def _schedules(settings: Settings) -> ScheduleGroup | None:
+    """Return the group of schedules, for a request with ``send_at``; None if there is none."""
+    of_schedules = ScheduleSettings.from_environment()
+    if of_schedules is None or settings.queue_url is None:
+        return None
+    return _schedule_group(settings, of_schedules, settings.queue_url)
+
+
 @lru_cache(maxsize=1)
-def _schedules(settings: Settings) -> ScheduleGroup:
-    """Create the group of schedules, for the first request with ``send_at``."""
+def _schedule_group(
+    settings: Settings, of_schedules: ScheduleSettings, queue: str
+) -> ScheduleGroup:
     from push_sender.clients.queue_and_bus import client
     from push_sender.schedules.group import ScheduleGroup
 
     return ScheduleGroup.of_queues(
         client("scheduler", settings.region),
-        settings.schedule_group or "",
-        role_arn=settings.schedule_role_arn or "",
+        of_schedules.group,
+        role_arn=of_schedules.role_arn,
         region=settings.region,
-        queue_url=settings.queue_url or "",
+        queue_url=queue,
         dead_letter_queue_url=settings.dead_letter_queue_url,
     )
 
@@ -137,7 +146,7 @@ def _http_entry_point(settings: Settings) -> HttpEntryPoint:
         _sender(settings),
         follow_up=partial(_follow_up, settings),
         queue=partial(_queue, settings, settings.queue_url) if settings.queue_url else None,
-        schedules=partial(_schedules, settings) if settings.has_schedules else None,
+        schedules=partial(_schedules, settings),
         has_registry=settings.devices_table is not None,
         telemetry=shared_telemetry(),
     )

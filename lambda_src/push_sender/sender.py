@@ -102,8 +102,8 @@ class Sender:
         Returns the registry of devices; called only for a request with users. None if there is
         no registry.
     schedules
-        Returns the group of schedules; called only for a request with ``send_at``. None if
-        there is none.
+        Returns the group of schedules, or None if there is none; called only for a request with
+        ``send_at``.
     now
         Returns the time in Unix seconds, which ``send_at`` is compared with.
     """
@@ -117,7 +117,7 @@ class Sender:
         observer: Observer,
         idempotency: Callable[[], Idempotency] | None = None,
         registry: Callable[[], Registry] | None = None,
-        schedules: Callable[[], ScheduleGroup] | None = None,
+        schedules: Callable[[], ScheduleGroup | None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._delivery = delivery
@@ -141,7 +141,7 @@ class Sender:
             event,
             self._application_ids,
             has_registry=self._registry is not None,
-            now=self._now if self._schedules is not None else None,
+            now=self._now_if_schedulable,
         )
         if checked.request.send_at is not None:
             from push_sender.schedules.scheduled_request import ScheduledRequest
@@ -217,20 +217,18 @@ class Sender:
             event,
             self._application_ids,
             has_registry=self._registry is not None,
-            now=self._now if self._schedules is not None else None,
+            now=self._now_if_schedulable,
             may_be_late=may_be_late,
         )
         request = checked.request
         application_id = request.application_id or self._application_ids[0]
         key = request.idempotency_key or default_key
-        if request.send_at is not None and self._schedules is not None and not request.dry_run:
+        if request.send_at is not None and not request.dry_run:
             from push_sender.validation.send_at import seconds_until  # only for such a request
 
             left = seconds_until(request, self._now())
             if left > 0:
-                return self._schedule(
-                    event, checked, application_id, key, deadline, self._schedules
-                )
+                return self._schedule(event, checked, application_id, key, deadline)
             age = min(age, -left)
         accepted_at = self._clock() - age
         plan = self._plan(checked, application_id, deadline, accepted_at, as_text=as_text)
@@ -279,6 +277,9 @@ class Sender:
                 again.again(final_report["results"])
         return final_report
 
+    def _now_if_schedulable(self) -> float | None:
+        return None if self._schedules() is None else self._now()
+
     def _schedule(
         self,
         event: Any,
@@ -286,14 +287,16 @@ class Sender:
         application_id: str,
         key: str | None,
         deadline: float,
-        schedules: Callable[[], ScheduleGroup],
     ) -> Report:
         """Make a schedule for a request, unless it has one, and write the report."""
         from push_sender.schedules.scheduled_request import ScheduledRequest, results_of
 
         request, audience, contents = checked
         wanted = ScheduledRequest.of(event, request, application_id, key)
-        is_new = schedules().make(wanted, end=deadline)
+        schedules = self._schedules()
+        if schedules is None:  # the check has refused the request
+            raise RuntimeError("a request for later without a group of schedules")
+        is_new = schedules.make(wanted, end=deadline)
         if is_new:
             self._observer.scheduled(wanted.id, wanted.expression, len(request.everyone))
         results = results_of(request, audience.recipients)

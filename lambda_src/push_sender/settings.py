@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 _SDK_VARIABLES: Final = (
     "AWS_ENDPOINT_URL",
@@ -13,7 +13,6 @@ _SDK_VARIABLES: Final = (
     "AWS_ENDPOINT_URL_EVENTBRIDGE",
     "AWS_ENDPOINT_URL_PINPOINT",
     "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL_SCHEDULER",
     "AWS_ENDPOINT_URL_SQS",
 )
 
@@ -54,9 +53,6 @@ class Settings:
         The bus for events. ``EVENT_BUS_NAME``.
     devices_table
         The table of the registry of devices. ``DEVICES_TABLE``; None if there is no registry.
-    schedule_group, schedule_role_arn
-        The group of schedules for requests with ``send_at``, and the role with which Scheduler
-        puts them on the queue. ``SCHEDULE_GROUP``, ``SCHEDULE_ROLE_ARN``.
     message_key
         The key that proves which messages the function wrote. ``MESSAGE_KEY``; if that is
         missing, the queues' URLs, which is weaker: a producer knows at least one of them.
@@ -73,15 +69,8 @@ class Settings:
     dead_letter_queue_url: str | None = None
     event_bus_name: str | None = None
     devices_table: str | None = None
-    schedule_group: str | None = None
-    schedule_role_arn: str | None = None
     message_key: bytes = field(default=b"", repr=False)
     sdk: tuple[str | None, ...] = ()
-
-    @property
-    def has_schedules(self) -> bool:
-        """Whether the function can make schedules."""
-        return bool(self.schedule_group and self.schedule_role_arn and self.queue_url)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -103,11 +92,35 @@ class Settings:
             dead_letter_queue_url=queues[1] or None,
             event_bus_name=environment.get("EVENT_BUS_NAME") or None,
             devices_table=environment.get("DEVICES_TABLE") or None,
-            schedule_group=environment.get("SCHEDULE_GROUP") or None,
-            schedule_role_arn=environment.get("SCHEDULE_ROLE_ARN") or None,
             message_key=(environment.get("MESSAGE_KEY") or " ".join(filter(None, queues))).encode(),
             sdk=tuple(environment.get(name) for name in _SDK_VARIABLES),
         )
+
+
+class ScheduleSettings(NamedTuple):
+    """The settings for requests with ``send_at``, which are read only for such a request.
+
+    Attributes
+    ----------
+    group
+        The group of schedules. ``SCHEDULE_GROUP``.
+    role_arn
+        The role with which Scheduler puts requests on the queue. ``SCHEDULE_ROLE_ARN``.
+    endpoint
+        Read by the SDK itself, as ``Settings.sdk``.
+    """
+
+    group: str
+    role_arn: str
+    endpoint: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
+        """Read the settings. None if one of the first two is missing or empty."""
+        group, role_arn = environment.get("SCHEDULE_GROUP"), environment.get("SCHEDULE_ROLE_ARN")
+        if not (group and role_arn):
+            return None
+        return cls(group, role_arn, environment.get("AWS_ENDPOINT_URL_SCHEDULER"))
 
 
 def _send_concurrency(environment: Mapping[str, str]) -> int:

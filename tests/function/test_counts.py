@@ -71,6 +71,7 @@ def test_a_cold_direct_invocation_imports_little_and_makes_one_client(provider: 
     assert len(modules) <= MODULES
     for needless in ("boto3", "aws_xray_sdk", "aws_lambda_powertools.event_handler", "difflib"):
         assert needless not in modules
+    assert not [name for name in modules if name.startswith("push_sender.schedules")]
 
 
 def test_a_cold_invocation_over_http_makes_one_client_and_no_document(provider: Provider) -> None:
@@ -83,6 +84,7 @@ def test_a_cold_invocation_over_http_makes_one_client_and_no_document(provider: 
         "push_sender.entry_points.openapi",
         "push_sender.idempotency.store",
         "push_sender.follow_up.events",
+        "push_sender.schedules.group",
     ):
         assert needless not in modules
 

@@ -426,7 +426,7 @@ def test_a_request_of_300_kb_is_refused_and_the_error_names_jobs(
         with pytest.raises(InvalidRequest, match=r"send_at: .* 256 KB; split it, or use a job"):
             push(request(recipients=recipients))
     else:
-        prefer = {"prefer": enter} if enter == "respond-async" else {}
+        prefer: dict[str, Any] = {"prefer": enter} if enter == "respond-async" else {}
         body = json.dumps(request(recipients=recipients))
         answer = read(push(event(body, **prefer)))
         assert (answer.status, answer.paths) == (400, ["send_at"])

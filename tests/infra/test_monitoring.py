@@ -151,6 +151,7 @@ def emitted(
                 "DEAD_LETTER_QUEUE_URL": _queues_and_bus.url,
                 "EVENT_BUS_NAME": "default",
                 "MESSAGE_KEY": "any",
+                "SCHEDULE_ROLE_ARN": "",
             },
         )
         return watched.written(metric_lines(process.stdout)) | of_the_registry(template)
@@ -206,7 +207,11 @@ def test_the_dashboard_shows_all_metrics_of_the_configured_services(
         and not metric.name.startswith("SendMessages")
     }
 
-    assert {metric.name for metric in counted} == set(Outcome) - {"requeued", "no_device"}
+    assert {metric.name for metric in counted} == set(Outcome) - {
+        "requeued",
+        "no_device",
+        "scheduled",
+    }
     assert counted <= shown
     assert {
         value for metric in shown for name, value in metric.dimensions if name == "push_service"
@@ -510,7 +515,7 @@ def test_five_http_5xx_answers_in_five_minutes_set_off_the_alarm(
 
 
 def test_every_outcome_is_part_of_the_shares() -> None:
-    no_fault = {"accepted", "opted_out", "duplicate", "requeued", "no_device"}
+    no_fault = {"accepted", "opted_out", "duplicate", "requeued", "scheduled", "no_device"}
 
     assert sorted((*no_fault, *LOST_TOKENS, *FAILED)) == sorted(Outcome)
 

@@ -232,7 +232,7 @@ def test_more_projects_than_the_functions_environment_holds_are_refused() -> Non
     result = faults(extra_application_ids=",".join(ids), memory_mb="little")
 
     assert result == [
-        "extra_application_ids: must be at most 79 projects, because all environment variables of "
+        "extra_application_ids: must be at most 74 projects, because all environment variables of "
         "the function together hold 4 KB; deploy a second stage for the others",
         "memory_mb: must be a whole number",
     ]

@@ -1,7 +1,7 @@
 """The properties that the stack must have, independent of the template's form.
 
 Its fixtures leave the registry of devices and jobs out, which ``test_stack_devices.py`` and
-``test_stack_jobs.py`` test.
+``test_stack_jobs.py`` test, and schedules, which ``test_stack_schedules.py`` tests.
 ``snapshots/`` has the complete template, ``test_stack_http.py`` tests the HTTP API, and
 ``test_stack_checks.py`` runs cfn-lint and cdk-nag.
 """
@@ -95,25 +95,33 @@ CALLED = {
     "sqs:SendMessage",
 }
 
+# Tested in test_stack_schedules.py.
+OF_SCHEDULES = {"iam", "scheduler"}
+
+
+def of_the_core(made: Synthesis) -> Synthesis:
+    """Leave out the registry and the schedules."""
+    return made.without("Devices").without("Schedules")
+
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """Everything there is, with token keys."""
     settings = {**FULL, **WITHOUT_JOBS}
-    return synthesize(tmp_path_factory.mktemp("full"), settings).without("Devices")
+    return of_the_core(synthesize(tmp_path_factory.mktemp("full"), settings))
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """APNs by certificate, and as little kept as can be."""
     settings = {**CERTIFICATES, **WITHOUT_JOBS, "retain_data": "false", "stage": "dev"}
-    return synthesize(tmp_path_factory.mktemp("certificates"), settings).without("Devices")
+    return of_the_core(synthesize(tmp_path_factory.mktemp("certificates"), settings))
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """No setting at all."""
-    return synthesize(tmp_path_factory.mktemp("bare"), WITHOUT_JOBS).without("Devices")
+    return of_the_core(synthesize(tmp_path_factory.mktemp("bare"), WITHOUT_JOBS))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +140,7 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "event_bus_name": "orders",
         **WITHOUT_JOBS,
     }
-    return synthesize(tmp_path_factory.mktemp("existing"), settings).without("Devices")
+    return of_the_core(synthesize(tmp_path_factory.mktemp("existing"), settings))
 
 
 def properties(of: Synthesis, type_: str) -> dict[str, Any]:
@@ -448,9 +456,14 @@ def test_the_most_projects_fit_into_the_functions_environment(tmp_path: Path) ->
         "IDEMPOTENCY_TABLE": "t" * 255,
         "MESSAGE_KEY": stack_id,
         "QUEUE_URL": queue_url,
+        "SCHEDULE_GROUP": "push-sender-" + "s" * 20,
+        "SCHEDULE_ROLE_ARN": f"arn:aws-us-gov:iam::{account}:role/{'r' * 64}",
     }
 
-    assert {key for key, value in environment.items() if not isinstance(value, str)} == set(longest)
+    made_by_cloudformation = {
+        key for key, value in environment.items() if not isinstance(value, str)
+    }
+    assert made_by_cloudformation | {"SCHEDULE_GROUP"} == set(longest)
     assert environment["APPLICATION_IDS"].count(",") == MOST_EXTRA_PROJECTS
     assert sum(len(key) + len(value) for key, value in {**environment, **longest}.items()) < 4_096
 
@@ -567,7 +580,8 @@ def test_a_stage_has_its_own_bus_so_that_two_stacks_never_send_the_same_push(
 def test_the_role_allows_the_calls_of_the_code_and_of_lambda_itself(
     full: Synthesis,
 ) -> None:
-    assert set(allowed(full)) == {*CALLED, *LAMBDA_ITSELF}
+    actions = {action for action in allowed(full) if action.split(":")[0] not in OF_SCHEDULES}
+    assert actions == {*CALLED, *LAMBDA_ITSELF}
     assert all(statement["Effect"] == "Allow" for statement in statements(full))
 
 
@@ -580,7 +594,11 @@ def test_the_roles_statements_name_exact_resources_but_for_tracing(full: Synthes
         "xray:PutTraceSegments",
     }
     for action, resources in actions.items():
-        assert resources == ["*"] or "*" not in "".join(resources)
+        assert (
+            resources == ["*"]
+            or "*" not in "".join(resources)
+            or action.split(":")[0] in OF_SCHEDULES
+        )
         match action.split(":"):
             case ["dynamodb", _]:
                 assert resources == [f"{{{table}.Arn}}"]

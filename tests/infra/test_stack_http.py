@@ -25,7 +25,7 @@ from tests.support.invocation import Invocation, Push, log_lines
 
 API = "AWS::ApiGatewayV2::"
 
-ROUTES = ("POST /messages", "GET /openapi.json")
+ROUTES = ("POST /messages", "DELETE /schedules/{schedule_id}", "GET /openapi.json")
 DEVICE_ROUTES = (
     "PUT /devices/{device_id}",
     "GET /devices/{device_id}",
@@ -246,7 +246,7 @@ def test_the_api_has_no_cors_and_no_other_route(full: Synthesis, limited: Synthe
     assert types(limited, API) == {
         f"{API}Api": 1,
         f"{API}Integration": 2,
-        f"{API}Route": 7,
+        f"{API}Route": 8,
         f"{API}Stage": 1,
     }
 

@@ -102,7 +102,9 @@ def machine(of: Synthesis) -> dict[str, Any]:
 # ------------------------------------------------------------------ the bucket
 
 
-def test_the_bucket_is_encrypted_and_private_and_forgets_after_30_days(full: Synthesis) -> None:
+def test_the_bucket_is_encrypted_and_private_and_forgets_each_folder_in_its_time(
+    full: Synthesis,
+) -> None:
     _, bucket = own(full, "AWS::S3::Bucket")
     # No name, which a retained bucket would still have; no versions, no key of KMS.
     assert bucket["Properties"] == {
@@ -113,11 +115,11 @@ def test_the_bucket_is_encrypted_and_private_and_forgets_after_30_days(full: Syn
         },
         "LifecycleConfiguration": {
             "Rules": [
-                {
-                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-                    "ExpirationInDays": 30,
-                    "Status": "Enabled",
-                }
+                *(
+                    {"ExpirationInDays": days, "Prefix": prefix, "Status": "Enabled"}
+                    for prefix, days in (("uploads/", 30), ("jobs/", 30), ("scheduled/", 400))
+                ),
+                {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}, "Status": "Enabled"},
             ]
         },
         "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
@@ -292,7 +294,7 @@ def test_the_sender_gains_only_what_a_step_needs(
 ) -> None:
     bucket = f"{{{own(bare, 'AWS::S3::Bucket')[0]}.Arn}}"
     (table,) = (id_ for id_ in bare.of_type("AWS::DynamoDB::Table") if "Idempotency" in id_)
-    read = {f"{bucket}/uploads/*", f"{bucket}/jobs/*/index.json"}
+    read = {f"{bucket}/{name}" for name in ("uploads/*", "scheduled/*", "jobs/*/index.json")}
 
     assert added(bare, without, "PushSenderRole") == {
         "s3:GetObject": read,
@@ -313,12 +315,13 @@ def test_the_registry_gains_only_what_an_import_needs(
     actions = ("dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 
     assert added(bare, without, "PushSenderDevices") == {
-        "s3:GetObject": {f"{bucket}/uploads/*"},
+        "s3:GetObject": {f"{bucket}/uploads/*", f"{bucket}/scheduled/*"},
         "s3:PutObject": {f"{bucket}/jobs/*/rows/*"},
         **{key: {f"{{{table}.Arn}}"} for key in actions},
     }
     assert allowed(full, "PushSenderDevices")["s3:GetObject"] == {
         f"{bucket}/uploads/*",
+        f"{bucket}/scheduled/*",
         *(f"{arn}/*" for arn in OTHERS),
     }
     environment = {
@@ -429,11 +432,18 @@ def test_without_jobs_the_stack_has_none_of_their_resources(
     bare: Synthesis, without: Synthesis
 ) -> None:
     added = bare.template["Resources"].keys() - without.template["Resources"].keys()
-    elsewhere = {id_ for id_ in added if not id_.startswith("PushSenderJobs")}
+    ours = ("PushSenderJobs", "PushSenderSchedulesJobRole")
+    elsewhere = {id_ for id_ in added if not id_.startswith(ours)}
     types = {bare.template["Resources"][id_]["Type"] for id_ in elsewhere}
     # A version's id has a digest of the environment, which for the registry names one more table.
     assert types == {"AWS::CloudWatch::Alarm", "AWS::Lambda::Version"}
     assert not without.of_type("AWS::S3") | without.of_type("AWS::StepFunctions")
+
+
+def role_of_schedules(of: Synthesis) -> str:
+    roles = of.of_type("AWS::IAM::Role")
+    (id_,) = (id_ for id_ in roles if id_.startswith("PushSenderSchedulesJobRole"))
+    return id_
 
 
 def test_the_outputs_name_bucket_and_machine_only_if_there_are_jobs(
@@ -445,6 +455,7 @@ def test_the_outputs_name_bucket_and_machine_only_if_there_are_jobs(
     assert {key: outputs[key]["Value"] for key in outputs.keys() - without.template["Outputs"]} == {
         "JobBucketName": {"Ref": bucket},
         "JobStateMachineArn": {"Fn::GetAtt": [id_, "Arn"]},
+        "JobScheduleRoleArn": {"Fn::GetAtt": [role_of_schedules(bare), "Arn"]},
     }
 
 

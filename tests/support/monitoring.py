@@ -45,6 +45,13 @@ DOCUMENTED: Mapping[str, tuple[str, str, Set[str]]] = {
         r"\{(\w+)\}",
         {"4xx", "5xx", "Count", "IntegrationLatency", "Latency"},
     ),
+    # https://docs.aws.amazon.com/scheduler/latest/UserGuide/monitoring-cloudwatch.html: of a group,
+    # by ScheduleGroup. The second exists for schedules with a dead-letter queue.
+    "AWS/Scheduler": (
+        "ScheduleGroup",
+        "",
+        {"InvocationDroppedCount", "InvocationsFailedToBeSentToDeadLetterCount"},
+    ),
     # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html: of a machine,
     # by StateMachineArn.
     "AWS/States": (
@@ -172,6 +179,11 @@ def _faults_by_documentation(template: Json, metric: Metric) -> Iterator[str]:
     dimension, reference, names = DOCUMENTED[metric.namespace]
     if metric.name not in names:
         yield f"AWS documents no {_shown(metric)}"
+    if metric.namespace == "AWS/Scheduler":
+        groups = resources(template, "AWS::Scheduler::ScheduleGroup").values()
+        if metric.dimensions not in [frozenset({(dimension, each["Name"])}) for each in groups]:
+            yield f"AWS documents no such dimensions: {_shown(metric)}"
+        return
     if metric.namespace == "AWS/Events":
         rules = resources(template, "AWS::Events::Rule").values()
         if metric.dimensions not in map(_of_a_rule, rules):

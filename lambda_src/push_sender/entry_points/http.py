@@ -84,7 +84,7 @@ class HttpEntryPoint:
     queue
         Returns the queue; called only for ``respond-async``. None if there is no queue.
     schedules
-        Returns the group of schedules; called only to cancel one. None if there is none.
+        Returns the group of schedules, or None if there is none; called only to cancel one.
     has_registry
         Whether there is a registry of devices, which gets events about tokens.
     telemetry
@@ -97,7 +97,7 @@ class HttpEntryPoint:
         *,
         follow_up: Callable[[], FollowUp],
         queue: Callable[[], Queue] | None,
-        schedules: Callable[[], ScheduleGroup] | None = None,
+        schedules: Callable[[], ScheduleGroup | None],
         has_registry: bool,
         telemetry: Telemetry,
     ) -> None:
@@ -169,7 +169,7 @@ class HttpEntryPoint:
         """Delete the schedule of a request."""
         app = self._app
         end = end_of_http(app.current_event.raw_event, app.lambda_context)
-        schedules = self._schedules and self._schedules()
+        schedules = self._schedules()
         try:
             was_there = schedules is not None and schedules.cancel(schedule_id, end=end)
         except SchedulerUnavailable as unavailable:

@@ -40,7 +40,7 @@ class _Facts(NamedTuple):
     """What ``check`` gets about the function and its caller."""
 
     has_registry: bool
-    now: Callable[[], float] | None
+    now: Callable[[], float | None]
     may_be_late: bool
 
 
@@ -49,7 +49,7 @@ def check(
     application_ids: Collection[str],
     *,
     has_registry: bool = False,
-    now: Callable[[], float] | None = None,
+    now: Callable[[], float | None] = lambda: None,
     may_be_late: bool = False,
 ) -> Checked:
     """Check a request.
@@ -63,8 +63,8 @@ def check(
     has_registry
         Whether there is a registry of devices, so that a recipient may be a user.
     now
-        Returns the time in Unix seconds, for ``send_at``; None if the function cannot make
-        schedules.
+        Returns the time in Unix seconds, or None if the function cannot make schedules; called
+        only for ``send_at``.
     may_be_late
         Whether the time of ``send_at`` may be over.
 
@@ -109,8 +109,7 @@ def _check(
     if request.send_at is not None:
         from push_sender.validation import send_at  # only for a request for later
 
-        now = facts.now and facts.now()
-        found += send_at.findings(request, now, may_be_late=facts.may_be_late)
+        found += send_at.findings(request, facts.now(), may_be_late=facts.may_be_late)
     return Checked(request, audience, contents), list(dict.fromkeys(found))
 
 
