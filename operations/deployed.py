@@ -18,6 +18,7 @@ OUTPUTS: Final = (
     *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
     *("DevicesFunctionName", "DevicesTableName", "DevicesDeadLetterQueueUrl"),
     *("TableName", "JobBucketName", "JobStateMachineArn"),
+    *("ScheduleGroupName", "JobScheduleRoleArn"),
 )
 """The outputs that the commands use."""
 

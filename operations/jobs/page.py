@@ -15,7 +15,10 @@ from rich.text import Text
 from operations.jobs import failures
 from operations.jobs.executions import Execution, Failure, Progress
 from operations.jobs.meter import Meter, duration, metering, sorted_counts, whole
+from operations.jobs.moments import names_in_words, shown
+from operations.jobs.parts import NOT_STARTED, SCHEDULED, STARTING, PartState
 from operations.jobs.preview import FirstRows, in_words
+from operations.jobs.split import Part
 from operations.redaction import one_line, printable
 from operations.why.meanings import OUTCOMES
 from push_sender.jobs.child import SKIPPED
@@ -40,6 +43,9 @@ _STATUSES: Final[Mapping[str, tuple[str, str]]] = {
     "FAILED": ("failed", "bold red"),
     "TIMED_OUT": ("failed: its time is over", "bold red"),
     "ABORTED": ("was stopped", "bold yellow"),
+    SCHEDULED: ("is scheduled", ""),
+    STARTING: ("starts", "bold"),
+    NOT_STARTED: ("did not start: it was cancelled, or could not be started", "bold yellow"),
 }
 _TEXT_LENGTH: Final = 60
 _COLUMNS_SHOWN: Final = 20
@@ -111,6 +117,37 @@ class Page:
         # The number is not known until the whole file was read.
         rows = "" if progress.rows is None else f": {progress.done:,} of {progress.rows:,} rows"
         self._console.print(Text.assemble((f"{execution.name} {words}", style), f"{time_}{rows}"))
+        self._counts(progress)
+        self.line()
+
+    def planned(self, parts: Sequence[Part]) -> None:
+        """Show the parts of a job that will be scheduled."""
+        self._parts([(part, "") for part in parts], "")
+        self.line()
+
+    def parts(self, name: str, states: Sequence[PartState], progress: Progress) -> None:
+        """Show how the parts of a job are, and their counts together."""
+        self.line(
+            f"{name}, {len(states)} parts: {progress.done:,} of {progress.rows:,} rows", "bold"
+        )
+        self.line()
+        self._parts(
+            [(each.part, _STATUSES.get(each.status, (each.status, ""))[0]) for each in states],
+            "status",
+        )
+        self._counts(progress)
+        self.line()
+
+    def _parts(self, rows: Iterable[tuple[Part, str]], last: str) -> None:
+        table = self._table("job", "starts (UTC)", "rows", "time zones", *filter(None, [last]))
+        table.columns[2].justify = "right"
+        for part, status in rows:
+            zones = names_in_words(part.time_zones)
+            cells = (part.job, shown(part.at), f"{part.rows:,}", zones, *filter(None, [status]))
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+        self._console.print(table)
+
+    def _counts(self, progress: Progress) -> None:
         if progress.counts:
             self.line()
             table = self._table("outcome", "number", "meaning")
@@ -125,7 +162,6 @@ class Page:
                 "docs/devices.md, Import devices.",
                 style="yellow",
             )
-        self.line()
 
     def failure(self, failure: Failure) -> None:
         """Show why a job failed, and what to do."""
