@@ -115,7 +115,7 @@ class InputFiles:
         # Each file has an index of its own, so that none ends within a row, and an error counts
         # the rows as an editor does. One for all finds the first rows.
         joined = RowIndex(self.layout, self.layout.start, 1)
-        first, found = bytearray(), None
+        first, first_at, found = bytearray(), self.layout.start, None
         for path, layout in self._files:
             index = RowIndex(layout, layout.start, 1)
             unseen, unseen_at = bytearray(), layout.start
@@ -134,11 +134,14 @@ class InputFiles:
                     if found is None and part:
                         first += part
                         found = next(iter(joined.feed(part)), None)
+                        if found is None:
+                            del first[: joined.position - first_at]
+                            first_at = joined.position
             except InvalidRequest as error:
                 raise _refused(path, error) from None
         if found is None:
             found = joined.finish()[0]  # a layout has rows
-        start = found.start - self.layout.start
+        start = found.start - first_at
         return Counted(rows, size, bytes(first[start : start + found.end - found.start]))
 
     def joined(self, size: int) -> io.BufferedReader:

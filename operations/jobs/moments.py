@@ -130,9 +130,9 @@ def zone_named(name: str) -> ZoneInfo:
     OperationsError
         If there is none of this name.
     """
-    if name in _names():
+    if name in zone_names():
         return ZoneInfo(name)
-    meant = get_close_matches(name, _names(), 1)
+    meant = get_close_matches(name, zone_names(), 1)
     cure = f"Did you mean {meant[0]}?" if meant else "It needs a name such as Europe/Berlin."
     raise OperationsError(f"TIME_ZONE= (--time-zone) is no time zone. {cure}")
 
@@ -192,7 +192,7 @@ class LocalTimes:
         tuple or None
             None if there is no moment for the row; then ``check`` fails.
         """
-        if name is None or name not in _names():
+        if name is None or name not in zone_names():
             self.without_zone += 1
             name = self._default
             if name is None:
@@ -233,7 +233,7 @@ class LocalTimes:
             return str(error)
         if moment <= self._now:
             latest = max(
-                self._now.astimezone(ZoneInfo(each)).replace(tzinfo=None) for each in _names()
+                self._now.astimezone(ZoneInfo(each)).replace(tzinfo=None) for each in zone_names()
             )
             return (
                 "is over for some rows. Choose a later time, which is over nowhere from "
@@ -255,7 +255,8 @@ def shown(time: datetime) -> str:
 
 
 @cache
-def _names() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """Return the names of all time zones."""
     return frozenset(available_timezones())
 
 

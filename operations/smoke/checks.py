@@ -1,4 +1,4 @@
-"""The table of checks, and those of every entry point but HTTP and the registry of devices.
+"""The table of checks, and those of every entry point but HTTP.
 
 A check calls an entry point as a caller does and compares the answer with the contract. A new
 one is a function of the ``CheckContext`` and a row of ``CHECKS``.
@@ -22,6 +22,7 @@ from operations.smoke.http_check import check_http
 from operations.smoke.job_check import check_job
 from operations.smoke.nonexistent_devices import request
 from operations.smoke.registry_checks import check_registry, check_upkeep
+from operations.smoke.schedule_check import check_schedule
 
 _UNKNOWN_SERVICE: Final = "PIGEON"
 
@@ -183,6 +184,7 @@ CHECKS: Final = (
     Check("HTTP", "200, a report that matches the raw answers; unsigned, 403", check_http),
     Check("queue", "accepted and processed", _queue),
     Check("event bus", "accepted and processed", _event_bus),
+    Check("later", "a request with send_at is scheduled, shown and cancelled", check_schedule),
     Check(
         "devices", "an invented one is registered, read and erased; unsigned, 403", check_registry
     ),

@@ -18,6 +18,7 @@ OUTCOMES: Final = frozenset(
     {
         *("accepted", "dead_token", "invalid_token", "misconfigured", "rejected", "opted_out"),
         *("duplicate", "transient", "unknown", "unsent", "requeued", "no_device"),
+        "scheduled",
     }
 )
 

@@ -20,6 +20,7 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "unsent": "The function did not try to send it.",
     "requeued": "The recipient is in the queue; a later line has its final outcome.",
     "no_device": "The user had no device for this push.",
+    "scheduled": "The request is sent at the time of its send_at.",
 }
 """By outcome."""
 

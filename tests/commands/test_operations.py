@@ -269,7 +269,7 @@ def test_another_function_fails_the_test_with_a_reason(
 
     assert (result.returncode, result.stderr) == (1, "")
     assert expected in " ".join(result.stdout.split())
-    assert "FAILED: 7 of 10 checks" in result.stdout
+    assert "FAILED: 8 of 11 checks" in result.stdout
     assert "M Event streams" in result.stdout, "the assumptions are examined all the same"
     assert json.loads(record.read_text())["passed"] is False
     assert ACCOUNT_ID not in record.read_text()
@@ -298,7 +298,7 @@ def test_a_function_without_permission_differs_from_the_direct_calls(
     assert "it answered 502: The push service refuses this service: " in result.stdout
     # The job succeeds, perhaps within the time: that a service refuses is no error of a job.
     assert re.match(
-        r"FAILED: [45] of 10 checks: direct, HTTP, queue, event bus",
+        r"FAILED: [56] of 11 checks: direct, HTTP, queue, event bus",
         result.stdout.splitlines()[-1],
     )
 
@@ -318,7 +318,7 @@ def test_a_missing_function_fails_every_check_of_it(
     assert result.returncode == 1
     assert "it cannot be called: ResourceNotFoundException" in " ".join(result.stdout.split())
     assert "API Gateway answered 500: Internal Server Error" in result.stdout
-    assert "FAILED: 8 of 10 checks" in result.stdout
+    assert "FAILED: 9 of 11 checks" in result.stdout
 
 
 def test_a_caller_without_permission_for_http_sees_which_one_is_missing(
@@ -346,7 +346,7 @@ def test_a_caller_without_permission_for_http_sees_which_one_is_missing(
         "POST /messages"
     ) in " ".join(result.stdout.split())
     assert "execute-api:Invoke on PUT /devices/{device_id}" in " ".join(result.stdout.split())
-    assert result.stdout.splitlines()[-1] == "FAILED: 3 of 10 checks: HTTP, devices, upkeep."
+    assert result.stdout.splitlines()[-1] == "FAILED: 4 of 11 checks: HTTP, later, devices, upkeep."
 
 
 def test_a_stack_without_http_skips_the_checks_that_need_it(

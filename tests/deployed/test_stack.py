@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
@@ -26,6 +29,7 @@ from tests.support.deployed_function import (
 )
 from tests.support.paths import REPOSITORY
 from tests.support.service_sandbox import eventually
+from tests.support.signing import SignedBySandbox
 from tests.support.synthesized_stack import LAMBDA_ITSELF
 
 
@@ -104,6 +108,22 @@ def requeue(deployment: Deployment) -> bool:
     return bool(report["summary"].get("requeued"))
 
 
+def schedule_and_cancel(sandbox: Sandbox) -> bool:
+    """Schedule a push twice under a new key, and cancel it; return whether all of it works."""
+    deployment = sandbox.deployment
+    event = {
+        "recipient": {"token": "any-device", "service": "GCM"},
+        "message": "m",
+        "send_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds"),
+        "idempotency_key": uuid.uuid4().hex,
+    }
+    invoke(deployment, event)
+    report = invoke(deployment, event)
+    url = f"{deployment.outputs['ApiUrl']}/schedules/{report.get('schedule_id')}"
+    cancelled = requests.delete(url, auth=SignedBySandbox(), timeout=30)
+    return bool(report.get("replayed")) and cancelled.status_code == 204
+
+
 def test_the_outputs_equal_those_of_cloudformation(deployment: Deployment) -> None:
     (stack,) = client("cloudformation", deployment.url).describe_stacks(StackName="push-sender")[
         "Stacks"
@@ -114,6 +134,12 @@ def test_the_outputs_equal_those_of_cloudformation(deployment: Deployment) -> No
     assert outputs == dict(deployment.outputs)
     assert outputs["FunctionName"] == "push-sender:live"
     assert outputs["FunctionArn"].endswith(":function:push-sender:live")
+
+
+def role_of_schedules(deployment: Deployment) -> Any:
+    roles = client("iam", deployment.url).list_roles()["Roles"]
+    (arn,) = (role["Arn"] for role in roles if "SchedulesRole" in role["RoleName"])
+    return arn
 
 
 def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> None:
@@ -133,6 +159,8 @@ def test_the_function_that_runs_is_the_one_deployed(deployment: Deployment) -> N
         "MESSAGE_KEY": stack["StackId"],
         "POWERTOOLS_SERVICE_NAME": "push-sender",
         "QUEUE_URL": deployment.outputs["QueueUrl"],
+        "SCHEDULE_GROUP": deployment.outputs["ScheduleGroupName"],
+        "SCHEDULE_ROLE_ARN": role_of_schedules(deployment),
     }
     assert push(deployment)["outcome"] == "accepted"
     log = client("logs", deployment.url).filter_log_events(
@@ -163,10 +191,11 @@ def test_the_role_allows_exactly_the_calls_of_the_code(sandbox: Sandbox) -> None
     assert send_twice_under_a_key(sandbox)
     assert tell_of_a_dead_token(sandbox)
     assert requeue(deployment)
+    assert schedule_and_cancel(sandbox)
 
     role = configuration(deployment)["Role"]
     made = {
-        (call.role_arn, call.action, call.resource)
+        (call.role_arn, call.action, re.sub(r"(:schedule/[^/]+/).*", r"\1*", call.resource))
         for call in sandbox.permissions.calls()
         if call.role_arn == role  # the registry's function has a role of its own
     }
@@ -190,6 +219,11 @@ def test_a_removed_action_is_denied(sandbox: Sandbox) -> None:
         "events:PutEvents": lambda: tell_of_a_dead_token(sandbox),
         "sqs:ReceiveMessage": lambda: tell_of_a_dead_token(sandbox),
         "sqs:SendMessage": lambda: bool(fail_later(sandbox)),
+        "iam:PassRole": lambda: schedule_and_cancel(sandbox),
+        **{
+            f"scheduler:{verb}Schedule": lambda: schedule_and_cancel(sandbox)
+            for verb in ("Create", "Delete", "Get")
+        },
     }
     actions = {action for statement in statements(deployment) for action in statement["Action"]}
     assert works.keys() >= actions - LAMBDA_ITSELF.keys()

@@ -52,7 +52,7 @@ def attribute(id_: str) -> dict[str, Any]:
 def queues(of: Synthesis) -> list[dict[str, Any]]:
     return [
         attribute(one(of, "AWS::SQS::Queue", f"PushSender{name}"))
-        for name in ("Requests", "DeadLetters")
+        for name in ("DeadLetters", "Requests")
     ]
 
 
