@@ -63,6 +63,7 @@ SLOWEST_FIRST = (
     "deployed/test_http_fuzz.py",
     "deployed/test_sandbox_settings.py",
     "sandbox/test_sqs.py",
+    "function/test_job_once.py",
     "function/test_requeue.py",
     "infra/test_stack_checks.py",
     "function/test_delivery.py",

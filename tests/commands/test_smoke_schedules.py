@@ -98,5 +98,5 @@ def test_a_schedule_that_cannot_be_cancelled_fails_the_check_and_is_deleted(
         (failure,) = check_schedule(context).failures
 
     assert failure.startswith("it is not cancelled: ")
-    assert "scheduler-unavailable" in failure
+    assert "AccessDeniedException" in failure
     assert pending(sandbox) == 0

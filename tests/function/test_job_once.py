@@ -6,7 +6,7 @@ import os
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import pytest
@@ -32,16 +32,9 @@ def function(jobs: JobRunner) -> Iterator[KilledFunction]:
         yield running
 
 
-def answer_first(provider: Provider, answers: dict[str, Json]) -> None:
-    """Answer the first push to some tokens so; accept all others."""
-    seen: set[str] = set()
-
-    def one(token: str, _: Json) -> Json:
-        is_first = token not in seen
-        seen.add(token)
-        return answers[token] if is_first and token in answers else accepted(token)
-
-    provider.answer_each(one)
+def answer_some(provider: Provider, answers: Mapping[str, Json]) -> None:
+    """Answer pushes to some tokens so; accept all others."""
+    provider.answer_each(lambda token, _: answers.get(token, accepted(token)))
 
 
 def kill_at(jobs: JobRunner, function: KilledFunction, number: int) -> list[str]:
@@ -77,14 +70,18 @@ EVERYONE = [f"t-{n}" for n in range(250)]
 def test_a_child_killed_before_any_of_its_calls_and_repeated_sends_and_counts_each_row_once(
     jobs: JobRunner, provider: Provider, function: KilledFunction, process_queue: ProcessQueue
 ) -> None:
-    """Two rows are throttled, so that they go through the queue. Only what is in flight doubles."""
+    """Two rows are throttled, so that they go through the queue. Only what is in flight doubles.
+
+    The first five calls come before that, and a throttled batch is slow, so it is left out there.
+    """
     jobs.upload(rows_of_tokens(EVERYONE))
     number, was_killed = 0, True
     while was_killed:
         jobs.forget()
         (child,) = jobs.children(jobs.begin(f"job-{number}"))
         provider.calls.clear()
-        provider.answer_each(lambda token, _: THROTTLED if token in LATE else accepted(token))
+        late = LATE if number > 4 else ()
+        answer_some(provider, dict.fromkeys(late, THROTTLED))
         calls = kill_at(jobs, function, number)
 
         was_killed = function(child) is None
@@ -93,14 +90,17 @@ def test_a_child_killed_before_any_of_its_calls_and_repeated_sends_and_counts_ea
         standing = rows_that_stand(jobs)
         jobs.change_items(lapses_at=-60_000)
         assert isinstance(function(child), dict), calls
-        provider.answer_each(lambda token, _: accepted(token))
-        jobs.account.wait()
-        process_queue()
-        sent = Counter(token for token in provider.tokens if token not in LATE)
-        assert sent.keys() | set(LATE) == set(EVERYONE)
+        sent = Counter(token for token in provider.tokens if token not in late)
+        assert sent.keys() | set(late) == set(EVERYONE)
         assert {token for token in sent if sent[token] > 1}.isdisjoint(standing), calls
-        assert list(provider.calls[-1]["Addresses"]) == list(LATE)
-        counts = {"accepted": 248, "requeued": 2, "rows": 250}
+        counts = {"accepted": 250, "rows": 250}
+        if late:
+            counts |= {"accepted": 248, "requeued": 2}
+            provider.answer_each(lambda token, _: accepted(token))
+            provider.calls.clear()
+            jobs.account.wait()
+            process_queue()
+            assert provider.tokens == list(LATE)
         assert jobs.summary(f"job-{number}") == counts, calls
         number += 1
     assert number >= 9
@@ -162,7 +162,8 @@ def test_a_call_that_always_fails_or_loses_its_answer_loses_and_doubles_nothing(
     operation: str,
     lost: bool,
 ) -> None:
-    jobs.upload(rows_of_tokens(["a", "dead", "late"]))
+    late = ["late"] if operation == "SendMessage" else []  # to be throttled takes a second
+    jobs.upload(rows_of_tokens(["a", "dead", *late]))
     (child,) = jobs.children(jobs.begin())
     answers = {"late": THROTTLED, "dead": DEAD}
     provider.answer_each(lambda token, _: answers.get(token, accepted(token)))
@@ -176,14 +177,17 @@ def test_a_call_that_always_fails_or_loses_its_answer_loses_and_doubles_nothing(
     jobs.move_clock(0.1)
     jobs.child(child)
 
-    provider.answer_each(lambda token, _: accepted(token))
     assert sent_once(["a", "dead"], [token for token in provider.tokens if token != "late"])
-    provider.calls.clear()
-    jobs.account.wait()
-    process_queue()
-    assert provider.tokens == ["late"]
-    assert jobs.summary() == {"accepted": 1, "dead_token": 1, "requeued": 1, "rows": 3}
-    assert [line["outcome"] for line in jobs.lines()] == ["dead_token", "requeued"]
+    counts = {"accepted": 1, "dead_token": 1, "rows": 2}
+    if late:
+        counts |= {"requeued": 1, "rows": 3}
+        provider.answer_each(lambda token, _: accepted(token))
+        provider.calls.clear()
+        jobs.account.wait()
+        process_queue()
+        assert provider.tokens == ["late"]
+    assert jobs.summary() == counts
+    assert [line["row"] for line in jobs.lines()] == list(range(2, len(late) + 3))
 
 
 def test_a_child_of_a_wrong_message_fails_and_sends_again_once_it_is_put_right(
