@@ -62,7 +62,13 @@ class Jobs:
         return self.deployment.outputs["JobStateMachineArn"]
 
     def start(
-        self, rows: Sequence[str], *, note: int = 0, bucket: str | None = None, **given: Any
+        self,
+        rows: Sequence[str],
+        *,
+        note: int = 0,
+        bucket: str | None = None,
+        folder: str = "uploads",
+        **given: Any,
     ) -> str:
         """Upload rows and start a job over them; return its name.
 
@@ -70,7 +76,7 @@ class Jobs:
         fewer rows a child, because a range has at most 2 MiB.
         """
         job = f"job-{uuid.uuid4().hex}"
-        key = f"uploads/{job}.csv"
+        key = f"{folder}/{job}.csv"
         body = HEADER + "\n".join(f"{row},{'-' * note}" for row in rows)
         client("s3", self.deployment.url).put_object(
             Bucket=bucket or self.bucket, Key=key, Body=body
@@ -432,8 +438,8 @@ def test_the_function_uses_each_permission_for_jobs_and_no_other(
     sandbox: Sandbox, deployment: Deployment, jobs: Jobs
 ) -> None:
     sandbox.permissions.forget_calls()
-    for bucket in (None, OTHER_BUCKET):
-        jobs.run([f"{uuid.uuid4().hex},GCM,,", "sandbox-opted-out,GCM,,"], bucket=bucket)
+    for source in ({}, {"bucket": OTHER_BUCKET}, {"folder": "scheduled"}):
+        jobs.run([f"{uuid.uuid4().hex},GCM,,", "sandbox-opted-out,GCM,,"], **source)
 
     role = configuration(deployment)["Role"]
     made = {
