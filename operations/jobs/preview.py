@@ -69,11 +69,6 @@ class FirstRows(NamedTuple):
     ignored_columns: Sequence[str]
     shown: Sequence[ShownRow]
 
-    def using(self, *columns: str) -> FirstRows:
-        """Return the same with columns that are not ignored."""
-        others = [name for name in self.ignored_columns if name not in columns]
-        return self._replace(ignored_columns=others)
-
 
 def preview(
     layout: Layout,

@@ -26,7 +26,6 @@ from operations.jobs.schedules import JobSchedules
 from operations.jobs.split import Split
 from operations.jobs.where import Where
 from operations.new_file import new_file
-from push_sender.jobs.column_names import SAME
 from push_sender.jobs.files import RANGE_ROWS
 from push_sender.jobs.plan import JobInput, slot_seconds
 from push_sender.request.errors import InvalidRequest
@@ -124,8 +123,6 @@ def run(where: Where, options: Options, page: Page) -> bool:
             has_registry=has_registry,
             ignore_opt_out=options.ignore_opt_out,
         )
-        if options.local_time:
-            first = first.using(*SAME["time_zone"])
         facts = _facts(where, options, jobs, given, files, counted)
         if time_ is not None and scheduler is not None:
             new = new_jobs(document, time_, files, counted, split)
@@ -409,7 +406,9 @@ def _times(time_: Later, split: Split | None) -> dict[str, str]:
     """Write when a job starts."""
     times = {"starts": time_.shown()}
     if split is not None and (rows := split.times.without_zone) and time_.zone is not None:
-        times["no zone"] = f"{rows:,} rows have no time zone that is known: {time_.zone.key} counts"
+        times["no zone"] = (
+            f"rows without a time zone that is known: {rows:,}; {time_.zone.key} counts"
+        )
     return times
 
 

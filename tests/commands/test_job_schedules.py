@@ -169,7 +169,7 @@ def test_each_part_starts_at_its_moment_and_all_are_summed(
     assert (result.returncode, result.stderr) == (0, "")
     shown = words(result.stdout)
     assert f"starts {LOCAL:%Y-%m-%d %H:%M} in the time zone of each row" in shown
-    assert "2 rows have no time zone that is known: Asia/Kathmandu counts" in shown
+    assert "rows without a time zone that is known: 2; Asia/Kathmandu counts" in shown
     assert "Columns that a job does not use" not in shown
     parts = [(f"xmas-{n:02}", zone, 1 + (n < 3)) for n, zone in enumerate(OFFSETS, 1)]
     for name, zone, number in parts:

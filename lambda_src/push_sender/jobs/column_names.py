@@ -39,13 +39,16 @@ PINPOINT_ATTRIBUTES: Final = ("Attributes", "User.UserAttributes")
 """Pinpoint's maps of texts. If a name is in both, the first counts."""
 
 _PINPOINT: Final = frozenset(columns[-1] for columns in SAME.values())
-_COMMON: Final = {"token", "service", "user_id", "device_id", "language", "opted_out", *_PINPOINT}
+_COMMON: Final = {
+    *("token", "service", "user_id", "device_id", "language", "time_zone", "opted_out"),
+    *_PINPOINT,
+}
 _UNUSED: Final = ("EffectiveDate", "RequestId", "Demographic", "Location", "Metrics")
 """Columns of Pinpoint's exports that have no place here."""
 
 _SINGLE: Final[Mapping[str, frozenset[str]]] = {
     "send": frozenset({*_COMMON, *TEXTS}),
-    "register_devices": frozenset({*_COMMON, "time_zone", "app_version", "tags"}),
+    "register_devices": frozenset({*_COMMON, "app_version", "tags"}),
 }
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "send": (*TEXT_MAPS, *PINPOINT_ATTRIBUTES),
