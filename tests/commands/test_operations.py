@@ -142,7 +142,7 @@ def test_a_correct_stack_passes_and_everything_is_shown(
     for service in SERVICES:
         assert f"{service} · set up" in shown
     assert "The registration token is not a valid FCM registration token" in shown
-    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 10
+    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 11
     for assumption in assumptions.ASSUMPTIONS:
         assert re.search(
             rf"{re.escape(assumption.claim)} (as assumed|otherwise|not \w+) · \S", shown
@@ -269,7 +269,7 @@ def test_another_function_fails_the_test_with_a_reason(
 
     assert (result.returncode, result.stderr) == (1, "")
     assert expected in " ".join(result.stdout.split())
-    assert "FAILED: 7 of 10 checks" in result.stdout
+    assert "FAILED: 8 of 11 checks" in result.stdout
     assert "M Event streams" in result.stdout, "the assumptions are examined all the same"
     assert json.loads(record.read_text())["passed"] is False
     assert ACCOUNT_ID not in record.read_text()
@@ -318,7 +318,7 @@ def test_a_missing_function_fails_every_check_of_it(
     assert result.returncode == 1
     assert "it cannot be called: ResourceNotFoundException" in " ".join(result.stdout.split())
     assert "API Gateway answered 500: Internal Server Error" in result.stdout
-    assert "FAILED: 8 of 10 checks" in result.stdout
+    assert "FAILED: 9 of 11 checks" in result.stdout
 
 
 def test_a_caller_without_permission_for_http_sees_which_one_is_missing(
@@ -367,7 +367,7 @@ def test_a_stack_without_http_skips_the_checks_that_need_it(
         in result.stdout
     )
     marks = [line[0] for line in result.stdout.splitlines() if line[:2] in ("✓ ", "✗ ", "- ")]
-    assert sorted(marks) == [*["-"] * 3, *["✓"] * 7]
+    assert sorted(marks) == [*["-"] * 3, *["✓"] * 8]
     doors = json.loads(file.read_text())["doors"]
     assert [doors[name]["faults"] for name in ("HTTP", "devices", "upkeep")] == [[]] * 3
 

@@ -251,7 +251,7 @@ class RowIndex:
         """Add the whole rows of the data, keep the rest, and return the complete ranges."""
         ranges = []
         end = 0
-        for start, end in _whole_rows(self._layout, data):
+        for start, end in whole_rows(self._layout, data):
             if end - start > ROW_BYTES and len(data[start:end].rstrip(b"\r\n")) > ROW_BYTES:
                 raise self._too_long()
             if self.rows == RANGE_ROWS or (
@@ -266,6 +266,8 @@ class RowIndex:
         done = begin.start() if begin else len(data)
         self._rest = data[done:]
         self._rest_at += done
+        if not self.rows:
+            self.position = self._rest_at  # after blank lines, of which there can be any number
         return ranges
 
     def _close(self) -> list[Range]:
@@ -298,7 +300,7 @@ def rows_of(layout: Layout, data: bytes, first_row: int) -> Iterator[Row]:
     """
     data += b"\n"  # the last row of a file need not have a line break
     number, end = first_row, 0
-    for start, end in _whole_rows(layout, data):
+    for start, end in whole_rows(layout, data):
         fields = _read(layout, data[start:end])
         yield Row(number, None, fields) if isinstance(fields, str) else Row(number, fields, None)
         number += 1
@@ -306,7 +308,7 @@ def rows_of(layout: Layout, data: bytes, first_row: int) -> Iterator[Row]:
         yield Row(number, None, "quotation_mark_not_closed")
 
 
-def _whole_rows(layout: Layout, data: bytes) -> Iterator[tuple[int, int]]:
+def whole_rows(layout: Layout, data: bytes) -> Iterator[tuple[int, int]]:
     """Find the first byte of each row that ends in the data, and the one after its line break.
 
     A row that is too long ends the search.
