@@ -13,7 +13,7 @@ CURES: Final[Mapping[str, str]] = {
     "MostlyRefused": "Over half of the pushes of one child (up to 1,000 rows) were rejected or "
     "misconfigured, so the job stopped. The results say why. If a channel or a credential is "
     f"wrong, correct it and redrive the job. If the message is wrong, correct it and {_NEW_JOB}.",
-    "SourceChanged": "The file in the bucket was changed or replaced while the job read it, so no "
+    "SourceChanged": "The file in the bucket was changed or deleted while the job read it, so no "
     "further row is sent. Its results tell which rows had no push; the rows that no child has "
     f"counted got none. Do not write to uploads/ while a job runs, and {_NEW_JOB} for the rest.",
     "SourceUnavailable": f"The file could not be read from the bucket. {_REDRIVE}",
