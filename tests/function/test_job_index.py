@@ -200,13 +200,25 @@ def test_a_name_stands_for_one_file_and_execution(jobs: JobRunner) -> None:
     assert jobs.summary() == {}
 
 
+def test_a_pass_that_ends_within_blank_lines_is_continued(jobs: JobRunner) -> None:
+    jobs.upload(b"token,service\na,GCM\n" + b"\n" * 7 * MEGABYTE + b"b,GCM\n")
+
+    first = jobs.index(seconds=7)  # the time for one part of the file
+    second = jobs.index(before=first, seconds=7)
+    assert first["position"] < second["position"]
+    last = jobs.begin()
+
+    assert (first["is_complete"], second["is_complete"], last["rows"]) == (False, False, 2)
+    assert len(jobs.read(last["index_key"])) == 2
+
+
 def test_a_file_that_changes_between_two_passes_fails_the_job(jobs: JobRunner) -> None:
     jobs.upload(large_file())
     source = jobs.begin()["plan"]["source"]
     jobs.upload(rows_of_tokens(["a"]))
 
     (first, *_) = jobs.read("jobs/spring/index.json")
-    before = {"position": first["end"], "rows": 1_000, "source": source}
+    before = {"position": first["end"], "rows": 1_000, "end": first["end"], "source": source}
     with pytest.raises(SourceChanged):
         jobs.index(before=before)
 
@@ -215,11 +227,12 @@ def test_an_index_that_is_no_longer_there_fails_the_pass(jobs: JobRunner) -> Non
     jobs.upload(large_file())
     source = jobs.begin()["plan"]["source"]
     (first, *_) = jobs.read("jobs/spring/index.json")
+    before = {"position": first["end"], "rows": 1_000, "end": first["end"], "source": source}
     for stored in (b"", b"[]", b"odd", b'{"a": 1}', b"[1]"):
         jobs.upload(stored, "jobs/spring/index.json")
 
         with pytest.raises(JobStoreUnavailable):
-            jobs.index(before={"position": first["end"], "rows": 1_000, "source": source})
+            jobs.index(before=before)
 
 
 def test_starts_are_spread_and_the_waits_of_a_child_fill_its_slot() -> None:

@@ -169,6 +169,7 @@ class Pass(_Strict):
     is_complete: bool = False
     position: Annotated[int, Field(ge=0)]
     rows: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(ge=0)] = 0
     source: PlannedSource | None = None
 
     @classmethod
