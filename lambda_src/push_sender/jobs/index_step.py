@@ -194,6 +194,7 @@ class IndexStep:
             )
         else:
             request, project = given.request or {}, self._project(given)
+            self._check_filter(request, project)
             made = tally.sort(rows, partial(recipient_of, ignore_opt_out=given.ignore_opt_out))
             _, of_use = leaving_out_refused(
                 without_repeated(made, tally),
@@ -203,10 +204,23 @@ class IndexStep:
         if not of_use and not tally.counts[SKIPPED]:
             raise InvalidRequest(
                 [
-                    Finding("source", f"row {line['row']:,} is of no use: {line['reason']}")
+                    Finding(
+                        "source",
+                        f"row {line['row']:,} is of no use: {line['reason'] or line['outcome']}",
+                    )
                     for line in tally.listed()[:_LISTED]
                 ]
             )
+
+    def _check_filter(self, request: Mapping[str, Any], project: str) -> None:
+        """Check the filter of devices for a user: the first rows may have none."""
+        if self.has_registry and request.get("device_filter") is not None:
+            try:
+                self.sender.check(request_for(request, project, [(0, {"user_id": "user"})]))
+            except InvalidRequest as error:
+                found = [each for each in error.errors if each.path.startswith("device_filter")]
+                if found:
+                    raise InvalidRequest(found) from None
 
     def _read(
         self, index: RowIndex, source: PlannedSource, until: float
