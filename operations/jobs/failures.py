@@ -18,6 +18,9 @@ CURES: Final[Mapping[str, str]] = {
     f"counted got none. Do not write to uploads/ while a job runs, and {_NEW_JOB} for the rest.",
     "SourceUnavailable": f"The file could not be read from the bucket. {_REDRIVE}",
     "JobConflict": f"Another job with this name, for another file, ran within 30 days: {_NEW_JOB}.",
+    "IdempotencyConflict": "Another request has used the keys of these rows, so they get no push. "
+    "Either it has such an idempotency_key, or another version of the function read the rows in "
+    f"another way. Look at the counts, and {_NEW_JOB} for the rows that are left.",
     "JobStoreUnavailable": f"The counts could not be stored. {_REDRIVE}",
     "IdempotencyInProgress": f"Another invocation was still sending the same rows. {_REDRIVE}",
     "IdempotencyStoreUnavailable": f"The table of keys was out of reach. {_REDRIVE}",
@@ -41,5 +44,5 @@ OTHERWISE: Final = (
 )
 """For an error that is not listed, such as one of Lambda."""
 
-FINAL: Final = frozenset({"InvalidRequest", "SourceChanged", "JobConflict"})
+FINAL: Final = frozenset({"InvalidRequest", "SourceChanged", "JobConflict", "IdempotencyConflict"})
 """Errors that a redrive meets again."""
