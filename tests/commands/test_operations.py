@@ -233,20 +233,24 @@ def test_the_regions_variable_of_other_sdks_is_read(
 
 @contextmanager
 def another_function(sandbox: Deployment, handler: str) -> Iterator[None]:
-    """Point the alias to a version with another handler."""
+    """Point the aliases to a version with another handler."""
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     before = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
+
+    def point_to(version: str) -> None:
+        for each in (alias, "jobs"):
+            functions.update_alias(FunctionName=name, Name=each, FunctionVersion=version)
+
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as written:
         written.writestr("push_sender/handler.py", handler)
     functions.update_function_code(FunctionName=name, ZipFile=archive.getvalue())
-    version = functions.publish_version(FunctionName=name)["Version"]
-    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+    point_to(functions.publish_version(FunctionName=name)["Version"])
     try:
         yield
     finally:
-        functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=before)
+        point_to(before)
 
 
 @pytest.mark.parametrize(
@@ -309,11 +313,13 @@ def test_a_missing_function_fails_every_check_of_it(
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     version = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
-    functions.delete_alias(FunctionName=name, Name=alias)
+    for each in (alias, "jobs"):
+        functions.delete_alias(FunctionName=name, Name=each)
     try:
         result = commands.smoke(sandbox, *SHORT_WAIT)
     finally:
-        functions.create_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+        for each in (alias, "jobs"):
+            functions.create_alias(FunctionName=name, Name=each, FunctionVersion=version)
 
     assert result.returncode == 1
     assert "it cannot be called: ResourceNotFoundException" in " ".join(result.stdout.split())

@@ -24,6 +24,14 @@ ERROR_CHARACTERS: Final = 16_000
 (API Reference, "TaskFailedEventDetails"), which also holds the stack."""
 
 
+ALIAS: Final = "jobs"
+"""The alias that only the state machine may invoke. Callers of ``live`` could write any step."""
+
+_NOT_A_STEP: Final = Finding(
+    "job_step", "only the state machine of jobs asks for a step; start a job: docs/jobs.md"
+)
+
+
 class Jobs:
     """Makes the steps of jobs.
 
@@ -64,10 +72,13 @@ class Jobs:
         Raises
         ------
         InvalidRequest
-            If the step is not known, or what it needs is missing.
+            If another than the state machine asks, if the step is not known, or if what it needs
+            is missing.
         Exception
             As ``IndexStep.run`` and ``RowsStep.run``.
         """
+        if context.invoked_function_arn.rpartition(":")[2] != ALIAS:
+            raise InvalidRequest([_NOT_A_STEP])
         try:
             return self._step(event, end_of(context))
         except InvalidRequest as error:
