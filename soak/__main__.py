@@ -13,6 +13,7 @@ from infra.bundle.wheels import BundleError
 from sandbox.environment import isolate
 from soak.callers import UnexpectedError
 from soak.faults import Faults
+from soak.job_plan import plan_jobs
 from soak.plan import plan
 from soak.run import TimeIsUpError, run
 from soak.seeded_random import SeededRandom
@@ -28,7 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run once; the exit status is 0 if every promise was kept."""
     isolate()
     parser = argparse.ArgumentParser(prog="python -m soak", description=_DESCRIPTION)
-    parser.add_argument("--recipients", type=int, default=100_000, metavar="N")
+    parser.add_argument(
+        "--recipients",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="of requests; jobs have a seventh as many rows beside them",
+    )
     parser.add_argument("--seed", type=int, help="the seed of an earlier run, to repeat it")
     parser.add_argument("--minutes", type=float, default=30.0, help="time limit (default: 30)")
     parser.add_argument("--no-cut", action="store_true", help="cut off no answer")
@@ -39,8 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     random = SeededRandom(secrets.randbelow(10**6) if options.seed is None else options.seed)
     faults = Faults(random, cut_off=not options.no_cut, killed=not options.no_kill)
     requests = list(plan(options.recipients, random))
+    requests += plan_jobs(options.recipients, len(requests), random)
     progress = Progress()
-    progress(f"seed {random.seed}: {options.recipients:,} recipients, {len(requests):,} requests")
+    recipients = sum(len(planned.recipients) for planned in requests)
+    progress(f"seed {random.seed}: {recipients:,} recipients, {len(requests):,} requests")
     given = {} if options.source is None else {"source": options.source}
     try:
         outcome = run(requests, faults, minutes=options.minutes, on_progress=progress, **given)

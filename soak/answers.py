@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from soak.faults import CallFault, ServiceFault
@@ -13,6 +14,7 @@ _JSON: Final = {"Content-Type": "application/json"}
 _GZIP: Final = {**_JSON, "Content-Encoding": "gzip"}
 _TEXT: Final = {"Content-Type": "text/plain"}
 _PAGE: Final = {"Content-Type": "text/html; charset=iso-8859-1"}
+_XML: Final = {"Content-Type": "application/xml"}
 
 _LONG: Final = 10**9
 _DEPTH: Final = 100_000
@@ -61,6 +63,10 @@ def _refused(status: int, code: str) -> Answer:
     return Answer(status, body, {**_JSON, "x-amzn-ErrorType": code})
 
 
+def _refused_by_s3(status: int, code: str) -> Answer:
+    return Answer(status, f"<Error><Code>{code}</Code></Error>".encode(), _XML)
+
+
 def _cut_gzip(body: bytes) -> bytes:
     return gzip.compress(body, mtime=0)[:-12]
 
@@ -107,3 +113,18 @@ SERVICE_ANSWERS: Final[Mapping[ServiceFault, Answer]] = {
     ServiceFault.DONE_OTHER_KIND: Answer(200, json.dumps(_OTHER_KINDS).encode()),
 }
 """Of DynamoDB, SQS and EventBridge."""
+
+
+def _always(answer: Answer, _: Answer) -> Answer:
+    return answer
+
+
+S3_ANSWERS: Final[Mapping[ServiceFault, Callable[[Answer], Answer]]] = {
+    **{fault: partial(_always, answer) for fault, answer in SERVICE_ANSWERS.items()},
+    ServiceFault.FAILED: lambda _: _refused_by_s3(500, "InternalError"),
+    ServiceFault.THROTTLED: lambda _: _refused_by_s3(503, "SlowDown"),
+    ServiceFault.DONE_OTHER_KIND: lambda answer: answer._replace(
+        body=answer.body[: len(answer.body) // 2], length=len(answer.body)
+    ),
+}
+"""Of S3: each is a function of the correct answer."""

@@ -27,11 +27,17 @@ from rich.table import Table
 
 from infra.bundle import SOURCE
 
-RECIPIENTS: Final = 4_000
+MANY: Final = 4_000
 SEED: Final = 37
 """A seed with many requests that are delivered twice."""
 
-MINUTES: Final = 3.0
+FEW: Final = 250
+"""Enough for a break of jobs: a run has no fewer jobs for that."""
+
+SEED_OF_FEW: Final = 25
+"""A seed with a job that is mostly refused."""
+
+MINUTES: Final = 5.0
 
 
 class Change(NamedTuple):
@@ -56,12 +62,15 @@ class Break:
         Whether only a killed process shows the break.
     seed
         A seed whose run shows the break.
+    recipients
+        How many recipients the run has.
     """
 
     name: str
     changes: tuple[Change, ...]
     killed: bool = False
     seed: int = SEED
+    recipients: int = MANY
 
 
 BREAKS: Final = (
@@ -70,12 +79,12 @@ BREAKS: Final = (
         (
             Change(
                 "entry_points/queue.py",
-                "        _handle(record, share(), key, context, sender, follow_up)\n",
+                "        _handle(record, share(), key, context, sender, follow_up, end_of_job)\n",
                 "        queue = follow_up._queue\n"
                 "        queue._client.delete_message(\n"
                 "            QueueUrl=queue._url, ReceiptHandle=record.receipt_handle\n"
                 "        )\n"
-                "        _handle(record, share(), key, context, sender, follow_up)\n",
+                "        _handle(record, share(), key, context, sender, follow_up, end_of_job)\n",
             ),
         ),
         killed=True,
@@ -111,7 +120,7 @@ BREAKS: Final = (
             ),
             Change(
                 "idempotency/claims.py",
-                "lambda: self._store.put_over(record, record.holder)",
+                "lambda: self._store.put_over(record, holder)",
                 "lambda: self._store.put_new(record, 0.0) is None",
             ),
         ),
@@ -216,6 +225,84 @@ BREAKS: Final = (
             ),
         ),
     ),
+    Break(
+        "count a child of a job anew",
+        (
+            Change(
+                "jobs/progress.py",
+                "name: counts.get(name, 0) - counted.get(name, 0)",
+                "name: counts.get(name, 0)",
+            ),
+        ),
+        seed=SEED_OF_FEW,
+        recipients=FEW,
+    ),
+    Break(
+        "redrive accepted rows",
+        (
+            Change(
+                "idempotency/claims.py",
+                "if each.outcome not in self._memory.again\n",
+                "if each.outcome is Outcome.REQUEUED\n",
+            ),
+        ),
+        seed=SEED_OF_FEW,
+        recipients=FEW,
+    ),
+    Break(
+        "forget the rows of a job after a day",
+        (
+            Change(
+                "idempotency/memory.py",
+                "PART_OF_JOB: Final = Memory(30 * _DAY_SECONDS, ",
+                "PART_OF_JOB: Final = Memory(_DAY_SECONDS, ",
+            ),
+        ),
+        seed=SEED_OF_FEW,
+        recipients=FEW,
+    ),
+    Break(
+        "requeue rows under a new key",
+        (
+            Change(
+                "jobs/rows_step.py",
+                "submission = Submission(request, key, ",
+                'submission = Submission(request, f"{key}{time.time_ns()}", ',
+            ),
+        ),
+        killed=True,
+    ),
+    Break(
+        "requeue no row of a job",
+        (
+            Change(
+                "jobs/rows_step.py",
+                "                    requeue=queue,\n",
+                "",
+            ),
+        ),
+    ),
+    Break(
+        "ignore If-Match",
+        (
+            Change("jobs/objects.py", '            call["IfMatch"] = etag\n', "            pass\n"),
+            Change("jobs/objects.py", "if etag not in (None, found):", "if not found:"),
+        ),
+        seed=SEED_OF_FEW,
+        recipients=FEW,
+    ),
+    Break(
+        "let a refused message succeed",
+        (
+            Change(
+                "jobs/rows_step.py",
+                "        if refused * 2 > sent_to and not replayed:\n",
+                "        if refused > sent_to:\n",
+            ),
+        ),
+        seed=SEED_OF_FEW,
+        recipients=FEW,
+    ),
 )
 
 
@@ -247,9 +334,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table to a file")
     options = parser.parse_args(arguments)
     chosen = [each for each in BREAKS if not options.only or options.only in each.name]
-    ways = sorted({(each.seed, each.killed) for each in chosen})
-    attempts = [_try(None, seed, killed=killed) for seed, killed in ways]
-    attempts += [_try(each, each.seed, killed=each.killed) for each in chosen]
+    ways = sorted({(each.seed, each.recipients, each.killed) for each in chosen})
+    attempts = [_try(None, *way) for way in ways]
+    attempts += [_try(each, each.seed, each.recipients, each.killed) for each in chosen]
     Console(width=200, highlight=False).print(_table(attempts))
     if options.json:
         options.json.write_text(json.dumps([each._asdict() for each in attempts], indent=1) + "\n")
@@ -263,7 +350,7 @@ def _did_not_end(attempt: Attempt) -> bool:
     return attempt.name is not None and attempt.kept is None
 
 
-def _try(broken: Break | None, seed: int, *, killed: bool) -> Attempt:
+def _try(broken: Break | None, seed: int, recipients: int, killed: bool) -> Attempt:
     name = broken.name if broken else None
     sys.stderr.write(f"{name or 'the unchanged function'} …\n")
     with tempfile.TemporaryDirectory() as scratch:
@@ -273,7 +360,7 @@ def _try(broken: Break | None, seed: int, *, killed: bool) -> Attempt:
             _apply(change, source / "push_sender")
         figures = Path(scratch) / "figures.json"
         command = [sys.executable, "-m", "soak", "--source", str(source), "--json", str(figures)]
-        command += ["--recipients", str(RECIPIENTS), "--seed", str(seed)]
+        command += ["--recipients", str(recipients), "--seed", str(seed)]
         command += ["--minutes", str(MINUTES), *([] if killed else ["--no-kill"])]
         began = time.monotonic()
         process = subprocess.run(  # noqa: S603  our own command, no shell

@@ -17,6 +17,7 @@ from sandbox.running import running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment, set_variables
 from soak.faults import Faults
+from soak.job_plan import job_in
 from soak.ledger import Ledger
 from soak.phones import result_name
 from soak.plan import root_of
@@ -42,6 +43,7 @@ _EVENT_QUEUE: Final = "soak-events"
 _TOKEN_UPDATE: Final = "Push Token Update"  # noqa: S105  an event's name, no secret
 _DELIVERY_FAILED: Final = "Push Delivery Failed"
 _REPORT: Final = "Push Report"
+_JOB_REPORT: Final = "Push Job Report"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,9 @@ class SoakEnvironment:
 
     def _record(self, event: dict[str, Any]) -> None:
         detail = event["detail"]
+        if event["detail-type"] == _JOB_REPORT:
+            self.ledger.report_job(detail)
+            return
         changes: list[tuple[str, str]] = []
         if event["detail-type"] == _TOKEN_UPDATE:
             changes = [(each["token"], detail["change"]) for each in detail["tokens"]]
@@ -115,8 +120,11 @@ class SoakEnvironment:
             changes = [(each["token"], detail["failure"]) for each in detail.get("recipients", ())]
         part = detail["idempotency_key"] or detail["request_id"]
         id_ = root_of(part)
+        self.ledger.parts[id_] += event["detail-type"] == _REPORT
         if event["detail-type"] == _REPORT and (missing := detail["summary"].get("no_device")):
             self.ledger.miss(id_, part, missing)
+        if detail.get("job") != job_in(id_):
+            self.ledger.odd_events.append((id_, f"an event names the job {detail.get('job')}"))
         for token, what in changes:
             if not isinstance(token, str):
                 self.ledger.odd_events.append((id_, f"an event says {what} of no token"))
@@ -207,6 +215,7 @@ def _redirect(deployment: Deployment, provider: str, services_url: str, *, kille
             "AWS_ENDPOINT_URL_DYNAMODB": services_url,
             "AWS_ENDPOINT_URL_SQS": services_url,
             "AWS_ENDPOINT_URL_EVENTBRIDGE": services_url,
+            "AWS_ENDPOINT_URL_S3": services_url,
         },
     )
     registry = {"AWS_ENDPOINT_URL_DYNAMODB": services_url}

@@ -1,7 +1,7 @@
 """What fails, how often, and which failures may send a push twice.
 
-A fault concerns a SendMessages call, one address of it, or a call of DynamoDB, SQS or
-EventBridge. Each choice depends on the seed and on its subject (``seeded_random``), never on time
+A fault concerns a SendMessages call, one address of it, or a call of DynamoDB, SQS, EventBridge
+or S3. Each choice depends on the seed and on its subject (``seeded_random``), never on time
 or order, so a seed repeats what it found.
 """
 
@@ -107,7 +107,7 @@ class Behaviour(StrEnum):
 
 
 class ServiceFault(StrEnum):
-    """What can become of a call of DynamoDB, SQS or EventBridge."""
+    """What can become of a call of DynamoDB, SQS, EventBridge or S3."""
 
     FAILED = "500"
     THROTTLED = "throttled"
@@ -194,6 +194,12 @@ _SERVICES: Final = {
     ServiceFault.DONE_OTHER_KIND: 0.01,
 }
 _SERVICES_KILLED: Final = {ServiceFault.KILLED_BEFORE: 0.004, ServiceFault.KILLED_AFTER: 0.008}
+
+_KILLED_BY_SERVICE: Final[Mapping[str, Mapping[ServiceFault, float]]] = {
+    "job": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.06},
+    "requeued rows": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.25},
+}
+"""Higher shares for the calls about jobs alone, of which each child makes a few."""
 
 _JAMMED: Final = 0.5
 _JAMMED_RECIPIENTS: Final = 500
@@ -291,7 +297,7 @@ class Faults:
             return None
         shares: Mapping[ServiceFault, float] = _SERVICES
         if self.killed and number < _DEADLY_CALLS:
-            shares = {**_SERVICES, **_SERVICES_KILLED}
+            shares = {**_SERVICES, **_KILLED_BY_SERVICE.get(service, _SERVICES_KILLED)}
         if service == "events":
             shares = {**shares, ServiceFault.REFUSED_ENTRIES: 0.03}
         return self.random.choose(shares, service, subject, number)

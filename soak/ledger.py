@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -58,6 +58,27 @@ class PhonePush(NamedTuple):
     at: float
 
 
+class JobEnd(NamedTuple):
+    """What a job left behind, after its last end.
+
+    Attributes
+    ----------
+    statuses
+        How each of its runs ended, in order.
+    counts
+        Those of its item that are not zero.
+    rows
+        The number of rows in its item.
+    lines
+        The lines of its lists of rows, in order.
+    """
+
+    statuses: Sequence[str]
+    counts: Mapping[str, int]
+    rows: int
+    lines: Sequence[Mapping[str, Any]]
+
+
 @dataclass
 class Ledger:
     """The record of a run.
@@ -102,6 +123,12 @@ class Ledger:
         An id of a request, and what is wrong with an event about it.
     ownership
         Whose device a token was.
+    job_ends
+        By request, what a job left behind.
+    job_reports
+        By job, its reports on the bus, in order.
+    parts
+        By id of a request, the reports about it or a part of it on the bus.
     """
 
     accepted: defaultdict[str, list[Acceptance]] = field(default_factory=lambda: defaultdict(list))
@@ -125,6 +152,11 @@ class Ledger:
     missing: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     odd_events: list[tuple[str, str]] = field(default_factory=list)
     ownership: Ownership = field(default_factory=Ownership)
+    job_ends: dict[int, JobEnd] = field(default_factory=dict)
+    job_reports: defaultdict[str, list[Mapping[str, Any]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    parts: Counter[str] = field(default_factory=Counter)
     _traces: dict[str, str] = field(default_factory=dict)
     _history: defaultdict[str, list[tuple[float, str]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -149,7 +181,7 @@ class Ledger:
     def mark_unheard(self, tokens: Iterable[str], call: int, fault: CallFault) -> None:
         """Correct the fault of a call whose client did not receive the answer after all."""
         with self._lock:
-            for token in tokens:
+            for token in self.accepted.keys() & set(tokens):
                 self.accepted[token] = [
                     each._replace(fault=fault) if each.call == call else each
                     for each in self.accepted[token]
@@ -250,6 +282,16 @@ class Ledger:
         """Record that an entry point without a waiting caller accepted the request."""
         with self._lock:
             self.failed.pop(number, None)
+
+    def report_job(self, detail: Mapping[str, Any]) -> None:
+        """Record an event about the end of a job."""
+        with self._lock:
+            self.job_reports[detail["job"]].append(detail)
+
+    def end_job(self, number: int, end: JobEnd) -> None:
+        """Record what a job left behind."""
+        with self._lock:
+            self.job_ends[number] = end
 
     def record_event(self, token: str, what: str) -> None:
         """Record a change or a failure of a device in an event."""

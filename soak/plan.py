@@ -31,15 +31,20 @@ class EntryPoint(StrEnum):
     QUEUE = "queue"
     HTTP = "HTTP"
     HTTP_ASYNCHRONOUS = "HTTP, respond-async"
+    JOB = "job"
 
 
 CALLER_WAITS: Final = frozenset({EntryPoint.DIRECT, EntryPoint.REQUEUEING, EntryPoint.HTTP})
 """The entry points at which the caller waits for the report."""
 
-_OWN_KEY: Final = frozenset({EntryPoint.EVENTBRIDGE, EntryPoint.QUEUE})
+_WAYS: Final = tuple(each for each in EntryPoint if each is not EntryPoint.JOB)
+"""The entry points of single requests; ``job_plan`` plans the jobs."""
+
+_OWN_KEY: Final = frozenset({EntryPoint.EVENTBRIDGE, EntryPoint.QUEUE, EntryPoint.JOB})
 
 _MARK: Final = "Push of request "
 _NUMBER: Final = re.compile(rf"{_MARK}(\d+)")
+_JOB_KEY: Final = re.compile(r"job/[^/]+")
 
 _FOR_USERS: Final = 0.2
 _KEYED: Final = 0.6
@@ -114,28 +119,33 @@ def plan(recipients: int, random: SeededRandom, *, plain: bool = False) -> Itera
     """
     left, number = recipients, 0
     users = users_for(recipients)
-    entry_points = tuple(EntryPoint)
     while left:
         most = random.choose(dict(_SIZES), "size", number) or 1
         size = min(left, 1 + int(random.draw("exactly", number) * most))
-        entry_point = entry_points[int(random.draw("door", number) * len(entry_points))]
+        entry_point = _WAYS[int(random.draw("door", number) * len(_WAYS))]
         if not plain and random.draw("for users", number) < _FOR_USERS:
             chosen = list(users_of_request(users, size, number, random))
         else:
             first = recipients - left
             chosen = [_recipient(first + offset, random) for offset in range(size)]
-        yield _planned(number, chosen, entry_point, random, plain)
+        request = request_for(number, chosen, entry_point, random, plain=plain)
+        # Without a key, a repeated request is sent again. Queue and bus have keys of their own.
+        has_key = "idempotency_key" in request or entry_point in _OWN_KEY
+        twice = not plain and has_key and is_delivered_twice(number, random)
+        yield PlannedRequest(number, entry_point, request, twice)
         left -= len(chosen)
         number += 1
 
 
-def _planned(
+def request_for(
     number: int,
     recipients: list[dict[str, Any]],
     entry_point: EntryPoint,
     random: SeededRandom,
-    plain: bool,
-) -> PlannedRequest:
+    *,
+    plain: bool = False,
+) -> dict[str, Any]:
+    """Write the request with a number; ``plain`` is that of ``plan``."""
     request: dict[str, Any] = {
         "recipients": recipients,
         "title": f"Request {number}",
@@ -156,16 +166,19 @@ def _planned(
         request["ttl"] = ttl
     # An invocation that failed and is redriven has another id, so only its key leads to its users.
     needs_key = entry_point is EntryPoint.ASYNCHRONOUS and "user_id" in recipients[0]
-    if needs_key or random.draw("key", number) < _KEYED:
+    takes_key = entry_point is not EntryPoint.JOB
+    if needs_key or (takes_key and random.draw("key", number) < _KEYED):
         request["idempotency_key"] = f"soak-{random.seed}-{number}"
     if entry_point is EntryPoint.REQUEUEING or (
         entry_point is EntryPoint.ASYNCHRONOUS and random.draw("requeue", number) < _REQUEUED
     ):
         request["requeue"] = True
-    # Without a key, a repeated request is sent again. Queue and bus have keys of their own.
-    has_key = "idempotency_key" in request or entry_point in _OWN_KEY
-    delivered_twice = not plain and has_key and random.draw("twice", number) < _TWICE
-    return PlannedRequest(number, entry_point, request, delivered_twice)
+    return request
+
+
+def is_delivered_twice(number: int, random: SeededRandom) -> bool:
+    """Choose whether a request with a key is delivered twice."""
+    return random.draw("twice", number) < _TWICE
 
 
 def request_name(planned: PlannedRequest) -> str:
@@ -182,8 +195,9 @@ def number_in(text: str) -> int:
 
 
 def root_of(key: str) -> str:
-    """Return the key of the request that a requeued part came from."""
-    return key.partition("#")[0]
+    """Return the key of the request that a part came from; of rows of a job, what all share."""
+    rows_of_job = _JOB_KEY.match(key)
+    return rows_of_job[0] if rows_of_job else key.partition("#")[0]
 
 
 def _recipient(number: int, random: SeededRandom) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.bundle import SOURCE
+from soak.ageing import age_items
 from soak.callers import Callers, UnexpectedError
 from soak.environment import SoakEnvironment, running_environment
 from soak.faults import Faults
+from soak.job_plan import PlannedJob
+from soak.jobs import Jobs, OverdueError
 from soak.ledger import Ledger
 from soak.phones import phones, users_for
 from soak.plan import PlannedRequest
@@ -23,6 +26,12 @@ from soak.verdict import Verdict, judge
 
 CALLER_THREADS: Final = 8
 """How many callers send at once."""
+
+JOB_THREADS: Final = 3
+"""How many jobs run at once."""
+
+_HOURS_LATER: Final = 25.0
+"""When the failed jobs are redriven: the keys of other requests have been forgotten by then."""
 
 _POLL_SECONDS: Final = 0.5
 _QUIET_POLLS: Final = 4
@@ -72,12 +81,19 @@ def run(
         If the function has a connection to another machine.
     """
     delivered_twice = {
-        str(planned.request["title"]) for planned in requests if planned.delivered_twice
+        name
+        for planned in requests
+        if planned.delivered_twice
+        for name in (planned.request["title"], getattr(planned, "name", None))
     }
+    jobs = [planned for planned in requests if isinstance(planned, PlannedJob)]
 
     def is_delivered_twice(body: Any) -> bool:
         request = body.get("detail", body)
-        return isinstance(request, dict) and request.get("title") in delivered_twice
+        # The end of a job has the job's name.
+        return isinstance(request, dict) and not delivered_twice.isdisjoint(
+            (request.get("title"), request.get("name"))
+        )
 
     sizes = {planned.number: len(planned.recipients) for planned in requests}
     with running_environment(faults, sizes, source=source, on_progress=on_progress) as environment:
@@ -88,20 +104,37 @@ def run(
         registrar = Registrar(environment.deployment, owned, faults.random)
         try:
             with fast_queue(queue, is_delivered_twice), registrar.at_work():
-                _send_all(environment, requests, end, on_progress)
+                runner = Jobs(environment.deployment, environment.ledger, end)
+                _send_all(environment, requests, runner, end, on_progress)
                 settle(environment, end, on_progress, "processing the queue")
                 environment.provider.fix_everything()
-                dead_letters, before = environment.dead_letters(), set[str]()
-                while dead_letters and set(dead_letters) != before:
-                    before = set(dead_letters)
-                    on_progress("the failures ended; redriving the dead-letter messages")
-                    environment.redrive()
-                    settle(environment, end, on_progress, "processing the redriven messages")
-                    dead_letters = environment.dead_letters()
-        except TimeIsUpError as error:
+                dead_letters = _redrive_all(environment, end, on_progress)
+                if jobs:
+                    on_progress(f"{_HOURS_LATER:.0f} hours later; redriving the failed jobs")
+                    age_items(environment.deployment.outputs["TableName"], _HOURS_LATER)
+                    runner.redrive(jobs)
+                    settle(environment, end, on_progress, "processing the redriven jobs")
+                    dead_letters = _redrive_all(environment, end, on_progress)
+                    for job in jobs:
+                        runner.read(job)
+        except (OverdueError, TimeIsUpError) as error:
             raise TimeIsUpError(f"{error}{_so_far(requests, environment.ledger)}") from error
         verdict = judge(requests, environment.ledger, dead_letters)
         return Outcome(verdict, environment.ledger, time.monotonic() - began)
+
+
+def _redrive_all(
+    environment: SoakEnvironment, end: float, on_progress: Callable[[str], None]
+) -> Sequence[str]:
+    """Redrive the dead-letter messages until none is left, or the same ones are again."""
+    dead_letters, before = environment.dead_letters(), set[str]()
+    while dead_letters and set(dead_letters) != before:
+        before = set(dead_letters)
+        on_progress("the failures ended; redriving the dead-letter messages")
+        environment.redrive()
+        settle(environment, end, on_progress, "processing the redriven messages")
+        dead_letters = environment.dead_letters()
+    return dead_letters
 
 
 def _so_far(requests: Sequence[PlannedRequest], ledger: Ledger) -> str:
@@ -127,13 +160,22 @@ def poll(environment: SoakEnvironment) -> int:
 def _send_all(
     environment: SoakEnvironment,
     requests: Sequence[PlannedRequest],
+    jobs: Jobs,
     end: float,
     on_progress: Callable[[str], None],
 ) -> None:
     callers = Callers(environment.deployment, environment.ledger)
     done = 0
-    with ThreadPoolExecutor(CALLER_THREADS, thread_name_prefix="caller") as pool:
-        under_way: list[Future[None]] = [pool.submit(callers.send, planned) for planned in requests]
+    with (
+        ThreadPoolExecutor(CALLER_THREADS, thread_name_prefix="caller") as pool,
+        ThreadPoolExecutor(JOB_THREADS, thread_name_prefix="job") as pool_of_jobs,
+    ):
+        under_way: list[Future[None]] = [
+            pool_of_jobs.submit(jobs.send, planned)
+            if isinstance(planned, PlannedJob)
+            else pool.submit(callers.send, planned)
+            for planned in requests
+        ]
         try:
             while under_way:
                 time.sleep(_POLL_SECONDS)
@@ -150,7 +192,8 @@ def _send_all(
                 if left < 0:
                     raise TimeIsUpError(f"{len(under_way):,} requests have no answer")
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for each in (pool, pool_of_jobs):
+                each.shutdown(wait=False, cancel_futures=True)
 
 
 def settle(

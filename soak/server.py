@@ -99,7 +99,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(answer: Answering) -> Iterator[str]:
-    """Serve POST on a free port of loopback; return the URL."""
+    """Serve on a free port of loopback; return the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -107,8 +107,10 @@ def serving(answer: Answering) -> Iterator[str]:
         wbufsize = -1
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answer(self, body, Connection(self))
+
+        do_GET = do_PUT = do_POST  # noqa: N815  http.server's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
             pass

@@ -1,4 +1,4 @@
-"""A proxy in front of the sandbox's DynamoDB, SQS and EventBridge, with faults."""
+"""A proxy in front of the sandbox's DynamoDB, SQS, EventBridge and S3, with faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from soak.answers import SERVICE_ANSWERS, Answer
+from soak.answers import S3_ANSWERS, SERVICE_ANSWERS, Answer
 from soak.faults import SERVICE_REFUSED, SERVICE_UNREADABLE, Faults, ServiceFault
 from soak.ledger import Ledger
 from soak.server import Connection, Kill, process_of
@@ -24,6 +24,12 @@ _PATIENCE_SECONDS: Final = 30
 _REGISTRY: Final = "registry"
 _REGISTRY_ITEMS: Final = ("D#", "T#", "U#")
 """The beginnings of the ids of devices, tokens and users."""
+
+_JOB: Final = "job"
+_REQUEUED_ROWS: Final = "requeued rows"
+_JOB_ITEMS: Final = "J#"
+_JOB_KEYS: Final = '"idempotency_key":"job/'
+"""How the ids of a job's items begin, and what a message with some of its rows has."""
 
 _NOT_PASSED_ON: Final = frozenset({"connection", "content-length", "transfer-encoding"})
 
@@ -54,9 +60,14 @@ class Services:
 
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes, connection: Connection) -> None:
         """Answer one call."""
-        target, call = handler.headers["X-Amz-Target"], json.loads(body)
+        target = handler.headers.get("X-Amz-Target")
+        call = json.loads(body) if target else {}
         caller = process_of(handler)
-        service, subject = _subject(target, call)
+        if target is None:
+            part = handler.headers.get("Range", "")
+            service, subject = _JOB, f"{handler.command} {handler.path} {part}"
+        else:
+            service, subject = _subject(target, call)
         with self._lock:
             is_repeated = False
             if service == _REGISTRY:
@@ -68,10 +79,11 @@ class Services:
             self._seen[service, subject] += 1
         fault = self._faults.service_fault(service, subject, number)
         if fault is not None:
-            self._ledger.count_fault(f"{target.rpartition('.')[2]}: {fault}")
+            operation = target.rpartition(".")[2] if target else f"S3 {handler.command}"
+            self._ledger.count_fault(f"{operation}: {fault}")
         match fault:
             case _ if fault in SERVICE_REFUSED:
-                connection.write(SERVICE_ANSWERS[fault])
+                connection.write(_instead(fault, Answer(200, b""), is_s3=target is None))
             case ServiceFault.REFUSED_ENTRIES:
                 entries = [{"ErrorCode": "InternalFailure"} for _ in json.loads(body)["Entries"]]
                 refused = json.dumps(
@@ -89,7 +101,9 @@ class Services:
                     connection.write(answer)
                 elif fault in SERVICE_UNREADABLE:
                     # Only a success is replaced: the function must see a failed condition.
-                    connection.write(SERVICE_ANSWERS[fault] if answer.status == 200 else answer)
+                    is_success = answer.status in (200, 206)
+                    unreadable = _instead(fault, answer, is_s3=target is None)
+                    connection.write(unreadable if is_success else answer)
                 else:
                     if fault is ServiceFault.KILLED_AFTER:
                         self._kill(caller)
@@ -115,9 +129,10 @@ class Services:
             headers = {
                 name: value
                 for name, value in handler.headers.items()
-                if name.lower() != "host"  # the sandbox accepts only its own address
+                # The sandbox accepts only its own address, and gets the body at once.
+                if name.lower() not in ("host", "expect")
             }
-            connection.request("POST", handler.path, body, headers)
+            connection.request(handler.command, handler.path, body, headers)
             answer = connection.getresponse()
             passed_on = {
                 name: value
@@ -129,6 +144,11 @@ class Services:
             connection.close()
 
 
+def _instead(fault: ServiceFault, answer: Answer, *, is_s3: bool) -> Answer:
+    """Return what is answered in place of an answer."""
+    return S3_ANSWERS[fault](answer) if is_s3 else SERVICE_ANSWERS[fault]
+
+
 def _subject(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
     """Name the service and the subject of a call, both the same for a retry."""
     prefix, _, operation = target.partition(".")
@@ -137,6 +157,8 @@ def _subject(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
         ids = _ids_read(call) or _ids_written(call)
         if ids and ids[0].startswith(_REGISTRY_ITEMS):
             return _REGISTRY, _digest(sorted(ids))
+        if ids and ids[0].startswith(_JOB_ITEMS):
+            return _JOB, f"{operation} {ids[0]}"
         if item is None:
             return "dynamodb", _digest(call.get("RequestItems"))
         if "fingerprint" in item and "done" not in item:
@@ -144,7 +166,9 @@ def _subject(target: str, call: Mapping[str, Any]) -> tuple[str, str]:
         # A request's final record and a batch's record are two more subjects.
         return "dynamodb", f"{item['id']['S']} {operation}"
     if prefix == "AmazonSQS":
-        return "sqs", _digest([call.get("QueueUrl"), call.get("MessageBody")])
+        is_of_job = _JOB_KEYS in call.get("MessageBody", "").replace(" ", "")
+        subject = _digest([call.get("QueueUrl"), call.get("MessageBody")])
+        return _REQUEUED_ROWS if is_of_job else "sqs", subject
     return "events", _digest(call.get("Entries"))
 
 
@@ -155,9 +179,15 @@ def _ids_read(call: Mapping[str, Any]) -> list[str]:
 
 
 def _ids_written(call: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the items of a TransactWriteItems."""
+    """Return the ids of the items that a call writes, unless it is a PutItem of a key."""
+    if "Key" in call or _of_job(call.get("Item")):
+        return [str((call.get("Key") or call["Item"])["id"]["S"])]
     parts = (part for entry in call.get("TransactItems", ()) for part in entry.values())
     return [str((part.get("Key") or part["Item"])["id"]["S"]) for part in parts]
+
+
+def _of_job(item: Mapping[str, Any] | None) -> bool:
+    return item is not None and str(item["id"]["S"]).startswith(_JOB_ITEMS)
 
 
 def _digest(subject: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from soak.job_plan import PlannedJob
 from soak.ledger import Ledger
 from soak.plan import EntryPoint, PlannedRequest, request_name
 from soak.verdict import Breach, Place, Verdict
@@ -54,6 +56,7 @@ def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, PlannedRequest
     lost = sum(breach.what == "lost" for breach in verdict.breaches)
     console.print(f"Lost: {lost:,}. Sent twice: {verdict.sent_twice.total():,}.", markup=False)
     console.print(_of_users(verdict, ledger, requests.values()), markup=False)
+    console.print(_of_jobs(ledger, requests.values()), markup=False)
     for fault, pushes in sorted(verdict.sent_twice.items()):
         console.print(f"  {pushes:,} because of: {fault}", markup=False)
     for breach in shortest(verdict, ledger):
@@ -67,7 +70,7 @@ def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, PlannedRequest
             f"delivered {times}",
             markup=False,
         )
-        for line in ledger.history(breach.token, request_name(planned))[:_MOST_LINES]:
+        for line in ledger.history(*{breach.token, request_name(planned)})[:_MOST_LINES]:
             console.print(f"  {line}", markup=False)
     if len(verdict.breaches) > _MOST_BREACHES:
         console.print(f"\n… and {len(verdict.breaches) - _MOST_BREACHES:,} more", markup=False)
@@ -82,6 +85,18 @@ def _of_users(verdict: Verdict, ledger: Ledger, requests: Iterable[PlannedReques
         f"Devices: {ownership.devices:,}, moved to another user {ownership.moved:,} times. "
         f"Addresses of users pushed to: {len(ledger.pushed):,}. no_device: {missing:,}."
     )
+
+
+def _of_jobs(ledger: Ledger, requests: Iterable[PlannedRequest]) -> str:
+    """Write how many rows the jobs have, and how these were counted."""
+    jobs = [planned for planned in requests if isinstance(planned, PlannedJob)]
+    counts = Counter[str]()
+    for job in jobs:
+        if end := ledger.job_ends.get(job.number):
+            counts.update(end.counts)
+    rows = counts.pop("rows", 0)
+    counted = ", ".join(f"{name} {times:,}" for name, times in counts.most_common())
+    return f"Jobs: {len(jobs):,}, their rows: {rows:,}. Counted: {counted}."
 
 
 def shortest(verdict: Verdict, ledger: Ledger) -> list[Breach]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from soak.faults import LOST, UNREADABLE
+from soak.job_plan import PlannedJob
+from soak.job_verdict import errors_of
 from soak.ledger import Acceptance, Ledger
 from soak.ownership import Spell
 from soak.phones import phone_in, result_name
@@ -48,6 +50,9 @@ _PLACES: Final = {
     "misconfigured": Place.MISCONFIGURED,
 }
 
+_REPORTED: Final = CALLER_WAITS | {EntryPoint.JOB}
+"""Where there is a report; that of a job are its lists of rows."""
+
 _NOT_A_PLACE: Final = frozenset({"replacement_token", "requeued"})
 
 
@@ -57,8 +62,8 @@ class Breach(NamedTuple):
     Attributes
     ----------
     what
-        Lost, sent twice, in several places, not confirmed, not the user's, or outside the
-        contract.
+        Lost, sent twice, in several places, not confirmed, not the user's, miscounted, or outside
+        the contract.
     token, request
         The recipient: a token, a phone of a user with its request, or a user.
     why
@@ -125,6 +130,11 @@ def judge(
         for why in dict.fromkeys(contract_breaks):
             name = request_name(planned)
             verdict.breaches.append(Breach("outside the contract", name, planned.number, why))
+        if isinstance(planned, PlannedJob):
+            for why in errors_of(planned, ledger):
+                verdict.breaches.append(
+                    Breach("miscounted", request_name(planned), planned.number, why)
+                )
         for token in planned.tokens:
             events, logged = ledger.events.get(token, ()), ledger.was_logged(token)
             if _judge(verdict, planned, case.evidence(token, events, logged), ledger) is None:
@@ -221,7 +231,7 @@ def _judge_users(
         needed += max(missing, 1 if not placed else 0)
     found = sum(ledger.missing[id_].total() for id_ in ids) + _missing_in_answer(planned, ledger)
     verdict.places[Place.NO_DEVICE][planned.entry_point] += found
-    if needed > found and planned.number not in ledger.failed:
+    if needed > found + _without_name(planned, ledger) and planned.number not in ledger.failed:
         why = f"{needed} results without a device, and {found} reported as no_device"
         verdict.lose(planned, request_name(planned), why)
 
@@ -321,7 +331,7 @@ def _excuse(acceptance: Acceptance, ledger: Ledger) -> str | None:
 
 def _answered(planned: PlannedRequest, ledger: Ledger) -> dict[str, str]:
     """Return the last outcome that the caller got for each recipient."""
-    if planned.entry_point not in CALLER_WAITS:
+    if planned.entry_point not in _REPORTED:
         return {}
     words = {}
     for report in ledger.answered.get(planned.number, ()):
@@ -337,9 +347,20 @@ def _answered(planned: PlannedRequest, ledger: Ledger) -> dict[str, str]:
 def _missing_in_answer(planned: PlannedRequest, ledger: Ledger) -> int:
     """Count the results ``no_device`` that the caller got in its last report."""
     reports = ledger.answered.get(planned.number, ())
-    if planned.entry_point not in CALLER_WAITS or not reports:
+    if planned.entry_point not in _REPORTED or not reports:
         return 0
     return int(reports[-1]["summary"].get("no_device", 0))
+
+
+def _without_name(planned: PlannedRequest, ledger: Ledger) -> int:
+    """Count the outcomes in the last report whose devices have left their users since."""
+    reports = ledger.answered.get(planned.number, ())
+    if planned.entry_point not in _REPORTED or not reports:
+        return 0
+    return sum(
+        result["token"] is None and result["outcome"] != "no_device"
+        for result in reports[-1]["results"]
+    )
 
 
 def _names_in(dead_letters: Iterable[str]) -> Iterator[str]:
@@ -347,6 +368,7 @@ def _names_in(dead_letters: Iterable[str]) -> Iterator[str]:
     for body in dead_letters:
         request = json.loads(body)
         request = request.get("detail", request)
-        for recipient in request.get("recipients") or [request["recipient"]]:
+        # The end of a job has no recipient.
+        for recipient in request.get("recipients") or [request.get("recipient", {})]:
             named = recipient.get("token") or recipient.get("device_id") or ""
             yield result_name(named, number_in(body)) if phone_in(named) else named

@@ -21,9 +21,12 @@ import pytest
 
 from infra.bundle import SOURCE
 from push_sender.clients.queue_and_bus import client
+from push_sender.clients.s3 import s3_client
 from push_sender.follow_up.queue_messages import Queue, QueueMessage
 from push_sender.idempotency.store import RequestRecord, Store, dynamodb_client
-from soak.answers import CALL_ANSWERS, SERVICE_ANSWERS, Answer
+from push_sender.jobs.errors import SourceUnavailable
+from push_sender.jobs.objects import Objects
+from soak.answers import CALL_ANSWERS, S3_ANSWERS, SERVICE_ANSWERS, Answer
 from soak.breaks import BREAKS
 from soak.faults import (
     REFUSED,
@@ -35,7 +38,9 @@ from soak.faults import (
     Faults,
     ServiceFault,
 )
-from soak.ledger import Acceptance, Ledger, PhonePush
+from soak.job_plan import JobKind, PlannedJob, Row, plan_jobs
+from soak.job_verdict import errors_of
+from soak.ledger import Acceptance, JobEnd, Ledger, PhonePush
 from soak.phones import Phone, phones, user_id, users_for
 from soak.plan import CALLER_WAITS, EntryPoint, PlannedRequest, plan
 from soak.processes import outside_connections
@@ -53,6 +58,7 @@ TOKEN = "device-0000000"
 def test_a_short_run_with_faults_finds_each_recipient_in_one_place() -> None:
     random = SeededRandom(25)
     requests = list(plan(250, random))
+    requests += plan_jobs(250, len(requests), random)
 
     # A killed process takes half a minute, until its claim lapses.
     outcome = run(requests, Faults(random, killed=False), minutes=5)
@@ -67,6 +73,9 @@ def test_a_short_run_with_faults_finds_each_recipient_in_one_place() -> None:
     assert {planned.entry_point for planned in requests} == set(EntryPoint)
     assert outcome.verdict.places[Place.ACCEPTED].total() > 150
     assert sum(outcome.ledger.fault_counts.values()) > 20, "too few faults for a test"
+    ended = {job.kind: outcome.ledger.job_ends[job.number].statuses for job in jobs_of(requests)}
+    assert (ended[JobKind.REFUSED][0], ended[JobKind.REFUSED][-1]) == ("FAILED", "SUCCEEDED")
+    assert (ended[JobKind.STOPPED][0], ended[JobKind.STOPPED][-1]) == ("ABORTED", "SUCCEEDED")
 
 
 def test_an_answer_to_a_client_that_has_gone_counts_as_not_received() -> None:
@@ -134,6 +143,132 @@ def test_the_users_of_a_request_share_no_phone() -> None:
         assert not any({user_id(one), user_id(other)} <= asked for one, other in sharing)
 
 
+def jobs_of(requests: list[PlannedRequest]) -> list[PlannedJob]:
+    return [each for each in requests if isinstance(each, PlannedJob)]
+
+
+def test_the_jobs_of_a_plan_have_rows_of_every_kind_in_files_of_both_formats() -> None:
+    jobs = list(plan_jobs(1_000, 7, SeededRandom(3)))
+
+    assert {job.kind for job in jobs} == set(JobKind)
+    assert {job.format for job in jobs} == {"csv", "jsonl"}
+    assert {row.reason for job in jobs for row in job.rows if row.outcome} == {
+        "opted_out",
+        "no_push_channel",
+        "unknown_service",
+        "no_token",
+    }
+    for job in jobs:
+        assert [row.fields for row in job.rows if not row.outcome] == list(job.recipients)
+        assert bool(job.users) == (job.kind is not JobKind.REFUSED)
+        changed = job.changed_file()
+        assert len(changed) == len(job.file()) > 2**21, "one child"
+        assert not any(token.encode() in changed for token in job.tokens[:100])
+        assert "idempotency_key" not in job.input["request"]
+
+
+JOB = PlannedJob(
+    0,
+    EntryPoint.JOB,
+    {
+        "recipients": [
+            {"token": TOKEN, "service": "GCM"},
+            {"token": "device-0000001", "service": "GCM"},
+        ],
+        "message": "m",
+    },
+    delivered_twice=False,
+    name="spring",
+    kind=JobKind.PLAIN,
+    rows=(
+        Row({"token": TOKEN, "service": "GCM"}),
+        Row({"token": "device-0000001", "service": "GCM"}),
+        Row({"token": "left-out", "service": "FAX"}, "invalid_row", "unknown_service"),
+    ),
+    format="csv",
+)
+REQUEUED = {"row": 2, "token": "device-0000001", "outcome": "requeued", "reason": "THROTTLED"}
+INVALID = {"row": 3, "token": "left-out", "outcome": "invalid_row", "reason": "unknown_service"}
+COUNTS = {"accepted": 1, "requeued": 1, "invalid_row": 1, "rows": 3}
+REPORT = {"job": "spring", "status": "SUCCEEDED", "rows": 3, "summary": COUNTS}
+
+
+def errors_of_job(
+    counts: dict[str, int] = COUNTS,
+    rows: int = 3,
+    lines: tuple[dict[str, Any], ...] = (REQUEUED, INVALID),
+    statuses: tuple[str, ...] = ("SUCCEEDED",),
+    *,
+    reports: tuple[dict[str, Any], ...] = (REPORT,),
+    parts: int = 1,
+    also_accepted: str | None = None,
+) -> list[str]:
+    """Judge a job of which one row is accepted, one is requeued, and one is invalid."""
+    ledger = Ledger()
+    record_accepted(ledger)
+    if also_accepted:
+        ledger.accept(also_accepted, Acceptance(0, None, "run"))
+    ledger.parts["job/spring"] = parts
+    for report in reports:
+        ledger.report_job(report)
+    ledger.end_job(0, JobEnd(statuses, counts, rows, lines))
+    return list(errors_of(JOB, ledger))
+
+
+def test_a_job_that_counts_lists_and_reports_each_row_once_has_no_error() -> None:
+    assert errors_of_job() == []
+    stopped = {**REPORT, "status": "ABORTED", "summary": {}}
+    assert errors_of_job(statuses=("ABORTED", "SUCCEEDED"), reports=(stopped, REPORT)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"counts": {**COUNTS, "accepted": 2}}, "counted 2 accepted"),
+        ({"counts": {**COUNTS, "requeued": 2}}, "its lists have"),
+        ({"counts": {**COUNTS, "rows": 6}}, "its children counted 6"),
+        ({"rows": 2}, "the index found 2"),
+        ({"lines": (INVALID, REQUEUED)}, "not in the order"),
+        ({"lines": (REQUEUED, REQUEUED, INVALID)}, "listed 2 times"),
+        ({"lines": ({**REQUEUED, "row": 1}, INVALID)}, "values of another row"),
+        ({"lines": ({**REQUEUED, "outcome": "transient"}, INVALID)}, "is not requeued"),
+        ({"lines": (REQUEUED,)}, "is no recipient"),
+        ({"lines": (REQUEUED, INVALID, {**INVALID, "row": 9})}, "that the file has not"),
+        ({"also_accepted": "left-out"}, "a provider has its push"),
+        ({"reports": ()}, "no report says that it ended as SUCCEEDED"),
+        ({"statuses": ("FAILED", "SUCCEEDED")}, "no report says that it ended as FAILED"),
+        ({"reports": ({**REPORT, "summary": {"rows": 3}},)}, "its report says"),
+        ({"parts": 0}, "no report of them"),
+    ],
+)
+def test_a_row_that_a_job_does_not_count_list_or_report_once_is_an_error(
+    given: dict[str, Any], expected: str
+) -> None:
+    assert any(expected in error for error in errors_of_job(**given))
+
+
+def test_a_user_whose_device_left_with_its_outcome_needs_no_result_without_a_device() -> None:
+    for outcome, expected in (("unknown", []), ("no_device", ["lost"])):
+        ledger = Ledger()
+        registered(ledger, USER, at=1.0)
+        registered(ledger, None, at=3.0)
+        left = {"token": None, "user_id": USER, "outcome": outcome, "reason": None}
+        ledger.answer(0, {"results": [left], "summary": {}})
+
+        assert breaches_of(judged_for_user(ledger, EntryPoint.HTTP)) == expected
+
+
+def test_an_error_of_a_job_is_a_breach_and_its_lists_are_its_report() -> None:
+    ledger = Ledger()
+    ledger.end_job(0, JobEnd(("SUCCEEDED",), {}, 0, ()))
+    ledger.answer(0, reported("accepted"))
+
+    breaches = breaches_of(judge([JOB], ledger, ()))
+
+    assert set(breaches) == {"miscounted", "lost"}
+    assert breaches.count("lost") == 2, "reported as accepted, and in no place"
+
+
 def test_every_kind_of_fault_happens_and_only_if_it_is_enabled() -> None:
     def calls(faults: Faults) -> set[CallFault | None]:
         return {
@@ -155,6 +290,8 @@ def test_every_kind_of_fault_happens_and_only_if_it_is_enabled() -> None:
     assert behaviours | {faults.behaviour_of("t", "ADM")} == set(Behaviour)
     struck = {faults.service_fault("events", f"e{n}", 0) for n in range(20_000)}
     assert struck == {None, *ServiceFault}
+    of_jobs = {faults.service_fault("job", f"j{n}", 0) for n in range(20_000)}
+    assert of_jobs == {None, *ServiceFault} - {ServiceFault.REFUSED_ENTRIES}
 
 
 def planned(entry_point: EntryPoint = EntryPoint.QUEUE) -> PlannedRequest:
@@ -330,6 +467,28 @@ def test_the_function_handles_each_unusual_answer_of_a_service(
     assert (fault in SERVICE_REFUSED) != (fault in SERVICE_UNREADABLE)
     calls = 2 if fault in SERVICE_REFUSED else 1
     assert (len(posts), len(puts)) == (calls, calls)
+
+
+@pytest.mark.parametrize("fault", S3_ANSWERS)
+def test_the_function_handles_each_unusual_answer_of_s3(
+    fault: ServiceFault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    headers = {"Content-Range": "bytes 0-3/4", "ETag": '"tag"'}
+    shown, written = Answer(206, b"rows", headers), Answer(200, b"", {"ETag": '"tag"'})
+    answers = S3_ANSWERS[fault](shown), shown, S3_ANSWERS[fault](written), written
+    with answering(*answers) as (url, calls):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        objects = Objects(s3_client("us-east-1"))
+        end = time.monotonic() + 10
+        try:
+            body, *_ = objects.read("bucket", "key", 0, 4, etag='"tag"', last_start=end)
+        except SourceUnavailable:  # the child of the job is repeated
+            body, *_ = objects.read("bucket", "key", 0, 4, etag='"tag"', last_start=end)
+        objects.write("bucket", "key", b"lines", last_start=end)
+
+    assert (body, calls[-1]) == (b"rows", b"lines")
 
 
 class _AlwaysNull(Faults):
