@@ -84,10 +84,11 @@ why: $(call has,deploy) ## show why a user got no push (USER=u-123, DEVICE= or T
 	    $(call option,TOKEN,token) $(call option,SINCE,since) $(call option,FORMAT,format) \
 	    $(call option,PROJECT,application-id) $(ARGS)
 
-job: $(call has,deploy) ## send a push to each row of files (FILE=people.csv REQUEST=push.json; NAME=, TOKENS_PER_SECOND=, DRY_RUN=1, YES=1)
+job: $(call has,deploy) ## send a push to each row of files (FILE=people.csv REQUEST=push.json; NAME=, AT=, TIME_ZONE=, LOCAL_TIME=1, TOKENS_PER_SECOND=, DRY_RUN=1, YES=1)
 	@$(BIN)/python -m operations job run $(files) --stack $(STACK) $(call option,REQUEST,request) \
 	    $(call option,NAME,name) $(call option,TOKENS_PER_SECOND,tokens-per-second) \
 	    $(call option,TOLERATED_FAILURE_PERCENTAGE,tolerated-failure-percentage) \
+	    $(call option,AT,at) $(call option,TIME_ZONE,time-zone) $(call flag,LOCAL_TIME,local-time) \
 	    $(call option,PROJECT,application-id) $(call flag,DRY_RUN,dry-run) \
 	    $(call flag,IGNORE_OPT_OUT,ignore-opt-out) $(call flag,YES,yes) $(ARGS)
 

@@ -14,6 +14,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
@@ -40,6 +41,8 @@ _INDEXES: Final = "jobs/*/index.json"
 _RESULTS: Final = "jobs/*/map/*"
 _ROWS: Final = "jobs/*/rows/*"
 
+ALIAS: Final = "jobs"
+
 _LABEL: Final = "Rows"  # of the Map, in the ARNs of its runs
 
 _ENDED: Final = ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT")
@@ -50,7 +53,13 @@ _TABLE_ACTIONS: Final = ("dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:
 _RETRY: Final = (
     # A repetition would fail in the same way.
     {
-        "ErrorEquals": ["InvalidRequest", "SourceChanged", "MostlyRefused", "JobConflict"],
+        "ErrorEquals": [
+            "InvalidRequest",
+            "SourceChanged",
+            "MostlyRefused",
+            "JobConflict",
+            "IdempotencyConflict",
+        ],
         "MaxAttempts": 0,
     },
     # All others: of Lambda (throttled, killed, out of time), and of a service that cannot be
@@ -76,6 +85,10 @@ class Jobs(Construct):
         CloudFormation chooses its name. Encrypted with S3's own key, for TLS only. People upload
         to ``uploads/``, or to ``scheduled/`` for a job that starts later; the functions and Step
         Functions write to ``jobs/``.
+    alias
+        ``jobs`` of the function that sends, for the state machine alone. The function makes the
+        steps of a job only if this alias is invoked, so that a caller of ``live`` cannot forge
+        them.
     machine
         Has the stack's name with ``-jobs`` at its end. An execution is a job, with its name.
     role
@@ -109,13 +122,16 @@ class Jobs(Construct):
         self._let_send(sender)
         if devices is not None:
             self._let_register(devices)
-        functions = [sender, *([] if devices is None else [devices.live])]
-        self.role = self._role([function.alias.function_arn for function in functions])
+        self.alias = lambda_.Alias(
+            self, "Alias", alias_name=ALIAS, version=sender.function.current_version
+        )
+        aliases = [self.alias, *([] if devices is None else [devices.alias])]
+        self.role = self._role([alias.function_arn for alias in aliases])
         self.machine = self._machine(
             definition(
                 bucket=self.bucket.bucket_name,
                 partition=cdk.Aws.PARTITION,
-                sender_arn=sender.alias.function_arn,
+                sender_arn=self.alias.function_arn,
                 devices_arn=None if devices is None else devices.alias.function_arn,
             )
         )

@@ -162,7 +162,7 @@ def push(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Push:
     def invoke(event: Any, seconds: float = 29) -> dict[str, Any]:
         from push_sender.handler import handler
 
-        report = handler(event, Invocation(seconds))  # type: ignore[arg-type]  # a context's part
+        report = handler(event, Invocation.of(event, seconds))  # type: ignore[arg-type]  # a context's part
         copy: dict[str, Any] = json.loads(json.dumps(report))
         return copy
 

@@ -14,6 +14,8 @@ class Context:
     """The parts of Lambda's context that the handler uses."""
 
     aws_request_id = "6c1a2f7e-0d35-4c1b-9a52-7f0b8f1c2d3e"
+    # The alias of the state machine, which other requests ignore.
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:push-sender:jobs"
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds that are left."""

@@ -25,9 +25,9 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
     )
     run = verbs.add_parser(
         "run",
-        help="upload files, start a job and watch it",
+        help="upload files, start a job and watch it, or let it start later",
         description="Shows what it will do, and asks. Ctrl-C ends the watching, not the job. Exit "
-        "status 0: the job succeeded; 1: it did not, or was not started.",
+        "status 0: the job succeeded, or is scheduled; 1: it did not, or was not started.",
     )
     run.add_argument(
         "files",
@@ -69,12 +69,31 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
         metavar="NUMBER",
         help="the pace, 20 to 20,000 (default: 500)",
     )
+    run.add_argument(
+        "--at",
+        metavar="TIME",
+        help="start later, at most a year ahead: 2026-12-24T18:00 with --time-zone or "
+        "--local-time, or with an offset 2026-12-24T18:00+01:00",
+    )
+    run.add_argument(
+        "--time-zone",
+        metavar="NAME",
+        help="of --at, such as Europe/Berlin; with --local-time, of rows that have none",
+    )
+    run.add_argument(
+        "--local-time",
+        action="store_true",
+        help="start for each row at the time of --at in the row's own time zone",
+    )
     for command in (run, imports):
         _add_options(command)
     status = verbs.add_parser("status", help="show a job; without a name, list the last jobs")
     status.add_argument("name", nargs="?", metavar="NAME")
     status.add_argument("--follow", action="store_true", help="watch a job that runs")
-    stop = verbs.add_parser("stop", help="stop a job: children that run end, no other starts")
+    stop = verbs.add_parser(
+        "stop",
+        help="stop a job: children that run end, no other starts; a scheduled job does not start",
+    )
     redrive = verbs.add_parser("redrive", help="continue a job that failed or was stopped")
     results = verbs.add_parser(
         "results",
@@ -97,8 +116,9 @@ def execute(options: argparse.Namespace, console: Console) -> int:
     # Only these commands need the function's code and packages.
     from operations.jobs import run as jobs
     from operations.jobs.page import Page
+    from operations.jobs.where import Where
 
-    where, page = jobs.Where(options.stack, options.sender), Page(console)
+    where, page = Where(options.stack, options.sender), Page(console)
     succeeded = True
     if options.command == "import-devices" or options.job_command == "run":
         _require_files(options)
@@ -112,6 +132,9 @@ def execute(options: argparse.Namespace, console: Console) -> int:
             dry_run=options.dry_run,
             ignore_opt_out=options.ignore_opt_out,
             is_confirmed=options.yes,
+            at=getattr(options, "at", None),
+            time_zone=getattr(options, "time_zone", None),
+            local_time=getattr(options, "local_time", False),
         )
         succeeded = jobs.run(where, asked, page)
     elif options.job_command == "status":

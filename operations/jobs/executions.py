@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError
 
 from operations.account import Account, FailedCall, OperationsError, call
 from operations.deployed import DeployedStack, find_stack
+from operations.jobs import schedules
+from operations.jobs.schedules import JobSchedules
+from operations.jobs.split import Part
 from operations.json_values import as_dict, as_list, read_json
 
 _NEEDED: Final = ("ApplicationId", "TableName")
@@ -165,6 +168,11 @@ class Jobs:
         The operator's.
     stack
         One that has jobs.
+
+    Attributes
+    ----------
+    schedules
+        Of jobs that start later; None if the stack has no schedules.
     """
 
     def __init__(self, account: Account, stack: DeployedStack) -> None:
@@ -175,6 +183,9 @@ class Jobs:
         self._machines = account.client("stepfunctions")
         self._objects = account.client("s3")
         self._table = account.client("dynamodb")
+        self.schedules: JobSchedules | None = None
+        if all(stack.outputs.get(name) for name in schedules.OUTPUTS):
+            self.schedules = JobSchedules(account, stack)
 
     def find(self, name: str) -> Execution | None:
         """Describe a job; None if there is none of this name."""
@@ -212,7 +223,7 @@ class Jobs:
         ]
 
     def upload(
-        self, stream: BinaryIO, key: str, on_bytes: Callable[[int], None] | None = None
+        self, stream: IO[bytes], key: str, on_bytes: Callable[[int], None] | None = None
     ) -> None:
         """Write a stream of any length to the bucket, in parts of a few megabytes.
 
@@ -227,6 +238,35 @@ class Jobs:
             Callback=on_bytes,
         )
         self._answered(answer, f"The upload into the bucket {self.bucket} failed")
+
+    def delete(self, key: str) -> None:
+        """Delete an object of the bucket, if there is one."""
+        answer = call(self._objects, "delete_object", Bucket=self.bucket, Key=key)
+        self._answered(answer, f"{key} cannot be deleted from the bucket {self.bucket}")
+
+    def keep_parts(self, name: str, parts: Sequence[Part]) -> None:
+        """Write the list of a scheduled job's parts."""
+        answer = call(
+            self._objects,
+            "put_object",
+            Bucket=self.bucket,
+            Key=parts_key(name),
+            Body=json.dumps({"parts": [part.written() for part in parts]}).encode(),
+            ContentType="application/json",
+        )
+        self._answered(answer, f"The upload into the bucket {self.bucket} failed")
+
+    def parts(self, name: str) -> list[Part]:
+        """Read the list of a scheduled job's parts; empty if the job has none."""
+        key = parts_key(name)
+        answer = call(self._objects, "get_object", Bucket=self.bucket, Key=key)
+        if isinstance(answer, FailedCall) and answer.code == "NoSuchKey":
+            return []
+        listed = as_dict(read_json(self._body(answer, key))).get("parts")
+        try:
+            return [Part.read(each) for each in as_list(listed)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise OperationsError(f"{key} of the bucket {self.bucket} was changed.") from error
 
     def start(self, name: str, document: Mapping[str, Any]) -> bool:
         """Start a job; return whether its name was free."""
@@ -331,8 +371,11 @@ class Jobs:
             more = {"ContinuationToken": token}
 
     def _read(self, key: str, most: int | None = None) -> bytes:
-        parts = {} if most is None else {"Range": f"bytes=0-{most - 1}"}
-        answer = call(self._objects, "get_object", Bucket=self.bucket, Key=key, **parts)
+        range_ = {} if most is None else {"Range": f"bytes=0-{most - 1}"}
+        answer = call(self._objects, "get_object", Bucket=self.bucket, Key=key, **range_)
+        return self._body(answer, key)
+
+    def _body(self, answer: dict[str, Any] | FailedCall, key: str) -> bytes:
         failed = f"{key} cannot be read from the bucket {self.bucket}"
         try:
             return bytes(self._answered(answer, failed)["Body"].read())
@@ -347,6 +390,11 @@ class Jobs:
         if isinstance(answer, FailedCall):
             raise OperationsError(f"{failed}: {answer.with_cure}")
         return answer
+
+
+def parts_key(name: str) -> str:
+    """Return where the list of a scheduled job's parts is: as long as their files."""
+    return f"scheduled/{name}/parts.json"
 
 
 def _failure(error: object, cause: object) -> Failure:

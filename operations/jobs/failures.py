@@ -15,11 +15,14 @@ CURES: Final[Mapping[str, str]] = {
     "MostlyRefused": "Over half of the pushes of one child (up to 1,000 rows) were rejected or "
     "misconfigured, so the job stopped. The results say why. If a channel or a credential is "
     f"wrong, correct it and redrive the job. If the message is wrong, correct it and {_NEW_JOB}.",
-    "SourceChanged": "The file in the bucket was changed or replaced while the job read it, so no "
+    "SourceChanged": "The file in the bucket was changed or deleted while the job read it, so no "
     "further row is sent. Its results tell which rows had no push; the rows that no child has "
     f"counted got none. Do not write to uploads/ while a job runs, and {_NEW_JOB} for the rest.",
     "SourceUnavailable": f"The file could not be read from the bucket. {_REDRIVE}",
     "JobConflict": f"Another job with this name, for another file, ran within 30 days: {_NEW_JOB}.",
+    "IdempotencyConflict": "Another version of the function, deployed while the job ran, reads "
+    "these rows in another way, so they get no push. Look at the counts, and "
+    f"{_NEW_JOB} for the rows that are left.",
     "JobStoreUnavailable": f"The counts could not be stored. {_REDRIVE}",
     "IdempotencyInProgress": f"Another invocation was still sending the same rows. {_REDRIVE}",
     "IdempotencyStoreUnavailable": f"The table of keys was out of reach. {_REDRIVE}",
@@ -57,5 +60,5 @@ def cure(error: str, progress: Progress) -> str:
     )
 
 
-FINAL: Final = frozenset({"InvalidRequest", "SourceChanged", "JobConflict"})
+FINAL: Final = frozenset({"InvalidRequest", "SourceChanged", "JobConflict", "IdempotencyConflict"})
 """Errors that a redrive meets again."""

@@ -56,6 +56,8 @@ class InputFiles:
     ----------
     layout
         That of the joined files: of the first one.
+    header
+        What stands before the rows of the first one.
     stem
         The first file's name without its endings, of letters, digits, ``_`` and ``-``.
 
@@ -72,7 +74,7 @@ class InputFiles:
             self._files.append((path, _layout(path, head)))
             if len(self._files) == 1:
                 self.layout: Layout = self._files[0][1]
-                self._header = head[: self.layout.start]
+                self.header: bytes = head[: self.layout.start]
             elif difference := _difference(self._files[-1][1], self.layout):
                 raise OperationsError(
                     f"{_shown(path)} {difference}, unlike {_shown(paths[0])}. "
@@ -90,45 +92,61 @@ class InputFiles:
         """The name of the joined file, with the ending of its format."""
         return f"{self.stem}.{self.layout.format}"
 
-    def count(self, on_rows: Callable[[int], None]) -> Counted:
+    def count(
+        self,
+        on_rows: Callable[[int], None],
+        on_range: Callable[[Layout, bytes], None] | None = None,
+    ) -> Counted:
         """Read all rows once, as the run will find them.
 
         Parameters
         ----------
         on_rows
             Gets the number of rows so far, now and then.
+        on_range
+            Gets the rows, up to 1,000 at once, and how they are written.
 
         Raises
         ------
         OperationsError
             If a file cannot be read, or has a row that a job cannot have.
         """
-        rows, size = 0, len(self._header)
+        rows, size = 0, len(self.header)
         # Each file has an index of its own, so that none ends within a row, and an error counts
         # the rows as an editor does. One for all finds the first rows.
         joined = RowIndex(self.layout, self.layout.start, 1)
-        first, found = bytearray(), None
+        first, first_at, found = bytearray(), self.layout.start, None
         for path, layout in self._files:
             index = RowIndex(layout, layout.start, 1)
+            unseen, unseen_at = bytearray(), layout.start
             try:
-                for part in _rows_of(path, layout):
+                for ranges, part in _ranges(index, _rows_of(path, layout)):
                     size += len(part)
-                    rows += _number(index.feed(part))
+                    unseen += part
+                    for each in ranges:
+                        if on_range is not None:
+                            found_rows = unseen[each.start - unseen_at : each.end - unseen_at]
+                            on_range(layout, bytes(found_rows))
+                        rows += each.rows
+                    del unseen[: index.position - unseen_at]
+                    unseen_at = index.position
                     on_rows(rows)
-                    if found is None:
+                    if found is None and part:
                         first += part
                         found = next(iter(joined.feed(part)), None)
-                rows += _number(index.finish())
+                        if found is None:
+                            del first[: joined.position - first_at]
+                            first_at = joined.position
             except InvalidRequest as error:
                 raise _refused(path, error) from None
         if found is None:
             found = joined.finish()[0]  # a layout has rows
-        start = found.start - self.layout.start
+        start = found.start - first_at
         return Counted(rows, size, bytes(first[start : start + found.end - found.start]))
 
     def joined(self, size: int) -> io.BufferedReader:
         """Read the joined files as one stream, which fails unless it has this size."""
-        parts = chain([self._header], *(_rows_of(path, layout) for path, layout in self._files))
+        parts = chain([self.header], *(_rows_of(path, layout) for path, layout in self._files))
         return io.BufferedReader(_Stream(parts, size), _CHUNK_BYTES)
 
 
@@ -164,6 +182,13 @@ def _changed() -> OperationsError:
     return OperationsError(
         "A file was changed while it was read, so nothing is sent. Wait until it is complete."
     )
+
+
+def _ranges(index: RowIndex, parts: Iterator[bytes]) -> Iterator[tuple[list[Range], bytes]]:
+    """Find the ranges of a file, with the parts that complete them; the last part is empty."""
+    for part in parts:
+        yield index.feed(part), part
+    yield index.finish(), b""
 
 
 def _rows_of(path: Path, layout: Layout) -> Iterator[bytes]:
@@ -241,10 +266,6 @@ def _difference(one: Layout, other: Layout) -> str | None:
 
 def _refused(path: Path, error: InvalidRequest) -> OperationsError:
     return OperationsError("\n".join(f"{_shown(path)}: {each.message}" for each in error.errors))
-
-
-def _number(ranges: Sequence[Range]) -> int:
-    return sum(each.rows for each in ranges)
 
 
 def _plain_name(path: Path) -> Path:

@@ -15,7 +15,10 @@ from rich.text import Text
 from operations.jobs import failures
 from operations.jobs.executions import STATES, Execution, Failure, Progress
 from operations.jobs.meter import Meter, duration, metering, sorted_counts, whole
+from operations.jobs.moments import names_in_words, shown
+from operations.jobs.parts import NOT_STARTED, SCHEDULED, STARTING, PartState
 from operations.jobs.preview import FirstRows, in_words
+from operations.jobs.split import Part
 from operations.redaction import one_line, printable
 from operations.why.meanings import OUTCOMES
 from push_sender.jobs.child import SKIPPED
@@ -34,12 +37,20 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "known": "The registry had the device or the token already. Nothing was changed.",
     "failed": "It could not be registered now. Redrive the job.",
 }
+_STATES: Final[Mapping[str, str]] = {
+    **STATES,
+    SCHEDULED: "is scheduled",
+    STARTING: "starts",
+    NOT_STARTED: "did not start: it was cancelled, or could not be started",
+}
 _STYLES: Final[Mapping[str, str]] = {
     "RUNNING": "bold",
     "SUCCEEDED": "bold green",
     "FAILED": "bold red",
     "TIMED_OUT": "bold red",
     "ABORTED": "bold yellow",
+    STARTING: "bold",
+    NOT_STARTED: "bold yellow",
 }
 _TEXT_LENGTH: Final = 60
 _COLUMNS_SHOWN: Final = 20
@@ -112,6 +123,37 @@ class Page:
         style = _STYLES.get(execution.status, "")
         named = (f"{execution.name} {execution.state}", style)
         self._console.print(Text.assemble(named, f"{time_}{rows}"))
+        self._counts(progress)
+        self.line()
+
+    def planned(self, parts: Sequence[Part]) -> None:
+        """Show the parts of a job that will be scheduled."""
+        self._parts([(part, "") for part in parts], "")
+        self.line()
+
+    def parts(self, name: str, states: Sequence[PartState], progress: Progress) -> None:
+        """Show how the parts of a job are, and their counts together."""
+        self.line(
+            f"{name}, {len(states)} parts: {progress.done:,} of {progress.rows:,} rows", "bold"
+        )
+        self.line()
+        self._parts(
+            [(each.part, _STATES.get(each.status, each.status)) for each in states],
+            "status",
+        )
+        self._counts(progress)
+        self.line()
+
+    def _parts(self, rows: Iterable[tuple[Part, str]], last: str) -> None:
+        table = self._table("job", "starts (UTC)", "rows", "time zones", *filter(None, [last]))
+        table.columns[2].justify = "right"
+        for part, status in rows:
+            zones = names_in_words(part.time_zones)
+            cells = (part.job, shown(part.at), f"{part.rows:,}", zones, *filter(None, [status]))
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+        self._console.print(table)
+
+    def _counts(self, progress: Progress) -> None:
         if progress.counts:
             self.line()
             table = self._table("outcome", "number", "meaning")
@@ -126,7 +168,6 @@ class Page:
                 "docs/devices.md, Import devices.",
                 style="yellow",
             )
-        self.line()
 
     def failure(self, failure: Failure, progress: Progress) -> None:
         """Show why a job failed, and what to do."""

@@ -5,20 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from operations.account import OperationsError
-from operations.jobs import failures
+from operations.jobs import failures, later, scheduled, schedules
 from operations.jobs.costs import PUSH, estimate
 from operations.jobs.executions import Execution, Jobs, find_jobs
 from operations.jobs.input_files import Counted, InputFiles
+from operations.jobs.later import Later, NewJob, new_jobs
 from operations.jobs.meter import duration, filesize
+from operations.jobs.moments import shown
 from operations.jobs.page import Page
 from operations.jobs.preview import preview
 from operations.jobs.request_file import read_request
+from operations.jobs.schedules import JobSchedules
+from operations.jobs.split import Split
+from operations.jobs.where import Where
 from operations.new_file import new_file
 from push_sender.jobs.files import RANGE_ROWS
 from push_sender.jobs.plan import JobInput, slot_seconds
@@ -34,29 +40,6 @@ _LISTED: Final = 10
 _UNSEEN_SECONDS: Final = 15.0
 """How long after its start an execution may be unknown: DescribeExecution is eventually
 consistent (API Reference)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """The stack that has the jobs.
-
-    Attributes
-    ----------
-    stack
-        Its name in CloudFormation.
-    sender
-        The start of its outputs' keys, if a stack has several push senders.
-    """
-
-    stack: str
-    sender: str | None
-
-    def command(self, verb: str, name: str | None = None, more: str = "") -> str:
-        """Write a command to copy."""
-        words = verb if name is None else f"{verb} {name}"
-        options = "" if self.stack == "push-sender" else f" --stack {self.stack}"
-        options += f" --sender {self.sender}" if self.sender else ""
-        return f".venv/bin/python -m operations job {words}{options}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +60,8 @@ class Options:
         As in the input of a job.
     is_confirmed
         Whether to start without a question.
+    at, time_zone, local_time
+        When to start, as in the command line; None for now.
     """
 
     files: Sequence[Path]
@@ -88,43 +73,65 @@ class Options:
     dry_run: bool = False
     ignore_opt_out: bool = False
     is_confirmed: bool = False
+    at: str | None = None
+    time_zone: str | None = None
+    local_time: bool = False
 
 
 def run(where: Where, options: Options, page: Page) -> bool:
-    """Upload files, start a job and watch it; return whether it succeeded.
+    """Upload files, start a job and watch it, or let it start later.
+
+    Returns
+    -------
+    bool
+        Whether it succeeded, or is scheduled.
 
     Raises
     ------
     OperationsError
         If the job cannot be started, or is not confirmed.
     """
+    now = datetime.now(UTC)
+    time_ = Later.of(options.at, options.time_zone, now, local_time=options.local_time)
     request = None if options.request is None else read_request(options.request)
     files = InputFiles(options.files)
     name = options.name
     if name is None:
-        name = _name(files.stem, datetime.now(), is_dry=options.dry_run)
+        longest = _NAME_LENGTH if time_ is None else time_.longest_name
+        name = _name(files.stem, datetime.now(), longest, is_dry=options.dry_run)
+    elif time_ is not None:
+        time_.check_name(name)
     document = _document(options, request, name, files)
     given = _checked(document, name)
     jobs = find_jobs(where.stack, where.sender)
-    if found := jobs.find(name):
-        raise _exists(where, found)
+    _check_free(where, jobs, name)
+    scheduler = None if time_ is None else _scheduler(where, jobs)
+    if scheduler is not None:
+        scheduler.target_input(name, document)
     has_registry = bool(jobs.stack.outputs.get("DevicesTableName"))
     if request is None and not has_registry:
         raise OperationsError(
             f"The stack {where.stack} has no registry of devices to import into. Deploy it with "
             "the setting devices true."
         )
-    with page.reading(files.names) as on_rows:
-        counted = files.count(on_rows)
-    first = preview(
-        files.layout,
-        counted,
-        request,
-        given.project or jobs.stack.application_id,
-        has_registry=has_registry,
-        ignore_opt_out=options.ignore_opt_out,
-    )
-    page.preview(_facts(where, options, jobs, given, files, counted), first)
+    with ExitStack() as temporary:
+        split = None if time_ is None else time_.split(files.header, now, temporary)
+        with page.reading(files.names) as on_rows:
+            counted = files.count(on_rows, split.add if split else None)
+        first = preview(
+            files.layout,
+            counted,
+            request,
+            given.project or jobs.stack.application_id,
+            has_registry=has_registry,
+            ignore_opt_out=options.ignore_opt_out,
+        )
+        facts = _facts(where, options, jobs, given, files, counted)
+        if time_ is not None and scheduler is not None:
+            new = new_jobs(document, time_, files, counted, split)
+            page.preview({**facts, **_times(time_, split)}, first)
+            return _schedule(where, options, jobs, scheduler, name, new, page)
+    page.preview(facts, first)
     if not options.is_confirmed and not options.dry_run:
         _ask(page, options, counted.rows)
     _upload(jobs, files, counted, given.source.key, page)
@@ -133,22 +140,66 @@ def run(where: Where, options: Options, page: Page) -> bool:
     return _watch(where, jobs, name, page)
 
 
+def _schedule(
+    where: Where,
+    options: Options,
+    jobs: Jobs,
+    scheduler: JobSchedules,
+    name: str,
+    new: Sequence[NewJob],
+    page: Page,
+) -> bool:
+    """Upload the files of jobs and let them start later."""
+    if options.local_time:
+        page.planned([each.part for each in new])
+        for each in new:
+            _check_free(where, jobs, each.part.job)
+    if options.dry_run:
+        page.line("A dry run: nothing was uploaded, and no job is scheduled.")
+        return True
+    if not options.is_confirmed:
+        _ask(page, options, sum(each.part.rows for each in new))
+    try:
+        later.schedule(jobs, scheduler, name, new, page, in_parts=options.local_time)
+    except KeyboardInterrupt:
+        page.line("This was stopped. No job is scheduled, and nothing will be sent.")
+        raise
+    first = f"at {shown(new[0].part.at)} UTC, or within a minute of that"
+    if options.local_time:
+        page.line(f"The job {name} is scheduled in {len(new)} parts. The first starts {first}.")
+    else:
+        page.line(f"The job {name} is scheduled. It starts {first}.")
+    page.hints(
+        {
+            "To look at it": where.command("status", name),
+            "To cancel it": where.command("stop", name),
+        }
+    )
+    return True
+
+
 def status(where: Where, name: str | None, page: Page, *, follow: bool) -> bool:
     """Show a job, or the last ones; return whether it runs or succeeded."""
     jobs = find_jobs(where.stack, where.sender)
     if name is None:
         page.jobs(jobs.latest(_LISTED))
+        if jobs.schedules and (names := jobs.schedules.names(_LISTED)):
+            page.line()
+            page.line(f"Scheduled: {', '.join(names)}{' …' if len(names) == _LISTED else ''}")
         return True
-    execution = _found(where, jobs, name)
+    if (execution := jobs.find(name)) is None:
+        return scheduled.status(where, jobs, name, page, follow=follow)
     if follow and execution.is_running:
         return _watch(where, jobs, name, page)
     return _conclude(where, jobs, execution, page)
 
 
 def stop(where: Where, name: str, page: Page) -> None:
-    """Stop a job."""
+    """Stop a job, or let it not start."""
     jobs = find_jobs(where.stack, where.sender)
-    execution = _found(where, jobs, name)
+    if (execution := jobs.find(name)) is None:
+        scheduled.stop(where, jobs, name, page)
+        return
     if not execution.is_running:
         page.line(f"The job {name} does not run: it {execution.state}.")
         return
@@ -168,7 +219,9 @@ def stop(where: Where, name: str, page: Page) -> None:
 def redrive(where: Where, name: str, page: Page) -> bool:
     """Let a job continue that failed or was stopped, and watch it."""
     jobs = find_jobs(where.stack, where.sender)
-    execution = _found(where, jobs, name)
+    if (execution := jobs.find(name)) is None:
+        scheduled.redrive(where, jobs, name, page)
+        return True
     if execution.not_redrivable:
         raise OperationsError(_not_redrivable(where, execution))
     if (failure := jobs.failure(execution)).error in failures.FINAL:
@@ -190,14 +243,15 @@ def results(where: Where, name: str, output: Path | None, page: Page) -> None:
     """Write the rows that were not accepted, as JSON Lines."""
     jobs = find_jobs(where.stack, where.sender)
     execution = jobs.find(name)
+    of_parts = None if execution else scheduled.results(jobs, name)
     rows = 0
     with new_file(output) as file:
-        for line in jobs.results(name):
+        for line in of_parts or jobs.results(name):
             file.write(f"{line.decode()}\n")
             rows += 1
         file.flush()
-    if not rows and execution is None:
-        raise OperationsError(_no_such_job(where, name))
+    if not rows and execution is None and of_parts is None:
+        raise OperationsError(scheduled.no_such_job(where, name))
     page.line(f"{rows:,} results of the job {name}.")
     if rows:
         page.line("They contain tokens and user ids.")
@@ -215,7 +269,7 @@ def _watch(where: Where, jobs: Jobs, name: str, page: Page) -> bool:
                 execution, progress = jobs.find(name), jobs.progress(name)
                 if execution is None:
                     if time.monotonic() > give_up:
-                        raise OperationsError(_no_such_job(where, name))
+                        raise OperationsError(scheduled.no_such_job(where, name))
                 elif not execution.is_running:
                     break
                 meter.show(progress.done, progress.rows, progress.counts)
@@ -274,6 +328,7 @@ def _document(
     options: Options, request: Mapping[str, Any] | None, name: str, files: InputFiles
 ) -> dict[str, Any]:
     """Write the input of a job."""
+    folder = "uploads" if options.at is None else later.FOLDER
     given = {
         "request": request,
         "tokens_per_second": options.per_second,
@@ -285,7 +340,7 @@ def _document(
     return {
         "job": name,
         "action": "register_devices" if request is None else "send",
-        "source": {"key": f"uploads/{name}/{files.key_name}", "format": files.layout.format},
+        "source": {"key": f"{folder}/{name}/{files.key_name}", "format": files.layout.format},
         **{member: value for member, value in given.items() if value is not None},
     }
 
@@ -339,6 +394,8 @@ def _cost(cost: float, *, is_import: bool, is_dry: bool) -> str:
 
 def _ask(page: Page, options: Options, rows: int) -> None:
     what = "Register" if options.request is None else "Send to"
+    if options.at is not None:
+        what = "Schedule a push to"
     if not sys.stdin.isatty():
         raise OperationsError(
             "There is no terminal to confirm at. Add YES=1 (--yes) to start the job."
@@ -348,23 +405,39 @@ def _ask(page: Page, options: Options, rows: int) -> None:
         raise OperationsError("Nothing was uploaded, and nothing was sent.")
 
 
-def _name(stem: str, now: datetime, *, is_dry: bool) -> str:
+def _name(stem: str, now: datetime, longest: int, *, is_dry: bool) -> str:
     """Name a job after its file and the minute: a second start at once is probably a mistake."""
     suffix = f"-{now:%Y%m%d-%H%M}{'-dry' if is_dry else ''}"
-    return stem[: _NAME_LENGTH - len(suffix)] + suffix
+    return stem[: longest - len(suffix)] + suffix
 
 
-def _found(where: Where, jobs: Jobs, name: str) -> Execution:
-    if (execution := jobs.find(name)) is None:
-        raise OperationsError(_no_such_job(where, name))
-    return execution
+def _times(time_: Later, split: Split | None) -> dict[str, str]:
+    """Write when a job starts."""
+    times = {"starts": time_.shown()}
+    if split is not None and (rows := split.times.without_zone) and time_.zone is not None:
+        times["no zone"] = (
+            f"rows without a time zone that is known: {rows:,}; {time_.zone.key} counts"
+        )
+    return times
 
 
-def _no_such_job(where: Where, name: str) -> str:
-    return (
-        f"There is no job {name}. Step Functions keeps ended jobs for 90 days. To list the last "
-        f"ones:\n{where.command('status')}"
-    )
+def _scheduler(where: Where, jobs: Jobs) -> JobSchedules:
+    if jobs.schedules is None:
+        raise OperationsError(
+            f"The stack {where.stack} has no schedules of jobs: it has no outputs "
+            f"{' and '.join(schedules.OUTPUTS)}. Deploy this version: make deploy."
+        )
+    return jobs.schedules
+
+
+def _check_free(where: Where, jobs: Jobs, name: str) -> None:
+    if found := jobs.find(name):
+        raise _exists(where, found)
+    if scheduled.exists(jobs, name):
+        raise OperationsError(
+            f"There is a scheduled job {name} already:\n{where.command('status', name)}\n"
+            "For a new job, give another NAME= (--name)."
+        )
 
 
 def _exists(where: Where, execution: Execution | None) -> OperationsError:

@@ -131,6 +131,25 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A request for later that holds the subject.
+
+    Attributes
+    ----------
+    at
+        When it is sent, in UTC.
+    schedule_id
+        The schedule's name.
+    recipients
+        How many recipients the request has.
+    """
+
+    at: str
+    schedule_id: str
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything that was found, in the order of its time.
 
@@ -146,6 +165,10 @@ class Findings:
         What was read.
     gone, pushes, changes
         None if the log was not read, because nothing stands for the subject in it.
+    scheduled
+        Requests for later, the first one first; None if the stack has no schedules.
+    are_all_schedules_read
+        False if there are more schedules than are read.
     """
 
     kind: Kind
@@ -159,6 +182,8 @@ class Findings:
     gone: Sequence[Gone] | None
     pushes: Sequence[Push] | None
     changes: Sequence[Change] | None
+    scheduled: Sequence[Scheduled] | None
+    are_all_schedules_read: bool
 
     @property
     def summary(self) -> str:

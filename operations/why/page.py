@@ -11,6 +11,7 @@ from rich.text import Text
 
 from operations.redaction import printable
 from operations.why.findings import Change, Device, Findings, Push
+from operations.why.schedules import MOST
 
 _ID_LENGTH = 128
 
@@ -33,6 +34,16 @@ def show(findings: Findings, console: Console) -> None:
             "Devices that are gone",
             ("reference", "when (UTC)", "why"),
             ((gone.device_ref, _shown_time(gone.at), gone.meaning) for gone in findings.gone),
+        )
+    if findings.scheduled:
+        _section(
+            console,
+            "Scheduled requests",
+            ("when (UTC)", "recipients", "schedule id"),
+            (
+                (_shown_time(each.at), f"{each.recipients:,}", each.schedule_id)
+                for each in findings.scheduled
+            ),
         )
     entries: list[Push | Change] = [*(findings.pushes or ()), *(findings.changes or ())]
     if entries:
@@ -77,6 +88,8 @@ def _explanations(findings: Findings) -> Iterator[str]:
             )
     elif not findings.devices:
         yield "The registry keeps the user, who has no device now."
+    if not findings.are_all_schedules_read:
+        yield f"There are more than {MOST:,} schedules; {MOST:,} of them were read."
     if findings.pushes is not None and not findings.pushes:
         has_user = findings.kind != "user" and any(each.user_id for each in findings.devices)
         # The result of a push that chose no device has only the reference of the user.

@@ -24,6 +24,7 @@ from operations.why.findings import (
     token_digest,
 )
 from operations.why.log import Line, find_lines
+from operations.why.schedules import Wanted, find_scheduled
 
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _SINCE: Final = re.compile(r"(?P<number>[0-9]{1,4})(?P<unit>[mhd])")
@@ -114,6 +115,16 @@ def why(
         changed = lines("DevicesLogGroupName", list(dict.fromkeys([*refs, *of_users])))
         changes = list(changes_in(changed, refs, subject.devices))
         gone = gone_devices(subject.devices, pushes, changes)
+    scheduled, is_all = None, True
+    if group := stack.outputs.get("ScheduleGroupName"):
+        wanted = Wanted(
+            project,
+            project == stack.application_id,
+            question.user_id,
+            subject.devices,
+            subject.digests.keys(),
+        )
+        scheduled, is_all = find_scheduled(account, group, wanted, on_progress)
     return Findings(
         kind=subject.kind,
         subject=subject.name,
@@ -126,6 +137,8 @@ def why(
         gone=gone,
         pushes=pushes,
         changes=changes,
+        scheduled=scheduled,
+        are_all_schedules_read=is_all,
     )
 
 
@@ -190,4 +203,6 @@ def _looked_at(stack: DeployedStack, subject: _Subject, refs: Sequence[str]) -> 
         read.append(f"the log {stack.outputs['LogGroupName']}")
     if refs:
         read.append(f"the log {stack.outputs['DevicesLogGroupName']}")
+    if group := stack.outputs.get("ScheduleGroupName"):
+        read.append(f"the schedules of {group}")
     return read

@@ -1,4 +1,4 @@
-"""The pages under ``/sandbox/``: the inbox, the registry's devices, and their JSON.
+"""The pages under ``/sandbox/``: the inbox, the registry's devices, schedules, and their JSON.
 
 ``application`` is a WSGI application without signatures. It is only for a server on loopback that
 refuses pages of other sites. The pages treat the content of pushes and the ids and tags of devices
@@ -16,7 +16,7 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from push_sender import __version__
-from sandbox.inbox import registry
+from sandbox.inbox import registry, schedules
 from sandbox.inbox.listing import BadQueryError, clearing, filters, listing
 from sandbox.inbox.sending import send
 from sandbox.loopback import ADDRESS
@@ -30,6 +30,9 @@ _FILES: Final = {
     f"{PAGE}inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
     f"{PAGE}devices": ("devices.html", "text/html; charset=utf-8"),
     f"{PAGE}devices.js": ("devices.js", "text/javascript; charset=utf-8"),
+    f"{PAGE}schedules": ("schedules.html", "text/html; charset=utf-8"),
+    f"{PAGE}schedules.js": ("schedules.js", "text/javascript; charset=utf-8"),
+    f"{PAGE}table.js": ("table.js", "text/javascript; charset=utf-8"),
 }
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -69,6 +72,12 @@ def _registry(request: Request) -> dict[str, Any]:
     return registry.listing()
 
 
+def _schedules(request: Request) -> dict[str, Any]:
+    if request.args:
+        raise BadQueryError("takes no filter")
+    return schedules.listing()
+
+
 def _send(request: Request) -> dict[str, Any]:
     # Not from the request, which can name any host.
     url = f"http://{ADDRESS}:{request.environ['SERVER_PORT']}"
@@ -87,6 +96,7 @@ _JSON: Final[Mapping[str, Mapping[str, Callable[[Request], dict[str, Any]]]]] = 
     f"{PAGE}tokens": {"GET": _tokens},
     f"{PAGE}filters": {"GET": _filters},
     f"{PAGE}registry": {"GET": _registry},
+    f"{PAGE}scheduled": {"GET": _schedules},
     f"{PAGE}send": {"POST": _send},
 }
 

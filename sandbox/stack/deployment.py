@@ -100,9 +100,9 @@ def replace_code(deployment: Deployment, bundle: Bundle) -> None:
     """
     functions = client("lambda", deployment.url)
     for output in _FUNCTIONS & deployment.outputs.keys():
-        name, _, alias = deployment.outputs[output].partition(":")
+        name = deployment.outputs[output].partition(":")[0]
         functions.update_function_code(FunctionName=name, ZipFile=bundle.path.read_bytes())
-        _publish_version(functions, name, alias)
+        _publish_version(functions, name)
 
 
 def set_variables(
@@ -120,18 +120,19 @@ def set_variables(
         The output that names the function.
     """
     functions = client("lambda", deployment.url)
-    name, _, alias = deployment.outputs[output].partition(":")
+    name = deployment.outputs[output].partition(":")[0]
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     functions.update_function_configuration(
         FunctionName=name, Environment={"Variables": {**before, **variables}}
     )
-    _publish_version(functions, name, alias)
+    _publish_version(functions, name)
 
 
-def _publish_version(functions: Any, name: str, alias: str) -> None:
-    """Publish a function as a version, and move the alias to it."""
+def _publish_version(functions: Any, name: str) -> None:
+    """Publish a function as a version, and move its aliases to it."""
     version = functions.publish_version(FunctionName=name)["Version"]
-    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+    for alias in functions.list_aliases(FunctionName=name)["Aliases"]:
+        functions.update_alias(FunctionName=name, Name=alias["Name"], FunctionVersion=version)
 
 
 def publish(url: str, assembly: Assembly) -> str:

@@ -1,7 +1,8 @@
-"""The page of the registry's devices in a real Chromium, and the device on a push's card."""
+"""The pages of devices and of schedules in a real Chromium, and the device on a push's card."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from sandbox.scheduler.targets import START_EXECUTION
 from tests.support.browser import NARROW, WIDE, running_browser, show_as
 from tests.support.registry import create_registry, register
+from tests.support.schedules import DAY, ROLE, at
 from tests.support.service_sandbox import ServiceSandbox, running_services
+from tests.support.templates import ACCOUNT, REGION
 
 PATIENCE = 30
 HOSTILE = "<img src=x onerror='window.pwned = 1'><script>window.pwned = 1</script>{{version}}"
@@ -145,14 +149,68 @@ def test_the_content_of_a_device_is_text_and_never_runs_or_loads(
     assert all(name.startswith(f"{sandbox.url}/sandbox/") for name in loaded)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def schedule(sandbox: ServiceSandbox, text: str) -> None:
+    """Schedule a request with these texts, and a job of this name."""
+    sandbox.client("iam").create_role(RoleName="scheduler", AssumeRolePolicyDocument="{}")
+    sandbox.client("scheduler").create_schedule_group(Name="pushes")
+    request = {"recipients": [{"user_id": "u"}] * 2, "title": text, "message": text}
+    job = {"StateMachineArn": "arn", "Name": text, "Input": json.dumps({"request": request})}
+    targets = {
+        "first": (f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue", {"detail": request}),
+        "second": (START_EXECUTION, job),
+    }
+    for day, (name, (arn, content)) in enumerate(targets.items(), 1):
+        sandbox.client("scheduler").create_schedule(
+            Name=name,
+            GroupName="pushes",
+            ScheduleExpression=at(day * DAY),
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": arn, "RoleArn": ROLE, "Input": json.dumps(content)},
+        )
+
+
+def test_the_page_of_schedules_shows_each_while_it_is_open(
+    browser: Chrome, sandbox: ServiceSandbox
+) -> None:
+    browser.find_element(By.LINK_TEXT, "Schedules").click()
+    wait(browser, lambda: text(browser, "#status") == "0 schedules")
+    assert "No schedule waits" in text(browser, "#empty")
+    schedule(sandbox, HOSTILE)
+    wait(browser, lambda: text(browser, "#status") == "2 schedules")
+
+    assert [row[1:] for row in cells(browser)] == [
+        ["2", HOSTILE, HOSTILE, "first", "pushes"],
+        [f"the rows of the job {HOSTILE}", HOSTILE, HOSTILE, "second", "pushes"],
+    ]
+    assert browser.execute_script("return window.pwned") is None
+    assert not browser.find_elements(By.CSS_SELECTOR, "tbody :is(script, img, a)")
+
+
+@pytest.mark.parametrize(
+    ("page", "theme", "size"),
+    [
+        ("devices", "light", WIDE),
+        ("devices", "dark", NARROW),
+        ("devices", "light", NARROW),
+        ("devices", "dark", WIDE),
+        ("schedules", "light", NARROW),
+        ("schedules", "dark", WIDE),
+    ],
+)
 def test_the_page_breaks_no_accessibility_rule_and_fits_the_screen(
-    browser: Chrome, sandbox: ServiceSandbox, node_modules: Path, theme: str, size: tuple[int, int]
+    browser: Chrome,
+    sandbox: ServiceSandbox,
+    node_modules: Path,
+    page: str,
+    theme: str,
+    size: tuple[int, int],
 ) -> None:
     show_as(browser, theme, size)
     create_registry(sandbox)
     register(sandbox, "p" * 100, {**DEVICE, "device_id": "d" * 128, "tags": ["t" * 64] * 5})
+    schedule(sandbox, "t" * 200)
+    if page == "schedules":
+        browser.find_element(By.LINK_TEXT, "Schedules").click()
     wait(browser, lambda: cells(browser))
 
     browser.execute_script((node_modules / "axe-core" / "axe.min.js").read_text())

@@ -142,7 +142,7 @@ def test_a_correct_stack_passes_and_everything_is_shown(
     for service in SERVICES:
         assert f"{service} · set up" in shown
     assert "The registration token is not a valid FCM registration token" in shown
-    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 10
+    assert [line[0] for line in lines if line[:2] in ("✓ ", "✗ ")] == ["✓"] * 11
     for assumption in assumptions.ASSUMPTIONS:
         assert re.search(
             rf"{re.escape(assumption.claim)} (as assumed|otherwise|not \w+) · \S", shown
@@ -233,20 +233,24 @@ def test_the_regions_variable_of_other_sdks_is_read(
 
 @contextmanager
 def another_function(sandbox: Deployment, handler: str) -> Iterator[None]:
-    """Point the alias to a version with another handler."""
+    """Point the aliases to a version with another handler."""
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     before = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
+
+    def point_to(version: str) -> None:
+        for each in (alias, "jobs"):
+            functions.update_alias(FunctionName=name, Name=each, FunctionVersion=version)
+
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as written:
         written.writestr("push_sender/handler.py", handler)
     functions.update_function_code(FunctionName=name, ZipFile=archive.getvalue())
-    version = functions.publish_version(FunctionName=name)["Version"]
-    functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+    point_to(functions.publish_version(FunctionName=name)["Version"])
     try:
         yield
     finally:
-        functions.update_alias(FunctionName=name, Name=alias, FunctionVersion=before)
+        point_to(before)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +273,7 @@ def test_another_function_fails_the_test_with_a_reason(
 
     assert (result.returncode, result.stderr) == (1, "")
     assert expected in " ".join(result.stdout.split())
-    assert "FAILED: 7 of 10 checks" in result.stdout
+    assert "FAILED: 8 of 11 checks" in result.stdout
     assert "M Event streams" in result.stdout, "the assumptions are examined all the same"
     assert json.loads(record.read_text())["passed"] is False
     assert ACCOUNT_ID not in record.read_text()
@@ -309,16 +313,18 @@ def test_a_missing_function_fails_every_check_of_it(
     functions = client("lambda", sandbox.url)
     name, _, alias = sandbox.function_name.partition(":")
     version = functions.get_alias(FunctionName=name, Name=alias)["FunctionVersion"]
-    functions.delete_alias(FunctionName=name, Name=alias)
+    for each in (alias, "jobs"):
+        functions.delete_alias(FunctionName=name, Name=each)
     try:
         result = commands.smoke(sandbox, *SHORT_WAIT)
     finally:
-        functions.create_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+        for each in (alias, "jobs"):
+            functions.create_alias(FunctionName=name, Name=each, FunctionVersion=version)
 
     assert result.returncode == 1
     assert "it cannot be called: ResourceNotFoundException" in " ".join(result.stdout.split())
     assert "API Gateway answered 500: Internal Server Error" in result.stdout
-    assert "FAILED: 8 of 10 checks" in result.stdout
+    assert "FAILED: 9 of 11 checks" in result.stdout
 
 
 def test_a_caller_without_permission_for_http_sees_which_one_is_missing(
@@ -367,7 +373,7 @@ def test_a_stack_without_http_skips_the_checks_that_need_it(
         in result.stdout
     )
     marks = [line[0] for line in result.stdout.splitlines() if line[:2] in ("✓ ", "✗ ", "- ")]
-    assert sorted(marks) == [*["-"] * 3, *["✓"] * 7]
+    assert sorted(marks) == [*["-"] * 3, *["✓"] * 8]
     doors = json.loads(file.read_text())["doors"]
     assert [doors[name]["faults"] for name in ("HTTP", "devices", "upkeep")] == [[]] * 3
 

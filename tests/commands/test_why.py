@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +445,68 @@ def test_the_device_of_an_erased_user_went_with_the_user(
         ("DeviceCreated", "The device was registered."),
         ("DeviceDeleted", erased),
     ]
+
+
+# --- why: requests for later
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (("--user", "u-later"), {"user", "device", "token", "one"}),
+        (("--user", "u-unregistered"), {"unregistered"}),
+        (("--device", "later"), {"user", "device", "token", "one"}),
+        (("--device", "later-2"), {"user", "one"}),
+        (("--token", "later-token"), {"user", "device", "token", "one"}),
+        (("--token", "a-token-of-nobody"), {"nobody"}),
+        (("--user", "u-later", "--application-id", OTHER_PROJECT), {"other"}),
+    ],
+)
+def test_requests_for_later_are_shown(
+    sandbox: Deployment,
+    commands: Commands,
+    question: tuple[str, ...],
+    expected: set[str],
+) -> None:
+    register(sandbox, "later", "later-token", user_id="u-later")
+    register(sandbox, "later-2", "later-token-2", user_id="u-later")
+    user = {"user_id": "u-later"}
+    send_at = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}"
+    requests: dict[str, dict[str, Any]] = {
+        "user": {"recipients": [user, {"user_id": "u-somebody"}]},
+        "one": {"recipient": user},
+        "device": {"recipient": {**user, "device_id": "later"}},
+        "token": {"recipient": {"token": "later-token", "service": "GCM"}},
+        "unregistered": {"recipient": {"user_id": "u-unregistered"}},
+        "nobody": {"recipient": {"token": "a-token-of-nobody", "service": "GCM"}},
+        "other": {"recipient": user, "application_id": OTHER_PROJECT},
+    }
+    names = {
+        invoke(
+            sandbox,
+            {
+                "message": "secret",
+                "send_at": send_at,
+                "idempotency_key": name,
+                **request,
+            },
+        )["schedule_id"]: name
+        for name, request in requests.items()
+    }
+    schedules, group = client("scheduler", sandbox.url), sandbox.outputs["ScheduleGroupName"]
+
+    scheduled = found(commands, sandbox, *question)["scheduled"]
+    shown = commands.at(sandbox, "why", *question).stdout
+    for name in names:
+        schedules.delete_schedule(GroupName=group, Name=name)
+
+    assert {names[each["schedule_id"]] for each in scheduled} == expected
+    assert {each["at"] for each in scheduled} == {send_at}
+    assert {each["recipients"] for each in scheduled} == ({1, 2} if "user" in expected else {1})
+    assert "Scheduled requests" in shown
+    assert all(each["schedule_id"] in shown for each in scheduled)
+    assert "secret" not in shown
+    assert found(commands, sandbox, *question)["scheduled"] == []
 
 
 # --- why: errors, make, meanings

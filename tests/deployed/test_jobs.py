@@ -407,6 +407,24 @@ def step_of(jobs: Jobs, job: str) -> Json:
     }
 
 
+def invoke_step(deployment: Deployment, event: Json) -> Any:
+    """Invoke the alias of the state machine."""
+    name = deployment.function_name.replace("live", "jobs")
+    answer = client("lambda", deployment.url).invoke(FunctionName=name, Payload=json.dumps(event))
+    return json.loads(answer["Payload"].read())
+
+
+def test_a_caller_of_the_function_cannot_make_a_step_of_a_job(
+    deployment: Deployment, jobs: Jobs
+) -> None:
+    job = jobs.run([f"{uuid.uuid4().hex},GCM,,"])
+
+    answer = invoke(deployment, step_of(jobs, job))
+
+    assert answer["errorType"] == "InvalidRequest"
+    assert "only the state machine" in answer["errorMessage"]
+
+
 @pytest.mark.parametrize(
     ("action", "error"),
     [
@@ -428,10 +446,10 @@ def test_a_missing_permission_of_the_function_fails_its_step(
         return [each for each in left if each["Action"]]
 
     with changed_policy(deployment, without):
-        answer = invoke(deployment, step_of(jobs, job))
+        answer = invoke_step(deployment, step_of(jobs, job))
 
     assert answer["errorType"] == error
-    assert "errorType" not in invoke(deployment, step_of(jobs, job))
+    assert "errorType" not in invoke_step(deployment, step_of(jobs, job))
 
 
 def test_the_function_uses_each_permission_for_jobs_and_no_other(

@@ -356,6 +356,15 @@ def test_no_pattern_can_backtrack_over_a_callers_text() -> None:
             r"[0-9a-f]{64}",
         },
         "schedules/group.py": {r"[0-9a-f]{64}"},
+        "devices/registration.py": {r"[.\[]"},
+        "entry_points/event_bridge.py": {
+            r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:execution:[^:]{1,80}:(.*)"
+        },
+        "follow_up/submission.py": {r"job/([A-Za-z0-9_-]{1,80})/[0-9]+(?:\.[0-9]+)?"},
+        "jobs/objects.py": {r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})"},
+        "jobs/plan.py": {r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", r"[A-Za-z0-9_-]{1,80}"},
+        "jobs/recipients.py": {r"recipients\[([0-9]+)\]\.?(.*)"},
+        "jobs/columns.py": {r"[0-9]{1,10}(\.0{1,9})?", r"[A-Za-z0-9_. -]+"},
         "validation/combinations.py": {
             r"([A-Za-z][A-Za-z0-9+.-]*):[^\s\x00-\x1f\x7f]+",
             r"https?://[^\s/?#\x00-\x1f\x7f][^\s\x00-\x1f\x7f]*",

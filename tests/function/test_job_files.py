@@ -145,7 +145,9 @@ def test_json_lines_are_columns_by_path(line: str, fields: dict[str, list[str]])
         (LINES, b'["a"]', "not_an_object"),
         (LINES, b'{"a": 1', "not_json"),
         (LINES, b'{"a":' * 10_000, "not_json"),
-        (LINES, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "not_json"),
+        (LINES, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "name_too_long"),
+        (LINES, b'{"%b": {"b": 1}}' % (b"a" * 600), "name_too_long"),
+        (LINES, b'{"a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "not_json"),
     ],
 )
 def test_a_row_that_cannot_be_read_has_a_reason_and_stops_no_other(
@@ -240,6 +242,31 @@ def test_memory_is_bounded_whatever_the_file_is(layout: Layout, line: bytes) -> 
         tracemalloc.stop()
 
     assert peak < 1_000_000
+
+
+def test_the_names_in_a_row_take_little_memory() -> None:
+    members = b",".join(b'"%d": 1' % number for number in range(3_000))
+    row = b'{"%b": {%b}}\n' % (b"a" * 30_000, members)
+    tracemalloc.start()
+    try:
+        found = rows_in(LINES, row * 2)
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert [each.reason for each in found] == ["name_too_long", "name_too_long"]
+    assert peak < 5_000_000
+
+
+def test_the_position_moves_on_over_blank_lines() -> None:
+    finder = RowIndex(plain(), 0, 1)
+    row, blank = b"a,b\n", b"\n" * RANGE_BYTES
+
+    assert finder.feed(row + blank) == [Range(0, len(row), 1, 1)]
+    assert finder.position == len(row + blank)
+    assert finder.feed(blank + row) == []
+    assert finder.position == len(row + blank + blank)
+    assert [each.first_row for each in finder.finish()] == [2]
 
 
 def test_a_range_has_at_most_1_000_rows_and_2_mib() -> None:

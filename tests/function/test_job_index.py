@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from push_sender.jobs.errors import JobConflict, JobStoreUnavailable, SourceChanged
 from push_sender.jobs.plan import wait_after, wait_before
 from push_sender.request.errors import InvalidRequest
+from tests.support.devices import Registry
 from tests.support.invocation import OTHER_PROJECT, PROJECT
 from tests.support.jobs import BUCKET, JobRunner, index_event, rows_of_tokens
 from tests.support.provider import Json, Provider
@@ -97,6 +99,11 @@ IMPOSSIBLE: list[tuple[Json, str]] = [
     ({"source": {}}, "source.key: is missing"),
     ({"source": {"key": "uploads/people.xlsx"}}, "source.format: is missing, and the key"),
     ({"source": {"key": "uploads/a.csv", "kye": 1}}, "source.kye: unknown field; did you mean"),
+    ({"source": {"key": f"{'é' * 513}.csv"}}, "source.key: must be at most 1,024 bytes"),
+    *(
+        ({"source": {"key": "a.csv", "bucket": name}}, "source.bucket: must be the name of a buc")
+        for name in ("", "../jobs", "A B", "é", "x" * 64, "arn:aws:s3:::exports", "exports\n")
+    ),
     ({"source": "people.csv"}, "source: must be an object, not text"),
     ({"tokens_per_second": 19}, "tokens_per_second: must be at least 20"),
     ({"tokens_per_second": 5_000.5}, "tokens_per_second: must be a whole number"),
@@ -158,6 +165,7 @@ USELESS: list[tuple[bytes, str]] = [
     (b"token,service\n", "source: has only a header"),
     (b"name,age\nada,36\n", "source: has no header that names recipients"),
     (b"token,service\n,GCM\nx,PIGEON\n", "source: row 1 is of no use: no_token"),
+    (b"token,service\n,GCM\n" + b"a b,GCM\n" * 2, "source: row 1 is of no use: no_token"),
     (b"token,service\na b,GCM\n", "source: row 1 is of no use: token: must be 1 to 2,048"),
     ("token,service\na,GCM\n".encode("utf-16"), "source: is UTF-16"),
     (b'token,service\n"a,GCM\n' + b"x" * 70_000, "source: row 1 is longer than 65,536"),
@@ -200,13 +208,25 @@ def test_a_name_stands_for_one_file_and_execution(jobs: JobRunner) -> None:
     assert jobs.summary() == {}
 
 
+def test_a_pass_that_ends_within_blank_lines_is_continued(jobs: JobRunner) -> None:
+    jobs.upload(b"token,service\na,GCM\n" + b"\n" * 7 * MEGABYTE + b"b,GCM\n")
+
+    first = jobs.index(seconds=7)  # the time for one part of the file
+    second = jobs.index(before=first, seconds=7)
+    assert first["position"] < second["position"]
+    last = jobs.begin()
+
+    assert (first["is_complete"], second["is_complete"], last["rows"]) == (False, False, 2)
+    assert len(jobs.read(last["index_key"])) == 2
+
+
 def test_a_file_that_changes_between_two_passes_fails_the_job(jobs: JobRunner) -> None:
     jobs.upload(large_file())
     source = jobs.begin()["plan"]["source"]
     jobs.upload(rows_of_tokens(["a"]))
 
     (first, *_) = jobs.read("jobs/spring/index.json")
-    before = {"position": first["end"], "rows": 1_000, "source": source}
+    before = {"position": first["end"], "rows": 1_000, "end": first["end"], "source": source}
     with pytest.raises(SourceChanged):
         jobs.index(before=before)
 
@@ -215,11 +235,12 @@ def test_an_index_that_is_no_longer_there_fails_the_pass(jobs: JobRunner) -> Non
     jobs.upload(large_file())
     source = jobs.begin()["plan"]["source"]
     (first, *_) = jobs.read("jobs/spring/index.json")
+    before = {"position": first["end"], "rows": 1_000, "end": first["end"], "source": source}
     for stored in (b"", b"[]", b"odd", b'{"a": 1}', b"[1]"):
         jobs.upload(stored, "jobs/spring/index.json")
 
         with pytest.raises(JobStoreUnavailable):
-            jobs.index(before={"position": first["end"], "rows": 1_000, "source": source})
+            jobs.index(before=before)
 
 
 def test_starts_are_spread_and_the_waits_of_a_child_fill_its_slot() -> None:
@@ -239,3 +260,26 @@ def test_the_input_is_checked_in_full(jobs: JobRunner) -> None:
         jobs.begin(tokens_per_second=1, request={"message": "m"}, dry_run=3, unknown=json.dumps({}))
 
     assert len(str(refused.value).splitlines()) == 3
+
+
+def test_a_filter_of_devices_is_checked_although_no_user_is_among_the_first_rows(
+    jobs: JobRunner, registry: Registry
+) -> None:
+    jobs.upload(rows_of_tokens([f"t{number}" for number in range(1_000)]) + "u,,\n")
+    with pytest.raises(InvalidRequest) as refused:
+        jobs.begin(request={"message": "m", "device_filter": {"tag": ["a"]}})
+
+    assert str(refused.value).startswith("device_filter.tag: unknown field")
+    jobs.begin(request={"message": "m", "device_filter": {"services": ["GCM"]}})
+
+
+def test_an_error_is_short_enough_for_step_functions(jobs: JobRunner) -> None:
+    jobs.upload(rows_of_tokens(["a"]))
+
+    with pytest.raises(InvalidRequest) as refused:
+        jobs.begin("spring", **{f"unknown{number}": 1 for number in range(2_000)})
+
+    message = str(refused.value)
+    assert len(message) < 16_100
+    assert message.startswith("unknown0: unknown field")
+    assert re.search(r"and 1,[0-9]{3} more$", message)

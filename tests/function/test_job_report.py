@@ -148,6 +148,49 @@ def test_a_job_whose_name_is_that_of_another_execution_is_reported_without_its_c
     assert (event["detail"]["rows"], event["detail"]["reason"]) == (0, "JobConflict")
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["text", "[]", '{"action": {"x": 1}}', '{"action": "delete"}', "[" * 100_000, None, 5],
+)
+def test_a_job_that_was_refused_for_its_input_is_reported(
+    jobs: JobRunner, process_queue: ProcessQueue, given: object
+) -> None:
+    error = "e" * 1_000
+    jobs.account.send(ended("Jöb.1", "FAILED", seconds=60, input=given, error=error))
+    process_queue()
+
+    (event,) = jobs.account.sent_events("Push Job Report")
+    jsonschema.validate(event, SCHEMA)
+    assert event["detail"]["action"] == "send"
+    assert event["detail"]["reason"] == "e" * 256
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"name": "x" * 300_000, "executionArn": f"{MACHINE}:{'x' * 300_000}"},
+        {"name": "a\nb", "executionArn": f"{MACHINE}:a\nb"},
+        {"name": "", "executionArn": f"{MACHINE}:"},
+        {"executionArn": f"{MACHINE}:another"},
+        {"executionArn": "spring"},
+        {"status": "RUNNING"},
+        {"status": ["FAILED"]},
+        {"stopDate": 10**400},
+        {"stopDate": -1},
+        {"stopDate": None},
+    ],
+)
+def test_an_end_of_a_job_as_step_functions_cannot_write_it_is_a_request_that_is_refused(
+    jobs: JobRunner, process_queue: ProcessQueue, forged: Json
+) -> None:
+    jobs.account.send(ended(seconds=60, **forged))
+
+    assert process_queue() == {"batchItemFailures": []}
+
+    assert jobs.account.sent_events("Push Job Report") == []
+    assert len(jobs.account.dead_letter_messages()) == 1
+
+
 @pytest.mark.parametrize("operation", ["BatchGetItem", "SendMessage"])
 def test_a_report_that_cannot_be_made_now_comes_later(
     jobs: JobRunner, process_queue: ProcessQueue, operation: str

@@ -249,7 +249,7 @@ def refused(code: str) -> Reply:
         (changed(**{"Content-Range": "odd"}), SourceUnavailable),
         (changed(ETag='"another"'), SourceChanged),
         (lambda _: refused("SignatureDoesNotMatch"), SourceUnavailable),
-        (lambda _: refused("AccessDenied"), InvalidRequest),
+        (lambda _: refused("AccessDenied"), SourceChanged),
     ],
     ids=[
         "500", "not XML", "no answer", "no headers", "too large", "cut body", "another range",

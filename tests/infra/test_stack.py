@@ -719,7 +719,11 @@ def test_another_stack_can_use_the_construct_and_only_invoke_the_alias(
         for id_, found in made.of_type("AWS::IAM::Policy").items()
         if id_.startswith("Caller")
     )
-    (alias,) = (id_ for id_ in made.of_type("AWS::Lambda::Alias") if id_.startswith("PushSender"))
+    (alias,) = (
+        id_
+        for id_, found in made.of_type("AWS::Lambda::Alias").items()
+        if id_.startswith("PushSender") and found["Properties"]["Name"] == "live"
+    )
     assert granted == [
         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": {"Ref": alias}}
     ]

@@ -88,7 +88,9 @@ def allowed(of: Synthesis, start: str) -> dict[str, set[str]]:
 
 
 def alias(of: Synthesis, *, of_devices: bool) -> str:
-    (id_,) = (id_ for id_ in of.of_type("AWS::Lambda::Alias") if ("Devices" in id_) is of_devices)
+    """Name the alias that the state machine invokes."""
+    part = "Devices" if of_devices else "Jobs"
+    (id_,) = (id_ for id_ in of.of_type("AWS::Lambda::Alias") if part in id_)
     return f"{{{id_}}}"
 
 
@@ -214,6 +216,7 @@ def test_a_step_is_retried_unless_a_repetition_would_fail_in_the_same_way(
         assert never["MaxAttempts"] == 0
         assert set(never["ErrorEquals"]) == {
             *("InvalidRequest", "SourceChanged", "MostlyRefused", "JobConflict"),
+            "IdempotencyConflict",
         }
         assert always["ErrorEquals"] == ["States.TaskFailed"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 PROJECT = "11112222333344445555666677778888"
 OTHER_PROJECT = "99990000aaaabbbbccccddddeeeeffff"
@@ -18,7 +18,14 @@ class Invocation:
     aws_request_id: str = "6f1f2d3c-0000-4000-8000-000000000001"
     function_name: str = "push-sender"
     memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:push-sender"
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:push-sender:live"
+
+    @classmethod
+    def of(cls, event: Any, seconds: float) -> Self:
+        """Make the context of an event: the state machine invokes the alias ``jobs``."""
+        if not (isinstance(event, dict) and "job_step" in event):
+            return cls(seconds)
+        return cls(seconds, invoked_function_arn=cls.invoked_function_arn.replace("live", "jobs"))
 
     def get_remaining_time_in_millis(self) -> int:
         return int(self.seconds * 1_000)

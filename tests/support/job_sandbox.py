@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ BUCKET = "jobs-bucket"
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:push-sender-jobs"
 LIVE = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:push-sender:live"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/machine"
+SCHEDULE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/starts-jobs"
+GROUP = "push-sender"
 TABLE = "keys"
 
 FUNCTION = '''
@@ -125,15 +128,10 @@ class JobSandbox(ServiceSandbox):
         roles, functions = self.client("iam"), self.client("lambda")
         self.function("push-sender", Code={"ZipFile": zipped(FUNCTION)})
         roles.create_role(RoleName="machine", AssumeRolePolicyDocument="{}")
-        statements = [
-            {"Effect": "Allow", "Action": action, "Resource": resource_}
-            for action, resource_ in _MACHINE_NEEDS.items()
-        ]
-        roles.put_role_policy(
-            RoleName="machine",
-            PolicyName="needs",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-        )
+        self._permit("machine", _MACHINE_NEEDS)
+        roles.create_role(RoleName="starts-jobs", AssumeRolePolicyDocument="{}")
+        self._permit("starts-jobs", {"states:StartExecution": MACHINE})
+        self.client("scheduler").create_schedule_group(Name=GROUP)
         functions.publish_version(FunctionName="push-sender")
         functions.create_alias(FunctionName="push-sender", Name="live", FunctionVersion="1")
         self.client("s3").create_bucket(Bucket=BUCKET)
@@ -148,19 +146,38 @@ class JobSandbox(ServiceSandbox):
         )
         of_every_stack = {"ApplicationId": "project", "TableName": TABLE}
         of_jobs = {"JobBucketName": BUCKET, "JobStateMachineArn": MACHINE}
+        of_schedules = {"ScheduleGroupName": GROUP, "JobScheduleRoleArn": SCHEDULE_ROLE}
         queue = {"Queue": resource("SQS::Queue")}
         self.create(
             queue,
             "push-sender",
-            Outputs=output(**of_every_stack, **of_jobs, DevicesTableName="devices"),
+            Outputs=output(**of_every_stack, **of_jobs, **of_schedules, DevicesTableName="devices"),
         )
         self.create(queue, "without-jobs", Outputs=output(**of_every_stack))
         self.create(queue, "without-devices", Outputs=output(**of_every_stack, **of_jobs))
+        gone = {**of_schedules, "JobScheduleRoleArn": f"{SCHEDULE_ROLE}-that-is-gone"}
+        self.create(queue, "without-role", Outputs=output(**of_every_stack, **of_jobs, **gone))
         return self
+
+    def _permit(self, role: str, needs: Mapping[str, str]) -> None:
+        statements = [
+            {"Effect": "Allow", "Action": action, "Resource": resource_}
+            for action, resource_ in needs.items()
+        ]
+        self.client("iam").put_role_policy(
+            RoleName=role,
+            PolicyName="needs",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+        )
 
     def let_through(self) -> None:
         """Let ranges succeed that failed or waited until now."""
         (self.place / "allowed").touch()
+
+    def schedules(self) -> list[str]:
+        """List the schedules of the group."""
+        listed = self.client("scheduler").list_schedules(GroupName=GROUP)["Schedules"]
+        return sorted(str(each["Name"]) for each in listed)
 
     def objects(self) -> list[str]:
         """List the objects of the bucket."""

@@ -36,6 +36,8 @@ told = os.dup(1)
 def tell(**what):
     os.write(told, json.dumps(what).encode() + b"\\n")
 
+Context.invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:f:jobs"
+
 for line in sys.stdin:
     pid = os.fork()
     if pid:

@@ -9,6 +9,7 @@ the invocation, and Lambda puts the event into the dead-letter queue.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -38,6 +39,11 @@ _FIELDS: Final = PushRequest.model_fields.keys() - {
 
 
 _END_OF_JOB: Final = "Step Functions Execution Status Change"
+_ENDED: Final = ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT")
+_EXECUTION: Final = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:execution:[^:]{1,80}:(.*)")
+_NAME_CHARACTERS: Final = 80
+_LATEST: Final = 10**14
+"""Milliseconds of the epoch, in the year 5138."""
 
 
 def is_event(value: object) -> TypeGuard[Mapping[str, Any]]:
@@ -78,20 +84,28 @@ def is_own_event(value: object, depth: int = 5) -> bool:
 def is_end_of_job(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Return whether an event reports that an execution has ended.
 
-    Only AWS can put an event of this source on a bus. Its detail is never a request.
+    Only AWS can put an event of this source on a bus, but a producer of requests can write the same
+    into a message. So only values that Step Functions can give count.
     """
     match value:
         case {
             "source": "aws.states",
             "detail-type": type_,
             "detail": {
-                "name": str(),
-                "status": str(),
-                "executionArn": str(),
-                "stopDate": int(),
+                "name": str(name),
+                "status": status,
+                "executionArn": str(arn),
+                "stopDate": int(stopped_at),
             },
-        }:
-            return bool(type_ == _END_OF_JOB)
+        } if type_ == _END_OF_JOB and status in _ENDED:
+            execution = _EXECUTION.fullmatch(arn)
+            return (
+                execution is not None
+                and execution[1] == name
+                and 1 <= len(name) <= _NAME_CHARACTERS
+                and name.isprintable()
+                and 0 <= stopped_at < _LATEST
+            )
     return False
 
 

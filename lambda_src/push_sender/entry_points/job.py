@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -15,9 +15,21 @@ from push_sender.jobs.objects import Objects
 from push_sender.jobs.plan import Plan, RowRange
 from push_sender.jobs.progress import Progress
 from push_sender.jobs.rows_step import RowsStep
-from push_sender.request.errors import Finding, InvalidRequest
+from push_sender.request.errors import Finding, InvalidRequest, UnlistedFindings, that_fit
 from push_sender.sender import Sender
 from push_sender.telemetry.log import Telemetry
+
+ERROR_CHARACTERS: Final = 16_000
+"""Limit of the text of an ``InvalidRequest``. Step Functions keeps 32,768 characters of a cause
+(API Reference, "TaskFailedEventDetails"), which also holds the stack."""
+
+
+ALIAS: Final = "jobs"
+"""The alias that only the state machine may invoke. Callers of ``live`` could write any step."""
+
+_NOT_A_STEP: Final = Finding(
+    "job_step", "only the state machine of jobs asks for a step; start a job: docs/jobs.md"
+)
 
 
 class Jobs:
@@ -60,11 +72,22 @@ class Jobs:
         Raises
         ------
         InvalidRequest
-            If the step is not known, or what it needs is missing.
+            If another than the state machine asks, if the step is not known, or if what it needs
+            is missing.
         Exception
             As ``IndexStep.run`` and ``RowsStep.run``.
         """
-        end = end_of(context)
+        if context.invoked_function_arn.rpartition(":")[2] != ALIAS:
+            raise InvalidRequest([_NOT_A_STEP])
+        try:
+            return self._step(event, end_of(context))
+        except InvalidRequest as error:
+            listed, more = that_fit(
+                error.errors, ERROR_CHARACTERS, lambda each: len(str(each)) + len("\n")
+            )
+            raise InvalidRequest([*listed, *([UnlistedFindings(more)] if more else ())]) from None
+
+    def _step(self, event: Mapping[str, Any], end: float) -> dict[str, Any]:
         match event:
             case {"job_step": "index", "bucket": str(bucket)}:
                 stores = Stores(bucket, self._objects, self._progress)

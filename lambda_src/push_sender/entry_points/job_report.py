@@ -20,6 +20,9 @@ from push_sender.telemetry.log import Telemetry
 _METRICS: Final = {"SUCCEEDED": "JobsSucceeded", "ABORTED": "JobsStopped"}
 _FAILED: Final = "JobsFailed"
 
+_REASON_CHARACTERS: Final = 256
+"""The longest name of an error in Step Functions."""
+
 _CHILD_SECONDS: Final = 45
 """After the end of an execution the report waits so long for its children: the timeout of the
 function, and some time for the event. A child that is tried again can count even later."""
@@ -72,7 +75,7 @@ def report(
         summary=found["summary"],
         results=f"s3://{bucket}/jobs/{job}/rows/" if bucket else None,
         execution_id=execution,
-        reason=reason if isinstance(reason, str) else None,
+        reason=reason[:_REASON_CHARACTERS] if isinstance(reason, str) else None,
     )
     follow_up.report_job(ended, last_start=last_start)
     telemetry.count(_METRICS.get(status, _FAILED), 1)
@@ -82,8 +85,9 @@ def report(
 
 
 def _action(detail: Mapping[str, Any]) -> str:
-    """Return the action of a job that has no item."""
+    """Return the action of a job that has no item. Its input may be anything."""
     try:
-        return str(json.loads(detail["input"])["action"])
+        action = json.loads(detail["input"])["action"]
     except (KeyError, TypeError, ValueError, RecursionError):
-        return "send"
+        action = None
+    return "register_devices" if action == "register_devices" else "send"

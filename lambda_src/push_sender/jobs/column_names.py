@@ -39,7 +39,10 @@ PINPOINT_ATTRIBUTES: Final = ("Attributes", "User.UserAttributes")
 """Pinpoint's maps of texts. If a name is in both, the first counts."""
 
 _PINPOINT: Final = frozenset(columns[-1] for columns in COLUMNS_OF.values())
-_COMMON: Final = {"token", "service", "user_id", "device_id", "language", "opted_out", *_PINPOINT}
+_COMMON: Final = {
+    *("token", "service", "user_id", "device_id", "language", "time_zone", "opted_out"),
+    *_PINPOINT,
+}
 _UNUSED: Final = (
     *("ApplicationId", "CohortId", "CreationDate", "EffectiveDate", "RequestId"),
     *("Demographic", "Location", "Metrics"),
@@ -48,7 +51,7 @@ _UNUSED: Final = (
 
 _SINGLE: Final[Mapping[str, frozenset[str]]] = {
     "send": frozenset({*_COMMON, *TEXTS}),
-    "register_devices": frozenset({*_COMMON, "time_zone", "app_version", "tags"}),
+    "register_devices": frozenset({*_COMMON, "app_version", "tags"}),
 }
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "send": (*TEXT_MAPS, *PINPOINT_ATTRIBUTES),

@@ -191,6 +191,14 @@ def registration_of(
     return device_id, {name: value for name, value in body.items() if value}
 
 
+def time_zone_of(row: Row) -> str | None:
+    """Return the time zone of a row, any text; None if it has none, or several."""
+    try:
+        return _value(row.fields or {}, "time_zone")
+    except _InvalidRowError:
+        return None
+
+
 def unknown_columns(layout: Layout, first_rows: Sequence[Row], action: str) -> list[str]:
     """Name the columns that a job of an action does not use.
 

@@ -8,8 +8,8 @@ class SourceChanged(Exception):  # noqa: N818  the contract's name; callers matc
 
     def __init__(self) -> None:
         super().__init__(
-            "source: the file was replaced or deleted while the job ran; start a new job with "
-            "the rows that are left"
+            "source: the file was replaced or deleted while the job ran, or may no longer be read; "
+            "start a new job with the rows that are left"
         )
 
 

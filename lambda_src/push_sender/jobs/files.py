@@ -35,6 +35,10 @@ _OTHER_FILES: Final[Mapping[bytes, str]] = {
 
 _NOT_A_BREAK: Final = {"csv": re.compile(rb"[^\r\n]"), "jsonl": re.compile(rb"[^ \t\r\n]")}
 _LINE: Final = re.compile(rb"[^ \t\r\n][^\n]*+\n")
+_NAME_CHARACTERS: Final = 512
+"""Maximum length of the path of a member. Each of the members in an object repeats its path, so
+that a row of 64 KiB could take hundreds of megabytes."""
+
 _REACH: Final = ROW_BYTES + 3
 """How far the pattern of a row looks: a row, its line break, and the byte after a CR."""
 
@@ -111,6 +115,10 @@ class Row(NamedTuple):
     number: int
     fields: Mapping[str, list[str]] | None
     reason: str | None
+
+
+class _LongNameError(Exception):
+    """The path of a member is too long."""
 
 
 def layout_of(head: bytes, format: str, *, is_whole: bool) -> Layout:  # noqa: A002  the field's name
@@ -225,6 +233,11 @@ class RowIndex:
         """
         data = self._rest + data
         ranges = self._ranges(data)
+        # Blank lines must not keep the position back: a pass of the index would begin again there.
+        if self.rows and self._rest_at - self.position > RANGE_BYTES:
+            ranges += self._close()
+        if not self.rows:
+            self.position = self._rest_at
         # The last byte may be the first half of a line break.
         if len(self._rest) > ROW_BYTES + 1:
             raise self._too_long()
@@ -251,7 +264,7 @@ class RowIndex:
         """Add the whole rows of the data, keep the rest, and return the complete ranges."""
         ranges = []
         end = 0
-        for start, end in _whole_rows(self._layout, data):
+        for start, end in whole_rows(self._layout, data):
             if end - start > ROW_BYTES and len(data[start:end].rstrip(b"\r\n")) > ROW_BYTES:
                 raise self._too_long()
             if self.rows == RANGE_ROWS or (
@@ -266,6 +279,8 @@ class RowIndex:
         done = begin.start() if begin else len(data)
         self._rest = data[done:]
         self._rest_at += done
+        if not self.rows:
+            self.position = self._rest_at  # after blank lines, of which there can be any number
         return ranges
 
     def _close(self) -> list[Range]:
@@ -298,7 +313,7 @@ def rows_of(layout: Layout, data: bytes, first_row: int) -> Iterator[Row]:
     """
     data += b"\n"  # the last row of a file need not have a line break
     number, end = first_row, 0
-    for start, end in _whole_rows(layout, data):
+    for start, end in whole_rows(layout, data):
         fields = _read(layout, data[start:end])
         yield Row(number, None, fields) if isinstance(fields, str) else Row(number, fields, None)
         number += 1
@@ -306,7 +321,7 @@ def rows_of(layout: Layout, data: bytes, first_row: int) -> Iterator[Row]:
         yield Row(number, None, "quotation_mark_not_closed")
 
 
-def _whole_rows(layout: Layout, data: bytes) -> Iterator[tuple[int, int]]:
+def whole_rows(layout: Layout, data: bytes) -> Iterator[tuple[int, int]]:
     """Find the first byte of each row that ends in the data, and the one after its line break.
 
     A row that is too long ends the search.
@@ -357,6 +372,8 @@ def _members(text: str) -> Mapping[str, list[str]] | str:
             return "not_an_object"
         fields: dict[str, list[str]] = {}
         _flatten(value, "", fields)
+    except _LongNameError:
+        return "name_too_long"
     except (ValueError, RecursionError):
         return "not_json"
     return fields
@@ -365,6 +382,8 @@ def _members(text: str) -> Mapping[str, list[str]] | str:
 def _flatten(value: Mapping[str, Any], place: str, fields: dict[str, list[str]]) -> None:
     """Add the members of an object by their paths, those of inner objects too."""
     for name, member in value.items():
+        if len(place) + len(name) > _NAME_CHARACTERS:
+            raise _LongNameError
         if isinstance(member, dict):
             _flatten(member, f"{place}{name}.", fields)
             continue

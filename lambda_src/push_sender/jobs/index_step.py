@@ -121,13 +121,14 @@ class IndexStep:
             source, position = self._begin(given, execution, until + _LATE_SECONDS)
             entries: list[Entry] = []
         else:
-            entries = self._written_before(given, position, last_start)
+            entries = self._written_before(given, before, last_start)
         index = RowIndex(_layout(source), position, before.rows + 1)
         found, is_complete = self._read(index, source, until)
         self._write(given, entries, found, last_start)
         reached = {"position": index.position, "rows": index.first_row - 1}
         if not is_complete:
-            return {"is_complete": False, **reached, "source": source.model_dump()}
+            end = entries[-1]["end"]
+            return {"is_complete": False, **reached, "end": end, "source": source.model_dump()}
         plan = Plan.made(given, source, self._project(given))
         self.stores.progress.complete(given.job, reached["rows"], last_start=last_start)
         self.telemetry.info("job indexed", job=given.job, rows=reached["rows"], ranges=len(entries))
@@ -193,6 +194,7 @@ class IndexStep:
             )
         else:
             request, project = given.request or {}, self._project(given)
+            self._check_filter(request, project)
             made = tally.take(rows, _recipients(given).of)
             _, of_use = leaving_out_refused(
                 without_repeated(made, tally),
@@ -202,10 +204,23 @@ class IndexStep:
         if not of_use and not tally.counts[SKIPPED]:
             raise InvalidRequest(
                 [
-                    Finding("source", f"row {line['row']:,} is of no use: {line['reason']}")
+                    Finding(
+                        "source",
+                        f"row {line['row']:,} is of no use: {line['reason'] or line['outcome']}",
+                    )
                     for line in tally.listed()[:_LISTED]
                 ]
             )
+
+    def _check_filter(self, request: Mapping[str, Any], project: str) -> None:
+        """Check the filter of devices for a user: the first rows may have none."""
+        if self.has_registry and request.get("device_filter") is not None:
+            try:
+                self.sender.check(request_for(request, project, [(0, {"user_id": "user"})]))
+            except InvalidRequest as error:
+                found = [each for each in error.errors if each.path.startswith("device_filter")]
+                if found:
+                    raise InvalidRequest(found) from None
 
     def _read(
         self, index: RowIndex, source: PlannedSource, until: float
@@ -245,8 +260,8 @@ class IndexStep:
         key = _key(given.job)
         self.stores.objects.write(self.stores.bucket, key, body, last_start=last_start)
 
-    def _written_before(self, given: JobInput, position: int, last_start: float) -> list[Entry]:
-        """Read what the passes before found, up to a position."""
+    def _written_before(self, given: JobInput, before: Pass, last_start: float) -> list[Entry]:
+        """Read what the passes before found, up to the position of the last one."""
         key = _key(given.job)
         body, size, etag = b"", 1, None
         try:
@@ -260,10 +275,12 @@ class IndexStep:
                     last_start=last_start,
                 )
                 body += part
-            entries: list[Entry] = [each for each in json.loads(body) if each["start"] < position]
+            entries: list[Entry] = [
+                each for each in json.loads(body) if each["start"] < before.position
+            ]
         except (InvalidRequest, SourceChanged, ValueError, TypeError, KeyError):
             raise JobStoreUnavailable("index") from None  # its text could hold anything
-        if not entries or entries[-1]["end"] != position:
+        if not entries or entries[-1]["end"] != before.end:
             raise JobStoreUnavailable("index")
         return entries
 

@@ -118,11 +118,13 @@ def _call(call: Callable[[], _Answer], last_start: float) -> _Answer:
 def _read_error(error: CallError, start: int, *, has_etag: bool) -> Exception:
     """Tell what S3's refusal to read means ("Error responses" of its API Reference).
 
-    For an object that does not exist it answers 403 if the caller may not list the bucket.
+    For an object that does not exist it answers 403 if the caller may not list the bucket. The
+    function may not, so a file that is deleted during a job gets 403.
     """
-    if error.status == 412 or (error.status == 404 and has_etag):
+    is_refused = error.status in (403, 404) and error.code not in _OF_THE_CREDENTIALS
+    if error.status == 412 or (is_refused and has_etag):
         return SourceChanged()
-    if error.status in (403, 404) and error.code not in _OF_THE_CREDENTIALS:
+    if is_refused:
         return InvalidRequest([Finding("source", _NOT_FOUND)])
     if error.status == 416 and start == 0:
         return InvalidRequest([Finding("source", _EMPTY)])

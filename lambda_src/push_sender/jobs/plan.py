@@ -62,8 +62,21 @@ def _job_name(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    if len(value.encode()) > 1_024:
+        raise PydanticCustomError("request_rule", "must be at most 1,024 bytes")
+    return value
+
+
+def _bucket(value: str) -> str:
+    # Amazon S3 User Guide, "General purpose bucket naming rules". Also refuses ARNs.
+    if not re.fullmatch("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
+        raise PydanticCustomError("request_rule", "must be the name of a bucket")
+    return value
+
+
 _JobName = Annotated[str, AfterValidator(_job_name)]
-_Key = Annotated[Text, Field(min_length=1, max_length=1_024)]
+_Key = Annotated[Text, Field(min_length=1), AfterValidator(_key)]
 
 
 class _Strict(BaseModel):
@@ -75,7 +88,7 @@ class Source(_Strict):
 
     key: _Key
     format: Literal["csv", "jsonl"] | None = None
-    bucket: Annotated[Text, Field(min_length=1)] | None = None
+    bucket: Annotated[str, AfterValidator(_bucket)] | None = None
 
 
 class JobInput(_Strict):
@@ -151,8 +164,14 @@ class JobInput(_Strict):
         own = self.request.get("application_id")
         if None not in (own, self.application_id) and own != self.application_id:
             errors.append(Finding("application_id", "differs from that of the request; give one"))
-        if _size(self.request) > REQUEST_BYTES:
-            errors.append(Finding("request", f"must be at most {REQUEST_BYTES:,} bytes of JSON"))
+        try:
+            is_too_large = _size(self.request) > REQUEST_BYTES
+        except RecursionError:
+            errors.append(Finding("request", "is nested too deeply"))
+        else:
+            if is_too_large:
+                message = f"must be at most {REQUEST_BYTES:,} bytes of JSON"
+                errors.append(Finding("request", message))
         return errors
 
 
@@ -168,11 +187,12 @@ class PlannedSource(_Strict):
 
 
 class Pass(_Strict):
-    """What a pass over the file hands on to the next one: where it is."""
+    """What a pass over the file hands on to the next one: where it is, and its last range's end."""
 
     is_complete: bool = False
     position: Annotated[int, Field(ge=0)]
     rows: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(ge=0)] = 0
     source: PlannedSource | None = None
 
     @classmethod

@@ -156,7 +156,7 @@ class RowsStep:
                 return self.sender.send(
                     request,
                     deadline=moments.send,
-                    default_key=key,
+                    default_key=f"\0{key}",  # no caller's key has this character
                     requeue=queue,
                     memory=ROWS_OF_JOB,
                 )
