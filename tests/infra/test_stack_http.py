@@ -122,8 +122,13 @@ def unsigned_routes(of: Synthesis) -> list[str]:
 
 def aliases(of: Synthesis) -> dict[str, str]:
     """Find the alias that a route must invoke, by its route."""
-    sender = the_id(of.without("Devices"), "AWS::Lambda::Alias")
-    (registry,) = of.of_type("AWS::Lambda::Alias").keys() - {sender}
+    live = {
+        id_
+        for id_, found in of.of_type("AWS::Lambda::Alias").items()
+        if found["Properties"]["Name"] == "live"
+    }
+    (registry,) = (id_ for id_ in live if "Devices" in id_)
+    (sender,) = live - {registry}
     return {route: sender if route in SENDER else registry for route in routes(of)}
 
 
