@@ -69,8 +69,8 @@ def bill_of_materials(bundle: Bundle, *, name: str, version: str, time: datetime
 def _components(bundle: Bundle) -> Iterator[Component]:
     digests = {}
     for file, digest in bundle.wheels.items():
-        package, version, *_ = parse_wheel_filename(file)
-        digests[package, str(version)] = digest
+        package, release, *_ = parse_wheel_filename(file)
+        digests[package, str(release)] = digest
     for metadata in _packages_in(bundle):
         name, version = str(metadata["Name"]), str(metadata["Version"])
         digest = digests.pop((canonicalize_name(name), version), "")

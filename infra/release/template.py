@@ -28,7 +28,7 @@ from infra.stack import PushSenderStack
 
 _CODE: Final[Mapping[str, str]] = {
     "CodeBucket": "A bucket in the region of the stack, with the archive of this release",
-    "CodeKey": "The key of the archive in this bucket",
+    "CodePrefix": "The folder of the archive in this bucket, with / at its end; empty: no folder",
 }
 
 _SECRETS: Final[Mapping[str, str]] = {
@@ -51,7 +51,7 @@ _ALLOWED_NAME: Final = r"[A-Za-z0-9/_+=.@:-]*"
 _REFERENCE: Final = re.compile(r"\{\{resolve:secretsmanager:parameter/(\w+):([^{}]*)\}\}")
 
 
-def template_of(context: Mapping[str, Any], bundle: Bundle, key: str) -> dict[str, Any]:
+def template_of(context: Mapping[str, Any], bundle: Bundle, archive: str) -> dict[str, Any]:
     """Synthesize the template of a release.
 
     Parameters
@@ -60,8 +60,9 @@ def template_of(context: Mapping[str, Any], bundle: Bundle, key: str) -> dict[st
         The context of ``cdk.json``. A setting that it has is fixed, and is not a parameter.
     bundle
         The archive. Its digest is part of the name of the function's version.
-    key
-        The default of the parameter ``CodeKey``.
+    archive
+        The name of the archive's file. It is no parameter: an update keeps the values of
+        parameters, and would leave the code of the version before.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def template_of(context: Mapping[str, Any], bundle: Bundle, key: str) -> dict[st
         text = Path(folder, stack.template_file).read_text()
     template: dict[str, Any] = json.loads(text)
     names = {_SECRETS[setting]: setting for setting in free if setting in _SECRETS}
-    _add_parameters(template, names, key, has_email="alarm_email" in free)
+    _add_parameters(template, names, archive, has_email="alarm_email" in free)
     return template
 
 
@@ -102,12 +103,12 @@ def _parameters(context: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _add_parameters(
-    template: dict[str, Any], secrets: Mapping[str, str], key: str, *, has_email: bool
+    template: dict[str, Any], secrets: Mapping[str, str], archive: str, *, has_email: bool
 ) -> None:
     parameters: dict[str, Any] = {
         name: {"Type": "String", "Description": text} for name, text in _CODE.items()
     }
-    parameters["CodeKey"]["Default"] = key
+    parameters["CodePrefix"]["Default"] = ""
     for name, setting in secrets.items():
         parameters[name] = {
             "Type": "String",
@@ -130,7 +131,8 @@ def _add_parameters(
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Lambda::Function":
-            properties["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}}
+            key = {"Fn::Sub": f"${{CodePrefix}}{archive}"}
+            properties["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": key}
         elif properties.get("Endpoint") == _INVENTED_EMAIL:
             properties["Endpoint"] = {"Ref": _EMAIL}
             resource["Condition"] = f"Has{_EMAIL}"
