@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from detect_secrets.core.scan import get_plugins, scan_file
-from detect_secrets.settings import transient_settings
+from detect_secrets.core.scan import scan_file
+from detect_secrets.settings import get_plugins, transient_settings
 
 from tests.support.paths import REPOSITORY
 
