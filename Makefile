@@ -14,7 +14,7 @@ PAGES := *.md LICENSE docs examples lambda_src infra soak bench
 WORKERS ?= 6
 
 # Each command first installs the group of packages (pyproject.toml) that it needs.
-PARTS := inbox demo sandbox deploy style installer lock all
+PARTS := inbox demo sandbox deploy release style installer lock all
 has = $(VENV)/has-$(1)
 
 # Names the option to add if the CDK would ask a question and there is no terminal.
@@ -31,7 +31,7 @@ files = $(if $(filter command,$(origin FILE)),$(value FILE))
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox inbox test format lint types unit coverage fuzz snapshot picture docs bundle bench lock clean \
     soak soak-steady soak-breaks \
-    bootstrap synth diff deploy smoke redrive why job import-devices destroy
+    bootstrap synth diff deploy smoke redrive why job import-devices destroy release
 
 # Variables that the shell sets for other programs: other Pythons, Node.js programs and CDK apps.
 unexport $(filter PYTHON% POWERTOOLS_% NODE_ENV NODE_OPTIONS NODE_PATH, \
@@ -110,9 +110,11 @@ format: $(call has,style) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(call has,style) ## check format and style
+lint: $(call has,style) ## check format, style, and what must not be in a repository
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/bandit -q -ll -r app.py bench infra lambda_src operations sandbox soak
+	$(BIN)/zizmor -q --offline .github
 
 types: $(call has,all) ## check the types, strictly
 	$(BIN)/mypy
@@ -125,8 +127,9 @@ coverage: $(call has,all) ## measure which lines of the function its tests run: 
 	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/function \
 	    --cov --cov-report term --cov-report html $(ARGS)
 
-fuzz: $(call has,all) ## 5,000 hostile requests (CASES=) to the HTTP API in the sandbox
-	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/deployed/test_http_fuzz.py
+fuzz: $(call has,all) ## 5,000 hostile cases (CASES=) each of messages, devices, jobs and files
+	@FUZZ_CASES=$(CASES) $(BIN)/pytest -q -n 2 --dist loadfile tests/deployed/test_http_fuzz.py \
+	    tests/function/test_job_fuzz.py
 
 soak: $(call has,demo) ## send under many failures: nothing lost, nothing sent twice (ARGS="--seed 7")
 	@$(BIN)/python -m soak $(ARGS)
@@ -152,6 +155,9 @@ docs: $(call has,docs) ## build the documentation site into .build/site
 	@cp -R .devcontainer .build/site/  # the site's builder leaves hidden folders out
 	@echo "The site is in .build/site: open index.html, or run python3 -m http.server -d .build/site"
 
+release: $(call has,release) ## build a release into dist: archives, templates, SBOM, provenance, checksums
+	@$(BIN)/python -m infra.release $(ARGS)
+
 bundle: $(call has,installer) ## build the archive for Lambda (arm64, Python 3.13)
 	@$(BIN)/python -m infra.bundle --target lambda
 
@@ -160,7 +166,7 @@ bench: $(call has,all) ## compare with boto3 and other libraries (ARGS="--quick"
 
 clean: ## remove everything that the commands made
 	@[ ! -d .build/bench ] || chmod -R u+w .build/bench  # the benchmark makes it read-only
-	rm -rf $(VENV) node_modules cdk.out .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules cdk.out dist .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 lock: $(call has,lock) ## update the locks to the newest versions (ARGS="--upgrade-package NAME")
 	@$(BIN)/python -m infra.install.locks $(or $(ARGS),--upgrade)

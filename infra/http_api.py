@@ -32,11 +32,27 @@ JWT_ROUTES: Final[Routes] = ((apigateway.HttpMethod.POST, "/jwt/messages"),)
 SCOPE: Final = "push:send"
 """What a JWT must allow for ``JWT_ROUTES``."""
 
-ACCESS_LOG: Final[Mapping[str, str]] = {
+FREE_TEXTS: Final[Mapping[str, str]] = {
+    "integration_error": "$context.integrationErrorMessage",
+    "error": "$context.error.message",
+    # The reason of a 403, which the caller does not see.
+    "authorizer_error": "$context.authorizer.error",
+    # The app, as RFC 9068 names it in an access token; never the user (sub). RFC 6749 allows
+    # quotes and backslashes in it.
+    "jwt_client": "$context.authorizer.claims.client_id",
+}
+"""The fields of a line of the access log whose values may have any characters.
+
+AWS does not document that API Gateway escapes a value. They stand first: of two members of one
+name readers take the last, so a value cannot replace one of ``FIXED_FORMS``.
+"""
+
+FIXED_FORMS: Final[Mapping[str, str]] = {
     # Also in the caller's header apigw-requestid and in the function's log.
     "api_request_id": "$context.requestId",
     "function_request_id": "$context.integration.requestId",
     "time": "$context.requestTime",
+    # An ARN. A session's name, its end, has letters, digits and _+=,.@- only.
     "caller": "$context.identity.userArn",
     "source_ip": "$context.identity.sourceIp",
     "method": "$context.httpMethod",
@@ -48,18 +64,10 @@ ACCESS_LOG: Final[Mapping[str, str]] = {
     "integration_latency": "$context.integrationLatency",
     # Lambda's status: 429 if it throttled the invocation.
     "lambda_status": "$context.integration.integrationStatus",
-    "integration_error": "$context.integrationErrorMessage",
-    "error": "$context.error.message",
-    # The reason of a 403, which the caller does not see.
-    "authorizer_error": "$context.authorizer.error",
 }
-"""The fields of a line of the access log: the caller and the result, never the content."""
+"""The other fields: the caller and the result, never the content. No value has a quote."""
 
-# The app, as RFC 9068 names it in an access token; never the user (sub).
-JWT_ACCESS_LOG: Final[Mapping[str, str]] = {
-    "jwt_client": "$context.authorizer.claims.client_id",
-}
-"""The fields that are added if there are routes with a JWT."""
+_OF_A_JWT: Final = "jwt_client"
 
 _STAGE: Final = "$default"  # its name is not part of the URL
 
@@ -68,6 +76,14 @@ _STAGE: Final = "$default"  # its name is not part of the URL
 _ANY_STAGE: Final = "*"
 
 _INTEGRATION: Final = "Function"
+
+
+def access_log(*, has_jwt: bool) -> dict[str, str]:
+    """Return the fields of a line, each with its variable, in their order."""
+    return {
+        **{name: text for name, text in FREE_TEXTS.items() if has_jwt or name != _OF_A_JWT},
+        **FIXED_FORMS,
+    }
 
 
 class HttpApi(Construct):
@@ -219,6 +235,6 @@ class HttpApi(Construct):
         ).access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=self.log_group.log_group_arn,
             # Every value is text, because a missing value is a hyphen, which is not JSON.
-            format=json.dumps({**ACCESS_LOG, **(JWT_ACCESS_LOG if self._jwt else {})}),
+            format=json.dumps(access_log(has_jwt=self._jwt is not None)),
         )
         return stage

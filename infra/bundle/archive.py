@@ -28,8 +28,8 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +106,15 @@ class Bundle:
         The zip, its bytes, and their SHA-256 in hex.
     bytecode
         Whether it contains bytecode.
+    wheels
+        The SHA-256 of each wheel that its packages are from, by the name of the wheel.
     """
 
     path: Path
     size: int
     digest: str
     bytecode: bool
+    wheels: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(
@@ -164,13 +167,16 @@ def _build(target: Target, source: Path, out: Path, *, bytecode: bool) -> Bundle
     bundle = out / f"push-sender-{target.name}-{_key(key, function)}.zip"
 
     out.mkdir(parents=True, exist_ok=True)
-    if not bundle.exists():
+    if not (bundle.exists() and _list_of(packages).exists()):
         with tempfile.TemporaryDirectory(dir=out, prefix=UNFINISHED) as scratch:
-            if not packages.exists():
+            if not (packages.exists() and _list_of(packages).exists()):
                 site = Path(scratch, "packages")
-                _put_packages(site, lock, target, name=f"{source.name}/requirements.txt")
+                wheels = _put_packages(site, lock, target, name=f"{source.name}/requirements.txt")
                 if compiler is not None:
                     compile_all(site, compiler, keep_source=False)
+                listed = Path(scratch, "wheels.json")
+                listed.write_text(json.dumps(wheels))
+                listed.replace(_list_of(packages))
                 _archive(site, target, packages)
             site = Path(scratch, "function")
             _put_function(site, function)
@@ -180,7 +186,13 @@ def _build(target: Target, source: Path, out: Path, *, bytecode: bool) -> Bundle
     _tidy(out, target, in_use=(packages, bundle))
     content = bundle.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    return Bundle(bundle, len(content), digest, bytecode=compiler is not None)
+    wheels = json.loads(_list_of(packages).read_text())
+    return Bundle(bundle, len(content), digest, bytecode=compiler is not None, wheels=wheels)
+
+
+def _list_of(packages: Path) -> Path:
+    """Name the file that lists the wheels of an archive of packages."""
+    return packages.with_suffix(".wheels.json")
 
 
 def _read_lock(path: Path) -> str:
@@ -201,8 +213,8 @@ def _read_function(directory: Path) -> dict[str, bytes]:
     }
 
 
-def _put_packages(site: Path, lock: str, target: Target, name: str) -> None:
-    install_wheels(lock, target, site, name=name)
+def _put_packages(site: Path, lock: str, target: Target, name: str) -> dict[str, str]:
+    wheels = install_wheels(lock, target, site, name=name)
     for name, path in _files(site):
         if any(re.match(pattern, name) for pattern, _ in PRUNED):
             path.unlink()
@@ -213,6 +225,7 @@ def _put_packages(site: Path, lock: str, target: Target, name: str) -> None:
     endpoints = site / ENDPOINTS
     if endpoints.exists():
         endpoints.write_text(_trimmed_endpoints(endpoints.read_text()))
+    return wheels
 
 
 def _trimmed_endpoints(text: str) -> str:
@@ -299,6 +312,7 @@ def _tidy(out: Path, target: Target, *, in_use: tuple[Path, ...]) -> None:
         for archive in archives[:-_KEPT_ARCHIVES]:
             if archive not in in_use:
                 archive.unlink(missing_ok=True)
+                _list_of(archive).unlink(missing_ok=True)
 
 
 def _modified(path: Path) -> float:

@@ -7,6 +7,7 @@ The module imports only the standard library.
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import re
@@ -16,6 +17,7 @@ import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from infra.install import package_index
 
@@ -120,7 +122,9 @@ def this_machine() -> Target:
 # --------------------------------------------------------------------------- installing
 
 
-def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "the lock") -> None:
+def install_wheels(
+    lock: str, target: Target, directory: Path, *, name: str = "the lock"
+) -> dict[str, str]:
     """Install wheels for a target into a directory, all or none.
 
     Parameters
@@ -133,6 +137,11 @@ def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "t
         The directory; it may exist if it is empty.
     name
         The lock's name, for messages.
+
+    Returns
+    -------
+    wheels
+        The SHA-256 of each wheel, by the name of its file.
 
     Raises
     ------
@@ -147,10 +156,12 @@ def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "t
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=UNFINISHED) as scratch:
         log.info("installing packages for %s", target)
         site, notes, file = (Path(scratch, each) for each in ("site", "pip.log", "lock.txt"))
+        report = Path(scratch, "report.json")
         site.mkdir()
         file.write_text(lock)
         options = ["--target", str(site), "--only-binary=:all:", "--no-compile", "--no-deps"]
         options += ["--quiet", "--log", str(notes), "--require-hashes", "-r", str(file)]
+        options += ["--report", str(report)]
         options += ["--implementation", "cp", "--python-version", target.python]
         options += ["--abi", target.abi]
         options += [f"--platform={tag}" for tag in target.platforms]
@@ -171,6 +182,16 @@ def install_wheels(lock: str, target: Target, directory: Path, *, name: str = "t
             # Another process installed the same there in the meantime.
             if not directory.is_dir() or not any(directory.iterdir()):
                 raise
+        return _wheels_in(report)
+
+
+def _wheels_in(report: Path) -> dict[str, str]:
+    """Read which files pip installed: https://pip.pypa.io/en/stable/reference/installation-report."""
+    chosen = [each["download_info"] for each in json.loads(report.read_text())["install"]]
+    return {
+        unquote(each["url"].rpartition("/")[2]): each["archive_info"]["hashes"]["sha256"]
+        for each in sorted(chosen, key=lambda info: str(info["url"].rpartition("/")[2]))
+    }
 
 
 def _explain(output: str, verbose: str, target: Target, lock: str) -> str:

@@ -1,6 +1,7 @@
 """The access log of a stage: one line for each request, in the stage's format.
 
-Values are escaped as in JSON, so that no header can break a line or add to it. As in AWS, keys,
+Values are escaped as in JSON, so that no header can break a line or add to it. AWS does not
+document this; people saw it (https://github.com/DataBiosphere/azul/issues/4348). As in AWS, keys,
 signatures and tokens have no variable. The claims of a token have one each.
 """
 

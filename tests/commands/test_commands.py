@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from infra.bundle.wheels import LAMBDA_X86_64
+from infra.bundle import build
+from infra.bundle.wheels import LAMBDA_X86_64, this_machine
+from infra.release.template import template_of
 from sandbox.running import Sandbox, running_sandbox
-from sandbox.stack.account import REGION, client
+from sandbox.stack.account import REGION, client, committed_context
 from tests.support.paths import REPOSITORY
 
 STACK = "push-sender-commands"
@@ -122,6 +125,38 @@ def test_destroy_removes_the_stack_and_leaves_the_data(make: Make, sandbox: Sand
     projects = client("pinpoint", url).get_apps()["ApplicationsResponse"]["Item"]
     assert STACK not in [stack["StackName"] for stack in stacks]
     assert STACK in [project["Name"] for project in projects]
+
+
+@OF_LAMBDAS_PYTHON
+def test_a_release_is_deployed_with_plain_cloudformation(
+    run: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    # Given the files of a release in a bucket, its archive for this machine
+    stack, url = "push-sender-released", sandbox.deployment.url
+    context = {**committed_context(), "stage": "released", "architecture": ARCHITECTURE}
+    archive = build(this_machine())
+    file = tmp_path / "push-sender.template.json"
+    file.write_text(json.dumps(template_of(context, archive, "push-sender.zip")))
+    client("s3", url).create_bucket(Bucket="releases")
+    client("s3", url).upload_file(str(archive.path), "releases", "one/push-sender.zip")
+    # When AWS's own client deploys it
+    deployed = run(
+        *(str(Path(sys.executable).with_name("aws")), "cloudformation", "deploy"),
+        *("--region", REGION, "--stack-name", stack),
+        *("--template-file", str(file), "--s3-bucket", "releases"),
+        *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides"),
+        *("CodeBucket=releases", "CodePrefix=one/"),
+        *("FcmSecret=sandbox/fcm", "AlarmEmail=on-call@example.com"),
+    )
+    # Then it sends, through the one channel that has a secret
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    found = client("cloudformation", url).describe_stack_resources(StackName=stack)
+    types = [each["ResourceType"] for each in found["StackResources"]]
+    assert [name for name in types if name.endswith("Channel")] == ["AWS::Pinpoint::GCMChannel"]
+    assert "AWS::SNS::Subscription" in types
+    push = {"recipient": {"service": "GCM", "token": "t-1"}, "message": "m"}
+    answer = client("lambda", url).invoke(FunctionName=f"{stack}:live", Payload=json.dumps(push))
+    assert json.load(answer["Payload"])["summary"] == {"recipients": 1, "accepted": 1}
 
 
 def test_a_bad_setting_stops_a_deployment_with_its_error_only(make: Make) -> None:

@@ -1,6 +1,7 @@
 """Schemathesis against the deployed HTTP API: malicious requests, and its document.
 
-A few hundred cases here; ``make fuzz`` runs 5,000, different ones each time.
+A few hundred cases here; ``make fuzz`` runs 5,000 for the messages, the messages with a JWT and the
+devices each, different ones each time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -27,11 +29,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from sandbox.issuer.client import fetch_token
 from sandbox.running import running_sandbox
 from sandbox.stack.deployment import Deployment
 from tests.support.paths import REPOSITORY
 from tests.support.signing import SignedBySandbox
 
+ISSUER, AUDIENCE = "https://issuer.example.com", "app"
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 DOCUMENT: dict[str, Any] = json.loads((REPOSITORY / "docs" / "openapi.json").read_text())
 
@@ -42,21 +46,27 @@ PROMISES = [
     status_code_conformance,
 ]
 
-# Where each run of make fuzz looks elsewhere, a test does not.
-hypothesis_settings = settings(
-    max_examples=-(-CASES // 3),
-    deadline=None,
-    database=None,
-    derandomize="FUZZ_CASES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
+
+def share_of_cases(parts: int) -> settings:
+    """Run a part of the cases. Each run of make fuzz looks elsewhere, a test does not."""
+    return settings(
+        max_examples=-(-CASES // parts),
+        deadline=None,
+        database=None,
+        derandomize="FUZZ_CASES" not in os.environ,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
 
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
     # A rate that no laptop reaches, so that no answer is API Gateway's 429.
-    with running_sandbox(context={"http_requests_per_second": 10_000}) as running:
+    rates = ("http_requests_per_second", "jwt_requests_per_second")
+    bursts = ("http_burst", "jwt_burst")
+    tokens = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "http_jwt": True, "jobs": False}
+    context = tokens | dict.fromkeys(rates, 10_000) | dict.fromkeys(bursts, 5_000)
+    with running_sandbox(context=context) as running:
         yield running.deployment
 
 
@@ -110,7 +120,7 @@ def test_the_http_entry_point_conforms_to_its_document(
     statuses: Counter[int] = Counter()
     session = requests.Session()
 
-    @hypothesis_settings
+    @share_of_cases(3)
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case[Any]) -> None:
         calls = service_calls(deployment)
@@ -133,6 +143,83 @@ def test_the_http_entry_point_conforms_to_its_document(
     assert statuses.total() >= CASES // 3
     if document is not DOCUMENT:
         assert statuses[200] > statuses.total() // 4, "too little was sent to tell anything"
+
+
+# With a signature, and with a JWT.
+OPERATIONS = {
+    "devices": [
+        ("/devices/{device_id}", "PUT"),
+        ("/devices/{device_id}", "GET"),
+        ("/devices/{device_id}", "DELETE"),
+        ("/users/{user_id}/devices", "GET"),
+        ("/users/{user_id}", "DELETE"),
+        ("/my/devices/{device_id}", "PUT"),
+        ("/my/devices/{device_id}", "DELETE"),
+    ],
+    "messages with a JWT": [("/jwt/messages", "POST")],
+}
+
+
+def of_the_default_project() -> dict[str, Any]:
+    """Leave out the parameter that almost any value makes a project of others."""
+    narrowed = copy.deepcopy(DOCUMENT)
+    for path in narrowed["paths"].values():
+        for operation in path.values():
+            operation["parameters"] = [
+                each for each in operation.get("parameters", []) if each["name"] != "application_id"
+            ]
+    return narrowed
+
+
+class WithJwt(requests.auth.AuthBase):
+    """Adds a JWT of the sandbox's issuer to the requests of ``requests``."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("routes", OPERATIONS)
+def test_the_other_routes_conform_to_their_document(
+    deployment: Deployment, routes: str, mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_dict(
+        of_the_default_project() if mode is GenerationMode.POSITIVE else DOCUMENT
+    )
+    schema.config.generation.update(with_security_parameters=False)
+    strategies = [
+        schema[path][method].as_strategy(generation_mode=mode)
+        for path, method in OPERATIONS[routes]
+    ]
+    order = {"sub": "u-1", "scope": "push:send"}
+    signature = SignedBySandbox()
+    jwt = WithJwt(fetch_token(int(deployment.url.rpartition(":")[2]), order))
+    statuses: Counter[int] = Counter()
+    session = requests.Session()
+
+    @share_of_cases(2)
+    @given(case=st.one_of(strategies))
+    def ask(case: schemathesis.Case[Any]) -> None:
+        auth = jwt if case.path.startswith(("/my/", "/jwt/")) else signature
+        response = case.call(deployment.outputs["ApiUrl"], session=session, auth=auth, timeout=60)
+        statuses[response.status_code] += 1
+        assert response.status_code < 500, response.text
+        if response.status_code == 403:
+            assert response.json()["type"].endswith(":project-not-allowed")
+        case.validate_response(response, checks=PROMISES)
+
+    ask()
+
+    assert statuses.total() >= CASES // 2
+    assert not {401, 429} & statuses.keys()
+    if (routes, mode) == ("devices", GenerationMode.POSITIVE):
+        changed = statuses[200] + statuses[201] + statuses[204]
+        assert changed > statuses.total() // 2, "too little was changed to tell anything"
 
 
 def service_calls(deployment: Deployment) -> dict[str, int]:

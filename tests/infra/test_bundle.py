@@ -485,7 +485,7 @@ def test_the_cache_keeps_a_few_archives(tiny_source: Path, tmp_path: Path) -> No
         bundle = build(LAMBDA_ARM64, source=tiny_source, out=out)
         assert bundle.path.is_file()
     assert len(list(out.glob("push-sender-*"))) == 8
-    assert len(list(out.glob("packages-*"))) == 1
+    assert len(list(out.glob("packages-*.zip"))) == 1
 
 
 # ------------------------------------------------------------------ several, and killed
@@ -497,10 +497,11 @@ def test_concurrent_builds_give_one_archive(tiny_source: Path, tmp_path: Path) -
     answers = [running.communicate(timeout=60) for running in builds]
     assert answers[0] == answers[1]
     assert re.fullmatch(r"[0-9a-f]{64}\n", answers[0][0])
-    assert sorted(path.name.rsplit("-", 1)[0] for path in out.iterdir()) == [
+    assert sorted(path.name.rsplit("-", 1)[0] for path in out.glob("*.zip")) == [
         "packages-lambda-arm64",
         "push-sender-lambda-arm64",
     ]
+    assert len(list(out.iterdir())) == 3  # and the list of the packages' wheels
 
 
 def test_a_killed_build_leaves_nothing_that_breaks_the_next(

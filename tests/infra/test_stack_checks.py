@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without
 from infra.acknowledgement import acknowledge
 from infra.bundle import build
 from infra.bundle.wheels import LAMBDA_ARM64
+from infra.release.template import template_of
 from infra.settings import Settings, SettingsError
 from tests.support.paths import REPOSITORY
 from tests.support.synthesized_stack import (
@@ -42,8 +44,9 @@ from tests.support.synthesized_stack import (
 # isort: split
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks
 from constructs import IConstruct
 
 REGIONS: Final = ["us-east-1", "eu-west-1", "ap-southeast-2"]
@@ -248,8 +251,9 @@ def lint_findings(template: Mapping[str, Any]) -> list[tuple[str, str]]:
     )
 
 
-def test_cfn_lint_finds_nothing(full: Synthesis) -> None:
+def test_cfn_lint_finds_nothing(full: Synthesis, tmp_path: Path) -> None:
     assert lint_findings(full.template) == []
+    assert lint_findings(template_of(FLAGS, stub_bundle(tmp_path), "release.zip")) == []
 
 
 @pytest.mark.parametrize(
@@ -377,6 +381,45 @@ def test_each_acknowledgement_covers_one_resource_and_is_needed(tmp_path: Path) 
     app = new_nag_app(tmp_path)
     assert len(list(acknowledgements(app))) >= 2
     assert misplaced_or_stale(app) == []
+
+
+ACCEPTED: Final[dict[str, dict[str, Any]]] = tomllib.loads(
+    Path(__file__).with_name("accepted_findings.toml").read_text()
+)
+PREFIX: Final = "push-sender/PushSender/"
+
+
+def pack_findings(app: cdk.App) -> set[tuple[str, str]]:
+    """Have the packs for HIPAA and NIST look at an app; give their rules, each with a construct."""
+    return {
+        (
+            violation.rule_name.split("-", 1)[1],
+            str(resource.construct_path).removeprefix(PREFIX).removesuffix("/Resource"),
+        )
+        for pack in (HIPAASecurityChecks(app), NIST80053R5Checks(app))
+        for violation in pack.validate_scope(app).violations
+        for resource in violation.violating_resources
+    }
+
+
+def test_the_findings_of_the_packs_for_hipaa_and_nist_are_the_accepted_ones(
+    tmp_path: Path,
+) -> None:
+    accepted = {(rule, path) for rule, entry in ACCEPTED.items() for path in entry["constructs"]}
+
+    assert all(entry["reason"] for entry in ACCEPTED.values())
+    assert pack_findings(new_nag_app(tmp_path)) == accepted
+
+
+def test_these_packs_report_a_broken_stack(tmp_path: Path) -> None:
+    app = new_nag_app(tmp_path)
+    before = pack_findings(app)
+    s3.Bucket(the_stack(app), "Open")
+
+    assert {rule for rule, _ in pack_findings(app) - before} >= {
+        "S3BucketPublicReadProhibited",
+        "S3BucketSSLRequestsOnly",
+    }
 
 
 def find(stack: cdk.Stack, path: str) -> IConstruct:

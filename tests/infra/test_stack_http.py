@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.support.synthesized_stack import FULL, Synthesis, new_app, read, stub_bundle, synthesize
 
@@ -19,6 +21,8 @@ from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_apigatewayv2_integrations import HttpUrlIntegration
 
+from infra.http_api import FIXED_FORMS, FREE_TEXTS
+from infra.http_api import access_log as access_log_fields
 from infra.push_sender import PushSender
 from infra.settings import Settings
 from tests.support.invocation import Invocation, Push, log_lines
@@ -332,6 +336,8 @@ def test_the_outputs_name_the_base_url_and_the_access_log(full: Synthesis) -> No
 
 # ------------------------------------------------------------------ the access log
 
+FORGED = 'x", "caller": "arn:aws:iam::123456789012:role/other", "status": "200'
+
 
 def access_log(of: Synthesis) -> tuple[str, Mapping[str, str]]:
     """Give the access log's group and the fields of a line."""
@@ -356,6 +362,22 @@ def test_an_access_log_line_is_json_for_any_request(full: Synthesis) -> None:
     # What a request does not have, API Gateway writes as a hyphen.
     line = json.loads(re.sub(r"\$context(\.\w+)+", "-", format_))
     assert set(line.values()) == {"-"}
+
+
+@given(texts=st.lists(st.text() | st.just(FORGED), min_size=4, max_size=4))
+@example(texts=[FORGED] * 4)
+def test_no_value_can_replace_another_field_of_an_access_log_line(texts: list[str]) -> None:
+    # Given values with any characters where a field may have them, as AWS may write them: as is
+    line = json.dumps(access_log_fields(has_jwt=True))
+    for variable, text in zip(FREE_TEXTS.values(), texts, strict=True):
+        line = line.replace(f'"{variable}"', f'"{text}"')
+    # When the line is read
+    try:
+        read = json.loads(line)
+    except ValueError:
+        return
+    # Then the other fields are what API Gateway wrote
+    assert {name: read[name] for name in FIXED_FORMS} == FIXED_FORMS
 
 
 def test_the_access_log_can_be_joined_with_the_functions_log(
