@@ -223,6 +223,11 @@ class PushSender(Construct):
             self.schedules.group.ref,
             "the schedules of what is sent later",
         )
+        if self._settings.reserved_concurrency is not None:
+            outputs["ReservedConcurrency"] = (
+                str(self._settings.reserved_concurrency),
+                "for the end of a stop of all sending",
+            )
         if self.http_api is not None:
             outputs["ApiUrl"] = (self.http_api.url, "for POST /messages, signed")
             outputs["ApiLogGroupName"] = (

@@ -262,6 +262,14 @@ class Settings(BaseModel):
         default=10,
         description="the maximum of invocations that process the queue at once",
     )
+    # From 2, because the queue's share, worker_concurrency, begins there.
+    reserved_concurrency: Annotated[WholeNumber, Field(ge=2)] | None = Field(
+        default=None,
+        description=(
+            "the concurrency that Lambda keeps for the function that sends, and its maximum of "
+            "invocations at once through all entry points; by default it shares the account's"
+        ),
+    )
     http_api: bool = Field(
         default=True, description="whether there is an HTTP API in front of the function"
     )
@@ -432,6 +440,18 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"{' and '.join(both)}: choose one; a channel has one credential"
     if {"alarm_email", "alarm_topic_arn"} <= names:
         yield "alarm_email and alarm_topic_arn: choose one"
+    reserved, workers = (
+        int(text) if (text := str(value)).isdecimal() and len(text) < 10 else None
+        for value in (
+            given.get("reserved_concurrency"),
+            given.get("worker_concurrency", Settings.model_fields["worker_concurrency"].default),
+        )
+    )
+    if reserved is not None and workers is not None and workers > reserved:
+        yield (
+            "worker_concurrency: set it to reserved_concurrency at most (its default is 10); "
+            "Lambda would take more messages than it may process, and they would end as dead letters"
+        )
     off = {name for name, value in given.items() if str(value).lower() in _FALSE}
     effective = names - (off & {"http_jwt"})
     for switch, dependent, reason in _USELESS:

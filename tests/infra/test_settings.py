@@ -54,6 +54,7 @@ BAD: dict[str, Any] = {
     "architecture": CANARY,
     "send_concurrency": f"{CANARY}1",
     "worker_concurrency": CANARY,
+    "reserved_concurrency": f"{CANARY}2",
     "http_api": CANARY,
     "http_requests_per_second": CANARY,
     "http_burst": f"{CANARY}1",
@@ -106,6 +107,7 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("memory_mb", "1024", 1024),
         ("send_concurrency", "1", 1),
         ("worker_concurrency", "1000", 1000),
+        ("reserved_concurrency", "10", 10),
         ("http_api", "false", False),
         ("http_requests_per_second", "10000", 10_000),
         ("http_burst", "5000", 5_000),
@@ -338,6 +340,8 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
         ({"send_concurrency": True}, "send_concurrency: must be a whole number"),
         ({"log_retention_days": True}, "log_retention_days: must be a whole number"),
         ({"worker_concurrency": "1"}, "worker_concurrency: must be greater than or equal to 2"),
+        ({"worker_concurrency": 1_001}, "worker_concurrency: must be less than or equal to 1000"),
+        ({"reserved_concurrency": True}, "reserved_concurrency: must be a whole number"),
         ({"http_api": "off-ish"}, "http_api: must be true or false"),
         (
             {"http_requests_per_second": 0},
@@ -472,6 +476,40 @@ def test_limits_without_the_http_api_are_refused_only_if_given() -> None:
     ]
 
 
+_TOO_MANY_WORKERS = (
+    "worker_concurrency: set it to reserved_concurrency at most (its default is 10); Lambda would "
+    "take more messages than it may process, and they would end as dead letters"
+)
+
+
+@pytest.mark.parametrize(
+    ("context", "lines"),
+    [
+        (
+            {"reserved_concurrency": 1},
+            ["reserved_concurrency: must be greater than or equal to 2", _TOO_MANY_WORKERS],
+        ),
+        ({"reserved_concurrency": "9"}, [_TOO_MANY_WORKERS]),
+        ({"reserved_concurrency": 20, "worker_concurrency": "21"}, [_TOO_MANY_WORKERS]),
+        (
+            {"reserved_concurrency": "3", "worker_concurrency": 4, "memory_mb": "little"},
+            ["memory_mb: must be a whole number", _TOO_MANY_WORKERS],
+        ),
+        (
+            {"reserved_concurrency": "9" * 5_000, "memory_mb": "little"},
+            [
+                "reserved_concurrency: must be a whole number",
+                "memory_mb: must be a whole number",
+            ],
+        ),
+    ],
+)
+def test_more_workers_than_the_function_may_run_are_refused(
+    context: dict[str, Any], lines: list[str]
+) -> None:
+    assert sorted(faults(**context)) == sorted(lines)
+
+
 _NOTHING_WITHOUT_HTTP = (
     "cannot be set beside http_api false; without an HTTP API no route takes a JWT"
 )
@@ -532,6 +570,8 @@ def test_a_setting_without_effect_is_refused_with_its_cure(
         {**JWTS, "http_jwt": "true", "devices": "false"},
         {"http_jwt": "false", "http_api": "false", "devices": "false"},
         {"http_api": False, "device_expiry_days": 30},
+        {"reserved_concurrency": 10},
+        {"reserved_concurrency": "2", "worker_concurrency": 2},
     ],
 )
 def test_settings_that_have_an_effect_together_are_accepted(context: dict[str, Any]) -> None:

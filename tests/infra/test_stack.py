@@ -137,6 +137,7 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "log_retention_days": "731",
         "send_concurrency": "8",
         "worker_concurrency": "3",
+        "reserved_concurrency": "7",
         "event_bus_name": "orders",
         **WITHOUT_JOBS,
     }
@@ -352,7 +353,26 @@ def test_the_function_follows_its_settings(existing: Synthesis) -> None:
     assert function["MemorySize"] == 1024
     assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
     assert function["Environment"]["Variables"]["SEND_CONCURRENCY"] == "8"
+    assert function["ReservedConcurrentExecutions"] == 7
     assert retention(existing) == 731
+
+
+def test_the_output_for_the_end_of_a_stop_is_the_setting(
+    existing: Synthesis, bare: Synthesis
+) -> None:
+    assert existing.template["Outputs"]["ReservedConcurrency"]["Value"] == "7"
+    assert "ReservedConcurrency" not in bare.template["Outputs"]
+    assert "ReservedConcurrentExecutions" not in properties(bare, "AWS::Lambda::Function")
+
+
+def test_only_the_function_that_sends_has_a_reserved_concurrency(tmp_path: Path) -> None:
+    made = synthesize(tmp_path, {"reserved_concurrency": "10"})
+    functions = made.of_type("AWS::Lambda::Function").values()
+    reserved = {
+        each["Properties"]["FunctionName"]: each["Properties"].get("ReservedConcurrentExecutions")
+        for each in functions
+    }
+    assert reserved == {"push-sender": 10, "push-sender-devices": None}
 
 
 def test_the_alias_points_to_the_version_of_this_deployment(full: Synthesis) -> None:
