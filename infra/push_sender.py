@@ -74,7 +74,7 @@ class PushSender(Construct):
             LAMBDA_ARM64 if settings.architecture == "arm64" else LAMBDA_X86_64
         )
         self.project = Project(self, "Project", settings=settings)
-        self.idempotency = IdempotencyTable(self, "Idempotency")
+        self.idempotency = IdempotencyTable(self, "Idempotency", settings=settings)
         self.dead_letters = DeadLetters(self, "DeadLetters", settings=settings)
         self.requests = RequestQueue(
             self, "Requests", settings=settings, dead_letters=self.dead_letters.queue

@@ -78,6 +78,11 @@ _USELESS: Final = (
     ("http_api", _JWT, "an HTTP API no route takes a JWT"),
     ("devices", ("device_expiry_days",), "devices there is nothing that expires"),
     ("jobs", ("job_bucket_arns",), "jobs no bucket is read"),
+    (
+        "retain_data",
+        ("deletion_protection",),
+        "data that remains, protected tables only prevent the removal",
+    ),
 )
 """A switch, the settings that have no effect while it is off, and the reason."""
 
@@ -371,6 +376,13 @@ class Settings(BaseModel):
             "bucket of jobs remain when they leave the stack"
         ),
     )
+    deletion_protection: bool = Field(
+        default=False,
+        description=(
+            "whether DynamoDB refuses to delete the two tables, of devices and of idempotency "
+            "keys; switch it off before you remove the stack"
+        ),
+    )
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -450,10 +462,11 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
     if reserved is not None and workers is not None and workers > reserved:
         yield (
             "worker_concurrency: set it to reserved_concurrency at most (its default is 10); "
-            "Lambda would take more messages than it may process, and they would end as dead letters"
+            "Lambda would take more messages than it may process, and they would end as dead "
+            "letters"
         )
     off = {name for name, value in given.items() if str(value).lower() in _FALSE}
-    effective = names - (off & {"http_jwt"})
+    effective = names - (off & {"http_jwt", "deletion_protection"})
     for switch, dependent, reason in _USELESS:
         useless = [name for name in dependent if name in effective]
         if useless and switch in off:

@@ -73,6 +73,7 @@ BAD: dict[str, Any] = {
     "alarm_email": CANARY,
     "alarm_topic_arn": CANARY,
     "retain_data": CANARY,
+    "deletion_protection": CANARY,
     "unheard_of": CANARY,
 }
 
@@ -104,6 +105,7 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("retain_data", "false", False),
         ("retain_data", "False", False),
         ("retain_data", "true", True),
+        ("deletion_protection", "true", True),
         ("memory_mb", "1024", 1024),
         ("send_concurrency", "1", 1),
         ("worker_concurrency", "1000", 1000),
@@ -333,6 +335,7 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
         ({"retain_data": "maybe"}, "retain_data: must be true or false"),
         ({"retain_data": ""}, "retain_data: must be true or false"),
         ({"retain_data": 2}, "retain_data: must be true or false"),
+        ({"deletion_protection": "on-ish"}, "deletion_protection: must be true or false"),
         ({"memory_mb": "128"}, "memory_mb: must be greater than or equal to 256"),
         ({"memory_mb": "10241"}, "memory_mb: must be less than or equal to 10240"),
         ({"memory_mb": "1 GB"}, "memory_mb: must be a whole number"),
@@ -548,6 +551,13 @@ _BOTH = "too; a JWT is checked with both"
             ],
         ),
         (
+            {"retain_data": "false", "deletion_protection": "true"},
+            [
+                "deletion_protection: cannot be set beside retain_data false; without data that "
+                "remains, protected tables only prevent the removal",
+            ],
+        ),
+        (
             {**JWTS, "devices": False, "jwt_burst": 7, "http_jwt": False},
             [
                 "jwt_issuer, jwt_audience, jwt_burst: no route would take a JWT; set devices or "
@@ -571,6 +581,7 @@ def test_a_setting_without_effect_is_refused_with_its_cure(
         {"http_jwt": "false", "http_api": "false", "devices": "false"},
         {"http_api": False, "device_expiry_days": 30},
         {"reserved_concurrency": 10},
+        {"retain_data": "false", "deletion_protection": "false"},
         {"reserved_concurrency": "2", "worker_concurrency": 2},
     ],
 )

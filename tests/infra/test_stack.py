@@ -495,7 +495,14 @@ def test_the_table_is_on_demand_and_its_items_expire(full: Synthesis) -> None:
         "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
         "BillingMode": "PAY_PER_REQUEST",
         "TimeToLiveSpecification": {"AttributeName": "expiration", "Enabled": True},
+        "DeletionProtectionEnabled": False,
     }
+
+
+def test_both_tables_are_protected_if_the_settings_say_so(tmp_path: Path) -> None:
+    tables = synthesize(tmp_path, {"deletion_protection": "true"}).of_type("AWS::DynamoDB::Table")
+    protected = [each["Properties"]["DeletionProtectionEnabled"] for each in tables.values()]
+    assert protected == [True, True]
 
 
 def test_the_queues_visibility_timeout_is_six_timeouts_and_failures_are_dead_lettered(
