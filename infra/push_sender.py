@@ -110,6 +110,8 @@ class PushSender(Construct):
             event_bus=self.event_bus.bus,
             devices=self.devices.table if self.devices else None,
         )
+        for account in settings.caller_account_ids:
+            self.grant_invoke(iam.AccountPrincipal(account))
         self.requests.feed(self.function, concurrency=settings.worker_concurrency)
         self.jobs = (
             Jobs(

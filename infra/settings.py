@@ -66,6 +66,10 @@ MOST_AUDIENCES: Final = 50
 MOST_JOB_BUCKETS: Final = 20
 """Their ARNs stand in the policies of two roles, and a role's policies have 10,240 characters."""
 
+MOST_CALLER_ACCOUNTS: Final = 20
+"""Each adds a statement to the policy of the alias, and Lambda allows 20 KB for the policy of a
+function: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
 _JWT_LIMITS: Final = ("jwt_requests_per_second", "jwt_burst")
 _JWT: Final = ("jwt_issuer", "jwt_audience", *_JWT_LIMITS, "http_jwt")
 
@@ -166,6 +170,14 @@ def _not_too_many_buckets(arns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(arns))
 
 
+def _not_too_many_accounts(ids: tuple[str, ...]) -> tuple[str, ...]:
+    if len(ids) > MOST_CALLER_ACCOUNTS:
+        raise ValueError(f"must be at most {MOST_CALLER_ACCOUNTS} accounts")
+    if len(set(ids)) < len(ids):
+        raise ValueError("must name each account once")
+    return ids
+
+
 def _one_of(*allowed: int) -> AfterValidator:
     def check(value: int) -> int:
         if value not in allowed:
@@ -191,6 +203,11 @@ ApplicationIds = Annotated[
 BucketArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 BucketArns = Annotated[
     tuple[BucketArn, ...], BeforeValidator(_items), AfterValidator(_not_too_many_buckets)
+]
+
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+AccountIds = Annotated[
+    tuple[AccountId, ...], BeforeValidator(_items), AfterValidator(_not_too_many_accounts)
 ]
 
 Audience = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:/@+=-]{1,256}$")]
@@ -273,6 +290,13 @@ class Settings(BaseModel):
         description=(
             "the concurrency that Lambda keeps for the function that sends, and its maximum of "
             "invocations at once through all entry points; by default it shares the account's"
+        ),
+    )
+    caller_account_ids: AccountIds = Field(
+        default=(),
+        description=(
+            "other accounts that may invoke the function and let their own roles do it, 12 digits "
+            f"each, separated by commas, {MOST_CALLER_ACCOUNTS} at most"
         ),
     )
     http_api: bool = Field(
@@ -492,6 +516,7 @@ _FORMS: Final = {
     "stage": "lower-case letters, digits and hyphens, a letter first, 20 at most",
     "application_id": "a project's id: 32 hex digits",
     "extra_application_ids": "projects' ids, each 32 hex digits, separated by commas",
+    "caller_account_ids": "the ids of accounts, 12 digits each, as text, separated by commas",
     "jwt_issuer": "an https URL without a query, letter for letter the iss of the JWTs",
     "jwt_audience": "audiences without spaces, separated by commas",
     "job_bucket_arns": "ARNs of buckets (arn:aws:s3:::name), without a path, separated by commas",

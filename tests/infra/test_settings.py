@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from infra.settings import (
     MOST_AUDIENCES,
+    MOST_CALLER_ACCOUNTS,
     MOST_EXTRA_PROJECTS,
     MOST_JOB_BUCKETS,
     Credential,
@@ -55,6 +56,7 @@ BAD: dict[str, Any] = {
     "send_concurrency": f"{CANARY}1",
     "worker_concurrency": CANARY,
     "reserved_concurrency": f"{CANARY}2",
+    "caller_account_ids": f"123456789012,{CANARY}",
     "http_api": CANARY,
     "http_requests_per_second": CANARY,
     "http_burst": f"{CANARY}1",
@@ -110,6 +112,8 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("send_concurrency", "1", 1),
         ("worker_concurrency", "1000", 1000),
         ("reserved_concurrency", "10", 10),
+        ("caller_account_ids", "000000000012", ("000000000012",)),
+        ("caller_account_ids", "123456789012, 210987654321", ("123456789012", "210987654321")),
         ("http_api", "false", False),
         ("http_requests_per_second", "10000", 10_000),
         ("http_burst", "5000", 5_000),
@@ -345,6 +349,25 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
         ({"worker_concurrency": "1"}, "worker_concurrency: must be greater than or equal to 2"),
         ({"worker_concurrency": 1_001}, "worker_concurrency: must be less than or equal to 1000"),
         ({"reserved_concurrency": True}, "reserved_concurrency: must be a whole number"),
+        *(
+            (
+                {"caller_account_ids": ids},
+                "caller_account_ids: must be the ids of accounts, 12 digits each, as text, "
+                "separated by commas",
+            )
+            for ids in (
+                *("", "*", "1234567890123", "12345678901", "123456789012,", "123456789012\n1"),
+                *("arn:aws:iam::123456789012:root", "١٢٣٤٥٦٧٨٩٠١٢", 123456789012, [123456789012]),
+            )
+        ),
+        (
+            {"caller_account_ids": "123456789012, 123456789012"},
+            "caller_account_ids: must name each account once",
+        ),
+        (
+            {"caller_account_ids": [f"{n:012}" for n in range(MOST_CALLER_ACCOUNTS + 1)]},
+            "caller_account_ids: must be at most 20 accounts",
+        ),
         ({"http_api": "off-ish"}, "http_api: must be true or false"),
         (
             {"http_requests_per_second": 0},

@@ -138,6 +138,7 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "send_concurrency": "8",
         "worker_concurrency": "3",
         "reserved_concurrency": "7",
+        "caller_account_ids": "111122223333,000011112222",
         "event_bus_name": "orders",
         **WITHOUT_JOBS,
     }
@@ -363,6 +364,26 @@ def test_the_output_for_the_end_of_a_stop_is_the_setting(
     assert existing.template["Outputs"]["ReservedConcurrency"]["Value"] == "7"
     assert "ReservedConcurrency" not in bare.template["Outputs"]
     assert "ReservedConcurrentExecutions" not in properties(bare, "AWS::Lambda::Function")
+
+
+def test_other_accounts_may_invoke_the_alias_and_nothing_else(
+    existing: Synthesis, bare: Synthesis
+) -> None:
+    def of_accounts(made: Synthesis) -> list[dict[str, Any]]:
+        permissions = (
+            each["Properties"] for each in made.of_type("AWS::Lambda::Permission").values()
+        )
+        return [each for each in permissions if not each["Principal"].endswith(".amazonaws.com")]
+
+    assert of_accounts(bare) == []
+    assert of_accounts(existing) == [
+        {
+            "Action": "lambda:InvokeFunction",
+            "FunctionName": {"Ref": the_id(existing, "AWS::Lambda::Alias")},
+            "Principal": account,
+        }
+        for account in ("111122223333", "000011112222")
+    ]
 
 
 def test_only_the_function_that_sends_has_a_reserved_concurrency(tmp_path: Path) -> None:
