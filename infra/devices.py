@@ -98,6 +98,7 @@ class Devices(Construct):
             ),
             time_to_live_attribute="expiration",
             removal_policy=removal_policy(settings),
+            deletion_protection=settings.deletion_protection,
         )
         self.dead_letters = dead_letter_queue(
             self,

@@ -64,6 +64,7 @@ class SenderFunction(LiveFunction):
             dead_letters=dead_letters,
             # A retry by Lambda would repeat the pushes that were sent before the error.
             retry_attempts=0,
+            reserved_concurrency=settings.reserved_concurrency,
         )
         if devices is not None:
             self.function.add_environment("DEVICES_TABLE", devices.table_name)

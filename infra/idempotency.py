@@ -7,6 +7,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from infra.acknowledgement import acknowledge
+from infra.settings import Settings
 
 
 class IdempotencyTable(Construct):
@@ -25,7 +26,7 @@ class IdempotencyTable(Construct):
         CloudFormation chooses its name.
     """
 
-    def __init__(self, scope: Construct, id: str) -> None:  # noqa: A002  the CDK's name
+    def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:  # noqa: A002  the CDK's name
         super().__init__(scope, id)
         self.table = dynamodb.Table(
             self,
@@ -36,6 +37,8 @@ class IdempotencyTable(Construct):
             time_to_live_attribute="expiration",
             # Records live for a day or 30, and without the stack nothing reads them.
             removal_policy=cdk.RemovalPolicy.DESTROY,
+            # Without it, a repeated request and a redriven job would send again.
+            deletion_protection=settings.deletion_protection,
         )
         acknowledge(
             self.table,

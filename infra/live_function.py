@@ -48,6 +48,8 @@ class LiveFunction(Construct):
         Where Lambda puts asynchronous events that failed.
     retry_attempts
         How often Lambda repeats an asynchronous event that failed, 0 to 2.
+    reserved_concurrency
+        Kept for this function, and its maximum; ``None`` means that it shares the account's.
 
     Attributes
     ----------
@@ -76,6 +78,7 @@ class LiveFunction(Construct):
         environment: Mapping[str, str],
         dead_letters: sqs.IQueue,
         retry_attempts: int,
+        reserved_concurrency: int | None = None,
     ) -> None:
         super().__init__(scope, id)
         self.log_group = log_group(self, "Log", settings=settings)
@@ -109,6 +112,7 @@ class LiveFunction(Construct):
             tracing=lambda_.Tracing.ACTIVE,
             dead_letter_queue=dead_letters,
             retry_attempts=retry_attempts,
+            reserved_concurrent_executions=reserved_concurrency,
             current_version_options=lambda_.VersionOptions(removal_policy=cdk.RemovalPolicy.RETAIN),
         )
         acknowledge(

@@ -74,7 +74,7 @@ class PushSender(Construct):
             LAMBDA_ARM64 if settings.architecture == "arm64" else LAMBDA_X86_64
         )
         self.project = Project(self, "Project", settings=settings)
-        self.idempotency = IdempotencyTable(self, "Idempotency")
+        self.idempotency = IdempotencyTable(self, "Idempotency", settings=settings)
         self.dead_letters = DeadLetters(self, "DeadLetters", settings=settings)
         self.requests = RequestQueue(
             self, "Requests", settings=settings, dead_letters=self.dead_letters.queue
@@ -110,6 +110,8 @@ class PushSender(Construct):
             event_bus=self.event_bus.bus,
             devices=self.devices.table if self.devices else None,
         )
+        for account in settings.caller_account_ids:
+            self.grant_invoke(iam.AccountPrincipal(account))
         self.requests.feed(self.function, concurrency=settings.worker_concurrency)
         self.jobs = (
             Jobs(
@@ -223,6 +225,11 @@ class PushSender(Construct):
             self.schedules.group.ref,
             "the schedules of what is sent later",
         )
+        if self._settings.reserved_concurrency is not None:
+            outputs["ReservedConcurrency"] = (
+                str(self._settings.reserved_concurrency),
+                "for the end of a stop of all sending",
+            )
         if self.http_api is not None:
             outputs["ApiUrl"] = (self.http_api.url, "for POST /messages, signed")
             outputs["ApiLogGroupName"] = (

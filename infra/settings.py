@@ -66,6 +66,10 @@ MOST_AUDIENCES: Final = 50
 MOST_JOB_BUCKETS: Final = 20
 """Their ARNs stand in the policies of two roles, and a role's policies have 10,240 characters."""
 
+MOST_CALLER_ACCOUNTS: Final = 20
+"""Each adds a statement to the policy of the alias, and Lambda allows 20 KB for the policy of a
+function: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
 _JWT_LIMITS: Final = ("jwt_requests_per_second", "jwt_burst")
 _JWT: Final = ("jwt_issuer", "jwt_audience", *_JWT_LIMITS, "http_jwt")
 
@@ -78,6 +82,11 @@ _USELESS: Final = (
     ("http_api", _JWT, "an HTTP API no route takes a JWT"),
     ("devices", ("device_expiry_days",), "devices there is nothing that expires"),
     ("jobs", ("job_bucket_arns",), "jobs no bucket is read"),
+    (
+        "retain_data",
+        ("deletion_protection",),
+        "data that remains, protected tables only prevent the removal",
+    ),
 )
 """A switch, the settings that have no effect while it is off, and the reason."""
 
@@ -161,6 +170,14 @@ def _not_too_many_buckets(arns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(arns))
 
 
+def _not_too_many_accounts(ids: tuple[str, ...]) -> tuple[str, ...]:
+    if len(ids) > MOST_CALLER_ACCOUNTS:
+        raise ValueError(f"must be at most {MOST_CALLER_ACCOUNTS} accounts")
+    if len(set(ids)) < len(ids):
+        raise ValueError("must name each account once")
+    return ids
+
+
 def _one_of(*allowed: int) -> AfterValidator:
     def check(value: int) -> int:
         if value not in allowed:
@@ -186,6 +203,11 @@ ApplicationIds = Annotated[
 BucketArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 BucketArns = Annotated[
     tuple[BucketArn, ...], BeforeValidator(_items), AfterValidator(_not_too_many_buckets)
+]
+
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+AccountIds = Annotated[
+    tuple[AccountId, ...], BeforeValidator(_items), AfterValidator(_not_too_many_accounts)
 ]
 
 Audience = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:/@+=-]{1,256}$")]
@@ -261,6 +283,21 @@ class Settings(BaseModel):
     worker_concurrency: Annotated[WholeNumber, Field(ge=2, le=1_000)] = Field(
         default=10,
         description="the maximum of invocations that process the queue at once",
+    )
+    # From 2, because the queue's share, worker_concurrency, begins there.
+    reserved_concurrency: Annotated[WholeNumber, Field(ge=2)] | None = Field(
+        default=None,
+        description=(
+            "the concurrency that Lambda keeps for the function that sends, and its maximum of "
+            "invocations at once through all entry points; by default it shares the account's"
+        ),
+    )
+    caller_account_ids: AccountIds = Field(
+        default=(),
+        description=(
+            "other accounts that may invoke the function and let their own roles do it, 12 digits "
+            f"each, separated by commas, {MOST_CALLER_ACCOUNTS} at most"
+        ),
     )
     http_api: bool = Field(
         default=True, description="whether there is an HTTP API in front of the function"
@@ -363,6 +400,13 @@ class Settings(BaseModel):
             "bucket of jobs remain when they leave the stack"
         ),
     )
+    deletion_protection: bool = Field(
+        default=False,
+        description=(
+            "whether DynamoDB refuses to delete the two tables, of devices and of idempotency "
+            "keys; switch it off before you remove the stack"
+        ),
+    )
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -432,8 +476,21 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"{' and '.join(both)}: choose one; a channel has one credential"
     if {"alarm_email", "alarm_topic_arn"} <= names:
         yield "alarm_email and alarm_topic_arn: choose one"
+    reserved, workers = (
+        int(text) if (text := str(value)).isdecimal() and len(text) < 10 else None
+        for value in (
+            given.get("reserved_concurrency"),
+            given.get("worker_concurrency", Settings.model_fields["worker_concurrency"].default),
+        )
+    )
+    if reserved is not None and workers is not None and workers > reserved:
+        yield (
+            "worker_concurrency: set it to reserved_concurrency at most (its default is 10); "
+            "Lambda would take more messages than it may process, and they would end as dead "
+            "letters"
+        )
     off = {name for name, value in given.items() if str(value).lower() in _FALSE}
-    effective = names - (off & {"http_jwt"})
+    effective = names - (off & {"http_jwt", "deletion_protection"})
     for switch, dependent, reason in _USELESS:
         useless = [name for name in dependent if name in effective]
         if useless and switch in off:
@@ -459,6 +516,7 @@ _FORMS: Final = {
     "stage": "lower-case letters, digits and hyphens, a letter first, 20 at most",
     "application_id": "a project's id: 32 hex digits",
     "extra_application_ids": "projects' ids, each 32 hex digits, separated by commas",
+    "caller_account_ids": "the ids of accounts, 12 digits each, as text, separated by commas",
     "jwt_issuer": "an https URL without a query, letter for letter the iss of the JWTs",
     "jwt_audience": "audiences without spaces, separated by commas",
     "job_bucket_arns": "ARNs of buckets (arn:aws:s3:::name), without a path, separated by commas",

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from infra.settings import (
     MOST_AUDIENCES,
+    MOST_CALLER_ACCOUNTS,
     MOST_EXTRA_PROJECTS,
     MOST_JOB_BUCKETS,
     Credential,
@@ -54,6 +55,8 @@ BAD: dict[str, Any] = {
     "architecture": CANARY,
     "send_concurrency": f"{CANARY}1",
     "worker_concurrency": CANARY,
+    "reserved_concurrency": f"{CANARY}2",
+    "caller_account_ids": f"123456789012,{CANARY}",
     "http_api": CANARY,
     "http_requests_per_second": CANARY,
     "http_burst": f"{CANARY}1",
@@ -72,6 +75,7 @@ BAD: dict[str, Any] = {
     "alarm_email": CANARY,
     "alarm_topic_arn": CANARY,
     "retain_data": CANARY,
+    "deletion_protection": CANARY,
     "unheard_of": CANARY,
 }
 
@@ -103,9 +107,13 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("retain_data", "false", False),
         ("retain_data", "False", False),
         ("retain_data", "true", True),
+        ("deletion_protection", "true", True),
         ("memory_mb", "1024", 1024),
         ("send_concurrency", "1", 1),
         ("worker_concurrency", "1000", 1000),
+        ("reserved_concurrency", "10", 10),
+        ("caller_account_ids", "000000000012", ("000000000012",)),
+        ("caller_account_ids", "123456789012, 210987654321", ("123456789012", "210987654321")),
         ("http_api", "false", False),
         ("http_requests_per_second", "10000", 10_000),
         ("http_burst", "5000", 5_000),
@@ -331,6 +339,7 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
         ({"retain_data": "maybe"}, "retain_data: must be true or false"),
         ({"retain_data": ""}, "retain_data: must be true or false"),
         ({"retain_data": 2}, "retain_data: must be true or false"),
+        ({"deletion_protection": "on-ish"}, "deletion_protection: must be true or false"),
         ({"memory_mb": "128"}, "memory_mb: must be greater than or equal to 256"),
         ({"memory_mb": "10241"}, "memory_mb: must be less than or equal to 10240"),
         ({"memory_mb": "1 GB"}, "memory_mb: must be a whole number"),
@@ -338,6 +347,27 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
         ({"send_concurrency": True}, "send_concurrency: must be a whole number"),
         ({"log_retention_days": True}, "log_retention_days: must be a whole number"),
         ({"worker_concurrency": "1"}, "worker_concurrency: must be greater than or equal to 2"),
+        ({"worker_concurrency": 1_001}, "worker_concurrency: must be less than or equal to 1000"),
+        ({"reserved_concurrency": True}, "reserved_concurrency: must be a whole number"),
+        *(
+            (
+                {"caller_account_ids": ids},
+                "caller_account_ids: must be the ids of accounts, 12 digits each, as text, "
+                "separated by commas",
+            )
+            for ids in (
+                *("", "*", "1234567890123", "12345678901", "123456789012,", "123456789012\n1"),
+                *("arn:aws:iam::123456789012:root", "١٢٣٤٥٦٧٨٩٠١٢", 123456789012, [123456789012]),
+            )
+        ),
+        (
+            {"caller_account_ids": "123456789012, 123456789012"},
+            "caller_account_ids: must name each account once",
+        ),
+        (
+            {"caller_account_ids": [f"{n:012}" for n in range(MOST_CALLER_ACCOUNTS + 1)]},
+            "caller_account_ids: must be at most 20 accounts",
+        ),
         ({"http_api": "off-ish"}, "http_api: must be true or false"),
         (
             {"http_requests_per_second": 0},
@@ -472,6 +502,40 @@ def test_limits_without_the_http_api_are_refused_only_if_given() -> None:
     ]
 
 
+_TOO_MANY_WORKERS = (
+    "worker_concurrency: set it to reserved_concurrency at most (its default is 10); Lambda would "
+    "take more messages than it may process, and they would end as dead letters"
+)
+
+
+@pytest.mark.parametrize(
+    ("context", "lines"),
+    [
+        (
+            {"reserved_concurrency": 1},
+            ["reserved_concurrency: must be greater than or equal to 2", _TOO_MANY_WORKERS],
+        ),
+        ({"reserved_concurrency": "9"}, [_TOO_MANY_WORKERS]),
+        ({"reserved_concurrency": 20, "worker_concurrency": "21"}, [_TOO_MANY_WORKERS]),
+        (
+            {"reserved_concurrency": "3", "worker_concurrency": 4, "memory_mb": "little"},
+            ["memory_mb: must be a whole number", _TOO_MANY_WORKERS],
+        ),
+        (
+            {"reserved_concurrency": "9" * 5_000, "memory_mb": "little"},
+            [
+                "reserved_concurrency: must be a whole number",
+                "memory_mb: must be a whole number",
+            ],
+        ),
+    ],
+)
+def test_more_workers_than_the_function_may_run_are_refused(
+    context: dict[str, Any], lines: list[str]
+) -> None:
+    assert sorted(faults(**context)) == sorted(lines)
+
+
 _NOTHING_WITHOUT_HTTP = (
     "cannot be set beside http_api false; without an HTTP API no route takes a JWT"
 )
@@ -510,6 +574,13 @@ _BOTH = "too; a JWT is checked with both"
             ],
         ),
         (
+            {"retain_data": "false", "deletion_protection": "true"},
+            [
+                "deletion_protection: cannot be set beside retain_data false; without data that "
+                "remains, protected tables only prevent the removal",
+            ],
+        ),
+        (
             {**JWTS, "devices": False, "jwt_burst": 7, "http_jwt": False},
             [
                 "jwt_issuer, jwt_audience, jwt_burst: no route would take a JWT; set devices or "
@@ -532,6 +603,9 @@ def test_a_setting_without_effect_is_refused_with_its_cure(
         {**JWTS, "http_jwt": "true", "devices": "false"},
         {"http_jwt": "false", "http_api": "false", "devices": "false"},
         {"http_api": False, "device_expiry_days": 30},
+        {"reserved_concurrency": 10},
+        {"retain_data": "false", "deletion_protection": "false"},
+        {"reserved_concurrency": "2", "worker_concurrency": 2},
     ],
 )
 def test_settings_that_have_an_effect_together_are_accepted(context: dict[str, Any]) -> None:

@@ -137,6 +137,8 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "log_retention_days": "731",
         "send_concurrency": "8",
         "worker_concurrency": "3",
+        "reserved_concurrency": "7",
+        "caller_account_ids": "111122223333,000011112222",
         "event_bus_name": "orders",
         **WITHOUT_JOBS,
     }
@@ -352,7 +354,46 @@ def test_the_function_follows_its_settings(existing: Synthesis) -> None:
     assert function["MemorySize"] == 1024
     assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
     assert function["Environment"]["Variables"]["SEND_CONCURRENCY"] == "8"
+    assert function["ReservedConcurrentExecutions"] == 7
     assert retention(existing) == 731
+
+
+def test_the_output_for_the_end_of_a_stop_is_the_setting(
+    existing: Synthesis, bare: Synthesis
+) -> None:
+    assert existing.template["Outputs"]["ReservedConcurrency"]["Value"] == "7"
+    assert "ReservedConcurrency" not in bare.template["Outputs"]
+    assert "ReservedConcurrentExecutions" not in properties(bare, "AWS::Lambda::Function")
+
+
+def test_other_accounts_may_invoke_the_alias_and_nothing_else(
+    existing: Synthesis, bare: Synthesis
+) -> None:
+    def of_accounts(made: Synthesis) -> list[dict[str, Any]]:
+        permissions = (
+            each["Properties"] for each in made.of_type("AWS::Lambda::Permission").values()
+        )
+        return [each for each in permissions if not each["Principal"].endswith(".amazonaws.com")]
+
+    assert of_accounts(bare) == []
+    assert of_accounts(existing) == [
+        {
+            "Action": "lambda:InvokeFunction",
+            "FunctionName": {"Ref": the_id(existing, "AWS::Lambda::Alias")},
+            "Principal": account,
+        }
+        for account in ("111122223333", "000011112222")
+    ]
+
+
+def test_only_the_function_that_sends_has_a_reserved_concurrency(tmp_path: Path) -> None:
+    made = synthesize(tmp_path, {"reserved_concurrency": "10"})
+    functions = made.of_type("AWS::Lambda::Function").values()
+    reserved = {
+        each["Properties"]["FunctionName"]: each["Properties"].get("ReservedConcurrentExecutions")
+        for each in functions
+    }
+    assert reserved == {"push-sender": 10, "push-sender-devices": None}
 
 
 def test_the_alias_points_to_the_version_of_this_deployment(full: Synthesis) -> None:
@@ -475,7 +516,14 @@ def test_the_table_is_on_demand_and_its_items_expire(full: Synthesis) -> None:
         "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
         "BillingMode": "PAY_PER_REQUEST",
         "TimeToLiveSpecification": {"AttributeName": "expiration", "Enabled": True},
+        "DeletionProtectionEnabled": False,
     }
+
+
+def test_both_tables_are_protected_if_the_settings_say_so(tmp_path: Path) -> None:
+    tables = synthesize(tmp_path, {"deletion_protection": "true"}).of_type("AWS::DynamoDB::Table")
+    protected = [each["Properties"]["DeletionProtectionEnabled"] for each in tables.values()]
+    assert protected == [True, True]
 
 
 def test_the_queues_visibility_timeout_is_six_timeouts_and_failures_are_dead_lettered(

@@ -110,6 +110,7 @@ def test_the_table_is_on_demand_and_can_be_restored_and_its_items_expire(full: S
         "BillingMode": "PAY_PER_REQUEST",
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
         "TimeToLiveSpecification": {"AttributeName": "expiration", "Enabled": True},
+        "DeletionProtectionEnabled": False,
     }
 
 

@@ -174,3 +174,14 @@ def test_a_protected_table_prevents_the_deletion_of_its_stack(sandbox: ServiceSa
 
     assert sandbox.stack()["StackStatus"] == "DELETE_FAILED"
     sandbox.client("dynamodb").describe_table(TableName=sandbox.id_of("Table"))
+
+
+def test_a_table_can_be_deleted_only_after_its_protection_is_off(sandbox: ServiceSandbox) -> None:
+    sandbox.create(table(DeletionProtectionEnabled=True))
+    name, tables = sandbox.id_of("Table"), sandbox.client("dynamodb")
+
+    assert "ValidationException" in refusal(tables.delete_table, TableName=name)
+
+    sandbox.update(table(DeletionProtectionEnabled=False))
+    sandbox.delete()
+    assert tables.list_tables()["TableNames"] == []

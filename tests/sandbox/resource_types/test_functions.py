@@ -16,6 +16,7 @@ from tests.support.templates import (
     joined,
     output,
     outputs,
+    resource,
 )
 
 CANARY = "canary-of-a-secret"
@@ -220,6 +221,33 @@ def test_a_function_is_not_taken_over_from_another_stack(sandbox: ServiceSandbox
 
     assert "[Function]. Function already exist: push-sender" in stack["StackStatusReason"]
     assert sandbox.invoke("push-sender:live")["answer"] == "first"
+
+
+@pytest.mark.usefixtures("code")
+def test_the_policy_of_an_alias_follows_the_permissions_for_accounts(
+    sandbox: ServiceSandbox,
+) -> None:
+    def permission(account: str) -> Template:
+        return resource(
+            "Lambda::Permission",
+            Action="lambda:InvokeFunction",
+            FunctionName={"Ref": "Alias"},
+            Principal=account,
+        )
+
+    def allowed() -> list[tuple[str, str]]:
+        policy = sandbox.client("lambda").get_policy(FunctionName="push-sender")["Policy"]
+        statements = json.loads(policy)["Statement"]
+        return [(each["Principal"], each["Resource"]) for each in statements]
+
+    alias = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:push-sender:live"
+    one, other = "111122223333", "000011112222"
+    sandbox.create({**cdk_template(), "One": permission(one), "Other": permission(other)})
+    before = allowed()
+    sandbox.update({**cdk_template(), "Other": permission(other)})
+
+    assert before == [(one, alias), (other, alias)]
+    assert allowed() == [(other, alias)]
 
 
 @pytest.mark.usefixtures("code")

@@ -1,0 +1,80 @@
+"""The commands of the runbook that stop all sending and start it again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+from tests.support.service_sandbox import ServiceSandbox
+from tests.support.templates import REGION, cdk_template, output
+
+PAGE = (REPOSITORY / "docs" / "runbook.md").read_text()
+
+
+def block_with(text: str) -> str:
+    """Give the block of commands that has this text."""
+    (block,) = (
+        found for found in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) if text in found
+    )
+    return str(block)
+
+
+STOP = block_with("--reserved-concurrent-executions 0")
+START = block_with("RESERVED=")
+OUTPUT = re.search(r"^output\(\) \{\n.*?^\}\n", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def run(sandbox: ServiceSandbox, commands: str) -> str:
+    assert OUTPUT is not None
+    finished = subprocess.run(
+        [
+            *("bash", "-euc"),
+            f'aws() {{ command aws --endpoint-url "{sandbox.url}" "$@"; }}\n{OUTPUT[0]}{commands}',
+        ],
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_PAGER": "",
+            "STACK": "stack",
+            "FUNCTION": "push-sender:live",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.mark.parametrize("configured", [None, 12])
+def test_a_start_after_a_stop_restores_the_configured_concurrency(
+    sandbox: ServiceSandbox, configured: int | None
+) -> None:
+    def reserved() -> Any:
+        return (
+            sandbox.client("lambda")
+            .get_function_concurrency(FunctionName="push-sender")
+            .get("ReservedConcurrentExecutions")
+        )
+
+    sandbox.client("s3").create_bucket(Bucket="code")
+    sandbox.put_code("first.zip", answer="first")
+    own = {} if configured is None else {"ReservedConcurrentExecutions": configured}
+    outputs = {} if configured is None else {"ReservedConcurrency": str(configured)}
+    sandbox.create(cdk_template(**own), Outputs=output(Any="a", **outputs))
+
+    run(sandbox, STOP)
+    stopped = reserved()
+    printed = run(sandbox, START)
+
+    assert (stopped, reserved()) == (0, configured)
+    assert configured is None or str(configured) in printed
