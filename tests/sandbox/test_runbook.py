@@ -68,7 +68,7 @@ def test_a_start_after_a_stop_restores_the_configured_concurrency(
 
     sandbox.client("s3").create_bucket(Bucket="code")
     sandbox.put_code("first.zip", answer="first")
-    own = {} if configured is None else {"ReservedConcurrentExecutions": configured}
+    own: dict[str, Any] = {} if configured is None else {"ReservedConcurrentExecutions": configured}
     outputs = {} if configured is None else {"ReservedConcurrency": str(configured)}
     sandbox.create(cdk_template(**own), Outputs=output(Any="a", **outputs))
 
