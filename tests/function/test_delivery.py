@@ -274,7 +274,9 @@ def test_if_every_call_hangs_the_report_says_unknown_and_unsent(
     for result in report["results"]:
         assert result["attempts"] == named[result["token"]]
         assert result["outcome"] == ("unknown" if result["attempts"] else "unsent")
-        assert result["reason"] == (None if result["attempts"] else "deadline")
+        # The call itself may end at the deadline, just before it is given up.
+        reasons = (None, "ReadTimeoutError") if result["attempts"] else ("deadline",)
+        assert result["reason"] in reasons
 
 
 @pytest.mark.parametrize(
