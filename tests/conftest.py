@@ -16,6 +16,8 @@ import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,10 @@ def provider(_running_provider: Provider) -> Iterator[Provider]:
 
 @pytest.fixture
 def push(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Push:
+    from push_sender.telemetry.log import shared_telemetry
+
+    with redirect_stdout(StringIO()):  # counts of an earlier test that never ended its invocation
+        shared_telemetry().flush()
     monkeypatch.setenv("APPLICATION_IDS", f"{PROJECT},{OTHER_PROJECT}")
     monkeypatch.setenv("AWS_ENDPOINT_URL_PINPOINT", provider.url)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

@@ -15,7 +15,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from itertools import batched
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
@@ -139,8 +138,9 @@ class Telemetry:
     ) -> None:
         """Log and count the results of a request with users that no call gives."""
         self._counts.update(result.outcome.value for result in results.values())
-        for some in batched(results.items(), ADDRESSES):  # CloudWatch limits the size of a record
-            lines = _lines(dict(some), recipients, origins)
+        items = list(results.items())
+        for at in range(0, len(items), ADDRESSES):  # CloudWatch limits the size of a record
+            lines = _lines(dict(items[at : at + ADDRESSES]), recipients, origins)
             self._logger.info("results without a call", results=lines)
 
     def not_remembered(self, reason: str) -> None:
