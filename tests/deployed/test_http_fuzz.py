@@ -219,7 +219,7 @@ def test_the_other_routes_conform_to_their_document(
     assert not {401, 429} & statuses.keys()
     if (routes, mode) == ("devices", GenerationMode.POSITIVE):
         changed = statuses[200] + statuses[201] + statuses[204]
-        assert changed > statuses.total() // 2, "too little was changed to tell anything"
+        assert changed > statuses.total() // 4, "too little was changed to tell anything"
 
 
 def service_calls(deployment: Deployment) -> dict[str, int]:
