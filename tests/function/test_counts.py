@@ -23,7 +23,7 @@ HTTP_MODULES = 542
 """Those of a cold invocation over HTTP: Powertools' event handler brings along what it has for
 other services, too."""
 
-CALLS_OF_ONE = 2_550
+CALLS_OF_ONE = 2_545
 """Calls of Python and C functions for one warm push, of which botocore's are some 1,800."""
 
 CALLS_OF_A_TOKEN = 64
@@ -119,9 +119,10 @@ print(json.dumps([calls_of(recipients) for recipients in map(int, sys.argv[1:])]
 
 
 def test_a_push_and_each_further_token_take_few_function_calls(provider: Provider) -> None:
-    one, few, many = run_counted(CALLS, provider, "1", "1000", "3000")
+    few, many, *ones = run_counted(CALLS, provider, "1000", "3000", *["1"] * 5)
 
-    assert one <= CALLS_OF_ONE
+    # The fewest of five: a push whose answer is late makes some calls more while it waits.
+    assert min(ones) <= CALLS_OF_ONE
     assert (many - few) / 2_000 <= CALLS_OF_A_TOKEN
 
 
