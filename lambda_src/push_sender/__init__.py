@@ -12,7 +12,7 @@ events; ``sender`` puts them together. A test checks which folder imports which.
 import gc
 import os
 
-__version__ = "1.0.0rc1"
+__version__ = "1.0.0rc2"
 """The only place of the version. The log, the inbox, `make help` and releases read it."""
 
 if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
