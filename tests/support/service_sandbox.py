@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import Request, urlopen
 
 import boto3
@@ -37,6 +37,9 @@ from sandbox.running import runtime_packages
 from sandbox.server import Server
 from sandbox.step_functions.run_details import EXPRESS_SECONDS
 from tests.support.templates import ACCOUNT, REGION, Template, template
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 ADMINISTRATOR = Credentials("sandbox", "sandbox")
 
@@ -348,9 +351,23 @@ Kind = TypeVar("Kind", bound=ServiceSandbox)
 
 @contextmanager
 def running_services(
-    kind: type[Kind], place: Path, *, express_seconds: int = EXPRESS_SECONDS
+    kind: type[Kind],
+    place: Path,
+    *,
+    express_seconds: int = EXPRESS_SECONDS,
+    in_front: Callable[[WSGIApplication], WSGIApplication] = lambda application: application,
 ) -> Iterator[Kind]:
-    """Run a sandbox with every service and no stack on a free port of loopback."""
+    """Run a sandbox with every service and no stack on a free port of loopback.
+
+    Parameters
+    ----------
+    kind, place
+        What to give, and the folder in which functions keep the events that they get.
+    express_seconds
+        How long a child of a Distributed Map may run.
+    in_front
+        Wraps the services, and may answer in their place.
+    """
     permissions, clock = Permissions(), Clock()
     gateway = Gateway(permissions.caller_refusal_reason, clock=clock)
     with (
@@ -361,7 +378,7 @@ def running_services(
                 OWN_ISSUER: Issuer().application,
                 clock_page.PATH: clock_page.application,
             },
-            guard=permissions.guard,
+            guard=lambda application: permissions.guard(in_front(application)),
             unguarded={PREFIX: gateway.application},
         ) as server,
         services.running(
