@@ -1,4 +1,4 @@
-"""A gate in front of the push service, which holds pushes in the middle until it is opened."""
+"""A gate in front of the push service, which stops pushes on their way until it is opened."""
 
 from __future__ import annotations
 
@@ -18,15 +18,24 @@ if TYPE_CHECKING:
 _REFUSALS: Final = {
     "throttled": ("429 Too Many Requests", "TooManyRequestsException"),
     "refused": ("403 Forbidden", "ForbiddenException"),
-    "killed": ("500 Internal Server Error", "InternalServerErrorException"),  # nobody reads it
+    "held": ("503 Service Unavailable", "InternalServerErrorException"),
+    "killed": ("503 Service Unavailable", "InternalServerErrorException"),
 }
 
 
 class Gate:
     """Decides about each call of SendMessages by the first word of its tokens, while it is closed.
 
-    ``throttled-…`` and ``refused-…`` get an error for the whole call. ``held-…`` waits for the
-    gate. ``killed-…`` kills the calling process before any provider has the push.
+    No provider gets the pushes of such a call. ``throttled-…`` and ``refused-…`` are refused at
+    once. ``held-…`` waits until the gate opens, and is then to be repeated. ``killed-…`` kills the
+    calling process.
+
+    Attributes
+    ----------
+    kill
+        Kills the process that has an access key.
+    may_kill
+        A process is killed when this is true.
     """
 
     def __init__(self) -> None:
@@ -43,7 +52,10 @@ class Gate:
         self._seen.clear()
 
     def calls(self, word: str) -> int:
-        """Count the calls that met the closed gate, by the word of their tokens."""
+        """Count the calls that met the closed gate, by a word of their tokens.
+
+        A killed process has ended then.
+        """
         return self._seen[word]
 
     def guard(self, application: WSGIApplication) -> WSGIApplication:
@@ -53,17 +65,16 @@ class Gate:
             body = environ["wsgi.input"].read()
             environ["wsgi.input"] = BytesIO(body)
             words = {token.partition("-")[0] for token in json.loads(body).get("Addresses", ())}
-            self._seen.update(words)
             if "killed" in words:
                 eventually(self.may_kill)
                 caller = credential_of(environ)
                 self.kill(caller.access_key_id if caller else "")
-            for word in words & _REFUSALS.keys():
-                status, code = _REFUSALS[word]
-                start_response(status, [("x-amzn-ErrorType", code)])
-                return [b"{}"]
+            self._seen.update(words)
             if "held" in words:
                 self._opened.wait()
+            for status, code in (_REFUSALS[word] for word in words if word in _REFUSALS):
+                start_response(status, [("x-amzn-ErrorType", code)])
+                return [b"{}"]
             return application(environ, start_response)
 
         return guarded

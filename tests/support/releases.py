@@ -106,7 +106,7 @@ def released(version: str) -> str:
 
 def files_of_release(release: Release) -> Files:
     """Make the files of a release from its commit, once."""
-    folder = _OUT / f"{release.commit}-{sys.implementation.cache_tag}"
+    folder = _OUT / f"last-{release.commit}-{sys.implementation.cache_tag}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory() as tree:
             content = _git("archive", "--format=zip", release.commit, *_SOURCES)

@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from sandbox import clock_page, services
 from sandbox.functions.credentials import role_credentials
 from sandbox.functions.dead_letters import dead_letter_sender
-from sandbox.functions.service import LambdaService
+from sandbox.functions.service import MAX_ENVIRONMENTS, LambdaService
 from sandbox.http_apis.gateway import Gateway
 from sandbox.http_apis.issuer_keys import OWN_ISSUER
 from sandbox.http_apis.requests import PREFIX
@@ -355,6 +355,7 @@ def running_services(
     place: Path,
     *,
     express_seconds: int = EXPRESS_SECONDS,
+    max_environments: int = MAX_ENVIRONMENTS,
     in_front: Callable[[WSGIApplication], WSGIApplication] = lambda application: application,
 ) -> Iterator[Kind]:
     """Run a sandbox with every service and no stack on a free port of loopback.
@@ -365,6 +366,8 @@ def running_services(
         What to give, and the folder in which functions keep the events that they get.
     express_seconds
         How long a child of a Distributed Map may run.
+    max_environments
+        How many copies of a function may run at a time.
     in_front
         Wraps the services, and may answer in their place.
     """
@@ -385,6 +388,7 @@ def running_services(
             LambdaService(
                 runtime_packages(),
                 server.url,
+                max_environments=max_environments,
                 credentials=role_credentials,
                 is_allowed=permissions.allow,
                 on_failed_event=dead_letter_sender(server.url, role_credentials),
