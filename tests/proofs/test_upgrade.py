@@ -55,12 +55,15 @@ class Upgrade:
         What calls answered, by name.
     tokens
         Every token that must get one push.
+    reported
+        By the id of each request that is reported by an event, its attempt and its recipients.
     """
 
     way: str
     stack: ReleasedStack
     said: dict[str, Any] = field(default_factory=dict)
     tokens: list[str] = field(default_factory=list)
+    reported: dict[str, tuple[int, int]] = field(default_factory=dict)
     threads: list[threading.Thread] = field(default_factory=list)
 
     def name(self, name: str) -> str:
@@ -90,13 +93,13 @@ class Upgrade:
 
     def prepare(self) -> None:
         """Stop the first version in the middle of each kind of work."""
+        self.stack.listen()
         self._register()
         self._send_under_a_key()
         self._kill()
         self._refuse()
         self._schedule()
-        throttled = self.stack.invoke(self.request("throttled", requeue=True))
-        assert throttled["summary"]["requeued"] == 1
+        self._requeue()
         self._fill_the_queue()
         self._hold()
 
@@ -130,7 +133,7 @@ class Upgrade:
             self.said[name] = request
         # A message that is received, and not deleted.
         self._let_die(2)
-        self.stack.send(self.request("killed", "done"))
+        self.reported[self.stack.send(self.request("killed", "done"))] = 0, 2
         eventually(lambda: self.stack.gate.calls("killed") == 4)
         # An asynchronous invocation, which Lambda makes a dead-letter message.
         self._let_die(2)
@@ -147,7 +150,7 @@ class Upgrade:
         """Let a job fail and a message die, because the push service refuses most calls."""
         self.stack.start(self._job("refused", ["row", "refused", "refused"]))
         eventually(lambda: self.stack.status(self.name("refused")) == "FAILED")
-        self.stack.send(self.request("refused"))
+        self.reported[self.stack.send(self.request("refused"))] = 0, 1
         eventually(lambda: self.stack.waiting()["dead letters"] == 2)
 
     def _job(self, name: str, words: list[str], **more: Any) -> Json:
@@ -163,15 +166,27 @@ class Upgrade:
         request = self.request(
             "later", send_at=f"{moment:%FT%TZ}", idempotency_key=self.name("later")
         )
-        self.said["scheduled"] = self.stack.invoke(request)["schedule_id"], request
+        id_ = self.stack.invoke(request)["schedule_id"]
+        self.said["scheduled"], self.reported[id_] = (id_, request), (0, 1)
         self.stack.start_later(self._job("later", ["row"]), f"at({moment:%FT%T})")
+
+    def _requeue(self) -> None:
+        """Requeue a recipient, in a message that the function signs."""
+        report = self.stack.invoke(self.request("throttled", requeue=True))
+        assert report["summary"]["requeued"] == 1
+        self.reported[self.stack.invocation] = 1, 1
 
     def _fill_the_queue(self) -> None:
         """Put requests on the queue in every way, and let nobody process them."""
         self.stack.let_process(enabled=False)
-        self.stack.send(self.request("queued", idempotency_key=self.name("queued")))
-        self.stack.http("POST", "/messages", self.request("queued"), Prefer="respond-async")
-        self.stack.put_event(self.request("queued"))
+        under_a_key = self.request("queued", idempotency_key=self.name("queued"))
+        later = {"Prefer": "respond-async"}
+        for id_ in (
+            self.stack.send(under_a_key),
+            self.stack.http("POST", "/messages", self.request("queued"), **later)["id"],
+            self.stack.put_event(self.request("queued")),
+        ):
+            self.reported[id_] = 0, 1
 
     def _hold(self) -> None:
         """Hold a job in the second of its three children, and an invocation."""
@@ -307,11 +322,24 @@ def test_a_scheduled_request_keeps_its_id(upgrade: Upgrade) -> None:
 @pytest.mark.parametrize(
     ("job", "rows"), [("half-way", 3 * ROWS_OF_A_CHILD), ("refused", 3), ("later", 1)]
 )
-def test_a_job_accepts_each_row(upgrade: Upgrade, job: str, rows: int) -> None:
-    name = upgrade.name(job)
+def test_a_job_accepts_each_row_and_is_reported(upgrade: Upgrade, job: str, rows: int) -> None:
+    name, summary = upgrade.name(job), {"rows": rows, "accepted": rows}
 
     assert upgrade.stack.status(name) == "SUCCEEDED"
-    assert upgrade.stack.counts(name) == {"rows": rows, "accepted": rows}
+    assert upgrade.stack.counts(name) == summary
+    reports = upgrade.stack.events("Push Job Report")
+    assert ("SUCCEEDED", summary) in [
+        (each["status"], each["summary"]) for each in reports if each["job"] == name
+    ]
+
+
+def test_a_request_is_reported_under_the_id_that_its_caller_knows(upgrade: Upgrade) -> None:
+    accepted = {
+        each["request_id"]: (each["attempt"], each["summary"]["accepted"])
+        for each in upgrade.stack.events("Push Report")
+        if "accepted" in each["summary"]
+    }
+    assert accepted.items() >= upgrade.reported.items()
 
 
 def test_a_user_has_the_same_devices(upgrade: Upgrade) -> None:

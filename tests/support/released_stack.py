@@ -20,7 +20,7 @@ from sandbox.sqs.queues import LOCK, queue_of
 from sandbox.stack.account import client, prepare, sandbox_context
 from soak.ageing import age_items
 from soak.processes import wait_until_ended
-from soak.queues import message_count
+from soak.queues import message_bodies, message_count
 from tests.support.gate import Gate
 from tests.support.http_apis import Api
 from tests.support.releases import Files
@@ -31,6 +31,8 @@ Json = dict[str, Any]
 
 STACK: Final = "push-sender"
 _BUCKET: Final = "releases"
+_EVENTS: Final = "events"
+_QUEUES: Final = f"arn:aws:sqs:{REGION}:{ACCOUNT}"
 
 
 @dataclass
@@ -45,12 +47,15 @@ class ReleasedStack:
         Of the deployed version.
     files
         What is deployed.
+    invocation
+        The id of the last invocation.
     """
 
     sandbox: ServiceSandbox
     gate: Gate
     outputs: Mapping[str, str] = field(default_factory=dict)
     files: Files | None = None
+    invocation: str = ""
     clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -103,21 +108,35 @@ class ReleasedStack:
             InvocationType="Event" if later else "RequestResponse",
             Payload=json.dumps(event),
         )
+        self.invocation = str(answer["ResponseMetadata"]["RequestId"])
         return None if later else json.loads(answer["Payload"].read())
 
-    def send(self, request: Json) -> None:
-        self.client("sqs").send_message(
+    def send(self, request: Json) -> str:
+        """Put a request on the queue; return the message's id."""
+        sent = self.client("sqs").send_message(
             QueueUrl=self.outputs["QueueUrl"], MessageBody=json.dumps(request)
         )
+        return str(sent["MessageId"])
 
-    def put_event(self, request: Json) -> None:
+    def put_event(self, request: Json) -> str:
+        """Put a request on the bus; return the event's id."""
         entry = {
             "EventBusName": self.outputs["EventBusName"],
             "Source": "shop",
             "DetailType": "Push Notification Requested",
             "Detail": json.dumps(request),
         }
-        assert not self.client("events").put_events(Entries=[entry])["FailedEntryCount"]
+        (put,) = self.client("events").put_events(Entries=[entry])["Entries"]
+        return str(put["EventId"])
+
+    def listen(self) -> None:
+        """Put each event of the function on a queue."""
+        queue = self.client("sqs").create_queue(QueueName=_EVENTS)["QueueUrl"]
+        rule = {"Name": _EVENTS, "EventPattern": json.dumps({"source": ["push-sender"]})}
+        bus = {"EventBusName": self.outputs["EventBusName"]}
+        target = {"Id": queue, "Arn": f"{_QUEUES}:{_EVENTS}"}
+        self.client("events").put_rule(**rule, **bus)
+        self.client("events").put_targets(Rule=_EVENTS, Targets=[target], **bus)
 
     def http(self, method: str, path: str, body: Json | None = None, **headers: str) -> Any:
         url = self.outputs["ApiUrl"]
@@ -198,7 +217,6 @@ class ReleasedStack:
         group = self.outputs["ScheduleGroupName"]
         schedules = self.client("scheduler").list_schedules(GroupName=group)["Schedules"]
         of_devices = self.outputs["DevicesDeadLetterQueueUrl"].rpartition("/")[2]
-        of_devices = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{of_devices}"
         return {
             "requests": message_count(self.outputs["QueueArn"]),
             "dead letters": message_count(self.outputs["DeadLetterQueueArn"]),
@@ -225,6 +243,11 @@ class ReleasedStack:
             if name.startswith("count_")
         }
         return {name: number for name, number in counted.items() if number}
+
+    def events(self, detail_type: str) -> list[Json]:
+        """List the details of the events of a type."""
+        events = map(json.loads, message_bodies(f"{_QUEUES}:{_EVENTS}"))
+        return [each["detail"] for each in events if each["detail-type"] == detail_type]
 
     def _execution(self, job: str) -> str:
         machine = self.outputs["JobStateMachineArn"]
