@@ -53,6 +53,7 @@ gc.disable()
 
 SLOWEST_FIRST = (
     "proofs/test_soak.py",
+    "proofs/test_upgrade.py",
     "commands/test_operations.py",
     "commands/test_commands.py",
     "deployed/test_function.py",

@@ -93,6 +93,7 @@ class Api(HttpApiResource):
 
     type_name = "AWS::ApiGatewayV2::Api"
     required = ("Name", "ProtocolType")
+    replaced_by = ("ProtocolType",)
     attribute_names = ("ApiEndpoint", "ApiId")
     implemented = ("Name", "Description", "Tags")
     only = (("ProtocolType", "HTTP"), ("DisableExecuteApiEndpoint", "false"))

@@ -25,7 +25,9 @@ from infra.release.errors import ReleaseError
 from infra.release.source import notes_of, read_source
 from infra.release.template import template_of
 from infra.settings import SettingsError
+from tests.support import releases
 from tests.support.paths import REPOSITORY
+from tests.support.releases import NoReleaseError
 from tests.support.synthesized_stack import FLAGS, PROJECT, stub_bundle
 
 VERSION = "1.2.3"
@@ -125,6 +127,42 @@ def test_the_notes_are_the_section_of_the_version(heading: str, notes: str | Non
 def test_an_empty_section_is_refused() -> None:
     with pytest.raises(ReleaseError, match="no section"):
         notes_of(VERSION, f"## {VERSION} - 2026-12-01\n\n## 1.2.2 - 2026-11-01\n\n- Older.\n")
+
+
+# ------------------------------------------------------------------ the last release
+
+
+def clone(project: Path, *options: str) -> Path:
+    made = project.with_name("clone")
+    git(project.parent, "clone", "-q", *options, project.as_uri(), str(made))
+    return made
+
+
+@pytest.fixture
+def later(project: Path) -> str:
+    """Go on after the release; return its commit."""
+    released_at = git(project, "rev-parse", "HEAD")
+    for version, changelog in (("1.2.4", CHANGELOG), ("1.2.5", CHANGELOG + "\n- Two.\n")):
+        (project / "lambda_src/push_sender/__init__.py").write_text(f'__version__ = "{version}"\n')
+        (project / "CHANGELOG.md").write_text(changelog)
+        git(project, "commit", "-q", "-a", "-m", "later")
+    return released_at
+
+
+def test_a_release_is_the_commit_that_wrote_its_section(project: Path, later: str) -> None:
+    assert releases.tagged(VERSION, project) is None
+    git(project, "tag", f"v{VERSION}", later)
+    assert releases.tagged(VERSION, project) == later
+    assert releases.released(VERSION, clone(project, "--no-tags")) == later
+
+
+def test_without_history_there_is_no_last_release(project: Path, later: str) -> None:
+    shallow = clone(project, "--depth", "1", "--no-tags")
+
+    for folder in (shallow, project.parent):
+        assert releases.tagged(VERSION, folder) is None
+        with pytest.raises(NoReleaseError, match=r"neither the tag v1\.2\.3 nor the history"):
+            releases.released(VERSION, folder)
 
 
 # ------------------------------------------------------------------ the template

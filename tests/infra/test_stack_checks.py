@@ -21,12 +21,14 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # cfn-lint brings it, without its types
 from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without its types
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]  # as above
 
 from infra.acknowledgement import acknowledge
 from infra.bundle import build
 from infra.bundle.wheels import LAMBDA_ARM64
 from infra.release.template import template_of
 from infra.settings import Settings, SettingsError
+from sandbox.services import RESOURCE_TYPES
 from tests.support.paths import REPOSITORY
 from tests.support.synthesized_stack import (
     CERTIFICATES,
@@ -300,6 +302,28 @@ def test_each_rule_that_cfn_lint_ignores_would_report_something(full: Synthesis)
     assert "cfn-lint" not in bare.get("Metadata", {})
     assert ignored
     assert sorted(ignored) == lint_findings(bare)
+
+
+def test_the_sandbox_replaces_a_resource_when_cloudformation_does(full: Synthesis) -> None:
+    replaced_by = {model.type_name: model.replaced_by for model in RESOURCE_TYPES}
+    used = {
+        (made["Type"], name)
+        for made in full.template["Resources"].values()
+        for name in made.get("Properties", {})
+        if made["Type"] in replaced_by
+    }
+    # CloudFormation's own schemas of its types, which cfn-lint ships.
+    schema = {
+        type_: PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGIONS[0], type_).schema
+        for type_ in {type_ for type_, _ in used}
+    }
+    replacing = {
+        (type_, name)
+        for type_, name in used
+        if f"/properties/{name}" in schema[type_].get("createOnlyProperties", ())
+    }
+    assert len(replacing) > 10
+    assert {each for each in replacing if each[1] not in replaced_by[each[0]]} == set()
 
 
 # ------------------------------------------------------------------ cdk-nag

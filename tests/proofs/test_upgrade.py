@@ -134,7 +134,7 @@ class Upgrade:
         # A message that is received, and not deleted.
         self._let_die(2)
         self.reported[self.stack.send(self.request("killed", "done"))] = 0, 2
-        eventually(lambda: self.stack.gate.calls("killed") == 4)
+        eventually(lambda: len(self.stack.gate.killed) == 4)
         # An asynchronous invocation, which Lambda makes a dead-letter message.
         self._let_die(2)
         request = self.request("killed", "done", idempotency_key=self.name("asynchronous"))
@@ -142,9 +142,9 @@ class Upgrade:
         eventually(lambda: self.stack.waiting()["dead letters"] == 1)
 
     def _let_die(self, items: int) -> None:
-        """Let the next process die when the table of keys has so many items more."""
+        """Let the next process die when the table of keys has so many new items."""
         before = self.stack.keys()
-        self.stack.gate.may_kill = lambda: self.stack.keys() >= before + items
+        self.stack.gate.may_kill = lambda: len(self.stack.keys() - before) == items
 
     def _refuse(self) -> None:
         """Let a job fail and a message die, because the push service refuses most calls."""
@@ -193,8 +193,8 @@ class Upgrade:
         words = ["row"] * 3 * ROWS_OF_A_CHILD
         words[ROWS_OF_A_CHILD + 1] = "held"
         self.stack.start(self._job("half-way", words, tokens_per_second=100))
-        eventually(lambda: self.stack.gate.calls("held"))
-        held = self.stack.gate.calls("held")
+        eventually(lambda: self.stack.gate.held)
+        held = self.stack.gate.held
         # If it is held for too long, it goes to the queue.
         request = self.request("held", requeue=True)
 
@@ -203,7 +203,7 @@ class Upgrade:
 
         self.threads.append(threading.Thread(target=invoke))
         self.threads[-1].start()
-        eventually(lambda: self.stack.gate.calls("held") > held)
+        eventually(lambda: self.stack.gate.held > held)
 
     def finish(self) -> None:
         """Let everything run to its end."""

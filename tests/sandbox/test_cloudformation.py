@@ -633,6 +633,23 @@ def test_change_sets_deploy_and_fail_as_stacks_do(sandbox: ServiceSandbox) -> No
     assert sandbox.display_name() == "changed"
 
 
+def test_a_change_set_without_changes_fails_as_the_command_line_expects(
+    sandbox: ServiceSandbox,
+) -> None:
+    stacks = sandbox.client("cloudformation")
+    sandbox.create({"Topic": topic()})
+    named = {"StackName": "stack", "ChangeSetName": "same"}
+
+    stacks.create_change_set(
+        **named, ChangeSetType="UPDATE", TemplateBody=template({"Topic": topic()})
+    )
+
+    made = stacks.describe_change_set(**named)
+    assert (made["Status"], made["ExecutionStatus"]) == ("FAILED", "UNAVAILABLE")
+    # `aws cloudformation deploy` looks for this text, and says "No changes to deploy".
+    assert "The submitted information didn't contain changes." in made["StatusReason"]
+
+
 def test_of_two_models_for_a_type_only_the_sandboxs_is_used(sandbox: ServiceSandbox) -> None:
     types = [model.cloudformation_type() for model in parsing.get_model_list()]
 

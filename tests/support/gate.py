@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -36,27 +35,25 @@ class Gate:
         Kills the process that has an access key.
     may_kill
         A process is killed when this is true.
+    killed
+        The access keys of the processes that were killed.
+    held
+        How many calls have been held.
     """
 
     def __init__(self) -> None:
         self._opened = threading.Event()
-        self._seen: Counter[str] = Counter()
         self.may_kill: Callable[[], object] = lambda: True
         self.kill: Callable[[str], None] = lambda _: None
+        self.close()
 
     def open(self) -> None:
         self._opened.set()
 
     def close(self) -> None:
         self._opened.clear()
-        self._seen.clear()
-
-    def calls(self, word: str) -> int:
-        """Count the calls that met the closed gate, by a word of their tokens.
-
-        A killed process has ended then.
-        """
-        return self._seen[word]
+        self.killed: set[str] = set()
+        self.held = 0
 
     def guard(self, application: WSGIApplication) -> WSGIApplication:
         def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -69,8 +66,9 @@ class Gate:
                 eventually(self.may_kill)
                 caller = credential_of(environ)
                 self.kill(caller.access_key_id if caller else "")
-            self._seen.update(words)
+                self.killed.add(caller.access_key_id if caller else "")
             if "held" in words:
+                self.held += 1
                 self._opened.wait()
             for status, code in (_REFUSALS[word] for word in words if word in _REFUSALS):
                 start_response(status, [("x-amzn-ErrorType", code)])

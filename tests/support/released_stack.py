@@ -31,6 +31,10 @@ Json = dict[str, Any]
 
 STACK: Final = "push-sender"
 _BUCKET: Final = "releases"
+_PARAMETERS: Final = (
+    *("--parameter-overrides", f"CodeBucket={_BUCKET}"),
+    *("FcmSecret=sandbox/fcm", "AdmSecret=sandbox/adm"),
+)
 _EVENTS: Final = "events"
 _QUEUES: Final = f"arn:aws:sqs:{REGION}:{ACCOUNT}"
 
@@ -75,8 +79,7 @@ class ReleasedStack:
                 *(Path(sys.executable).with_name("aws"), "cloudformation", "deploy"),
                 *("--stack-name", STACK, "--template-file", files.template),
                 *("--s3-bucket", _BUCKET, "--capabilities", "CAPABILITY_NAMED_IAM"),
-                *("--parameter-overrides", f"CodeBucket={_BUCKET}"),
-                *("FcmSecret=sandbox/fcm", "AdmSecret=sandbox/adm"),
+                *(_PARAMETERS if self.files is None else ()),  # an update keeps the values
             ],
             env={
                 "PATH": os.environ["PATH"],
@@ -207,10 +210,12 @@ class ReleasedStack:
         with urllib.request.urlopen(f"{self.sandbox.url}/sandbox/messages") as answer:  # noqa: S310  loopback
             return Counter(push["token"] for push in json.loads(answer.read())["messages"])
 
-    def keys(self) -> int:
-        """Count the items of the table of keys."""
-        counted = self.client("dynamodb").scan(TableName=self.outputs["TableName"], Select="COUNT")
-        return int(counted["Count"])
+    def keys(self) -> set[str]:
+        """Return the ids of the items in the table of keys."""
+        scanned = self.client("dynamodb").scan(
+            TableName=self.outputs["TableName"], ProjectionExpression="id"
+        )
+        return {item["id"]["S"] for item in scanned["Items"]}
 
     def waiting(self) -> dict[str, int]:
         """Count what waits in queues and schedules."""

@@ -7,11 +7,11 @@ here.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +23,7 @@ from typing import NamedTuple
 from tests.support.paths import REPOSITORY
 
 _OUT = REPOSITORY / ".build" / "releases"
+_KEPT = 4  # states of this version
 _SOURCES = ("cdk.json", "infra", "lambda_src")
 _VERSION_FILE = "lambda_src/push_sender/__init__.py"
 _HEADING = re.compile(r"^## \[?(\d[^\]\s]*)\]? - \d{4}-\d{2}-\d{2}$", re.MULTILINE)
@@ -80,26 +81,27 @@ def last_release() -> Release:
     return Release(version, tagged(version) or released(version))
 
 
-def tagged(version: str) -> str | None:
-    """Return the commit of a version's tag, or None if this clone does not have it."""
-    return (
-        _git("rev-parse", "--quiet", "--verify", f"v{version}^{{commit}}").decode().strip() or None
-    )
+def tagged(version: str, clone: Path = REPOSITORY) -> str | None:
+    """Return the commit of a version's tag, or None if the clone does not have it."""
+    found = _git(clone, "rev-parse", "--quiet", "--verify", f"v{version}^{{commit}}")
+    return found.decode().strip() or None
 
 
-def released(version: str) -> str:
+def released(version: str, clone: Path = REPOSITORY) -> str:
     """Return the commit that wrote the section of a version into the changelog.
 
     Raises
     ------
     NoReleaseError
-        If the history of this clone does not go back so far.
+        If the history of the clone does not go back so far.
     """
-    # The last one listed is the first that has the heading.
-    listed = _git("log", "--format=%H", "-S", f"## {version} - ", "--", "CHANGELOG.md").split()
-    commit = listed[-1].decode() if listed else ""
+    heading = rf"^## \[?{re.escape(version)}\]? - "
+    listed = _git(
+        clone, "log", "--format=%H", "--pickaxe-regex", "-S", heading, "--", "CHANGELOG.md"
+    ).split()
+    commit = listed[-1].decode() if listed else "none"  # the first that has the heading
     # A shallow clone lists its oldest commit, which may be a later one.
-    if _version(_git("show", f"{commit}:{_VERSION_FILE}").decode()) != version:
+    if _version(_git(clone, "show", f"{commit}:{_VERSION_FILE}").decode()) != version:
         raise NoReleaseError(f"this clone has neither the tag v{version} nor the history to it")
     return commit
 
@@ -109,7 +111,7 @@ def files_of_release(release: Release) -> Files:
     folder = _OUT / f"last-{release.commit}-{sys.implementation.cache_tag}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory() as tree:
-            content = _git("archive", "--format=zip", release.commit, *_SOURCES)
+            content = _git(REPOSITORY, "archive", "--format=zip", release.commit, *_SOURCES)
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 archive.extractall(tree)
             _make(Path(tree), folder)
@@ -124,6 +126,9 @@ def files_of_working_tree() -> Files:
     folder = _OUT / f"this-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
         _make(REPOSITORY, folder)
+        made = sorted(_OUT.glob("this-*"), key=lambda each: each.stat().st_mtime)
+        for oldest in made[:-_KEPT]:
+            shutil.rmtree(oldest)
     return _in(folder)
 
 
@@ -140,7 +145,7 @@ def _make(tree: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=_OUT, prefix=".unfinished-") as scratch:
         made = Path(scratch, "files")
         made.mkdir()
-        # Archives of both trees are named by their content.
+        # As in a release, each archive has its own name, so that an update takes the new one.
         arguments = [str(REPOSITORY / ".build"), str(made), f"push-sender-{folder.name}"]
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM, *arguments],
@@ -168,16 +173,11 @@ def _version(module: str) -> str:
     return found[1] if found else ""
 
 
-@functools.cache
-def _git(*arguments: str) -> bytes:
-    """Return what git says of this repository; nothing if it fails, or if there is none."""
+def _git(clone: Path, *arguments: str) -> bytes:
+    """Return what git says of a clone; nothing if it fails."""
+    # In a container, the folder may belong to another user.
+    command = ["git", "-c", f"safe.directory={clone}", *arguments]
     try:
-        return subprocess.run(
-            # In a container the folder may belong to another user.
-            ["git", "-c", f"safe.directory={REPOSITORY}", *arguments],  # noqa: S607  this machine's
-            cwd=REPOSITORY,
-            capture_output=True,
-            check=False,
-        ).stdout
-    except FileNotFoundError:
+        return subprocess.run(command, cwd=clone, capture_output=True, check=False).stdout
+    except FileNotFoundError:  # there is no git here
         return b""
