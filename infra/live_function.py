@@ -13,6 +13,7 @@ from constructs import Construct
 
 from infra.acknowledgement import acknowledge, acknowledge_lint
 from infra.bundle import Bundle
+from infra.customer_key import Use, grant_use
 from infra.log_group import log_group
 from infra.settings import Settings
 
@@ -81,6 +82,7 @@ class LiveFunction(Construct):
         reserved_concurrency: int | None = None,
     ) -> None:
         super().__init__(scope, id)
+        self._settings = settings
         self.log_group = log_group(self, "Log", settings=settings)
         self.role = iam.Role(
             self,
@@ -139,3 +141,7 @@ class LiveFunction(Construct):
         self.role.add_to_policy(
             iam.PolicyStatement(actions=list(actions), resources=list(resources))
         )
+
+    def use_key(self, use: Use, *resources: str) -> None:
+        """Let the function use the customer's key, if there is one, for these resources."""
+        grant_use(self.role, self._settings, use, *resources)
