@@ -20,9 +20,10 @@ from operations.key_policy.statements import Place, needed
 from operations.smoke.context import CheckContext, CheckResult
 from operations.smoke.key_check import check_key
 from operations.smoke.nonexistent_devices import nonexistent_devices
-from sandbox.running import running_sandbox
+from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, REGION, client
 from sandbox.stack.deployment import Deployment
+from tests.support.deployed_function import changed_policy, denials, invoke
 
 Statement = dict[str, Any]
 
@@ -388,13 +389,19 @@ def test_the_statements_are_put_into_a_policy_in_place_of_earlier_ones(
 
 # ------------------------------------------------------------------ a stack with a key
 
-SETTINGS = {"kms_key_arn": f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/{KEY_ID}"}
+KEY_HERE = f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/{KEY_ID}"
+SETTINGS = {"kms_key_arn": KEY_HERE}
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Deployment]:
+def running() -> Iterator[Sandbox]:
     with running_sandbox(context={**SETTINGS, "alarm_email": "on-call@example.com"}) as running:
-        yield running.deployment
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sandbox(running: Sandbox) -> Deployment:
+    return running.deployment
 
 
 @pytest.fixture
@@ -414,7 +421,7 @@ def with_policy(sandbox: Deployment, statements: list[Any], context: CheckContex
     """Check the key with these statements in its policy."""
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     kms = client("kms", sandbox.url)
-    kms.put_key_policy(KeyId=SETTINGS["kms_key_arn"], PolicyName="default", Policy=policy)
+    kms.put_key_policy(KeyId=KEY_HERE, PolicyName="default", Policy=policy)
     return check_key(context)
 
 
@@ -475,7 +482,7 @@ def test_a_disabled_key_fails_the_check(
 
 
 def test_a_key_that_cannot_be_read_is_a_warning(context: CheckContext) -> None:
-    outputs = {**context.stack.outputs, "KmsKeyArn": f"{SETTINGS['kms_key_arn'][:-1]}0"}
+    outputs = {**context.stack.outputs, "KmsKeyArn": f"{KEY_HERE[:-1]}0"}
 
     result = check_key(replace(context, stack=replace(context.stack, outputs=outputs)))
 
@@ -495,12 +502,33 @@ def test_a_stack_without_a_key_has_no_check(
     ).is_deployed
 
 
-def test_the_smoke_test_passes_on_a_stack_with_a_key(
-    context: CheckContext, sandbox: Deployment, capsys: pytest.CaptureFixture[str]
+def test_a_function_without_the_key_cannot_use_the_table(
+    running: Sandbox, sandbox: Deployment
 ) -> None:
+    recipient = {"token": "any-device", "service": "GCM"}
+
+    with changed_policy(
+        sandbox, lambda all_: [each for each in all_ if each["Resource"] != [KEY_HERE]]
+    ):
+        report = invoke(
+            sandbox, {"recipient": recipient, "message": "m", "idempotency_key": "without"}
+        )
+
+    assert "errorMessage" in report
+    assert "dynamodb:PutItem" in denials(running)
+
+
+def test_the_smoke_test_passes_on_a_stack_with_a_key_and_no_role_lacks_a_permission(
+    context: CheckContext,
+    running: Sandbox,
+    sandbox: Deployment,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    running.permissions.forget_calls()
     with_policy(sandbox, printed(context, capsys), context)
 
     assert main(["smoke", "--stack", context.stack.name]) == 0
     output = capsys.readouterr().out
     assert "✓ key: " in output
     assert "5 statements needed, 5 found" in output
+    assert denials(running) == set()
