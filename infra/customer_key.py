@@ -23,7 +23,8 @@ class Use(NamedTuple):
     service
         The service in ``kms:ViaService``, which ends in the region and the partition's domain.
     context
-        The name in the encryption context whose value is the resource.
+        The name in the encryption context whose value is the resource; empty for an action that
+        has no context.
     actions
         What the service calls with the caller's permissions.
     """
@@ -39,6 +40,13 @@ QUEUES: Final = Use(f"sqs.{cdk.Aws.REGION}", "aws:sqs:arn", ("kms:Decrypt", "kms
 # With a bucket key the context is the bucket, not the object (S3 User Guide, "Reducing the cost of
 # SSE-KMS with Amazon S3 Bucket Keys"). A multipart upload also needs kms:Decrypt.
 BUCKET: Final = Use(f"s3.{cdk.Aws.REGION}", "aws:s3:arn", ("kms:Decrypt", "kms:GenerateDataKey"))
+# What AWS documents for a Distributed Map (Step Functions Developer Guide, "IAM permissions for AWS
+# KMS key encrypted Amazon S3 bucket").
+MAP_RESULTS: Final = BUCKET._replace(actions=("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"))
+# Who calls CloudWatch Logs needs the key, too (its guide, "Encrypt log data in CloudWatch Logs
+# using AWS KMS"). These are the actions of AWS's policy CloudWatchLogsAPIKeyAccess for writing.
+LOG: Final = Use(f"logs.{cdk.Aws.REGION}", "aws:logs:arn", ("kms:Decrypt", "kms:GenerateDataKey"))
+LOG_KEY: Final = Use(LOG.service, "", ("kms:DescribeKey",))
 # DynamoDB decrypts the table's key for each caller, also from other regions. For its own work it
 # has a grant, which the deployer makes (its guide, "DynamoDB encryption at rest usage notes").
 TABLES: Final = Use("dynamodb.*", "aws:dynamodb:tableName", ("kms:Decrypt",))
@@ -63,7 +71,7 @@ def grant_use(grantee: iam.IGrantable, settings: Settings, use: Use, *resources:
     use
         How the service uses the key.
     resources
-        The values of the encryption context: ARNs of queues and buckets, names of tables.
+        The values of the encryption context: names of tables, ARNs of all others.
     """
     if settings.kms_key_arn is None:
         return iam.Grant.drop(grantee, "the stack has no key of its own")
@@ -74,6 +82,10 @@ def grant_use(grantee: iam.IGrantable, settings: Settings, use: Use, *resources:
         conditions={
             # AWS documents only names that end in amazonaws.com; China's hosts end in .cn.
             "StringLike": {"kms:ViaService": f"{use.service}.amazonaws.com*"},
-            "StringEquals": {f"kms:EncryptionContext:{use.context}": [*resources]},
+            **(
+                {"StringEquals": {f"kms:EncryptionContext:{use.context}": [*resources]}}
+                if use.context
+                else {}
+            ),
         },
     )

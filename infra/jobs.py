@@ -21,7 +21,7 @@ from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from infra.acknowledgement import acknowledge, acknowledge_lint
-from infra.customer_key import BUCKET, TABLES, customer_key, grant_use
+from infra.customer_key import BUCKET, MAP_RESULTS, TABLES, customer_key, grant_use
 from infra.devices import Devices
 from infra.event_bus import accept_events
 from infra.grants import grant_by_policy
@@ -275,7 +275,7 @@ class Jobs(Construct):
             ),
         ):
             role.add_to_policy(iam.PolicyStatement(actions=[*actions], resources=[*resources]))
-        grant_use(role, self._settings, BUCKET, self.bucket.bucket_arn)
+        grant_use(role, self._settings, MAP_RESULTS, self.bucket.bucket_arn)
         self._acknowledge_names(role, index, results, executions, map_runs)
         acknowledge(role, "X-Ray's actions know no resources.", "AwsSolutions-IAM5[Resource::*]")
         return role

@@ -13,7 +13,7 @@ from constructs import Construct
 
 from infra.acknowledgement import acknowledge, acknowledge_lint
 from infra.bundle import Bundle
-from infra.customer_key import Use, grant_use
+from infra.customer_key import LOG, LOG_KEY, Use, grant_use
 from infra.log_group import log_group
 from infra.settings import Settings
 
@@ -135,6 +135,15 @@ class LiveFunction(Construct):
             retry_attempts=retry_attempts,
         )
         self.log_group.grant_write(self.role)
+        # Without the streams, which the attribute of CloudFormation includes.
+        log_arn = cdk.Stack.of(self).format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=self.log_group.log_group_name,
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.use_key(LOG, log_arn)
+        self.use_key(LOG_KEY)
 
     def allow(self, actions: Sequence[str], *resources: str) -> None:
         """Let the function call actions on exactly these resources."""

@@ -20,6 +20,8 @@ _SHORTENED_TO: Final = 24
 """CloudFormation shortens the stack's name in names that would be too long, of roles to 25."""
 
 _USE: Final = ("kms:Decrypt", "kms:GenerateDataKey")
+# Of all roles together: infra/customer_key.py has those of each.
+_OF_ROLES: Final = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
 # What DynamoDB and CloudWatch Logs document with wildcards, without the pairs of asymmetric keys.
 _ENCRYPT: Final = (
     *("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
@@ -145,7 +147,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
     if not (named := f"{place.name}-devices-dead-letters").startswith(place.begin):
         queues.append(place.arn("sqs", named))
     dynamodb = "dynamodb.*.amazonaws.com*"
-    services = tuple(f"{each}.{place.region}.amazonaws.com*" for each in ("s3", "sqs"))
+    logs, *storage = (f"{each}.{place.region}.amazonaws.com*" for each in ("logs", "s3", "sqs"))
     domain = "amazonaws.com.cn" if place.partition == "aws-cn" else "amazonaws.com"
     return (
         # CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS KMS".
@@ -187,23 +189,23 @@ def needed(place: Place) -> tuple[Needed, ...]:
         Needed(
             "PushSenderRoles",
             account,
-            _USE,
+            _OF_ROLES,
             {
                 "StringEquals": {"kms:CallerAccount": (place.account,)},
-                "StringLike": {"kms:ViaService": (dynamodb, *services)},
+                "StringLike": {"kms:ViaService": (dynamodb, logs, *storage)},
                 "ArnLike": {"aws:PrincipalArn": (place.arn("iam", f"role/{place.begin}*"),)},
             },
             "the functions, the jobs and the schedules can neither read nor write",
         ),
-        # DynamoDB Developer Guide, "DynamoDB encryption at rest usage notes".
+        # DynamoDB Developer Guide, "DynamoDB encryption at rest usage notes", and as for the logs.
         Needed(
             "PushSenderDeployment",
             account,
             ("kms:CreateGrant", *_ENCRYPT),
             {
                 "StringEquals": {"kms:CallerAccount": (place.account,)},
-                "StringLike": {"kms:ViaService": (dynamodb,)},
+                "StringLike": {"kms:ViaService": (dynamodb, logs)},
             },
-            "CloudFormation cannot make or change the tables",
+            "CloudFormation cannot make or change the tables and the logs",
         ),
     )
