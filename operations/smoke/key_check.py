@@ -25,23 +25,20 @@ def check_key(context: CheckContext) -> CheckResult:
         place = Place.of_outputs(context.stack.name, outputs)
     except OperationsError as error:
         return CheckResult("not as expected", (str(error),))
+    wanted = [each for each in needed(place) if not each.output or each.output in outputs]
     judgements = (
         []
         if isinstance(policy, FailedCall)
-        else [
-            (each, judge(each, str(policy.get("Policy")), key))
-            for each in needed(place)
-            if not each.output or each.output in outputs
-        ]
+        else [(each, judge(each, str(policy.get("Policy")), key)) for each in wanted]
     )
     missing = [_shown(*each) for each in judgements if each[1].verdict is Verdict.MISSING]
     warnings = [_shown(*each) for each in judgements if each[1].verdict is Verdict.UNCLEAR]
     for what, answer in {"state": described, "policy": policy}.items():
         if isinstance(answer, FailedCall):
             warnings.append(f"its {what} cannot be read: {answer}")
-    given = len(judgements) - len(missing) - len(warnings)
+    found = sum(judgement.verdict is Verdict.ALLOWED for _, judgement in judgements)
     return CheckResult(
-        f"{len(judgements)} statements needed, {given} found",
+        f"{len(wanted)} statements needed, {found} found",
         (*_state(described), *missing),
         {each.sid: judgement.verdict.value for each, judgement in judgements},
         warnings=tuple(warnings),
