@@ -193,6 +193,25 @@ CASES: dict[str, tuple[str, list[Any], Verdict]] = {
         [of("Logs", Condition={"StringEquals": {LOGS_ARN: "arn:aws:logs:*"}})],
         UNCLEAR,
     ),
+    "our own pattern as a text": (
+        "Logs",
+        [of("Logs", Condition={"StringEquals": PRINTED["Logs"]["Condition"]["ArnLike"]})],
+        UNCLEAR,
+    ),
+    "one character for our wildcard": (
+        "Logs",
+        [
+            of(
+                "Logs",
+                Condition={
+                    "ArnLike": {
+                        LOGS_ARN: f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:push-sender-?"
+                    }
+                },
+            )
+        ],
+        UNCLEAR,
+    ),
     "an ARN with too few parts": (
         "Logs",
         [of("Logs", Condition={"ArnLike": {LOGS_ARN: "arn:aws:logs:*"}})],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from operations.key_policy.statements import Place, needed
 from tests.support.synthesized_stack import (
     GUARDED,
     KEY,
@@ -161,6 +162,31 @@ def test_each_role_may_use_the_key_for_exactly_what_it_may_call(guarded: Synthes
         checked += len(needed)
     # The sender 6 (with bucket and log), the registry 5, the machine 1, the requests' schedules 2.
     assert checked == 14
+
+
+def test_the_statements_for_the_keys_policy_include_what_the_stack_has(guarded: Synthesis) -> None:
+    place = Place("aws", "eu-west-1", "123456789012", "push-sender", "push-sender")
+    printed = {each.sid: each.document() for each in needed(place)}
+    roles = printed["PushSenderRoles"]
+    services = [each.split(".")[0] for each in roles["Condition"]["StringLike"]["kms:ViaService"]]
+    given = [
+        each
+        for statements in policies(guarded).values()
+        for each in statements
+        if "kms:" in json.dumps(each["Action"])
+    ]
+
+    assert {name for each in given for name in listed(each["Action"])} == {*roles["Action"]}
+    assert sorted(services) == sorted(SERVICES)
+    for type_, name, sid in (
+        ("AWS::SQS::Queue", "QueueName", "PushSenderEvents"),
+        ("AWS::CloudWatch::Alarm", "AlarmName", "PushSenderAlarms"),
+    ):
+        ((pattern,),) = (keys.values() for keys in [printed[sid]["Condition"]["ArnLike"]])
+        named = [each["Properties"].get(name) for each in guarded.of_type(type_).values()]
+        for each in filter(None, named):
+            assert each.startswith(pattern.rpartition(":")[2].removesuffix("*"))
+        assert any(named)
 
 
 @pytest.mark.parametrize(
