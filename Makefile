@@ -31,7 +31,7 @@ files = $(if $(filter command,$(origin FILE)),$(value FILE))
 .DEFAULT_GOAL := help
 .PHONY: help demo sandbox inbox test format lint types unit coverage fuzz snapshot picture docs bundle bench lock clean \
     soak soak-steady soak-breaks \
-    bootstrap synth diff deploy smoke redrive why job import-devices destroy release
+    bootstrap synth diff deploy key-policy smoke redrive why job import-devices destroy release
 
 # Variables that the shell sets for other programs: other Pythons, Node.js programs and CDK apps.
 unexport $(filter PYTHON% POWERTOOLS_% NODE_ENV NODE_OPTIONS NODE_PATH, \
@@ -72,6 +72,10 @@ deploy: $(CDK) ## deploy to AWS; ARGS="-c stage=staging" for a setting
 	@$(call asks,deploy,--require-approval,--require-approval never)
 	@$(CDK) deploy --outputs-file $(OUTPUTS) $(ARGS)
 	@$(BIN)/python -m operations next-steps $(OUTPUTS)
+
+key-policy: $(call has,deploy) ## print the statements that the policy of kms_key_arn needs (STACK=; KEY= before the first deployment)
+	@$(BIN)/python -m operations key-policy --stack $(STACK) $(call option,KEY,key) \
+	    $(call option,ACCOUNT,account) $(call option,NAME,name) $(call option,POLICY,policy) $(ARGS)
 
 smoke: $(call has,deploy) ## test the deployed stack (STACK=push-sender) with invented tokens
 	@$(BIN)/python -m operations smoke --stack $(STACK) $(ARGS)

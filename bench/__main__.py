@@ -36,15 +36,32 @@ class Rounds(NamedTuple):
     peers: int
     tls: int
     keyed: int
+    users: int
     rows: int
     ceiling_seconds: float
 
 
 _FULL = Rounds(
-    cold_start=15, warm_push=40, many=11, peers=7, tls=9, keyed=11, rows=11, ceiling_seconds=1.0
+    cold_start=15,
+    warm_push=40,
+    many=11,
+    peers=7,
+    tls=9,
+    keyed=11,
+    users=11,
+    rows=11,
+    ceiling_seconds=1.0,
 )
 _QUICK = Rounds(
-    cold_start=5, warm_push=12, many=3, peers=3, tls=3, keyed=3, rows=3, ceiling_seconds=0.5
+    cold_start=5,
+    warm_push=12,
+    many=3,
+    peers=3,
+    tls=3,
+    keyed=3,
+    users=3,
+    rows=3,
+    ceiling_seconds=0.5,
 )
 
 
@@ -104,6 +121,7 @@ def measure(clients: Clients, rounds: Rounds, job_rows: int) -> Results:
         peers=figures.peers(clients, rounds.peers, _progress("other libraries")),
         tls=figures.over_tls(clients, rounds.tls, _progress("over TLS")),
         keyed=figures.keyed(clients, rounds.keyed, _progress("with a key and without")),
+        users=figures.users(clients, rounds.users, _progress("users")),
         queue=queue_run(_progress("the queue", "recipient")),
         rows=figures.rows(clients, rounds.rows, _progress("rows of a job")),
         job=job_run(job_rows, _progress("a job", "row")),

@@ -20,6 +20,7 @@ FIREBASE: Final = "firebase-admin send_each"
 KEYED: Final = "push sender with a key"
 REQUEST: Final = "direct request"
 KEYED_REQUEST: Final = "direct request with a key"
+USERS: Final = "users with two devices"
 PLAIN_ROWS: Final = "rows with a token"
 EXPORT_ROWS: Final = "rows of Pinpoint's export"
 NO_BYTECODE: Final = ", without bytecode"
@@ -57,6 +58,7 @@ def install_clients() -> Clients:
         Client(KEYED, "function", "Direct", ours, with_table),
         Client(REQUEST, "function", "Parsed", ours, settings),
         Client(KEYED_REQUEST, "function", "Parsed", ours, with_table),
+        Client(USERS, "function", "Users", ours, {**settings, "DEVICES_TABLE": "bench"}),
         Client(PLAIN_ROWS, "function", "Rows", ours, with_table),
         Client(EXPORT_ROWS, "function", "Rows", ours, with_table),
         Client(BOTO3_THREADS, "bare_boto3", "Threads", boto3),

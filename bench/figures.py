@@ -28,6 +28,7 @@ from bench.client_list import (
     PLAIN_ROWS,
     POWERTOOLS,
     REQUEST,
+    USERS,
     Clients,
 )
 from bench.processes import Client, Cost, RunningClient, running_client, simulated_service
@@ -41,6 +42,9 @@ LATENCIES: Final = (0.0, 0.05, 0.2)
 RECIPIENTS: Final = (1, 100, 1_000, 5_000)
 TABLE_LATENCY: Final = 0.005
 OBJECT_LATENCY: Final = 0.02
+DEVICES: Final = 2_000
+"""Devices of the users of a request, two of each."""
+
 CHILDREN: Final = 3
 """Children of a job in a round."""
 
@@ -184,6 +188,25 @@ def keyed(clients: Clients, rounds: int, progress: Progress) -> dict[int, Measur
                 report,
             )
     return measured
+
+
+def users(clients: Clients, rounds: int, progress: Progress) -> Measured:
+    """Send requests to users, and to the tokens of as many devices."""
+    with ExitStack() as stack:
+        table = stack.enter_context(simulated_service(TABLE_LATENCY))
+        endpoints = {
+            "AWS_ENDPOINT_URL_PINPOINT": url(stack.enter_context(simulated_service(0.05))),
+            "AWS_ENDPOINT_URL_DYNAMODB": url(table),
+        }
+        running = {
+            name: stack.enter_context(running_client(clients[name], endpoints))
+            for name in (OURS, USERS)
+        }
+        return _in_turn(
+            {name: _round(client, 1, DEVICES) for name, client in running.items()},
+            rounds,
+            progress,
+        )
 
 
 def rows(clients: Clients, rounds: int, progress: Progress) -> Measured:

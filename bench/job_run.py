@@ -274,7 +274,12 @@ class _Job:
     def _push(self, recipients: int) -> None:
         payload = json.dumps(make_request(recipients)).encode()
         functions: Any = client("lambda", self._url)
-        answer = functions.invoke(FunctionName=self._function, Payload=payload)
+        while True:
+            try:
+                answer = functions.invoke(FunctionName=self._function, Payload=payload)
+                break
+            except functions.exceptions.TooManyRequestsException:
+                time.sleep(_PUSH_SECONDS / 5)  # a caller would try again, and count the time
         report = json.loads(answer["Payload"].read())
         if report.get("summary", {}).get("accepted") != recipients:
             raise BenchError("a direct push beside the job was not accepted")

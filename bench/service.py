@@ -1,9 +1,9 @@
 """The simulated services: so simple that they never limit a figure.
 
 SendMessages accepts every address, FCM every message and DynamoDB every record, each after a fixed
-latency. DynamoDB finds no record. An object of S3 is the file whose path is its key. The list of a
-job's rows that were not accepted must be empty. Nothing else is checked; the sandbox does that. It
-runs in its own process on loopback and prints its port.
+latency. DynamoDB finds no record of a key, and two devices of each user. An object of S3 is the
+file whose path is its key. The list of a job's rows that were not accepted must be empty. Nothing
+else is checked; the sandbox does that. It runs in its own process on loopback and prints its port.
 
     python -I -S service.py LATENCY_SECONDS [KEY_AND_CERTIFICATE]
 """
@@ -90,7 +90,7 @@ def answer(head: bytes, body: bytes) -> bytes:
     if _FCM.match(head):
         content = b'{"name":"projects/bench/messages/0:1"}'
     elif _DYNAMODB.search(head):
-        content = b'{"Responses":{}}'
+        content = _users(body) if b'"U#' in body else b'{"Responses":{}}'
     elif read := _READ.match(head):
         return _part(unquote(read[1].decode()), int(read[2]), int(read[3]))
     elif write := _WRITE.match(head):
@@ -102,6 +102,33 @@ def answer(head: bytes, body: bytes) -> bytes:
         results = ",".join([f'"{token}":{_ACCEPTED}' for token in tokens])
         content = f'{{"ApplicationId":"bench","RequestId":"-","Result":{{{results}}}}}'.encode()
     return _HEAD % len(content) + content
+
+
+def _users(body: bytes) -> bytes:
+    """Answer BatchGetItem with the items of the wanted users."""
+    ((table, wanted),) = json.loads(body)["RequestItems"].items()
+    items = [_user(key["id"]["S"]) for key in wanted["Keys"]]
+    return json.dumps({"Responses": {table: items}, "UnprocessedKeys": {}}).encode()
+
+
+def _user(id_: str) -> dict[str, dict[str, str]]:
+    devices = {
+        f"{id_}-{service}": {
+            "token": f"{service}-{id_:0>140}",
+            "service": service,
+            "language": "de",
+            "seen_at": "2026-01-01T00:00:00.000Z",
+            "ref": "r",
+            "expiration": 4_000_000_000,
+        }
+        for service in ("GCM", "APNS")
+    }
+    return {
+        "id": {"S": id_},
+        "etag": {"S": "e"},
+        "expiration": {"N": "4000000000"},
+        "value": {"S": json.dumps({"ref": "r", "devices": devices})},
+    }
 
 
 def _part(path: str, first: int, last: int) -> bytes:

@@ -99,6 +99,7 @@ def tables(results: Results) -> list[tuple[str, Table]]:
             "With a key, 5 ms for each call of the table, 50 ms for each call of the service",
             _keyed(results),
         ),
+        ("Keys and users", _figures(results.own_figures(), "compared with", "with")),
         ("The rows of a job, and direct requests to 1,000 recipients", _rows_table(results)),
         ("A job", _figures(results.job_figures(), "compared with", "job")),
     ]
@@ -127,7 +128,7 @@ def as_json(results: Results) -> dict[str, Any]:
                 "goal": figure.goal._asdict(),
                 "reached": figure.reached,
             }
-            for figure in results.figures()
+            for figure in (*results.figures(), *results.own_figures())
         ],
         "cold_start": _measured(results.cold),
         "warm_push": {"pushes": results.warm_pushes, "sides": _measured(results.warm)},

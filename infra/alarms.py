@@ -18,6 +18,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.customer_key import customer_key
 from infra.devices import Devices
 from infra.event_bus import EventBus
 from infra.http_api import HttpApi
@@ -319,9 +320,15 @@ class Alarms(Construct):
             return sns.Topic.from_topic_arn(self, "Topic", settings.alarm_topic_arn)
         if not settings.alarm_email:
             return None
-        # Not encrypted with a key: CloudWatch is not allowed to use alias/aws/sns, and a key of
-        # our own costs a dollar a month. The messages contain only numbers.
-        topic = sns.Topic(self, "Topic", display_name=settings.name, enforce_ssl=True)
+        # By default not encrypted with a key: CloudWatch is not allowed to use alias/aws/sns, and
+        # a key of our own costs a dollar a month. The messages contain only numbers.
+        topic = sns.Topic(
+            self,
+            "Topic",
+            display_name=settings.name,
+            enforce_ssl=True,
+            master_key=customer_key(self, "TopicKey", settings),
+        )
         topic.add_subscription(subscriptions.EmailSubscription(settings.alarm_email))
         # A topic with a policy loses the default one, which allows the account's alarms.
         topic.add_to_resource_policy(

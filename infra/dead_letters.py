@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.customer_key import customer_key
 from infra.removal import removal_policy
 from infra.settings import Settings
 
@@ -14,15 +15,18 @@ def dead_letter_queue(
     scope: Construct,
     id: str,  # noqa: A002  the CDK's name
     *,
+    settings: Settings,
     removal_policy: cdk.RemovalPolicy,
     name: str | None = None,
 ) -> sqs.Queue:
     """Make a queue that keeps messages for 14 days, encrypted, for TLS only."""
+    key = customer_key(scope, f"{id}Key", settings)
     return sqs.Queue(
         scope,
         id,
         queue_name=name,
-        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+        encryption_master_key=key,
         enforce_ssl=True,
         retention_period=cdk.Duration.days(14),  # the maximum
         removal_policy=removal_policy,
@@ -47,4 +51,6 @@ class DeadLetters(Construct):
 
     def __init__(self, scope: Construct, id: str, *, settings: Settings) -> None:  # noqa: A002  the CDK's name
         super().__init__(scope, id)
-        self.queue = dead_letter_queue(self, "Queue", removal_policy=removal_policy(settings))
+        self.queue = dead_letter_queue(
+            self, "Queue", settings=settings, removal_policy=removal_policy(settings)
+        )

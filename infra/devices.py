@@ -14,6 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.bundle import Bundle
+from infra.customer_key import QUEUES, TABLES, customer_key
 from infra.dead_letters import dead_letter_queue
 from infra.event_bus import SOURCE, accept_events
 from infra.grants import grant_by_policy
@@ -93,6 +94,7 @@ class Devices(Construct):
             "Table",
             partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption_key=customer_key(self, "Key", settings),
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
@@ -103,6 +105,7 @@ class Devices(Construct):
         self.dead_letters = dead_letter_queue(
             self,
             "DeadLetters",
+            settings=settings,
             removal_policy=cdk.RemovalPolicy.DESTROY,
             name=f"{name}-dead-letters",
         )
@@ -125,6 +128,8 @@ class Devices(Construct):
             retry_attempts=2,
         )
         self.live.allow(_TABLE_ACTIONS, self.table.table_arn)
+        self.live.use_key(TABLES, self.table.table_name)
+        self.live.use_key(QUEUES, self.dead_letters.queue_arn)
         self.function, self.alias = self.live.function, self.live.alias
         self.log_group = self.live.log_group
         self.rule = self._rule(name, event_bus)

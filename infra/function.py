@@ -12,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.bundle import Bundle
+from infra.customer_key import QUEUES, TABLES
 from infra.live_function import LiveFunction
 from infra.settings import Settings
 
@@ -86,3 +87,7 @@ class SenderFunction(LiveFunction):
         self.allow(("sqs:SendMessage",), requests.queue_arn, dead_letters.queue_arn)
         self.allow(_QUEUE_ACTIONS, requests.queue_arn)
         self.allow(("events:PutEvents",), event_bus.event_bus_arn)
+        # Lambda itself receives from the first and puts failed events on the second.
+        self.use_key(QUEUES, requests.queue_arn, dead_letters.queue_arn)
+        tables = [idempotency, *([] if devices is None else [devices])]
+        self.use_key(TABLES, *(table.table_name for table in tables))

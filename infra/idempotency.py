@@ -7,6 +7,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from infra.acknowledgement import acknowledge
+from infra.customer_key import customer_key
 from infra.settings import Settings
 
 
@@ -16,9 +17,9 @@ class IdempotencyTable(Construct):
     A record of a request lives for a day, a record of a job for 30 days: as long as its rows can
     be sent again by a redrive, and as long as its files.
 
-    Encrypted with DynamoDB's own key, as every table is. A key in KMS would cost a dollar a month
-    and some calls, to protect digests and outcomes. The function writes the attributes ``id`` and
-    ``expiration``.
+    Encrypted with DynamoDB's own key, as every table is, unless the settings name a key. A key in
+    KMS costs a dollar a month and some calls, to protect digests and outcomes. The function writes
+    the attributes ``id`` and ``expiration``.
 
     Attributes
     ----------
@@ -34,6 +35,7 @@ class IdempotencyTable(Construct):
             partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
             # The load is unknown, and in most hours there is none.
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption_key=customer_key(self, "Key", settings),
             time_to_live_attribute="expiration",
             # Records live for a day or 30, and without the stack nothing reads them.
             removal_policy=cdk.RemovalPolicy.DESTROY,

@@ -21,6 +21,7 @@ from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from infra.acknowledgement import acknowledge, acknowledge_lint
+from infra.customer_key import BUCKET, MAP_RESULTS, TABLES, customer_key, grant_use
 from infra.devices import Devices
 from infra.event_bus import accept_events
 from infra.grants import grant_by_policy
@@ -112,6 +113,7 @@ class Jobs(Construct):
     ) -> None:
         super().__init__(scope, id)
         self._name = f"{settings.name}-jobs"
+        self._settings = settings
         self._idempotency = idempotency
         self.bucket = self._bucket(settings)
         self._sources = [
@@ -157,7 +159,8 @@ class Jobs(Construct):
                 actions=["states:StartExecution"],
                 resource_arns=[self.machine.attr_arn],
             )
-            return upload.combine(start)
+            use = grant_use(to, self._settings, BUCKET, self.bucket.bucket_arn)
+            return upload.combine(start).combine(use)
 
         return grant_by_policy(grantee, self, grant, "states:StartExecution")
 
@@ -175,10 +178,14 @@ class Jobs(Construct):
         )
 
     def _bucket(self, settings: Settings) -> s3.Bucket:
+        key = customer_key(self, "Key", settings)
         bucket = s3.Bucket(
             self,
             "Bucket",
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key,
+            # S3 then asks KMS for a key of the bucket now and then, and not for each object.
+            bucket_key_enabled=True if key else None,
             enforce_ssl=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -206,6 +213,7 @@ class Jobs(Construct):
         sender.allow(("s3:GetObject",), *read)
         sender.allow(("s3:PutObject",), written)
         sender.allow(("dynamodb:UpdateItem",), self._idempotency.table_arn)
+        sender.use_key(BUCKET, self.bucket.bucket_arn)
         self._acknowledge_names(sender.role, *read, written)
 
     def _let_register(self, devices: Devices) -> None:
@@ -215,6 +223,8 @@ class Jobs(Construct):
         devices.live.allow(("s3:GetObject",), *self._sources)
         devices.live.allow(("s3:PutObject",), written)
         devices.live.allow(_TABLE_ACTIONS, self._idempotency.table_arn)
+        devices.live.use_key(TABLES, self._idempotency.table_name)
+        devices.live.use_key(BUCKET, self.bucket.bucket_arn)
         self._acknowledge_names(devices.live.role, *self._sources, written)
 
     def _role(self, functions: Sequence[str]) -> iam.Role:
@@ -265,6 +275,7 @@ class Jobs(Construct):
             ),
         ):
             role.add_to_policy(iam.PolicyStatement(actions=[*actions], resources=[*resources]))
+        grant_use(role, self._settings, MAP_RESULTS, self.bucket.bucket_arn)
         self._acknowledge_names(role, index, results, executions, map_runs)
         acknowledge(role, "X-Ray's actions know no resources.", "AwsSolutions-IAM5[Resource::*]")
         return role

@@ -13,6 +13,7 @@ from constructs import Construct
 
 from infra.acknowledgement import acknowledge, acknowledge_lint
 from infra.bundle import Bundle
+from infra.customer_key import LOG, LOG_KEY, Use, grant_use
 from infra.log_group import log_group
 from infra.settings import Settings
 
@@ -81,6 +82,7 @@ class LiveFunction(Construct):
         reserved_concurrency: int | None = None,
     ) -> None:
         super().__init__(scope, id)
+        self._settings = settings
         self.log_group = log_group(self, "Log", settings=settings)
         self.role = iam.Role(
             self,
@@ -133,9 +135,22 @@ class LiveFunction(Construct):
             retry_attempts=retry_attempts,
         )
         self.log_group.grant_write(self.role)
+        # Without the streams, which the attribute of CloudFormation includes.
+        log_arn = cdk.Stack.of(self).format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=self.log_group.log_group_name,
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.use_key(LOG, log_arn)
+        self.use_key(LOG_KEY)
 
     def allow(self, actions: Sequence[str], *resources: str) -> None:
         """Let the function call actions on exactly these resources."""
         self.role.add_to_policy(
             iam.PolicyStatement(actions=list(actions), resources=list(resources))
         )
+
+    def use_key(self, use: Use, *resources: str) -> None:
+        """Let the function use the customer's key, if there is one, for these resources."""
+        grant_use(self.role, self._settings, use, *resources)

@@ -272,6 +272,11 @@ class PushSender(Construct):
                 self.alarms.topic.topic_arn,
                 "the topic that gets the alarms",
             )
+        if self._settings.kms_key_arn is not None:
+            outputs["KmsKeyArn"] = (
+                self._settings.kms_key_arn,
+                "the key that encrypts the data, for make key-policy",
+            )
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(scope or self, name, value=value, description=description)
 

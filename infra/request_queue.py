@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.customer_key import QUEUES, customer_key, grant_use
 from infra.live_function import TIMEOUT_SECONDS, LiveFunction
 from infra.removal import removal_policy
 from infra.settings import Settings
@@ -39,8 +40,8 @@ And a killed process affects only one other message.
 class RequestQueue(Construct):
     """A queue of requests, encrypted, for TLS only, with a dead-letter queue.
 
-    Encrypted with SQS's own key. A key in KMS would cost a dollar a month and require a further
-    permission of every caller.
+    Encrypted with SQS's own key unless the settings name one. A key in KMS costs a dollar a month
+    and requires a further permission of every caller.
 
     Attributes
     ----------
@@ -57,12 +58,15 @@ class RequestQueue(Construct):
         dead_letters: sqs.IQueue,
     ) -> None:
         super().__init__(scope, id)
+        self._settings = settings
+        key = customer_key(self, "Key", settings)
         # The dead-letter queue does not name this queue as its only source (RedriveAllowPolicy),
         # because each would need the other first.
         self.queue = sqs.Queue(
             self,
             "Queue",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+            encryption_master_key=key,
             enforce_ssl=True,
             visibility_timeout=cdk.Duration.seconds(VISIBILITY_SECONDS),
             # The maximum, for the days when sending was stopped. SQS counts a dead-letter
@@ -74,9 +78,11 @@ class RequestQueue(Construct):
 
     def grant_send(self, grantee: iam.IGrantable) -> iam.Grant:
         """Allow a grantee to put requests on the queue; the CDK's own grant allows more."""
-        return iam.Grant.add_to_principal(
-            grantee=grantee, actions=["sqs:SendMessage"], resource_arns=[self.queue.queue_arn]
+        queue_arn = self.queue.queue_arn
+        send = iam.Grant.add_to_principal(
+            grantee=grantee, actions=["sqs:SendMessage"], resource_arns=[queue_arn]
         )
+        return send.combine(grant_use(grantee, self._settings, QUEUES, queue_arn))
 
     def feed(self, function: LiveFunction, *, concurrency: int) -> None:
         """Let Lambda pass the messages to a function's alias.

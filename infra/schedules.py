@@ -12,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.acknowledgement import acknowledge
+from infra.customer_key import QUEUES, grant_use
 from infra.jobs import Jobs
 from infra.live_function import LiveFunction
 from infra.settings import Settings
@@ -53,7 +54,9 @@ class Schedules(Construct):
         self.group = scheduler.CfnScheduleGroup(self, "Group", name=settings.name)
         self.role = self._role("Role", "puts requests on the queue")
         # The second queue is for what the first does not accept.
-        self._allow(self.role, "sqs:SendMessage", requests.queue_arn, dead_letters.queue_arn)
+        queues = (requests.queue_arn, dead_letters.queue_arn)
+        self._allow(self.role, "sqs:SendMessage", *queues)
+        grant_use(self.role, settings, QUEUES, *queues)
         self.job_role = None
         if jobs is not None:
             self.job_role = self._role("JobRole", "starts jobs")

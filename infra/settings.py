@@ -205,6 +205,10 @@ BucketArns = Annotated[
     tuple[BucketArn, ...], BeforeValidator(_items), AfterValidator(_not_too_many_buckets)
 ]
 
+KeyArn = Annotated[
+    str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,128}$")
+]
+
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 AccountIds = Annotated[
     tuple[AccountId, ...], BeforeValidator(_items), AfterValidator(_not_too_many_accounts)
@@ -407,6 +411,14 @@ class Settings(BaseModel):
             "keys; switch it off before you remove the stack"
         ),
     )
+    kms_key_arn: KeyArn | None = Field(
+        default=None,
+        description=(
+            "the ARN of your key in KMS, of this region, for the queues, tables, logs, the alarm "
+            "topic and the bucket of jobs; its policy first needs the statements of "
+            "`make key-policy`"
+        ),
+    )
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -523,6 +535,7 @@ _FORMS: Final = {
     "event_bus_name": "the name of an event bus: letters, digits, dots, hyphens, underscores",
     "alarm_email": "an e-mail address",
     "alarm_topic_arn": "the ARN of an SNS topic",
+    "kms_key_arn": "the ARN of a key in KMS (arn:aws:kms:region:account:key/id), not of an alias",
 }
 """The form of a text, for error messages."""
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from operations.account import OperationsError
 from operations.export import export_devices
 from operations.jobs import command_line as jobs
+from operations.key_policy.run import key_policy, place_of
 from operations.next_steps import next_steps
 from operations.redrive import redrive
 from operations.smoke.page import Page
@@ -54,6 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
                 options.output,
                 _printer(Console(stderr=True, highlight=False)),
             )
+            return 0
+        if options.command == "key-policy":
+            place = place_of(
+                options.stack, options.sender, options.key, options.account, options.name
+            )
+            print(key_policy(place, options.policy))
             return 0
         if options.command in jobs.COMMANDS:
             return jobs.execute(options, console)
@@ -145,12 +152,32 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a new file, which only you can read (default: standard output)",
     )
+    policy = commands.add_parser(
+        "key-policy",
+        help="print the statements that the policy of kms_key_arn needs",
+        description="Of a deployed stack, or with --key of one that is not deployed yet; then "
+        "nothing asks AWS.",
+    )
+    policy.add_argument("--key", metavar="ARN", help="the key, before the first deployment")
+    policy.add_argument(
+        "--account", metavar="ID", help="the stack's account, if the key is in another one"
+    )
+    policy.add_argument(
+        "--name",
+        help="the name of a PushSender in your own stack: push-sender, or push-sender-<stage>",
+    )
+    policy.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="print this policy, with the statements in it",
+    )
     job_commands = jobs.add_parsers(commands)
     for command in (reason, export):
         command.add_argument(
             "--application-id", metavar="ID", help="another project than the stack's own"
         )
-    for command in (test, again, reason, export, *job_commands):
+    for command in (test, again, reason, export, policy, *job_commands):
         command.add_argument(
             "--stack", default="push-sender", help="its name (default: %(default)s)"
         )

@@ -18,7 +18,7 @@ OUTPUTS: Final = (
     *("DeadLetterQueueUrl", "DeadLetterQueueArn", "ApiUrl", "ApiLogGroupName"),
     *("DevicesFunctionName", "DevicesTableName", "DevicesDeadLetterQueueUrl"),
     *("TableName", "JobBucketName", "JobStateMachineArn"),
-    *("ScheduleGroupName", "JobScheduleRoleArn"),
+    *("ScheduleGroupName", "JobScheduleRoleArn", "KmsKeyArn", "AlarmTopicArn"),
 )
 """The outputs that the commands use."""
 

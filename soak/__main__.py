@@ -15,7 +15,7 @@ from soak.callers import UnexpectedError
 from soak.faults import Faults
 from soak.job_plan import plan_jobs
 from soak.plan import plan
-from soak.run import TimeIsUpError, run
+from soak.run import TimeIsUpError, later, run
 from soak.seeded_random import SeededRandom
 from soak.summary import Progress, as_json, show
 
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     random = SeededRandom(secrets.randbelow(10**6) if options.seed is None else options.seed)
     faults = Faults(random, cut_off=not options.no_cut, killed=not options.no_kill)
-    requests = list(plan(options.recipients, random))
+    requests = list(plan(options.recipients, random, later=later()))
     requests += plan_jobs(options.recipients, len(requests), random)
     progress = Progress()
     recipients = sum(len(planned.recipients) for planned in requests)

@@ -112,7 +112,7 @@ SERVICE_ANSWERS: Final[Mapping[ServiceFault, Answer]] = {
     ServiceFault.DONE_NOT_UTF8: Answer(200, b'{"region":"S\xe3o Paulo"}'),
     ServiceFault.DONE_OTHER_KIND: Answer(200, json.dumps(_OTHER_KINDS).encode()),
 }
-"""Of DynamoDB, SQS and EventBridge."""
+"""Of DynamoDB, SQS, EventBridge and Scheduler."""
 
 
 def _always(answer: Answer, _: Answer) -> Answer:

@@ -303,6 +303,29 @@ BREAKS: Final = (
         seed=SEED_OF_FEW,
         recipients=FEW,
     ),
+    Break(
+        "send at once what is for later",
+        (Change("sender.py", "            if left > 0:\n", "            if left > 86_400:\n"),),
+        seed=SEED_OF_FEW,
+        recipients=FEW,
+    ),
+    Break(
+        "make a schedule for each delivery",
+        (
+            Change(
+                "schedules/scheduled_request.py",
+                "id_ = secrets.token_hex(32) if key is None else record_id(application_id, key)",
+                "id_ = secrets.token_hex(32)",
+            ),
+            Change(
+                "schedules/scheduled_request.py",
+                '"idempotency_key": key or id_',
+                '"idempotency_key": id_',
+            ),
+        ),
+        seed=SEED_OF_FEW,
+        recipients=FEW,
+    ),
 )
 
 

@@ -42,6 +42,9 @@ _PROBLEMS_TO_REPEAT: Final = frozenset(
     {"key-in-use", "keys-unavailable", "throttled", "queue-unavailable", "registry-unavailable"}
 )
 
+_MAY_BE_SCHEDULED: Final = frozenset({"SchedulerUnavailable", "scheduler-unavailable"})
+"""After these, a schedule may exist. Only with its key may the request be repeated."""
+
 
 class UnexpectedError(Exception):
     """The run would use another machine, so it ends."""
@@ -102,8 +105,12 @@ class Callers:
                 return
             error = str(payload.get("errorType"))
             self._ledger.note([request_name(planned)], f"answered: {error}")
-            if error in NOTHING_WAS_SENT or (_was_killed(error) and planned.key):
+            is_unknown = _was_killed(error) or error in _MAY_BE_SCHEDULED
+            if error in NOTHING_WAS_SENT or (is_unknown and planned.key):
                 time.sleep(_PAUSE_SECONDS)
+            elif error in _MAY_BE_SCHEDULED:
+                self._ledger.fail(planned.number, "it may be scheduled, and it has no key")
+                return
             elif _was_killed(error):
                 self._ledger.fail(planned.number, "its process was killed, and it has no key")
                 return
@@ -179,6 +186,9 @@ class Callers:
             if problem in _PROBLEMS_TO_REPEAT or (answer.status_code in (500, 503) and planned.key):
                 wait = float(answer.headers.get("Retry-After", _PAUSE_SECONDS))
                 time.sleep(min(wait, _PAUSE_SECONDS))
+            elif problem in _MAY_BE_SCHEDULED:
+                self._ledger.fail(planned.number, "it may be scheduled, and it has no key")
+                return
             elif answer.status_code in (500, 503) and not problem:
                 self._ledger.fail(planned.number, "its process was killed, and it has no key")
                 return
@@ -189,6 +199,8 @@ class Callers:
 
     def _record_report(self, planned: PlannedRequest, report: Mapping[str, Any]) -> None:
         self._ledger.answer(planned.number, report)
+        if "schedule_id" in report:
+            self._know(planned, report["schedule_id"])
         for result in report["results"]:
             token = result["token"]
             name = result.get("user_id") if token is None else result_name(token, planned.number)

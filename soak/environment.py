@@ -77,6 +77,12 @@ class SoakEnvironment:
         """Count the messages in the request queue, visible or not."""
         return message_count(self.deployment.outputs["QueueArn"])
 
+    def schedule_count(self) -> int:
+        """Count the schedules of requests for later."""
+        listed = client("scheduler", self.deployment.url).get_paginator("list_schedules")
+        group = self.deployment.outputs["ScheduleGroupName"]
+        return sum(len(page["Schedules"]) for page in listed.paginate(GroupName=group))
+
     def working(self) -> bool:
         """Whether any process of the function is busy."""
         return any(not each.reusable for each in self.functions.environments(self.function_name))
@@ -216,6 +222,7 @@ def _redirect(deployment: Deployment, provider: str, services_url: str, *, kille
             "AWS_ENDPOINT_URL_SQS": services_url,
             "AWS_ENDPOINT_URL_EVENTBRIDGE": services_url,
             "AWS_ENDPOINT_URL_S3": services_url,
+            "AWS_ENDPOINT_URL_SCHEDULER": services_url,
         },
     )
     registry = {"AWS_ENDPOINT_URL_DYNAMODB": services_url}

@@ -1,8 +1,8 @@
 """What fails, how often, and which failures may send a push twice.
 
-A fault concerns a SendMessages call, one address of it, or a call of DynamoDB, SQS, EventBridge
-or S3. Each choice depends on the seed and on its subject (``seeded_random``), never on time
-or order, so a seed repeats what it found.
+A fault concerns a SendMessages call, one address of it, or a call of DynamoDB, SQS, EventBridge,
+Scheduler or S3. Each choice depends on the seed and on its subject (``seeded_random``), never on
+time or order, so a seed repeats what it found.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Behaviour(StrEnum):
 
 
 class ServiceFault(StrEnum):
-    """What can become of a call of DynamoDB, SQS, EventBridge or S3."""
+    """What can become of a call of DynamoDB, SQS, EventBridge, Scheduler or S3."""
 
     FAILED = "500"
     THROTTLED = "throttled"
@@ -198,8 +198,9 @@ _SERVICES_KILLED: Final = {ServiceFault.KILLED_BEFORE: 0.004, ServiceFault.KILLE
 _KILLED_BY_SERVICE: Final[Mapping[str, Mapping[ServiceFault, float]]] = {
     "job": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.06},
     "requeued rows": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.6},
+    "scheduler": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.06},
 }
-"""Higher shares for the calls about jobs alone, of which each child makes a few."""
+"""Higher shares for calls that are few: those about jobs alone, and those of Scheduler."""
 
 _JAMMED: Final = 0.5
 _JAMMED_RECIPIENTS: Final = 500

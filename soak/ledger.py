@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 import time
 from collections import Counter, defaultdict
@@ -32,11 +33,14 @@ class Acceptance(NamedTuple):
         The fault of that call.
     run
         The function's invocation that made it.
+    at
+        When it was accepted, on ``time.monotonic``.
     """
 
     call: int
     fault: CallFault | None
     run: str
+    at: float = math.inf
 
 
 class PhonePush(NamedTuple):
@@ -129,6 +133,8 @@ class Ledger:
         By job, its reports on the bus, in order.
     parts
         By id of a request, the reports about it or a part of it on the bus.
+    due
+        When the time of the schedules came, on ``time.monotonic``.
     """
 
     accepted: defaultdict[str, list[Acceptance]] = field(default_factory=lambda: defaultdict(list))
@@ -157,6 +163,7 @@ class Ledger:
         default_factory=lambda: defaultdict(list)
     )
     parts: Counter[str] = field(default_factory=Counter)
+    due: float = math.inf
     _traces: dict[str, str] = field(default_factory=dict)
     _history: defaultdict[str, list[tuple[float, str]]] = field(
         default_factory=lambda: defaultdict(list)

@@ -37,6 +37,8 @@ class EntryPoint(StrEnum):
 CALLER_WAITS: Final = frozenset({EntryPoint.DIRECT, EntryPoint.REQUEUEING, EntryPoint.HTTP})
 """The entry points at which the caller waits for the report."""
 
+_REPORTED: Final = CALLER_WAITS | {EntryPoint.JOB}
+
 _WAYS: Final = tuple(each for each in EntryPoint if each is not EntryPoint.JOB)
 """The entry points of single requests; ``job_plan`` plans the jobs."""
 
@@ -52,6 +54,7 @@ _REQUEUED: Final = 0.5
 _TWICE: Final = 0.35
 _TRANSLATED: Final = 0.3
 _LANGUAGES: Final = {"de": 0.3, "fr-CA": 0.2}
+_LATER: Final = 0.12
 _BUILT: Final = 0.3
 _TTLS: Final = {0: 0.04, 1: 0.06, 86_400: 0.3}
 
@@ -100,12 +103,24 @@ class PlannedRequest:
         return [each for each in self.recipients if "user_id" in each]
 
     @property
+    def is_for_later(self) -> bool:
+        """Whether it has a schedule first."""
+        return "send_at" in self.request
+
+    @property
+    def caller_gets_report(self) -> bool:
+        """Whether its caller gets the report of the push; that of a job are its lists of rows."""
+        return self.entry_point in _REPORTED and not self.is_for_later
+
+    @property
     def ttl(self) -> int | None:
         """The time to live, in seconds."""
         return self.request.get("ttl")
 
 
-def plan(recipients: int, random: SeededRandom, *, plain: bool = False) -> Iterator[PlannedRequest]:
+def plan(
+    recipients: int, random: SeededRandom, *, later: str | None = None, plain: bool = False
+) -> Iterator[PlannedRequest]:
     """Plan requests with a number of recipients in all, each token once, and users often.
 
     Parameters
@@ -114,6 +129,8 @@ def plan(recipients: int, random: SeededRandom, *, plain: bool = False) -> Itera
         The number in all requests together.
     random
         The source of the choices.
+    later
+        The `send_at` of some requests; None sends all at once.
     plain
         Whether no request is for users, is delivered twice or has a short time to live.
     """
@@ -128,7 +145,9 @@ def plan(recipients: int, random: SeededRandom, *, plain: bool = False) -> Itera
         else:
             first = recipients - left
             chosen = [_recipient(first + offset, random) for offset in range(size)]
-        request = request_for(number, chosen, entry_point, random, plain=plain)
+        is_later = later is not None and random.draw("later", number) < _LATER
+        send_at = later if is_later else None
+        request = request_for(number, chosen, entry_point, random, send_at=send_at, plain=plain)
         # Without a key, a repeated request is sent again. Queue and bus have keys of their own.
         has_key = "idempotency_key" in request or entry_point in _OWN_KEY
         twice = not plain and has_key and is_delivered_twice(number, random)
@@ -143,6 +162,7 @@ def request_for(
     entry_point: EntryPoint,
     random: SeededRandom,
     *,
+    send_at: str | None = None,
     plain: bool = False,
 ) -> dict[str, Any]:
     """Write the request with a number; ``plain`` is that of ``plan``."""
@@ -164,8 +184,12 @@ def request_for(
         ttl = None  # ADM does not accept 0
     if ttl is not None:
         request["ttl"] = ttl
-    # An invocation that failed and is redriven has another id, so only its key leads to its users.
-    needs_key = entry_point is EntryPoint.ASYNCHRONOUS and "user_id" in recipients[0]
+    if send_at is not None:
+        request["send_at"] = send_at
+    # An invocation that failed and is redriven has another id, so only its key leads to its users,
+    # and to its schedule.
+    is_found_by_key = "user_id" in recipients[0] or send_at is not None
+    needs_key = entry_point is EntryPoint.ASYNCHRONOUS and is_found_by_key
     takes_key = entry_point is not EntryPoint.JOB
     if needs_key or (takes_key and random.draw("key", number) < _KEYED):
         request["idempotency_key"] = f"soak-{random.seed}-{number}"

@@ -214,7 +214,8 @@ class Provider:
             name = result_name(token, call.request)
             behaviour = self._behaviour(token, name, address["ChannelType"])
             if behaviour in _ACCEPTED:
-                self._ledger.accept(name, Acceptance(call.number, fault, call.caller.run))
+                push = Acceptance(call.number, fault, call.caller.run, time.monotonic())
+                self._ledger.accept(name, push)
             elif behaviour is Behaviour.OPTED_OUT:
                 self._ledger.opt_out(name)
             self._ledger.note([name], f"call {call.number}: {behaviour}, {token}")

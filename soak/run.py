@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from infra.bundle import SOURCE
+from sandbox import clock
 from soak.ageing import age_items
 from soak.callers import Callers, UnexpectedError
 from soak.environment import SoakEnvironment, running_environment
@@ -30,11 +34,20 @@ CALLER_THREADS: Final = 8
 JOB_THREADS: Final = 3
 """How many jobs run at once."""
 
+_SCHEDULED_HOURS: Final = 2
+"""How far ahead the requests for later are scheduled: longer than any run."""
+
 _HOURS_LATER: Final = 25.0
 """When the failed jobs are redriven: the keys of other requests have been forgotten by then."""
 
 _POLL_SECONDS: Final = 0.5
 _QUIET_POLLS: Final = 4
+
+
+def later() -> str:
+    """Return the `send_at` of the requests of a run that begins now."""
+    moment = datetime.now(UTC) + timedelta(hours=_SCHEDULED_HOURS)
+    return moment.isoformat(timespec="seconds")
 
 
 class TimeIsUpError(Exception):
@@ -103,10 +116,19 @@ def run(
         owned = list(phones(users_for(sum(sizes.values())), faults.random))
         registrar = Registrar(environment.deployment, owned, faults.random)
         try:
-            with fast_queue(queue, is_delivered_twice), registrar.at_work():
+            with (
+                fast_queue(queue, is_delivered_twice),
+                registrar.at_work(),
+                ExitStack() as running,
+            ):
                 runner = Jobs(environment.deployment, environment.ledger, end)
                 _send_all(environment, requests, runner, end, on_progress)
                 settle(environment, end, on_progress, "processing the queue")
+                if any(planned.is_for_later for planned in requests):
+                    on_progress(f"{_SCHEDULED_HOURS} hours later; the schedules fire")
+                    environment.ledger.due = time.monotonic()
+                    running.enter_context(clock.moved_ahead(_SCHEDULED_HOURS * 3_600))
+                    settle(environment, end, on_progress, "processing what was scheduled")
                 environment.provider.fix_everything()
                 dead_letters = _redrive_all(environment, end, on_progress)
                 if jobs:
@@ -199,12 +221,17 @@ def _send_all(
 def settle(
     environment: SoakEnvironment, end: float, on_progress: Callable[[str], None], what: str
 ) -> None:
-    """Wait until the queue has been empty for a while, and no more events arrive."""
+    """Wait until the queue has been empty for a while, and no more events arrive.
+
+    Once the time of the schedules has come, none of them may be left.
+    """
     quiet = 0
+    is_due = environment.ledger.due != math.inf
     while quiet < _QUIET_POLLS:
         time.sleep(_POLL_SECONDS)
         events, message_count = poll(environment), environment.message_count()
-        quiet = 0 if events or message_count or environment.working() else quiet + 1
+        is_busy = bool(events or message_count) or environment.working()
+        quiet = 0 if is_busy or (is_due and environment.schedule_count()) else quiet + 1
         left = end - time.monotonic()
         on_progress(f"{what}: {message_count:,} messages; at most {left / 60:.0f} minutes left")
         if left < 0:

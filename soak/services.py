@@ -1,4 +1,4 @@
-"""A proxy in front of the sandbox's DynamoDB, SQS, EventBridge and S3, with faults."""
+"""A proxy in front of the sandbox's DynamoDB, SQS, EventBridge, Scheduler and S3, with faults."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ _REGISTRY_ITEMS: Final = ("D#", "T#", "U#")
 
 _JOB: Final = "job"
 _REQUEUED_ROWS: Final = "requeued rows"
+_SCHEDULER: Final = "scheduler"
+_SCHEDULES: Final = "/schedules/"
+"""How the path of a call of Scheduler begins."""
+
 _JOB_ITEMS: Final = "J#"
 _JOB_KEYS: Final = '"idempotency_key":"job/'
 """How the ids of a job's items begin, and what a message with some of its rows has."""
@@ -63,11 +67,15 @@ class Services:
         target = handler.headers.get("X-Amz-Target")
         call = json.loads(body) if target else {}
         caller = process_of(handler)
-        if target is None:
+        is_s3 = False
+        if target is not None:
+            service, subject = _subject(target, call)
+        elif handler.path.startswith(_SCHEDULES):
+            service, subject = _SCHEDULER, f"{handler.command} {handler.path}"
+        else:
+            is_s3 = True
             part = handler.headers.get("Range", "")
             service, subject = _JOB, f"{handler.command} {handler.path} {part}"
-        else:
-            service, subject = _subject(target, call)
         with self._lock:
             is_repeated = False
             if service == _REGISTRY:
@@ -79,11 +87,12 @@ class Services:
             self._seen[service, subject] += 1
         fault = self._faults.service_fault(service, subject, number)
         if fault is not None:
-            operation = target.rpartition(".")[2] if target else f"S3 {handler.command}"
+            called = "S3" if is_s3 else "Scheduler"
+            operation = target.rpartition(".")[2] if target else f"{called} {handler.command}"
             self._ledger.count_fault(f"{operation}: {fault}")
         match fault:
             case _ if fault in SERVICE_REFUSED:
-                connection.write(_instead(fault, Answer(200, b""), is_s3=target is None))
+                connection.write(_instead(fault, Answer(200, b""), is_s3=is_s3))
             case ServiceFault.REFUSED_ENTRIES:
                 entries = [{"ErrorCode": "InternalFailure"} for _ in json.loads(body)["Entries"]]
                 refused = json.dumps(
@@ -102,7 +111,7 @@ class Services:
                 elif fault in SERVICE_UNREADABLE:
                     # Only a success is replaced: the function must see a failed condition.
                     is_success = answer.status in (200, 206)
-                    unreadable = _instead(fault, answer, is_s3=target is None)
+                    unreadable = _instead(fault, answer, is_s3=is_s3)
                     connection.write(unreadable if is_success else answer)
                 else:
                     if fault is ServiceFault.KILLED_AFTER:

@@ -57,6 +57,7 @@ def show(verdict: Verdict, ledger: Ledger, requests: Mapping[int, PlannedRequest
     console.print(f"Lost: {lost:,}. Sent twice: {verdict.sent_twice.total():,}.", markup=False)
     console.print(_of_users(verdict, ledger, requests.values()), markup=False)
     console.print(_of_jobs(ledger, requests.values()), markup=False)
+    console.print(_for_later(requests.values()), markup=False)
     for fault, pushes in sorted(verdict.sent_twice.items()):
         console.print(f"  {pushes:,} because of: {fault}", markup=False)
     for breach in shortest(verdict, ledger):
@@ -97,6 +98,12 @@ def _of_jobs(ledger: Ledger, requests: Iterable[PlannedRequest]) -> str:
     rows = counts.pop("rows", 0)
     counted = ", ".join(f"{name} {times:,}" for name, times in counts.most_common())
     return f"Jobs: {len(jobs):,}, their rows: {rows:,}. Counted: {counted}."
+
+
+def _for_later(requests: Iterable[PlannedRequest]) -> str:
+    """Write how many requests were scheduled."""
+    sizes = [len(planned.recipients) for planned in requests if planned.is_for_later]
+    return f"Sent later: {len(sizes):,} requests to {sum(sizes):,} recipients."
 
 
 def shortest(verdict: Verdict, ledger: Ledger) -> list[Breach]:

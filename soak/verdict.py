@@ -16,7 +16,7 @@ from soak.job_verdict import errors_of
 from soak.ledger import Acceptance, Ledger
 from soak.ownership import Spell
 from soak.phones import phone_in, result_name
-from soak.plan import CALLER_WAITS, EntryPoint, PlannedRequest, number_in, request_name
+from soak.plan import EntryPoint, PlannedRequest, number_in, request_name
 
 
 class Place(StrEnum):
@@ -50,9 +50,6 @@ _PLACES: Final = {
     "misconfigured": Place.MISCONFIGURED,
 }
 
-_REPORTED: Final = CALLER_WAITS | {EntryPoint.JOB}
-"""Where there is a report; that of a job are its lists of rows."""
-
 _NOT_A_PLACE: Final = frozenset({"replacement_token", "requeued"})
 
 
@@ -62,8 +59,8 @@ class Breach(NamedTuple):
     Attributes
     ----------
     what
-        Lost, sent twice, in several places, not confirmed, not the user's, miscounted, or outside
-        the contract.
+        Lost, sent twice, sent too early, in several places, not confirmed, not the user's,
+        miscounted, or outside the contract.
     token, request
         The recipient: a token, a phone of a user with its request, or a user.
     why
@@ -198,7 +195,10 @@ class _Case:
     def evidence(self, name: str, events: Iterable[str], logged: bool) -> _Evidence:
         """Collect what is known about a recipient by its events and the log."""
         words = [*events, *([self.answered[name]] if name in self.answered else ())]
-        is_logged = logged and self.planned.entry_point is EntryPoint.ASYNCHRONOUS
+        in_log_alone = (
+            self.planned.entry_point is EntryPoint.ASYNCHRONOUS and not self.planned.is_for_later
+        )
+        is_logged = logged and in_log_alone
         return _Evidence(name, words, is_logged, name in self.named_in_dead_letters)
 
 
@@ -311,6 +311,8 @@ def _judge(
     if place is Place.UNKNOWN and not uncertain:
         breach("in several places", "it is reported as unknown, and every answer was received")
     verdict.places[place][planned.entry_point] += 1
+    if planned.is_for_later and any(each.at < ledger.due for each in accepted):
+        breach("sent too early", "its time had not come")
     for earlier in accepted[:-1]:
         excuse = _excuse(earlier, ledger)
         if excuse is None:
@@ -331,7 +333,7 @@ def _excuse(acceptance: Acceptance, ledger: Ledger) -> str | None:
 
 def _answered(planned: PlannedRequest, ledger: Ledger) -> dict[str, str]:
     """Return the last outcome that the caller got for each recipient."""
-    if planned.entry_point not in _REPORTED:
+    if not planned.caller_gets_report:
         return {}
     words = {}
     for report in ledger.answered.get(planned.number, ()):
@@ -347,7 +349,7 @@ def _answered(planned: PlannedRequest, ledger: Ledger) -> dict[str, str]:
 def _missing_in_answer(planned: PlannedRequest, ledger: Ledger) -> int:
     """Count the results ``no_device`` that the caller got in its last report."""
     reports = ledger.answered.get(planned.number, ())
-    if planned.entry_point not in _REPORTED or not reports:
+    if not planned.caller_gets_report or not reports:
         return 0
     return int(reports[-1]["summary"].get("no_device", 0))
 
@@ -355,7 +357,7 @@ def _missing_in_answer(planned: PlannedRequest, ledger: Ledger) -> int:
 def _without_name(planned: PlannedRequest, ledger: Ledger) -> int:
     """Count the outcomes in the last report whose devices have left their users since."""
     reports = ledger.answered.get(planned.number, ())
-    if planned.entry_point not in _REPORTED or not reports:
+    if not planned.caller_gets_report or not reports:
         return 0
     return sum(
         result["token"] is None and result["outcome"] != "no_device"

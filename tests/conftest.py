@@ -24,6 +24,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.hooks import EventAliaser, HierarchicalEmitter
+from hypothesis import HealthCheck, settings
 
 from sandbox.environment import isolate
 from sandbox.server import Server
@@ -47,6 +48,10 @@ EventAliaser._alias_event_name = _of_one_aliaser  # type: ignore[attr-defined]  
 # Each worker imports the same modules, and so do the processes that tests start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# On a busy machine an example may take any time.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # Imports and the collection of tests only make objects; `pytest_collection_finish` ends this.
 gc.disable()

@@ -67,6 +67,17 @@ class Http(Direct):
         return super().accepted(json.loads(answer["body"]))
 
 
+class Users(Direct):
+    """To half as many users, of whom each has two devices, except for a single recipient."""
+
+    def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Put the users in the place of the tokens."""
+        if "recipients" in request:
+            users = range(len(request["recipients"]) // 2)
+            request["recipients"] = [{"user_id": f"user-{n}"} for n in users]
+        return request
+
+
 class Parsed(Direct):
     """From the text of the event to the text of the report, as Lambda's runtime client does."""
 

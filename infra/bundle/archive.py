@@ -7,14 +7,13 @@ Two decisions shape the archive:
 
 **It contains a pinned botocore**, although the runtime has one. The runtime's changes without
 notice, so the tested version would not be the one that runs, and AWS does not promise that it has
-bytecode, which halves a cold start. Only the models of the services that the function calls ship
-(``SERVICE_MODELS``): all of botocore is 15 MB zipped.
+bytecode, which halves a cold start. Only the operations that the function calls ship
+(``OPERATIONS``): all of botocore is 15 MB zipped.
 
 **The packages ship only as bytecode, the function with its source.** With sources the archive has
-6.6 MB (5.9 without the modules that are not loaded today), without them 5.1, or 5.5 with the
-models of queue, bus and table. The goal is 6. A traceback still has the file and line of every
-frame, but not the source line inside a package. If no bytecode can be compiled, the packages ship
-as source.
+6.6 MB (5.9 without the modules that are not loaded today), without them 5.1. The goal is 6. A
+traceback still has the file and line of every frame, but not the source line inside a package. If
+no bytecode can be compiled, the packages ship as source.
 """
 
 from __future__ import annotations
@@ -47,12 +46,16 @@ SOURCE = REPOSITORY / "lambda_src"
 OUT = REPOSITORY / ".build"
 PACKAGE = "push_sender"
 
-SERVICE_MODELS = ("dynamodb", "events", "pinpoint", "s3", "scheduler", "sqs")
-"""The services that the function calls, by botocore's names."""
-
-OPERATIONS = {"s3": ("GetObject", "HeadBucket", "PutObject")}
-"""Of a service whose whole model is large, the operations that ship. HeadBucket is botocore's own
-way to find a bucket of another region."""
+OPERATIONS = {
+    "dynamodb": ("BatchGetItem", "PutItem", "TransactWriteItems", "UpdateItem"),
+    "events": ("PutEvents",),
+    "pinpoint": ("SendMessages",),
+    "s3": ("GetObject", "HeadBucket", "PutObject"),
+    "scheduler": ("CreateSchedule", "DeleteSchedule", "GetSchedule"),
+    "sqs": ("SendMessage",),
+}
+"""The services that the function calls, by botocore's names, and the operations that ship: the
+whole models add 0.4 MB. HeadBucket is botocore's own way to find a bucket of another region."""
 
 ENDPOINTS = "botocore/data/endpoints.json"
 """Every endpoint of every service. Reading its 1.25 MB takes a tenth of a cold start."""
@@ -66,7 +69,7 @@ PRUNED: tuple[tuple[str, str], ...] = (
         "pip's own records; RECORD also lists the files that are pruned here",
     ),
     (
-        rf"botocore/data/(?!({'|'.join(SERVICE_MODELS)})/)[^/]+/",
+        rf"botocore/data/(?!({'|'.join(OPERATIONS)})/)[^/]+/",
         "models of services that are never called (also sts and sso, because credentials come "
         "from the environment)",
     ),
@@ -233,9 +236,7 @@ def _trimmed_endpoints(text: str) -> str:
     document = json.loads(text)
     for partition in document["partitions"]:
         services = partition["services"]
-        partition["services"] = {
-            name: services[name] for name in SERVICE_MODELS if name in services
-        }
+        partition["services"] = {name: services[name] for name in OPERATIONS if name in services}
     return json.dumps(document, separators=(",", ":"))
 
 

@@ -20,6 +20,7 @@ from operations.smoke import contract
 from operations.smoke.context import CheckContext, CheckResult, outcome_counts, result_of
 from operations.smoke.http_check import check_http
 from operations.smoke.job_check import check_job
+from operations.smoke.key_check import check_key
 from operations.smoke.nonexistent_devices import request
 from operations.smoke.registry_checks import check_registry, check_upkeep
 from operations.smoke.schedule_check import check_schedule
@@ -190,6 +191,7 @@ CHECKS: Final = (
     ),
     Check("upkeep", "the device of a dead token is deleted, a newer one is kept", check_upkeep),
     Check("job", "each of ten rows has an outcome, and is listed unless accepted", check_job),
+    Check("key", "enabled, and its policy has each statement that the stack needs", check_key),
 )
 """The checks in their order. The assumptions use the report of the first one."""
 

@@ -1,16 +1,16 @@
 """Decide whether policies allow one action on one resource.
 
-The check knows Effect, Action and Resource, with wildcards, and one condition: StringEquals of
-iam:PassedToService. It does not guess the meaning of other elements (other conditions, NotAction,
-NotResource, policy variables): an Allow with one allows nothing, a Deny with one denies all that it
-could mean, and the reason names the element.
+The check knows Effect, Action and Resource, with wildcards, and the conditions that the stack
+has: of the service that gets a role, and of the use of a key. It does not guess the meaning of
+other elements (other conditions, NotAction, NotResource, policy variables): an Allow with one
+allows nothing, a Deny with one denies all that it could mean, and the reason names the element.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -20,7 +20,15 @@ _ACTION: Final = re.compile(r"\*|[\w-]+:[\w*?]+", re.ASCII)
 # The segment of the service takes no wildcard.
 _RESOURCE: Final = re.compile(r"\*|arn:[^:]+:[^:*?]+:.+")
 _VARIABLE: Final = "${"
-_PASSED_TO: Final = "iam:PassedToService"
+PASSED_TO: Final = "iam:PassedToService"
+VIA_SERVICE: Final = "kms:ViaService"
+CONTEXT: Final = "kms:EncryptionContext:"
+"""The start of the condition key for a member of the encryption context."""
+
+_OPERATORS: Final = {PASSED_TO: "StringEquals", VIA_SERVICE: "StringLike", CONTEXT: "StringEquals"}
+"""The conditions that the check knows: of each key the operator."""
+
+_NO_FACTS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +41,30 @@ class Statement:
         Patterns, of which one must match; None if the check cannot read them.
     not_understood
         The elements that the check does not know; empty if it knows all.
-    passed_to
-        The services of its condition iam:PassedToService; None if it has no such condition.
+    conditions
+        The keys of its conditions, each with patterns, of which one must match.
     """
 
     denies: bool
     actions: tuple[re.Pattern[str], ...] | None
     resources: tuple[re.Pattern[str], ...] | None
     not_understood: str
-    passed_to: tuple[str, ...] | None = None
+    conditions: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = ()
 
-    def may_concern(self, action: str, resource: str, passed_to: str) -> bool:
+    def may_concern(self, action: str, resource: str, facts: Mapping[str, str]) -> bool:
         """Return whether it may apply to this action on this resource."""
         return (
             _matches(self.actions, action)
             and _matches(self.resources, resource)
-            and (self.passed_to is None or passed_to in self.passed_to)
+            and all(_matches(patterns, facts.get(key, "")) for key, patterns in self.conditions)
         )
 
 
 def refusal_reason(
-    policies: Iterable[tuple[str, str]], action: str, resource: str, passed_to: str = ""
+    policies: Iterable[tuple[str, str]],
+    action: str,
+    resource: str,
+    facts: Mapping[str, str] = _NO_FACTS,
 ) -> str | None:
     """Return why policies do not allow an action on a resource, or None if they do.
 
@@ -65,8 +76,8 @@ def refusal_reason(
         Such as ``sqs:SendMessage``.
     resource
         The full ARN.
-    passed_to
-        For ``iam:PassRole``: the service that gets the role, such as ``scheduler.amazonaws.com``.
+    facts
+        The values of condition keys, such as ``iam:PassedToService`` for ``iam:PassRole``.
 
     Returns
     -------
@@ -77,7 +88,7 @@ def refusal_reason(
     not_understood = []
     for name, document in policies:
         for statement in _statements(document):
-            if not statement.may_concern(action, resource, passed_to):
+            if not statement.may_concern(action, resource, facts):
                 continue
             unclear = f"{statement.not_understood} in the policy {name}"
             if statement.denies:
@@ -109,7 +120,7 @@ def arn_like(pattern: str, arn: str) -> bool:
 
 
 def _allows_everything(statement: Statement) -> bool:
-    limited = statement.not_understood or statement.passed_to is not None
+    limited = statement.not_understood or statement.conditions
     return not (statement.denies or limited) and all(
         any(pattern.pattern == ".*" for pattern in patterns or ())
         for patterns in (statement.actions, statement.resources)
@@ -143,8 +154,8 @@ def _statements(document: str) -> tuple[Statement, ...]:
 def _statement(statement: Any) -> Statement:
     if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
         return Statement(True, None, None, "a statement without Allow or Deny")
-    passed_to = _passed_to(statement.get("Condition"))
-    known = _ELEMENTS if passed_to is None else (*_ELEMENTS, "Condition")
+    conditions = _conditions(statement.get("Condition"))
+    known = (*_ELEMENTS, "Condition") if conditions else _ELEMENTS
     unknown = [element for element in statement if element not in known]
     patterns: list[tuple[re.Pattern[str], ...] | None] = []
     for element, readable, compiled in (
@@ -156,18 +167,28 @@ def _statement(statement: Any) -> Statement:
             unknown.append(f"the {element}")
     actions, resources = patterns
     denies = statement["Effect"] == "Deny"
-    return Statement(denies, actions, resources, " and ".join(unknown), passed_to)
+    return Statement(denies, actions, resources, " and ".join(unknown), conditions)
 
 
-def _passed_to(condition: Any) -> tuple[str, ...] | None:
-    """Return the services of the only condition that the check knows; None for any other."""
-    values = condition.get("StringEquals") if isinstance(condition, dict) else None
-    if not isinstance(values, dict) or len(condition) != 1 or list(values) != [_PASSED_TO]:
-        return None
-    services = values[_PASSED_TO]
-    services = services if isinstance(services, list) else [services]
-    readable = all(isinstance(each, str) and _VARIABLE not in each for each in services)
-    return tuple(services) if readable else None
+def _conditions(condition: Any) -> tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]:
+    """Return the conditions if the check knows them all; nothing otherwise."""
+    if not isinstance(condition, dict) or not all(isinstance(v, dict) for v in condition.values()):
+        return ()
+    found = []
+    for operator, keys in condition.items():
+        if not keys:
+            return ()
+        for key, value in keys.items():
+            values = value if isinstance(value, list) else [value]
+            named = CONTEXT if key.startswith(CONTEXT) else key
+            if _OPERATORS.get(named) != operator or not all(
+                isinstance(each, str) and _VARIABLE not in each for each in values
+            ):
+                return ()
+            anything, one = (".*", ".") if operator == "StringLike" else (r"\*", r"\?")
+            patterns = (_with_wildcards(each, anything=anything, one=one) for each in values)
+            found.append((key, tuple(re.compile(each, re.DOTALL) for each in patterns)))
+    return tuple(found)
 
 
 def _patterns(

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from moto.sts.models import AssumedRole
 
 from sandbox.iam.callers import Caller
-from sandbox.iam.policy import allow_everything, refusal_reason
+from sandbox.iam.keys import key_uses
+from sandbox.iam.policy import PASSED_TO, allow_everything, refusal_reason
 from sandbox.iam.requests import (
     PASS_ROLE,
     Home,
@@ -184,8 +185,13 @@ def _reason(rights: Rights, wanted: Wanted, action: str, resource: str) -> str |
     if rights.other_limit:
         return f"because the sandbox's check does not understand {rights.other_limit}"
     # Only this action has the condition key.
-    passed_to = wanted.passed_to if action == PASS_ROLE else ""
-    return refusal_reason(rights.policies, action, resource, passed_to)
+    facts = {PASSED_TO: wanted.passed_to} if action == PASS_ROLE else {}
+    reason = refusal_reason(rights.policies, action, resource, facts)
+    for use in key_uses(action, resource) if reason is None else ():
+        missing = refusal_reason(rights.policies, use.action, use.key_arn, use.facts)
+        if missing is not None:
+            return f"because {use.action} on its key {use.key_arn} is not allowed: {missing}"
+    return reason
 
 
 def _refusal(environ: WSGIEnvironment, service: str, message: str) -> _Refusal:

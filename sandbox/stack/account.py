@@ -1,6 +1,6 @@
 """Prepare the account that the stack is deployed into, with generated content.
 
-It gets the resources of ``cdk bootstrap``, the channels' secrets, and the existing projects.
+It gets the resources of ``cdk bootstrap``, the channels' secrets, the existing projects, the key.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.kms.models import kms_backends
 from moto.pinpoint.models import pinpoint_backends
 
 from infra.settings import CredentialKind, Settings, SettingsError
@@ -140,6 +141,18 @@ def prepare(url: str, settings: Settings) -> None:
         secrets.create_secret(Name=secret.id, SecretString=content, **version)
     for application_id in {settings.application_id, *settings.extra_application_ids} - {None}:
         add_project(pinpoint_backends[ACCOUNT_ID][REGION], str(application_id))
+    if settings.kms_key_arn is not None:
+        _add_key(settings.kms_key_arn.partition("/")[2])
+
+
+def _add_key(id_: str) -> None:
+    """Add the key, unless it exists, with the policy of a new one. KMS chooses ids itself."""
+    keys = kms_backends[ACCOUNT_ID][REGION]
+    if id_ not in keys.keys:
+        made = keys.create_key(None, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "", None)
+        del keys.keys[made.id]
+        made.id = id_
+        keys.keys[id_] = made
 
 
 def _bootstrap(url: str) -> None:

@@ -377,9 +377,7 @@ def test_a_dead_letter_queue_with_messages_or_without_answer_is_a_warning(
     assert re.search(expected, warning)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(
     body=ANY_JSON.map(lambda value: json.dumps(value).encode()) | st.binary(),
     status=st.sampled_from([200, 201, 204, 400, 403, 503]),

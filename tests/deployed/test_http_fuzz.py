@@ -51,7 +51,6 @@ def share_of_cases(parts: int) -> settings:
     """Run a part of the cases. Each run of make fuzz looks elsewhere, a test does not."""
     return settings(
         max_examples=-(-CASES // parts),
-        deadline=None,
         database=None,
         derandomize="FUZZ_CASES" not in os.environ,
         suppress_health_check=list(HealthCheck),

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from push_sender.delivery import batches
@@ -602,7 +602,6 @@ values = st.dictionaries(st.sampled_from(["a", "b", "a b"]), texts | st.lists(te
 
 
 @given(texts, values)
-@settings(deadline=None)
 def test_the_same_variables_are_filled_in_as_by_the_pattern(text: str, values: Json) -> None:
     lists = {name: [value] if isinstance(value, str) else value for name, value in values.items()}
     pattern = re.compile(r"\{\{\s*([^{}]*[^{}\s])\s*\}\}")
@@ -615,7 +614,6 @@ def test_the_same_variables_are_filled_in_as_by_the_pattern(text: str, values: J
 
 
 @given(texts)
-@settings(deadline=None)
 def test_placeholders_have_no_size_in_the_apis_format(text: str) -> None:
     event = {"recipient": GCM, "message": text, "substitutions": {"a": "b"}}
     request = PushRequest.model_validate(event)
@@ -675,7 +673,6 @@ long_texts = st.builds(lambda text, more: text + "x" * more, texts, st.sampled_f
         {}, optional={"title": texts, "message": texts, "context": maps, "substitutions": values}
     ),
 )  # fmt: skip
-@settings(deadline=None)
 def test_the_size_of_a_built_payload_is_exact_up_to_the_limit(shared: Json, own: Json) -> None:
     event = {**shared, "gcm": FCM, "recipients": [GCM, {"token": "u", "service": "GCM", **own}]}
     request = PushRequest.model_validate(event)
@@ -712,7 +709,6 @@ personal = {
     st.fixed_dictionaries({}, optional={"subtitle": texts, "badge": st.integers(0, 100_000)}),
     st.fixed_dictionaries({}, optional=personal),
 )  # fmt: skip
-@settings(deadline=None)
 def test_the_size_of_apns_own_payload_is_exact_up_to_the_limit(
     shared: Json, options: Json, own: Json
 ) -> None:

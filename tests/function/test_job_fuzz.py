@@ -30,7 +30,6 @@ def cases(few: int) -> settings:
     """Run a few cases, or as many as are asked for. Only the latter differ each time."""
     return settings(
         max_examples=CASES or few,
-        deadline=None,
         database=None,
         derandomize=not CASES,
         suppress_health_check=list(HealthCheck),

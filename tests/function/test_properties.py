@@ -9,7 +9,7 @@ from typing import Any
 
 import botocore.session
 from botocore.validate import ParamValidator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from push_sender.delivery.retries import RetryPolicy
@@ -166,7 +166,7 @@ def check_whole(event: Any) -> None:
 
 
 @given(valid_requests)
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_a_valid_request_gives_calls_that_botocore_accepts_and_a_complete_report(
     event: Json,
 ) -> None:
@@ -224,7 +224,7 @@ users = st.fixed_dictionaries(
     ),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_a_mutated_request_for_users_is_accepted_or_refused(event: Any, has_registry: bool) -> None:
     with suppress(InvalidRequest):
         request, audience, _ = check(event, [PROJECT], has_registry=has_registry)
@@ -233,7 +233,7 @@ def test_a_mutated_request_for_users_is_accepted_or_refused(event: Any, has_regi
 
 
 @given(mutated(valid_requests) | anything)
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_a_mutated_request_is_sent_completely_or_refused(event: Any) -> None:
     with suppress(InvalidRequest):
         check_whole(event)

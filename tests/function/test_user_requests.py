@@ -505,7 +505,7 @@ def is_accepted(event: Json) -> bool:
 @given(
     shared_fields, own_fields, st.none() | st.lists(st.sampled_from(USUAL), min_size=1, max_size=8)
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_user_is_refused_exactly_if_a_token_of_each_service_is(
     shared: Json, own: Json, services: list[str] | None
 ) -> None:

@@ -30,12 +30,13 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore import xform_name
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.bundle import SOURCE, Bundle, BundleError, build
 from infra.bundle.__main__ import main
-from infra.bundle.archive import PRUNED, SERVICE_MODELS
+from infra.bundle.archive import OPERATIONS, PRUNED
 from infra.bundle.wheels import LAMBDA_ARM64, Target, this_machine
 from infra.install.locks import EVERYTHING, FUNCTION, entries
 from tests.support.bundles import elf, keep_pip_offline, lock_of, run_alone, write_function
@@ -220,7 +221,7 @@ def test_no_pruned_or_temporary_file_ships(either: tuple[Bundle, Target]) -> Non
     assert not [name for name in names if "/tests/" in name or ".swp" in name]
     assert not [name for name in names if "__pycache__" in name and f".{tag}.pyc" not in name]
     models = {name.split("/")[2] for name in names if re.match("botocore/data/.+/", name)}
-    assert models == set(SERVICE_MODELS)
+    assert models == set(OPERATIONS)
     assert len(names) == len(set(names))
 
 
@@ -326,6 +327,14 @@ answer = client.send_messages(
 print(answer["MessageResponse"]["ApplicationId"])
 """
     assert run_alone(unpacked, code).split() == ["app"]
+
+
+def test_every_operation_that_the_function_calls_ships() -> None:
+    shipped = {xform_name(each) for operations in OPERATIONS.values() for each in operations}
+    source = "\n".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    called = set(re.findall(r"\bself\._client\.([a-z_]+)\(", source))
+
+    assert shipped == {*called, "head_bucket"}
 
 
 def test_an_s3_client_works_with_the_trimmed_model(unpacked: Path) -> None:

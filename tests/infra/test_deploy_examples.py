@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 from tests.support.synthesized_stack import (
-    FULL,
+    GUARDED,
     Synthesis,
     add_stack,
     new_app,
@@ -30,7 +30,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """Everything there is, with the boundary of docs/deploy.md."""
     folder = tmp_path_factory.mktemp("bounded")
     app = new_app(folder, **{"@aws-cdk/core:permissionsBoundary": {"name": BOUNDARY}})
-    settings = {**FULL, "job_bucket_arns": "arn:aws:s3:::files", "stage": "prod"}
+    settings = {**GUARDED, "job_bucket_arns": "arn:aws:s3:::files", "stage": "prod"}
     stack = add_stack(app, stub_bundle(folder), settings)
     app.synth()
     return read(folder / "cdk.out", stack.stack_name)

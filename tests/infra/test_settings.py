@@ -27,6 +27,8 @@ from tests.support.paths import REPOSITORY
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 OTHER_PROJECT = "f" * 32
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/12345678-90ab-cdef-1234-567890abcdef"
+CHINESE_KEY = "arn:aws-cn:kms:cn-north-1:123456789012:key"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alarms"
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-app/fcm-AbCdEf"
 JWTS = {"jwt_issuer": "https://id.example.com", "jwt_audience": "app"}
@@ -76,6 +78,7 @@ BAD: dict[str, Any] = {
     "alarm_topic_arn": CANARY,
     "retain_data": CANARY,
     "deletion_protection": CANARY,
+    "kms_key_arn": f"arn:aws:kms:eu-west-1:123456789012:alias/{CANARY}",
     "unheard_of": CANARY,
 }
 
@@ -135,6 +138,8 @@ def test_no_setting_is_needed_and_data_is_kept_by_default() -> None:
         ("extra_application_ids", f"{PROJECT}, {OTHER_PROJECT}", (PROJECT, OTHER_PROJECT)),
         ("alarm_email", "on-call@example.com", "on-call@example.com"),
         ("alarm_topic_arn", TOPIC, TOPIC),
+        ("kms_key_arn", KEY, KEY),
+        ("kms_key_arn", f"{CHINESE_KEY}/mrk-1234abcd", f"{CHINESE_KEY}/mrk-1234abcd"),
     ],
 )
 def test_text_values_from_the_command_line_are_read(name: str, text: str, value: object) -> None:
@@ -394,6 +399,17 @@ def test_an_unknown_key_is_reported_with_a_suggestion(context: dict[str, str], l
             for arns in (
                 *("", "files", "arn:aws:s3:::*", "arn:aws:s3:::files/*", "arn:aws:s3:::a,"),
                 *("arn:aws:s3:::f/a.csv", "arn:aws:s3:::{{resolve:ssm:a}}", 5, {"a": "b"}),
+            )
+        ),
+        *(
+            (
+                {"kms_key_arn": key},
+                "kms_key_arn: must be the ARN of a key in KMS "
+                "(arn:aws:kms:region:account:key/id), not of an alias",
+            )
+            for key in (
+                *("", 5, "alias/push", KEY.replace(":key/", ":alias/"), KEY.split("/")[1]),
+                *(f"{KEY}*", f"{KEY} ", KEY.replace("123456789012", ""), f"{KEY}/{{{{resolve"),
             )
         ),
         (

@@ -34,6 +34,7 @@ from tests.support.synthesized_stack import (
     CERTIFICATES,
     FLAGS,
     FULL,
+    GUARDED,
     PROJECT,
     Synthesis,
     add_stack,
@@ -53,6 +54,7 @@ from constructs import IConstruct
 
 REGIONS: Final = ["us-east-1", "eu-west-1", "ap-southeast-2"]
 PINPOINT: Final = "AWS::Pinpoint::"
+JWTS: Final = ("jwt_issuer", "jwt_audience", "http_jwt")
 
 
 @pytest.fixture(scope="module")
@@ -268,9 +270,9 @@ def test_cfn_lint_finds_nothing(full: Synthesis, tmp_path: Path) -> None:
             "log_level": "WARN",
             "devices": "false",
         },
-        {"http_api": "false"},
+        {**GUARDED, "http_api": "false", **dict.fromkeys(JWTS)},
     ],
-    ids=["certificates", "existing", "no API"],
+    ids=["certificates", "existing", "guarded, no API"],
 )
 def test_cfn_lint_finds_nothing_in_stacks_of_other_teams(
     settings: dict[str, str], tmp_path: Path
@@ -350,11 +352,11 @@ def nag_findings(app: cdk.App, folder: Path) -> set[tuple[str, str]]:
     }
 
 
-def new_nag_app(folder: Path) -> cdk.App:
+def new_nag_app(folder: Path, settings: Mapping[str, str] = FULL) -> cdk.App:
     """Make an app of our stack with everything there is."""
     # What the CDK's command line sets, too: findings go into the report, not on the screen.
     app = new_app(folder, **{"@aws-cdk/core:failSynthOnValidationErrors": False})
-    add_stack(app, stub_bundle(folder), FULL)
+    add_stack(app, stub_bundle(folder), settings)
     return app
 
 
@@ -397,8 +399,11 @@ def misplaced_or_stale(app: cdk.App) -> list[str]:
     return faults
 
 
-def test_all_findings_of_cdk_nag_are_acknowledged(tmp_path: Path) -> None:
-    assert nag_findings(new_nag_app(tmp_path), tmp_path) == set()
+@pytest.mark.parametrize("settings", [FULL, GUARDED], ids=["full", "guarded"])
+def test_all_findings_of_cdk_nag_are_acknowledged(
+    settings: Mapping[str, str], tmp_path: Path
+) -> None:
+    assert nag_findings(new_nag_app(tmp_path, settings), tmp_path) == set()
 
 
 def test_each_acknowledgement_covers_one_resource_and_is_needed(tmp_path: Path) -> None:
@@ -426,13 +431,23 @@ def pack_findings(app: cdk.App) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.parametrize(
+    ("settings", "lists"),
+    [(FULL, ("constructs", "unguarded")), (GUARDED, ("constructs",))],
+    ids=["full", "guarded"],
+)
 def test_the_findings_of_the_packs_for_hipaa_and_nist_are_the_accepted_ones(
-    tmp_path: Path,
+    settings: Mapping[str, str], lists: tuple[str, ...], tmp_path: Path
 ) -> None:
-    accepted = {(rule, path) for rule, entry in ACCEPTED.items() for path in entry["constructs"]}
+    accepted = {
+        (rule, path)
+        for rule, entry in ACCEPTED.items()
+        for name in lists
+        for path in entry.get(name, ())
+    }
 
     assert all(entry["reason"] for entry in ACCEPTED.values())
-    assert pack_findings(new_nag_app(tmp_path)) == accepted
+    assert pack_findings(new_nag_app(tmp_path, settings)) == accepted
 
 
 def test_these_packs_report_a_broken_stack(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from bench.client_list import (
     BARE_BOTO3,
     BOTO3_THREADS,
     EXPORT_ROWS,
+    KEYED,
     KEYED_REQUEST,
     OURS,
     OURS_16_CALLS,
     PLAIN_ROWS,
     REQUEST,
+    USERS,
 )
 from bench.job_run import Handled, JobRun, slope
 from bench.packages import Zipped
@@ -88,9 +90,12 @@ def test_the_simulated_service_answers_as_each_service_does() -> None:
         "u": 200,
     }
     assert "name" in parsed(b"POST /v1/projects/bench/messages:send HTTP/1.1", {"message": {}})
-    assert parsed(b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.PutItem", {}) == {
-        "Responses": {}
-    }
+    dynamodb = b"POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810."
+    assert parsed(dynamodb + b"PutItem", {}) == {"Responses": {}}
+    keys = [{"id": {"S": f"U#bench#{n}"}} for n in range(3)]
+    found = parsed(dynamodb + b"BatchGetItem", {"RequestItems": {"table": {"Keys": keys}}})
+    devices = [json.loads(each["value"]["S"])["devices"] for each in found["Responses"]["table"]]
+    assert [len(each) for each in devices] == [2, 2, 2]
 
 
 def test_the_simulated_service_reads_files_and_takes_no_list_of_refused_rows(
@@ -165,7 +170,8 @@ def results() -> Results:
         many=many,
         peers={},
         tls={},
-        keyed={},
+        keyed={1: {OURS: costs(2.0), KEYED: costs(5.0)}},
+        users={OURS: costs(1.0, 0.4), USERS: costs(1.0, 0.6)},
         queue=QueueRun(9, 9.0, memory),
         zipped=Zipped(5_000_000, 4_000_000, 20_000_000),
         ceilings={},
@@ -178,7 +184,7 @@ def test_the_figures_are_compared_with_their_goals(results: Results) -> None:
 
     assert figures["cold start to the first report"].ratio.median == pytest.approx(1.2)
     assert {name: figure.reached for name, figure in figures.items()} == {
-        "cold start to the first report": True,
+        "cold start to the first report": False,
         "one push, warm: CPU": True,
         "5,000 recipients, 50 ms a call": False,
         "CPU a token": False,
@@ -186,7 +192,14 @@ def test_the_figures_are_compared_with_their_goals(results: Results) -> None:
     }
     assert figures["cold start to the first report"].best == pytest.approx(1.2)
     assert figures["5,000 recipients, 50 ms a call"].best == pytest.approx(2.0)
-    assert figures["5,000 recipients, 50 ms a call"].goal == Goal(2.1, "at least")
+    assert figures["5,000 recipients, 50 ms a call"].goal == Goal(2.5, "at least")
+
+
+def test_the_figures_of_keys_and_users_are_compared_with_their_goals(results: Results) -> None:
+    key, users = results.own_figures()
+
+    assert (key.ratio.median, key.reached) == (2.5, False)
+    assert (users.ours.median, users.reached) == (0.6, True)
 
 
 def test_the_figures_of_a_job_are_compared_with_their_goals(results: Results) -> None:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -44,7 +45,7 @@ from soak.ledger import Acceptance, JobEnd, Ledger, PhonePush
 from soak.phones import Phone, phones, user_id, users_for
 from soak.plan import CALLER_WAITS, EntryPoint, PlannedRequest, plan
 from soak.processes import outside_connections
-from soak.run import run
+from soak.run import later, run
 from soak.seeded_random import SeededRandom
 from soak.server import Connection, serving
 from soak.services import Services
@@ -57,7 +58,7 @@ TOKEN = "device-0000000"
 
 def test_a_short_run_with_faults_finds_each_recipient_in_one_place() -> None:
     random = SeededRandom(25)
-    requests = list(plan(250, random))
+    requests = list(plan(250, random, later=later()))
     requests += plan_jobs(250, len(requests), random)
 
     # A killed process takes half a minute, until its claim lapses.
@@ -71,6 +72,8 @@ def test_a_short_run_with_faults_finds_each_recipient_in_one_place() -> None:
     }
     assert outcome.ledger.ownership.moved > 0
     assert {planned.entry_point for planned in requests} == set(EntryPoint)
+    scheduled = {token for each in requests if each.is_for_later for token in each.tokens}
+    assert scheduled & outcome.ledger.accepted.keys(), "nothing was sent later"
     assert outcome.verdict.places[Place.ACCEPTED].total() > 150
     assert sum(outcome.ledger.fault_counts.values()) > 20, "too few faults for a test"
     ended = {job.kind: outcome.ledger.job_ends[job.number].statuses for job in jobs_of(requests)}
@@ -308,6 +311,22 @@ def judged(
 ) -> Verdict:
     message_bodies = [json.dumps({"recipients": [{"token": token}]}) for token in dead_letters]
     return judge([planned(entry_point)], ledger, message_bodies)
+
+
+def test_a_push_before_its_time_and_one_that_is_only_scheduled_are_breaches() -> None:
+    request = {**planned(EntryPoint.HTTP).request, "send_at": "2030-01-01T00:00:00Z"}
+    for_later = replace(planned(EntryPoint.HTTP), request=request)
+    ledger = Ledger()
+    ledger.answer(0, {**reported("scheduled"), "summary": {}})
+    assert breaches_of(judge([for_later], ledger, ())) == ["lost"]
+
+    record_accepted(ledger)  # at no known time
+    assert breaches_of(judge([for_later], ledger, ())) == []
+
+    ledger.due = 7.0
+    for at, expected in ((6.0, ["sent too early"]), (8.0, [])):
+        ledger.accepted[TOKEN] = [Acceptance(0, None, "run", at)]
+        assert breaches_of(judge([for_later], ledger, ())) == expected
 
 
 def breaches_of(verdict: Verdict) -> list[str]:

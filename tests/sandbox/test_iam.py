@@ -720,7 +720,8 @@ def test_the_condition_of_the_service_that_gets_a_role_is_understood(
     denying = statement("iam:PassRole", role, effect="Deny", Condition=condition)
 
     def reason(*statements: dict[str, Any]) -> str | None:
-        return refusal_reason([("p", policy(*statements))], "iam:PassRole", role, passed_to)
+        facts = {"iam:PassedToService": passed_to}
+        return refusal_reason([("p", policy(*statements))], "iam:PassRole", role, facts)
 
     assert (reason(allowing) is None) == holds
     assert (reason(statement("*", "*"), denying) is None) != holds
@@ -742,7 +743,8 @@ def test_the_condition_of_the_service_that_gets_a_role_is_understood(
 def test_a_condition_beside_it_is_not_understood(condition: Any) -> None:
     document = policy(statement("iam:PassRole", "*", Condition=condition))
 
-    reason = refusal_reason([("p", document)], "iam:PassRole", "arn:aws:iam::1:role/r", "a")
+    facts = {"iam:PassedToService": "a"}
+    reason = refusal_reason([("p", document)], "iam:PassRole", "arn:aws:iam::1:role/r", facts)
 
     assert "understand Condition" in str(reason)
 

@@ -1,6 +1,6 @@
 """An AWS account on loopback with the function's queues, bus and table, and Lambda's part.
 
-SQS, EventBridge and DynamoDB are moto's, behind real HTTP. What Lambda's event source
+SQS, EventBridge, S3 and DynamoDB are the sandbox's, behind real HTTP. What Lambda's event source
 mapping does is done here: receive, invoke, delete what did not fail.
 """
 
@@ -17,6 +17,7 @@ import botocore.session
 
 from push_sender.follow_up.signed_attributes import Steering
 from sandbox.server import Server
+from sandbox.services import patched_moto
 from tests.support.loopback import LoopbackHandler, Reply, serving
 
 Json = dict[str, Any]
@@ -235,7 +236,7 @@ def _read(message: Json) -> Json:
 @contextmanager
 def running_account() -> Iterator[Account]:
     """Run an empty account on a free port of loopback."""
-    with Server() as server:
+    with patched_moto(), Server() as server:
         yield Account(server.url)
 
 

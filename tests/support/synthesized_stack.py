@@ -28,6 +28,7 @@ FLAGS: Mapping[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text())["co
 
 PROJECT = "0" * 31 + "a"
 OTHER_PROJECT = "0" * 31 + "b"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/12345678-90ab-cdef-1234-567890abcdef"
 VERSION = "12345678-90ab-cdef-1234-567890abcdef"
 
 CERTIFICATES: Mapping[str, str] = {
@@ -60,6 +61,15 @@ FULL: Mapping[str, str] = {
     "http_jwt": "true",
 }
 """Settings that create every resource except a stage's own event bus."""
+
+GUARDED: Mapping[str, str] = {
+    **FULL,
+    "reserved_concurrency": "50",
+    "caller_account_ids": "210987654321",
+    "deletion_protection": "true",
+    "kms_key_arn": KEY,
+}
+"""Everything there is, with each setting that guards it."""
 
 LAMBDA_ITSELF: Mapping[str, str] = {
     "logs:CreateLogStream": "the function's log",
