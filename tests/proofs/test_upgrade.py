@@ -144,7 +144,7 @@ class Upgrade:
     def _let_die(self, items: int) -> None:
         """Let the next process die when the table of keys has so many new items."""
         before = self.stack.keys()
-        self.stack.gate.may_kill = lambda: len(self.stack.keys() - before) == items
+        self.stack.gate.may_kill = lambda: len(self.stack.keys() - before) >= items
 
     def _refuse(self) -> None:
         """Let a job fail and a message die, because the push service refuses most calls."""
@@ -210,7 +210,7 @@ class Upgrade:
         self.stack.gate.open()
         for thread in self.threads:
             thread.join()
-        eventually(lambda: self.stack.status(self.name("half-way")) != "RUNNING")
+        eventually(lambda: self.stack.status(self.name("half-way")) != "RUNNING", seconds=300)
         self.stack.let_an_hour_pass()
         for name in ("no batch", "one batch", "user"):
             self.said[name] = self.stack.invoke(self.said[name])
@@ -222,7 +222,7 @@ class Upgrade:
         with moved_ahead(HOUR + 1):
             eventually(lambda: self.stack.waiting()["schedules"] == 0)
             with suppress(AssertionError):  # the tests say what has not ended
-                eventually(self._has_ended, seconds=20)
+                eventually(self._has_ended)
 
     def _has_ended(self) -> bool:
         jobs = [self.stack.status(self.name(job)) for job in ("half-way", "refused", "later")]
