@@ -24,7 +24,7 @@ ROLE = "arn:aws:sts::123456789012:assumed-role/orders"
 APP = {"client_id": "shop", "azp": "other", "iss": "https://id.example.com/", "sub": USER}
 
 
-def over_http(authorizer: Json | None, request: Json = REQUEST, **headers: str) -> Json:
+def over_http(authorizer: Json | None, request: Json = REQUEST, **headers: Any) -> Json:
     made = http_event(json.dumps(request), **headers)
     made["requestContext"]["authorizer"] = authorizer
     return made
@@ -97,7 +97,7 @@ def test_each_log_record_names_who_sent_its_request(
         ("AIDAEXAMPLE", REQUEST, "AIDAEXAMPLE"),
         ("AROAEXAMPLE:ann@example.com", REQUEST, "AROAEXAMPLE"),
         ("AROAEXAMPLE:s", "not JSON", "AROAEXAMPLE"),
-        ("AROAEXAMPLE:s", of_event(account="123456789012", source="shop"), "AROAEXAMPLE/123456789012/shop"),
+        ("AROAEXAMPLE:s", of_event(account="1" * 12, source="s"), f"AROAEXAMPLE/{'1' * 12}/s"),
         ("AROAEXAMPLE:s", of_event(account="1", source="x" * 256), "AROAEXAMPLE/-/-"),
         ("two words", REQUEST, None),
         (None, REQUEST, None),
