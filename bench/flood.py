@@ -1,8 +1,8 @@
 """A flood of the queue: thousands of messages of one caller, which the function works off.
 
-The function takes two messages at a time from the queue (``worker_concurrency`` 2, each in a batch
-of up to two). With the stack's default of 10, the simulated services would take both cores of a
-small machine, and the figure would show only that.
+Two invocations take messages from the queue (``worker_concurrency`` 2), and each of their pushes
+takes half a second. With faster pushes the sandbox's own services would take both cores of a small
+machine, and the figure would show only that.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from bench.client_process import make_request
+from bench.client_process import CONTENT
 from bench.processes import BenchError
+from bench.service import SLOW
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 
@@ -45,7 +46,8 @@ def flooded(deployment: Deployment, handled: Callable[[], int]) -> Iterator[None
     """
     sqs: Any = client("sqs", deployment.url)
     queue = deployment.outputs["QueueUrl"]
-    body = json.dumps(make_request(1))
+    recipient = {"token": f"{SLOW}1", "service": "GCM"}
+    body = json.dumps({"recipient": recipient, **CONTENT})
     entries = [
         {"Id": str(at), "MessageBody": body, "MessageGroupId": _GROUP} for at in range(_ENTRIES)
     ]

@@ -299,9 +299,9 @@ def _job(job: JobRun) -> str:
         f"after the first third; the sandbox {largest['sandbox']:.0f} MB. CPU of its "
         "processes, with the pushes beside the job: "
         f"{job.cpu_seconds / job.rows * US:.1f} µs a row.\n"
-        f"The flood of the queue: {MESSAGES:,} messages of another caller to one recipient each, "
-        f"of which the function works off up to {WORKERS * 2} at a time (worker_concurrency "
-        f"{WORKERS}), so that the simulated services leave CPU to the direct pushes."
+        f"The flood of the queue: {MESSAGES:,} messages of another caller to one recipient each. "
+        f"{WORKERS} invocations at a time work them off, half a second for each push, so that "
+        "the sandbox's services leave CPU to the direct pushes."
     )
 
 

@@ -62,11 +62,7 @@ def put_quiet_groups_first(queue: Queue) -> None:
     if queue.fifo_queue:
         return
     now = unix_time_millis()
-    waiting = {
-        message.group_id
-        for message in queue._messages
-        if message.visible_at < now and message.delayed_until <= now
-    }
+    waiting = {message.group_id for message in queue.messages}
     work = _work_of(queue)
     flying = [message for message in queue.pending_messages if message.visible_at >= now]
     work.advance(flying, waiting, now)

@@ -12,6 +12,7 @@ from sandbox.sqs import message_moves, queues
 
 PATCHES: Final = (
     Patch(Queue, "add_message", queues.add_message),
+    Patch(Queue, "messages", property(queues.messages)),
     Patch(Queue, "delete_message", serialized(Queue.delete_message, queues.LOCK)),
     *(
         Patch(SQSBackend, name, serialized(getattr(SQSBackend, name), queues.LOCK))

@@ -16,6 +16,7 @@ from threading import RLock
 from typing import Any, Final, cast
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.utils import unix_time_millis
 from moto.sqs.exceptions import InvalidParameterValue
 from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
@@ -135,6 +136,19 @@ def validate_message(self: SQSBackend, queue: Queue, *arguments: Any, **named: A
             " 1 to 128 in length."
         )
     _ORIGINAL_VALIDATE(self, queue, *arguments, **named)
+
+
+def messages(self: Queue) -> list[Message]:
+    """List the messages that can be received, in place of moto's property.
+
+    moto reads the clock twice for each message, which takes a core if a queue has thousands.
+    """
+    now = unix_time_millis()
+    return [
+        message
+        for message in self._messages
+        if message.visible_at < now and message.delayed_until <= now
+    ]
 
 
 def add_message(self: Queue, message: Message) -> None:
