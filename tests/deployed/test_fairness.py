@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.issuer.client import fetch_token
 from sandbox.running import Sandbox, running_sandbox
-from sandbox.stack.account import client
+from sandbox.stack.account import ACCOUNT_ID, client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import invoke, within
 from tests.support.http_apis import TOO_MANY, Api
@@ -61,6 +61,15 @@ def pushes(deployment: Deployment, token: str) -> int:
         return len(json.loads(answer.read())["messages"])
 
 
+def is_logged(deployment: Deployment, message: str, sender: str) -> bool:
+    """Return whether the function's log has a record that names a sender."""
+    found = client("logs", deployment.url).filter_log_events(
+        logGroupName=deployment.outputs["LogGroupName"], filterPattern=f'"{message}"'
+    )
+    lines = [json.loads(event["message"]) for event in found["events"]]
+    return any(line.get("message") == message and line.get("sender") == sender for line in lines)
+
+
 def test_during_a_flood_of_the_queue_others_are_sent(deployment: Deployment) -> None:
     # Each push takes a second, so the flood takes most of a minute.
     send(deployment, "flood", *["sandbox-slow-1"] * FLOOD)
@@ -74,6 +83,7 @@ def test_during_a_flood_of_the_queue_others_are_sent(deployment: Deployment) -> 
     assert within(30, lambda: pushes(deployment, "order") == 1)
     assert waiting(deployment) > FLOOD / 2, "the flood is not over"
 
+    assert within(30, lambda: is_logged(deployment, "request handled", ACCOUNT_ID))
     queue = deployment.outputs["QueueUrl"]
     client("sqs", deployment.url).purge_queue(QueueUrl=queue)
 
@@ -95,3 +105,5 @@ def test_a_flood_of_one_route_leaves_the_others_their_requests(deployment: Deplo
     assert api.ask("PUT", "/my/devices/d-2", body, {**kind, **bearer}, caller=None).status == 201
     assert api.ask("POST", "/messages", json.dumps(to("http")).encode(), kind).status == 200
     assert api.ask("DELETE", f"/schedules/{'0' * 64}").status == 404
+    caller = f"arn:aws:iam::{ACCOUNT_ID}:root"
+    assert within(30, lambda: is_logged(deployment, "batch delivered", caller))
