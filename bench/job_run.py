@@ -1,5 +1,7 @@
 """A file of many rows as a job: its pace and stages, the function's memory, and pushes beside it.
 
+Before it, direct pushes are sent while the function is idle, and during a flood of the queue.
+
 The deployed stack runs in the sandbox with its state machine, bucket and table, and with the
 simulated SendMessages. The sandbox shares the machine with the function. ``figures.rows`` measures
 the CPU of a row without it.
@@ -21,6 +23,7 @@ from threading import Event
 from typing import Any, Final, NamedTuple
 
 from bench.client_process import CONTENT, make_request
+from bench.flood import WORKERS, flooded
 from bench.processes import BenchError, simulated_service
 from bench.queue_run import Memory, resident_bytes
 from bench.rows import TOKENS, write_rows
@@ -39,7 +42,7 @@ _SECONDS: Final = 40
 _MOST_TOKENS_PER_SECOND: Final = 5_000
 _SAMPLE_SECONDS: Final = 0.5
 _PUSH_SECONDS: Final = 0.25
-_IDLE_PUSHES: Final = 40
+_PUSHES: Final = 40
 _COPIES: Final = 4
 """Copies of the function that are warm before the job."""
 
@@ -80,8 +83,9 @@ class JobRun:
         Of the function's largest process.
     sandbox_memory
         Of the sandbox's own process, with all of its simulated services.
-    idle_pushes, pushes
-        Seconds of direct pushes, before the job and while it ran.
+    idle_pushes, flood_pushes, pushes
+        Seconds of direct pushes: before the job, during a flood of the queue, and while the job
+        ran.
     cpu_seconds
         CPU of the function's processes during the children, with the pushes beside them, and
         without the start of processes.
@@ -95,6 +99,7 @@ class JobRun:
     memory: Sequence[Memory]
     sandbox_memory: Sequence[Memory]
     idle_pushes: Samples
+    flood_pushes: Samples
     pushes: Samples
     cpu_seconds: float
 
@@ -130,9 +135,10 @@ def slope(memory: Sequence[Memory]) -> float:
 
 @dataclass
 class _Log:
-    """What the function's log says about the job."""
+    """What the function's log says about the job, and about messages of the queue."""
 
     handled: list[tuple[float, int]] = field(default_factory=list)
+    messages: int = 0
     ended: Event = field(default_factory=Event)
 
     def read(self, _: str, line: str) -> None:
@@ -140,6 +146,8 @@ class _Log:
         if '"job rows handled"' in line:
             accepted = json.loads(line)["counts"].get("accepted", 0)
             self.handled.append((time.monotonic(), accepted))
+        elif '"request handled"' in line:
+            self.messages += 1
         elif '"job ended"' in line:
             self.ended.set()
 
@@ -156,13 +164,19 @@ def job_run(rows: int, progress: Callable[[int, int], None]) -> JobRun:
     log = _Log()
     with (
         simulated_service(latency=0.05) as port,
-        running_sandbox(echo=log.read, max_environments=_MOST_COPIES) as sandbox,
+        running_sandbox(
+            context={"worker_concurrency": WORKERS},
+            echo=log.read,
+            max_environments=_MOST_COPIES,
+        ) as sandbox,
     ):
         pinpoint = {"AWS_ENDPOINT_URL_PINPOINT": f"http://127.0.0.1:{port}"}
         set_variables(sandbox.deployment, pinpoint)
         job = _Job(sandbox, rows, tokens_per_second, log)
         idle = job.idle_pushes()
-        return job.run(idle, progress)
+        with flooded(sandbox.deployment, lambda: log.messages):
+            during_flood = job.several_pushes()
+        return job.run(idle, during_flood, progress)
 
 
 class _Job:
@@ -181,9 +195,15 @@ class _Job:
         """Start some copies of the function, then send single pushes."""
         with ThreadPoolExecutor(_COPIES) as pool:
             list(pool.map(self._push, [1_000] * _COPIES))
-        return Samples([self._push_in_turn() for _ in range(_IDLE_PUSHES)])
+        return self.several_pushes()
 
-    def run(self, idle: Samples, progress: Callable[[int, int], None]) -> JobRun:
+    def several_pushes(self) -> Samples:
+        """Send single pushes at intervals."""
+        return Samples([self._push_in_turn() for _ in range(_PUSHES)])
+
+    def run(
+        self, idle: Samples, during_flood: Samples, progress: Callable[[int, int], None]
+    ) -> JobRun:
         """Run the job."""
         with TemporaryDirectory() as folder:
             file = Path(folder, "rows.csv")
@@ -229,6 +249,7 @@ class _Job:
             memory,
             own,
             idle,
+            during_flood,
             Samples(pushes),
             cpu.used(),
         )

@@ -247,12 +247,18 @@ class Results:
             ),
             Figure("slowest 30 s", "tokens/s", Samples([min(paces)]), asked, Goal(0.9, "at least")),
             Figure("fastest 30 s", "tokens/s", Samples([max(paces)]), asked, Goal(1.1)),
-            Figure(
-                "a direct push, beside an idle function",
-                "ms",
-                Samples([job.pushes.median * MS]),
-                Samples([job.idle_pushes.median * MS]),
-                Goal(1.2),
+            *(
+                Figure(
+                    f"a direct push during {what}, beside an idle function",
+                    "ms",
+                    Samples([pushes.median * MS]),
+                    Samples([job.idle_pushes.median * MS]),
+                    Goal(1.2),
+                )
+                for what, pushes in (
+                    ("the job", job.pushes),
+                    ("a flood of the queue", job.flood_pushes),
+                )
             ),
         ]
 

@@ -1,9 +1,10 @@
 """The simulated services: so simple that they never limit a figure.
 
 SendMessages accepts every address, FCM every message and DynamoDB every record, each after a fixed
-latency. DynamoDB finds no record of a key, and two devices of each user. An object of S3 is the
-file whose path is its key. The list of a job's rows that were not accepted must be empty. Nothing
-else is checked; the sandbox does that. It runs in its own process on loopback and prints its port.
+latency, and ten times as late for a token that begins with ``SLOW``. DynamoDB finds no record of a
+key, and two devices of each user. An object of S3 is the file whose path is its key. The list of a
+job's rows that were not accepted must be empty. Nothing else is checked; the sandbox does that. It
+runs in its own process on loopback and prints its port.
 
     python -I -S service.py LATENCY_SECONDS [KEY_AND_CERTIFICATE]
 """
@@ -17,6 +18,9 @@ import re
 import ssl
 import sys
 from urllib.parse import unquote
+
+SLOW = "slow-"
+_SLOW = f'"{SLOW}'.encode()
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _FCM = re.compile(rb"POST /v1/projects/")
@@ -57,7 +61,7 @@ class _Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         while (call := self._take_call()) is not None:
             # The service's own work is part of the latency.
-            due = loop.time() + self._latency
+            due = loop.time() + self._latency * (10 if _SLOW in call[1] else 1)
             response = answer(*call)
             if self._latency:
                 loop.call_at(due, self._send, response)

@@ -24,6 +24,7 @@ from bench.client_list import (
     OURS_16_CALLS,
     REQUEST,
 )
+from bench.flood import MESSAGES, WORKERS
 from bench.job_run import JobRun, slope
 from bench.processes import Cost
 from bench.results import (
@@ -154,6 +155,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "job": {
             **asdict(results.job),
             "idle_pushes": _samples(results.job.idle_pushes),
+            "flood_pushes": _samples(results.job.flood_pushes),
             "pushes": _samples(results.job.pushes),
         },
         "zipped": results.zipped._asdict(),
@@ -297,7 +299,10 @@ def _job(job: JobRun) -> str:
         f"process {largest['function']:.1f} MB, and {grown:+.2f} MB for each further 100,000 rows "
         f"after the first third; the sandbox {largest['sandbox']:.0f} MB. CPU of its "
         "processes, with the pushes beside the job: "
-        f"{job.cpu_seconds / job.rows * US:.1f} µs a row."
+        f"{job.cpu_seconds / job.rows * US:.1f} µs a row.\n"
+        f"The flood of the queue: {MESSAGES:,} messages of another caller to one recipient each. "
+        f"{WORKERS} invocations at a time work them off, half a second for each push, so that "
+        "the sandbox's services leave CPU to the direct pushes."
     )
 
 

@@ -17,6 +17,10 @@ DETAIL_TYPE: Final = "Push Notification Requested"
 
 _DEFAULT: Final = "default"  # the name of the bus that every account has
 
+GROUP: Final = "$.source"
+"""The group of a rule's message: its event's source (user guide, "Dynamic path parameters"). If
+EventBridge does not replace the path here, it is a valid group itself, of all events."""
+
 SOURCE: Final = "push-sender"
 """The source of the events that the function itself puts on the bus."""
 
@@ -77,6 +81,8 @@ class EventBus(Construct):
                 events.CfnRule.TargetProperty(
                     id="Requests",
                     arn=requests.queue_arn,
+                    # So one source's events cannot hold up another's (docs/reliability.md).
+                    sqs_parameters=events.CfnRule.SqsParametersProperty(message_group_id=GROUP),
                     # For events that EventBridge could not deliver within a day. The message is
                     # the original event, which the queue's entry point reads.
                     dead_letter_config=events.CfnRule.DeadLetterConfigProperty(

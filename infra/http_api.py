@@ -153,10 +153,9 @@ class HttpApi(Construct):
         alias
             What the routes invoke. API Gateway may invoke it for these routes only.
         signed
-            Routes that require IAM authorization.
+            Routes that require IAM authorization. Each route has a throttle of its own.
         jwt
-            Routes that require a JWT, each with a throttle of its own. They are left out if the
-            settings name no issuer.
+            Routes that require a JWT. They are left out if the settings name no issuer.
         scopes
             Of which a JWT must have one; empty if it needs none.
         """
@@ -165,13 +164,17 @@ class HttpApi(Construct):
             alias,
             payload_format_version=apigateway.PayloadFormatVersion.VERSION_2_0,
         )
+        given = self._settings
         for method, path in signed:
-            self._add_route(method, path, integration, self._signature)
+            route = self._add_route(method, path, integration, self._signature)
+            limits = given.http_requests_per_second, given.http_burst
+            self._throttle(f"{method.value} {path}", route, *limits)
         if self._jwt is None:
             return
         for method, path in jwt:
             route = self._add_route(method, path, integration, self._jwt, scopes)
-            self._throttle(f"{method.value} {path}", route)
+            limits = given.jwt_requests_per_second, given.jwt_burst
+            self._throttle(f"{method.value} {path}", route, *limits)
 
     def grant_invoke(self, grantee: iam.IGrantable, routes: Routes = ROUTES) -> iam.Grant:
         """Allow a grantee to call these routes, and nothing else."""
@@ -206,12 +209,13 @@ class HttpApi(Construct):
         any_value = re.sub(r"\{\w+\}", "*", path)
         return self.api.arn_for_execute_api(method.value, any_value, _ANY_STAGE)
 
-    def _throttle(self, key: str, route: apigateway.HttpRoute) -> None:
-        """Limit a route by itself, so that the callers of the other routes keep their share."""
-        self._route_settings[key] = {
-            "ThrottlingRateLimit": self._settings.jwt_requests_per_second,
-            "ThrottlingBurstLimit": self._settings.jwt_burst,
-        }
+    def _throttle(self, key: str, route: apigateway.HttpRoute, rate: int, burst: int) -> None:
+        """Limit a route by itself, so that the callers of the other routes keep their share.
+
+        AWS documents limits of a stage and of a route, and not whether the routes without limits
+        of their own share those of the stage.
+        """
+        self._route_settings[key] = {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
         cast(
             apigateway.CfnStage, self.stage.node.default_child
         ).route_settings = self._route_settings

@@ -308,11 +308,14 @@ class Settings(BaseModel):
     )
     http_requests_per_second: Annotated[WholeNumber, Field(ge=1, le=10_000)] = Field(
         default=100,
-        description="requests a second that the HTTP API accepts on average; it answers others 429",
+        description=(
+            "requests a second that each route for signed requests accepts on average; it answers "
+            "others 429"
+        ),
     )
     http_burst: Annotated[WholeNumber, Field(ge=1, le=5_000)] = Field(
         default=200,
-        description="requests that the HTTP API accepts at once before that rate applies",
+        description="requests that each of these routes accepts at once before that rate applies",
     )
     devices: bool = Field(
         default=True,

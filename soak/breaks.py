@@ -79,12 +79,12 @@ BREAKS: Final = (
         (
             Change(
                 "entry_points/queue.py",
-                "        _handle(record, share(), key, context, sender, follow_up, end_of_job)\n",
+                "        _handle(submission, ",
                 "        queue = follow_up._queue\n"
                 "        queue._client.delete_message(\n"
                 "            QueueUrl=queue._url, ReceiptHandle=record.receipt_handle\n"
                 "        )\n"
-                "        _handle(record, share(), key, context, sender, follow_up, end_of_job)\n",
+                "        _handle(submission, ",
             ),
         ),
         killed=True,

@@ -258,7 +258,9 @@ def _dispatch(event: Any, context: LambdaContext) -> Answer:
         case {"detail-type": _, "detail": _}:
             from push_sender.entry_points import event_bridge
 
-            return event_bridge.push(event, context, sender, _follow_up(settings))
+            return event_bridge.push(
+                event, context, sender, _follow_up(settings), shared_telemetry()
+            )
         case {"version": _, "request_id": _} | {"version": _, "job": _} if _is_own_event(event):
             _follow_up(settings).ignore_own_event(context.aws_request_id)
             return None

@@ -26,6 +26,7 @@ from sandbox.entry_points import EVENTBRIDGE
 from sandbox.events.target_input import (
     NoJsonError,
     as_json,
+    message_group,
     target_input,
     undefined_variables,
 )
@@ -111,7 +112,7 @@ def sending(invoke_later: InvokeLater) -> Any:
             try:
                 if deliver is not None:
                     body = target_input(target, event, self.arn, ingestion_time)
-                    deliver(self, target, body)
+                    deliver(self, target, event, body)
                 else:
                     others = copy.copy(self)
                     others.targets = [target]
@@ -133,19 +134,19 @@ def _matches(rule: Rule, event: Mapping[str, Any]) -> bool:
         return False
 
 
-def _to_queue(_: Rule, target: Mapping[str, Any], body: str) -> None:
+def _to_queue(_: Rule, target: Mapping[str, Any], event: Mapping[str, Any], body: str) -> None:
     queue = queue_of(target["Arn"])
     if queue is None:
         raise _UndeliverableError("NO_RESOURCE", "The specified queue does not exist.")
-    group = target.get("SqsParameters", {}).get("MessageGroupId")
+    group = message_group(target, event)
     try:
         put(queue, body, entry_point=EVENTBRIDGE, group_id=group)
     except SQSException as error:
         raise _UndeliverableError("INVALID_PARAMETER", error.message) from None
 
 
-def _to_function(invoke_later: InvokeLater) -> Callable[[Rule, Mapping[str, Any], str], None]:
-    def deliver(rule: Rule, target: Mapping[str, Any], payload: str) -> None:
+def _to_function(invoke_later: InvokeLater) -> Callable[..., None]:
+    def deliver(rule: Rule, target: Mapping[str, Any], _: Mapping[str, Any], payload: str) -> None:
         try:
             invoke_later(target["Arn"], payload.encode(), rule.arn)
         except LambdaClientError as error:

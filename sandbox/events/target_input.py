@@ -69,6 +69,17 @@ def target_input(
     return _filled(transformer["InputTemplate"], values)
 
 
+def message_group(target: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
+    """Return the group of a queue's message: a text, or what a path in its place finds.
+
+    User guide of EventBridge, "Event bus targets", "Dynamic path parameters".
+    """
+    group: str | None = (target.get("SqsParameters") or {}).get("MessageGroupId")
+    if group is None or not group.startswith("$."):
+        return group
+    return _text(_at(group, event))
+
+
 def undefined_variables(transformer: Mapping[str, Any]) -> list[str]:
     """Return the variables of a template that no path and no reserved name defines."""
     defined = RESERVED | (transformer.get("InputPathsMap") or {}).keys()

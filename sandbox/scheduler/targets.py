@@ -19,6 +19,8 @@ from sandbox.iam.sessions import find_role
 from sandbox.sqs.queues import put, queue_of
 from sandbox.step_functions.service import state_machines
 
+_SESSION: Final = "scheduler"  # AWS does not document how Scheduler names its session
+
 START_EXECUTION: Final = "arn:aws:scheduler:::aws-sdk:sfn:startExecution"
 """The universal target that calls StartExecution."""
 
@@ -120,7 +122,9 @@ def send(queue_arn: str, body: str, role: str, is_allowed: IsAllowed, **others: 
             "AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist."
         )
     try:
-        put(queue, body, entry_point=SCHEDULER, **others)
+        found = find_role(role)
+        sender_id = f"{found.id}:{_SESSION}" if found else None
+        put(queue, body, entry_point=SCHEDULER, sender_id=sender_id, **others)
     except SQSException as error:
         raise TargetError(error.code, error.message) from None
 

@@ -207,6 +207,7 @@ def _send_again(message: Message, destination: Queue) -> None:
         destination,
         message.body,
         entry_point=entry_point_of(message),
+        sender_id=message.sender_id,
         message_attributes=deepcopy(message.message_attributes),
         deduplication_id=message.deduplication_id,
         group_id=message.group_id,

@@ -558,7 +558,7 @@ def enter_by_queue(account: Account, sender: Sender, follow_up: FollowUp, reques
 
 def enter_by_event(_: Account, sender: Sender, follow_up: FollowUp, request: Json) -> Any:
     event = {"detail-type": "x", "source": "shop", "id": "e", "detail": request}
-    return event_bridge.push(event, CONTEXT, sender, follow_up)
+    return event_bridge.push(event, CONTEXT, sender, follow_up, shared_telemetry())
 
 
 ENTRY_POINTS: Mapping[str, Enter] = {"queue": enter_by_queue, "EventBridge": enter_by_event}

@@ -583,6 +583,7 @@ def test_the_rule_matches_requests_of_all_sources_but_the_function(
             "Id": "Requests",
             "Arn": {"Fn::GetAtt": [requests, "Arn"]},
             "DeadLetterConfig": {"Arn": {"Fn::GetAtt": [dead_letters, "Arn"]}},
+            "SqsParameters": {"MessageGroupId": "$.source"},
         }
         assert rule.get("State", "ENABLED") == "ENABLED"
 

@@ -372,6 +372,7 @@ def test_the_registry_changes_nothing_else(bare: Synthesis, without: Synthesis) 
         if bare.template["Resources"].get(id_) != made
     }
     assert {made["Type"] for made in changed.values()} == {
+        "AWS::ApiGatewayV2::Stage",  # with the limits of the registry's routes
         "AWS::CloudWatch::Dashboard",
         "AWS::Lambda::Alias",  # of the new version
         "AWS::Lambda::Function",

@@ -198,7 +198,6 @@ def test_the_settings_decide_which_routes_there_are(
     assert sorted(routes(made)) == sorted(expected)
     has_jwts = "jwt_issuer" in settings
     assert len(made.of_type(f"{API}Authorizer")) == has_jwts
-    assert ("RouteSettings" in properties(made, f"{API}Stage")) == has_jwts
     assert ("$context.authorizer.claims.client_id" in access_log(made)[1].values()) == has_jwts
 
 
@@ -309,21 +308,20 @@ def test_the_stage_is_throttled_as_configured_and_deploys_changes(
         assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
 
 
-def test_each_route_with_a_jwt_is_throttled_by_itself(full: Synthesis, tmp_path: Path) -> None:
-    settings = {**SETTINGS_OF_JWTS, "jwt_requests_per_second": "3", "jwt_burst": "5"}
-    other = synthesize(tmp_path, settings)
-    for made, rate, burst in ((full, 50, 100), (other, 3, 5)):
+def test_each_route_is_throttled_by_itself(full: Synthesis, tmp_path: Path) -> None:
+    other = {"http_requests_per_second": "7", "http_burst": "11"}
+    other |= {"jwt_requests_per_second": "3", "jwt_burst": "5"}
+    limited = synthesize(tmp_path, {**SETTINGS_OF_JWTS, **other})
+    for made, signed, jwt in ((full, (100, 200), (50, 100)), (limited, (7, 11), (3, 5))):
+        routes = made.of_type(f"{API}Route")
+        keys = [found["Properties"]["RouteKey"] for found in routes.values()]
+        limits = {key: jwt if key in unsigned_routes(made) else signed for key in keys}
         assert properties(made, f"{API}Stage")["RouteSettings"] == {
             key: {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
-            for key in unsigned_routes(made)
+            for key, (rate, burst) in limits.items()
         }
         # API Gateway refuses settings of a route that does not exist yet.
-        waits_for = set(made.only(f"{API}Stage")["DependsOn"])
-        assert waits_for >= {
-            id_
-            for id_, found in made.of_type(f"{API}Route").items()
-            if found["Properties"]["RouteKey"] in unsigned_routes(made)
-        }
+        assert set(made.only(f"{API}Stage")["DependsOn"]) >= routes.keys()
 
 
 def test_the_outputs_name_the_base_url_and_the_access_log(full: Synthesis) -> None:

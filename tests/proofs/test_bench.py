@@ -152,6 +152,7 @@ def results() -> Results:
         memory=memory,
         sandbox_memory=memory,
         idle_pushes=Samples([0.1, 0.1, 0.3]),
+        flood_pushes=Samples([0.13]),
         pushes=Samples([0.11]),
         cpu_seconds=1.0,
     )
@@ -205,8 +206,8 @@ def test_the_figures_of_keys_and_users_are_compared_with_their_goals(results: Re
 def test_the_figures_of_a_job_are_compared_with_their_goals(results: Results) -> None:
     figures = results.job_figures()
 
-    assert [round(figure.ratio.median, 3) for figure in figures] == [1.2, 1.8, 1.0, 1.0, 1.1]
-    assert [figure.reached for figure in figures] == [True, False, True, True, True]
+    assert [round(figure.ratio.median, 3) for figure in figures] == [1.2, 1.8, 1.0, 1.0, 1.1, 1.3]
+    assert [figure.reached for figure in figures] == [True, False, True, True, True, False]
 
 
 def test_memory_that_grows_with_pushes_has_a_slope() -> None:
@@ -221,7 +222,9 @@ def test_all_results_are_shown_and_stored(
 ) -> None:
     show(results)
 
-    assert "A job of 41,000 rows" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "A job of 41,000 rows" in shown
+    assert "The flood of the queue: 2,000 messages" in shown
     assert json.loads(json.dumps(as_json(results)))["job"]["rows"] == 41_000
 
 

@@ -28,7 +28,7 @@ IMPORTS: dict[str, set[str]] = {
     "s3": {"cloudformation"},
     "scheduler": {"cloudformation", "iam", "sqs", "step_functions"},
     "sns": {"cloudformation"},
-    "sqs": {"cloudformation"},
+    "sqs": {"cloudformation", "iam"},
     "stack": {"pinpoint"},
     "step_functions": {"cloudformation"},
 }

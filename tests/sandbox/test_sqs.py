@@ -70,7 +70,7 @@ def test_a_message_reaches_the_function_as_lambda_writes_it(sandbox: ServiceSand
     assert record == {
         "messageId": sent["MessageId"],
         "body": body,
-        "attributes": {"ApproximateReceiveCount": "1", "SenderId": "AIDAIT2UOQQY3AUEKVGXU"},
+        "attributes": {"ApproximateReceiveCount": "1", "SenderId": ACCOUNT},
         "messageAttributes": {
             "attempt": {
                 "stringValue": "3",

@@ -129,7 +129,7 @@ class Account:
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=record["receiptHandle"])
 
     def requeued(self) -> list[Json]:
-        """List the delayed messages of the queue: body, attributes, delay."""
+        """List the delayed messages of the queue: body, attributes, delay, group."""
         return [
             {
                 "body": json.loads(message.body),
@@ -137,6 +137,7 @@ class Account:
                     name: value["StringValue"] for name, value in message.message_attributes.items()
                 },
                 "delay": round((message.delayed_until - message.sent_timestamp) / 1_000),
+                "group": message.group_id,
             }
             for message in self._kept(self.queue)
             if message.delayed
@@ -153,7 +154,7 @@ class Account:
         return len(self._kept(self.queue))
 
     def dead_letter_messages(self) -> list[Json]:
-        """List the dead-letter messages, body and attributes, and leave them in the queue."""
+        """List the dead-letter messages, and leave them in the queue: body, attributes, group."""
         return [_read(message) for message in self._receive(self.dead_letter_queue, 10, hidden=0)]
 
     def sent_events(self, detail_type: str | None = None) -> list[Json]:
@@ -230,6 +231,7 @@ def _read(message: Json) -> Json:
             name: value["StringValue"]
             for name, value in message.get("MessageAttributes", {}).items()
         },
+        "group": message["Attributes"].get("MessageGroupId"),
     }
 
 

@@ -32,6 +32,7 @@ from push_sender.request.errors import (
 )
 from push_sender.request.model import PushRequest
 from push_sender.sender import Sender
+from push_sender.telemetry.log import Telemetry
 
 _FIELDS: Final = PushRequest.model_fields.keys() - {
     "data"
@@ -42,6 +43,8 @@ _END_OF_JOB: Final = "Step Functions Execution Status Change"
 _ENDED: Final = ("SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT")
 _EXECUTION: Final = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:execution:[^:]{1,80}:(.*)")
 _NAME_CHARACTERS: Final = 80
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+_NO_PRINCIPAL: Final = "event"
 _LATEST: Final = 10**14
 """Milliseconds of the epoch, in the year 5138."""
 
@@ -109,7 +112,9 @@ def is_end_of_job(value: object) -> TypeGuard[Mapping[str, Any]]:
     return False
 
 
-def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -> Submission:
+def submission_in(
+    event: Mapping[str, Any], request_id: str, accepted_at: int, principal: str | None = None
+) -> Submission:
     """Read the request in an event. The event's own id and time come first.
 
     Parameters
@@ -119,16 +124,30 @@ def submission_in(event: Mapping[str, Any], request_id: str, accepted_at: int) -
     request_id, accepted_at
         Used if the event has no usable id or time: the id of the message or invocation that
         carries it, and when it was sent, in milliseconds of the epoch.
+    principal
+        Who put the event on the queue. It stands before the account and the source, because a
+        program that may write to the queue can write any event.
     """
+    account = str(event.get("account"))
+    names = (
+        principal or _NO_PRINCIPAL,
+        account if _ACCOUNT.fullmatch(account) else "-",
+        usable_id(event.get("source")) or "-",
+    )
     return Submission(
         event["detail"],
         usable_id(event.get("id")) or request_id,
         _milliseconds(event.get("time")) or accepted_at,
+        sent_by=usable_id("/".join(names)) or principal,
     )
 
 
 def push(
-    event: Mapping[str, Any], context: LambdaContext, sender: Sender, follow_up: FollowUp
+    event: Mapping[str, Any],
+    context: LambdaContext,
+    sender: Sender,
+    follow_up: FollowUp,
+    telemetry: Telemetry,
 ) -> Report | None:
     """Send the request in an event. Return None if it was refused, split or ignored.
 
@@ -144,6 +163,7 @@ def push(
     timing = Timing.of(context)
     now = round(time.time() * 1_000)
     submission = submission_in(event, context.aws_request_id, now)
+    telemetry.sent_by(submission.sent_by)
     if is_own_event(event):
         follow_up.ignore_own_event(submission.request_id)
         return None

@@ -32,6 +32,7 @@ from push_sender.follow_up.queue_messages import (
     QueueUnavailable,
     message_body,
 )
+from push_sender.follow_up.signed_attributes import usable_id
 from push_sender.follow_up.submission import Submission
 from push_sender.outcomes.classification import refusal_of
 from push_sender.outcomes.outcome import Outcome, Refusal
@@ -70,6 +71,9 @@ _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 """A quoted text, even without its end, so that each character of a header is read only once."""
 
 _JSON: Final = "application/json"
+
+_SESSION: Final = re.compile(r"(:assumed-role/[^/]+|:federated-user)/.*")
+"""The end of an ARN that a person's name may be in: its caller chooses the name of a session."""
 
 
 class HttpEntryPoint:
@@ -118,6 +122,7 @@ class HttpEntryPoint:
 
     def answer(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Answer one request, in the form that API Gateway expects."""
+        self._telemetry.sent_by(_caller(event))
         return self._app.resolve(event, context)
 
     def _messages(self) -> Response[str]:
@@ -208,7 +213,9 @@ class HttpEntryPoint:
         """Put a request on the queue, and respond with its id and key."""
         self._sender.check(request)
         submission = self._submission(request)
-        message = QueueMessage(message_body(request), steering=submission.steering())
+        message = QueueMessage(
+            message_body(request), steering=submission.steering(), group=submission.group
+        )
         if message.size > MESSAGE_BYTES:
             raise HttpProblem(
                 problems.TOO_LARGE,
@@ -235,7 +242,8 @@ class HttpEntryPoint:
 
     def _submission(self, request: Any) -> Submission:
         id_ = self._app.lambda_context.aws_request_id
-        return Submission(request, id_, round(time.time() * 1_000))
+        caller = _caller(self._app.current_event.raw_event)
+        return Submission(request, id_, round(time.time() * 1_000), sent_by=caller)
 
     def _openapi(self) -> Response[str]:
         from push_sender.entry_points.openapi import (
@@ -265,6 +273,20 @@ class HttpEntryPoint:
             headers=problem.headers,
         )
 
+
+def _caller(event: Mapping[str, Any]) -> str | None:
+    """Name the caller: the ARN of an IAM caller, or the client of a JWT or its issuer; no user."""
+    authorizer = event["requestContext"].get("authorizer") or {}
+    arn = (authorizer.get("iam") or {}).get("userArn")
+    if arn is not None:
+        return usable_id(_SESSION.sub(r"\1", str(arn)))
+    claims = (authorizer.get("jwt") or {}).get("claims") or {}
+    names = (usable_id(f"jwt/{claims[name]}") for name in _CLIENT if claims.get(name))
+    return next(filter(None, names), None)
+
+
+_CLIENT: Final = ("client_id", "azp", "iss")
+"""The claims that may name the program of a JWT, the best first; ``sub`` names its user."""
 
 _NO_QUEUE: Final = f"{RESPOND_ASYNC} has no effect: this function has no queue (QUEUE_URL)"
 

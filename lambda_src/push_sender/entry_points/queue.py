@@ -13,6 +13,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
@@ -31,7 +32,7 @@ from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.events import BusUnavailable
 from push_sender.follow_up.queue_messages import QueueUnavailable
 from push_sender.follow_up.requeue import has_derived_key, is_part_of_users
-from push_sender.follow_up.signed_attributes import proven, unproven
+from push_sender.follow_up.signed_attributes import proven, unproven, usable_id
 from push_sender.follow_up.submission import Submission
 from push_sender.jobs.errors import JobStoreUnavailable
 from push_sender.request.errors import (
@@ -62,6 +63,8 @@ for two messages for which the service hangs, or for any number of normal ones."
 
 _NOT_JSON: Final = object()
 
+_GROUP_CHARACTERS: Final = 128
+
 
 EndOfJob = Callable[[Mapping[str, Any], Submission, str, float], None]
 """Handles the event in a message, until ``last_start``."""
@@ -91,7 +94,10 @@ def push(
     messages = _Messages(telemetry)
 
     def handle(record: SQSRecord) -> None:
-        _handle(record, share(), key, context, sender, follow_up, end_of_job)
+        request = _request(record)
+        submission = _submission(record, request, key, context)
+        telemetry.sent_by(submission.sent_by)
+        _handle(submission, request, record.body, share(), sender, follow_up, end_of_job)
 
     with messages(records=records, handler=handle):
         messages.process()
@@ -136,21 +142,16 @@ def _shares(end: float, messages: int) -> Callable[[], Timing]:
 
 
 def _handle(
-    record: SQSRecord,
+    submission: Submission,
+    request: Any,
+    body: str,
     timing: Timing,
-    key: bytes,
-    context: LambdaContext,
     sender: Sender,
     follow_up: FollowUp,
     end_of_job: EndOfJob | None,
 ) -> None:
-    try:
-        request = json.loads(record.body)
-    except (ValueError, RecursionError):
-        request = _NOT_JSON
-    submission = _submission(record, request, key, context)
     if end_of_job is not None and is_end_of_job(request):
-        end_of_job(request, submission, record.body, timing.last_start)
+        end_of_job(request, submission, body, timing.last_start)
         return
     if is_own_event(request):
         follow_up.ignore_own_event(submission.request_id)
@@ -172,7 +173,7 @@ def _handle(
             return
         last_start, too_many = timing.last_start, isinstance(error, TooManyDevices)
         if not (too_many and follow_up.split(submission, last_start=last_start)):
-            follow_up.refuse(submission, record.body, as_invalid(error), last_start=last_start)
+            follow_up.refuse(submission, body, as_invalid(error), last_start=last_start)
         return
     follow_up.handle(submission, report, last_start=timing.last_start)
 
@@ -185,18 +186,33 @@ def _memory_of(submission: Submission) -> Memory | None:
     return PART_OF_JOB
 
 
+def _request(record: SQSRecord) -> Any:
+    try:
+        return json.loads(record.body)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+
+
 def _submission(record: SQSRecord, request: Any, key: bytes, context: LambdaContext) -> Submission:
     """Read the request in a message, and the attributes that this function wrote."""
-    submission = Submission(request, record.message_id, int(record.attributes.sent_timestamp))
+    own: Mapping[str, Any] = record.raw_event["attributes"]
+    # The id of an IAM user, or of a role with the name of the session, which is not logged,
+    # because it may be a person's.
+    principal = usable_id(str(own.get("SenderId") or "").partition(":")[0])
+    sent_at = int(record.attributes.sent_timestamp)
+    submission = Submission(request, record.message_id, sent_at, sent_by=principal)
     if is_event(request):
-        submission = submission_in(request, submission.request_id, submission.accepted_at)
+        submission = submission_in(request, record.message_id, sent_at, principal)
+    group = usable_id(own.get("MessageGroupId"))
+    if group is not None and len(group) <= _GROUP_CHARACTERS:
+        submission = replace(submission, message_group=group)
     attributes = record.raw_event.get("messageAttributes") or {}
     steering = proven(record.body, attributes, key)
     if steering is None and _is_of_the_version_before(record, attributes, request, context):
         steering = unproven(attributes, submission.steering())
     if steering is None:
         return submission
-    return Submission(submission.request, *steering, is_signed=True)
+    return replace(submission, **steering._asdict(), is_signed=True)
 
 
 def _is_of_the_version_before(

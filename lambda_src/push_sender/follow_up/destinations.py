@@ -304,15 +304,15 @@ class FollowUp:
         if self._dead_letter_queue is None:
             raise refusal
         reason, error_text = {"reason": "invalid"}, str(refusal)[:ERROR_CHARACTERS]
-        steering = submission.steering()
+        steering, group = submission.steering(), submission.group
         # If the message is too large, drop attributes: the request matters more.
         message = next(
             message
             for message in (
-                QueueMessage(body, {**reason, "fault": error_text}, steering=steering),
-                QueueMessage(body, reason, steering=steering),
-                QueueMessage(body, reason),
-                QueueMessage(body),
+                QueueMessage(body, {**reason, "fault": error_text}, 0, steering, group),
+                QueueMessage(body, reason, 0, steering, group),
+                QueueMessage(body, reason, group=group),
+                QueueMessage(body, group=group),
             )
             if message.size <= MESSAGE_BYTES or not message.attributes
         )
@@ -345,7 +345,7 @@ class FollowUp:
         if self._queue is None:
             raise QueueUnavailable("no queue")
         steering = submission.steering(submission.attempt + 1)
-        message = QueueMessage(body, delay_seconds=delay_seconds, steering=steering)
+        message = QueueMessage(body, {}, delay_seconds, steering, submission.group)
         self._queue.post(message, last_start=last_start)
 
     def report_job(self, event: Event, *, last_start: float) -> None:

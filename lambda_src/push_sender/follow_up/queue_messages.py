@@ -59,12 +59,15 @@ class QueueMessage:
         How long the message stays hidden.
     steering
         Attributes for this function, when it receives the message.
+    group
+        The message group: a queue that is full of one group delivers the others first.
     """
 
     body: str
     attributes: Mapping[str, str | int] = field(default_factory=dict)
     delay_seconds: int = 0
     steering: Steering | None = None
+    group: str | None = None
 
     def all_attributes(self, key: bytes) -> dict[str, str | int]:
         """Return all attributes of the message, signed with a key."""
@@ -121,6 +124,8 @@ class Queue:
                 for name, value in message.all_attributes(self._key).items()
             },
         }
+        if message.group is not None:
+            call["MessageGroupId"] = message.group
         try:
             call_with_retries(lambda: self._client.send_message(**call), last_start=last_start)
         except CallError as error:

@@ -104,7 +104,8 @@ def messages_of(
         if present:
             part = [recipients[at] for at in present]
             body = _body(submission, shared, part, group if has_users else None)
-            messages.append((QueueMessage(body, attributes, delay_seconds, steering), present))
+            message = QueueMessage(body, attributes, delay_seconds, steering, submission.group)
+            messages.append((message, present))
     return Split(messages, [at for at in positions if sizes[at] > room])
 
 
@@ -123,7 +124,10 @@ def halves_of(submission: Submission) -> Sequence[QueueMessage]:
     for recipient, identity in zip(recipients, identities, strict=True):
         halves[identity not in of_first].append(recipient)
     shared, steering = _shared(submission), submission.steering(submission.attempt)
-    return [QueueMessage(_body(submission, shared, half), steering=steering) for half in halves]
+    return [
+        QueueMessage(_body(submission, shared, half), steering=steering, group=submission.group)
+        for half in halves
+    ]
 
 
 def delay(attempt: int) -> int:

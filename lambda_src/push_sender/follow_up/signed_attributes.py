@@ -19,6 +19,7 @@ _REQUEST_ID: Final = f"{PREFIX}request_id"
 _ACCEPTED_AT: Final = f"{PREFIX}accepted_at"
 _ATTEMPT: Final = f"{PREFIX}attempt"
 _PROOF: Final = f"{PREFIX}proof"
+_SENDER: Final = f"{PREFIX}sender"
 
 _PROOF_DIGITS: Final = 32  # hexadecimal: 128 bits
 _ID_CHARACTERS: Final = 200
@@ -35,11 +36,14 @@ class Steering(NamedTuple):
         When it was first accepted, in milliseconds of the epoch.
     attempt
         How often it was requeued so far; 0 is not written.
+    sent_by
+        Who sent it, as the log names it; None, which is not written, if that is not known.
     """
 
     request_id: str
     accepted_at: int
     attempt: int = 0
+    sent_by: str | None = None
 
     def attributes(self, body: str, key: bytes) -> dict[str, str | int]:
         """Write the attributes of a message. Their size depends neither on body nor on key.
@@ -51,17 +55,19 @@ class Steering(NamedTuple):
         key
             The function's key.
         """
+        proof = self._proof(body, key)
+        signed = {} if self.sent_by is None else {_SENDER: _signed_sender(self.sent_by, proof, key)}
         return {
             _REQUEST_ID: self.request_id,
             _ACCEPTED_AT: self.accepted_at,
             **({_ATTEMPT: self.attempt} if self.attempt else {}),
-            _PROOF: self._proof(body, key),
+            **signed,
+            _PROOF: proof,
         }
 
     def _proof(self, body: str, key: bytes) -> str:
         # An id has no space or line break, so two different messages never give the same text.
-        text = f"{self.attempt} {self.accepted_at} {self.request_id}\n{body}"
-        return hmac.digest(key, text.encode(errors="surrogatepass"), "sha256").hex()[:_PROOF_DIGITS]
+        return _digest(f"{self.attempt} {self.accepted_at} {self.request_id}\n{body}", key)
 
 
 def proven(body: str, attributes: Mapping[str, Any], key: bytes) -> Steering | None:
@@ -80,7 +86,14 @@ def proven(body: str, attributes: Mapping[str, Any], key: bytes) -> Steering | N
     if not (key and request_id and accepted_at is not None and proof and proof.isascii()):
         return None
     steering = Steering(request_id, accepted_at, _whole_number(attributes, _ATTEMPT) or 0)
-    return steering if hmac.compare_digest(proof, steering._proof(body, key)) else None
+    if not hmac.compare_digest(proof, steering._proof(body, key)):
+        return None
+    signed = _text(attributes, _SENDER) or ""
+    sent_by = usable_id(signed.partition(" ")[0])
+    if sent_by and signed.isascii():
+        is_proven = hmac.compare_digest(signed, _signed_sender(sent_by, proof, key))
+        return steering._replace(sent_by=sent_by) if is_proven else steering
+    return steering
 
 
 def unproven(attributes: Mapping[str, Any], default: Steering) -> Steering:
@@ -95,6 +108,18 @@ def unproven(attributes: Mapping[str, Any], default: Steering) -> Steering:
         _whole_number(attributes, "accepted_at") or default.accepted_at,
         _whole_number(attributes, "attempt") or default.attempt,
     )
+
+
+def _signed_sender(sent_by: str, proof: str, key: bytes) -> str:
+    """Write the sender with a proof of its own, which holds only beside the message's proof.
+
+    A version without it reads the other attributes as before.
+    """
+    return f"{sent_by} {_digest(f'sender {sent_by} {proof}', key)}"
+
+
+def _digest(text: str, key: bytes) -> str:
+    return hmac.digest(key, text.encode(errors="surrogatepass"), "sha256").hex()[:_PROOF_DIGITS]
 
 
 def usable_id(value: object) -> str | None:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from push_sender.follow_up.destinations import FollowUp
-from push_sender.follow_up.submission import Submission
+from push_sender.follow_up.submission import Submission, job_sender
 from push_sender.idempotency.memory import ROWS_OF_JOB
 from push_sender.jobs.child import Stores, Tally, finish, read_rows
 from push_sender.jobs.columns import Recipients
@@ -107,6 +107,7 @@ class RowsStep:
             ends.
         """
         started_at, moments = time.monotonic(), _Moments.until(end)
+        self.telemetry.sent_by(job_sender(plan.job))
         tally = Tally()
         made = tally.take(
             read_rows(plan, rows, self.stores, last_start=moments.send - _SEND_SECONDS),
@@ -140,7 +141,8 @@ class RowsStep:
     def _send(self, plan: Plan, key: str, moments: _Moments, rows: Sequence[Numbered]) -> Report:
         """Send some rows, or return what an earlier run sent; queue what is sent later."""
         request = request_for(plan.request or {}, plan.application_id, rows)
-        submission = Submission(request, key, round(time.time() * 1_000), is_signed=True)
+        now, sent_by = round(time.time() * 1_000), job_sender(plan.job)
+        submission = Submission(request, key, now, sent_by=sent_by, is_signed=True)
 
         def queue(report: Report) -> bool:
             last_start = moments.queue

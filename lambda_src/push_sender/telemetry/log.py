@@ -113,7 +113,11 @@ class Telemetry:
 
     def invoked(self, request_id: str) -> None:
         """Begin an invocation; every log record of it has its id."""
-        self._logger.append_keys(function_request_id=request_id)
+        self._logger.append_keys(function_request_id=request_id, sender=None)
+
+    def sent_by(self, sender: str | None) -> None:
+        """Name who sent the request that is handled from now on; None is not logged."""
+        self._logger.append_keys(sender=sender)
 
     def delivered(
         self,
