@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Annotated, Any, Final, Self
 
 from aws_lambda_powertools.utilities.parser import BaseModel, ValidationError, parse
-from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from push_sender.request.errors import (
@@ -60,7 +60,7 @@ Attributes = Annotated[
         Annotated[Text, Field(max_length=256)],
     ],
     Field(max_length=MAX_ATTRIBUTES),
-    FailFast(),
+    Field(fail_fast=True),
 ]
 Tag = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_tag)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
@@ -90,7 +90,7 @@ class Registration(BaseModel):
     app_version: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
         None, description="The version of the app."
     )
-    tags: Annotated[list[Tag], Field(max_length=50), FailFast()] | None = Field(
+    tags: Annotated[list[Tag], Field(max_length=50), Field(fail_fast=True)] | None = Field(
         None, description="What a filter selects devices by: up to 50 texts of up to 64 characters."
     )
     attributes: Attributes | None = Field(

@@ -13,7 +13,6 @@ from typing import Annotated, Final, Literal, NoReturn, get_args
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    FailFast,
     Field,
     PlainValidator,
     WithJsonSchema,
@@ -140,21 +139,21 @@ def _read(text: str) -> object:
 
 # The first error ends a map or a list, because pydantic would keep one error for each of
 # millions of entries. ``malformed`` finds the others, a few at a time.
-TextMap = Annotated[dict[Text, Text], FailFast()]
-Texts = Annotated[list[Text], Field(max_length=100), FailFast()]
+TextMap = Annotated[dict[Text, Text], Field(fail_fast=True)]
+Texts = Annotated[list[Text], Field(max_length=100), Field(fail_fast=True)]
 Substitutions = Annotated[
     dict[
         Text,
         Annotated[
             list[Text],
-            FailFast(),
+            Field(fail_fast=True),
             BeforeValidator(_as_list),
             WithJsonSchema(
                 {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
             ),
         ],
     ],
-    FailFast(),
+    Field(fail_fast=True),
 ]
 RawContent = Annotated[
     str,

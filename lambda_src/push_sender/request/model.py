@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from pydantic import (
     BaseModel,
     ConfigDict,
-    FailFast,
     Field,
     model_validator,
 )
@@ -167,9 +166,9 @@ class FcmV1Content(_Strict):
     default_sound: bool | None = Field(None, description="Use the system's sound.")
     default_vibrate_timings: bool | None = Field(None, description="Use the system's vibration.")
     default_light_settings: bool | None = Field(None, description="Use the system's LED settings.")
-    vibrate_timings: Annotated[list[Seconds], Field(max_length=100), FailFast()] | None = Field(
-        None, description="How long to wait and to vibrate in turn, such as `0.5s`."
-    )
+    vibrate_timings: (
+        Annotated[list[Seconds], Field(max_length=100), Field(fail_fast=True)] | None
+    ) = Field(None, description="How long to wait and to vibrate in turn, such as `0.5s`.")
     light_settings: LightSettings | None = Field(None, description="How the LED blinks.")
     visibility: Literal["PRIVATE", "PUBLIC", "SECRET"] | None = Field(
         None, description="What a locked screen shows."
@@ -431,7 +430,7 @@ class PushRequest(SharedContent):
         Annotated[
             list[Annotated[Recipient | UserRecipient, Field(union_mode="left_to_right")]],
             Field(min_length=1, max_length=MAX_RECIPIENTS),
-            FailFast(),
+            Field(fail_fast=True),
         ]
         | None
     ) = Field(
