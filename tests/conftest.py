@@ -16,11 +16,13 @@ import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
+from importlib.util import cache_from_source, find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import botocore.hooks
 import botocore.session
 import pytest
 from botocore.hooks import EventAliaser, HierarchicalEmitter
@@ -43,6 +45,8 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 # the time that it takes to make one. They are the same for all, so one aliaser remembers them.
 _of_one_aliaser = EventAliaser(HierarchicalEmitter())._alias_event_name  # type: ignore[attr-defined]  # not in the stubs
 EventAliaser._alias_event_name = _of_one_aliaser  # type: ignore[attr-defined]  # as above
+# And each inspects the signatures of the same three hundred handlers.
+botocore.hooks.accepts_kwargs = functools.cache(botocore.hooks.accepts_kwargs)  # type: ignore[attr-defined]  # as above
 
 # Each worker imports the same modules, and so do the processes that tests start.
 sys.dont_write_bytecode = False
@@ -96,6 +100,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(str(item.path.relative_to(tests)), len(places)))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Let the first process alone compile what all import, the others read its bytecode."""
+    only_of_tests = find_spec("cdk_nag")
+    assert only_of_tests is not None
+    assert only_of_tests.origin is not None
+    with _one_process_at_a_time("bytecode"):
+        if not Path(cache_from_source(only_of_tests.origin)).exists():
+            return (yield)
+    return (yield)
+
+
+@contextmanager
+def _one_process_at_a_time(name: str) -> Iterator[None]:
+    lock = REPOSITORY / ".build" / f"{name}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def pytest_collection_finish() -> None:
     """Let the garbage collector run, but not over what is imported and collected.
 
@@ -121,10 +146,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """Install what package.json names, as the Makefile does, in one worker at a time."""
-    lock = REPOSITORY / ".build" / "node_modules.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _one_process_at_a_time("node_modules"):
         make = shutil.which("make") or "make"
         subprocess.run(
             [make, "--no-print-directory", "node_modules/.bin/cdk"], cwd=REPOSITORY, check=True
