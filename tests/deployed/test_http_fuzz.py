@@ -36,7 +36,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.signing import SignedBySandbox
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "app"
-CASES = int(os.environ.get("FUZZ_CASES", "120"))
+CASES = int(os.environ.get("FUZZ_CASES", "72"))
 DOCUMENT: dict[str, Any] = json.loads((REPOSITORY / "docs" / "openapi.json").read_text())
 
 PROMISES = [
