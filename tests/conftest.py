@@ -6,7 +6,6 @@ It also sets up the run: the order of files, caches that its processes share, it
 from __future__ import annotations
 
 import fcntl
-import functools
 import gc
 import json
 import os
@@ -22,11 +21,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import botocore.hooks
-import botocore.session
 import pytest
-from botocore.hooks import EventAliaser, HierarchicalEmitter
 
+import tests.support.fast_clients  # noqa: F401  before anything makes a client
 from sandbox.environment import isolate
 from sandbox.server import Server
 from sandbox.services import patched_moto
@@ -37,16 +34,6 @@ from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Process
 from tests.support.jobs import JobRunner, running_proxy
 from tests.support.paths import REPOSITORY
 from tests.support.provider import Provider, running_provider
-
-# Each session has its own loader, which parses the models of its clients again. The tests make
-# thousands of sessions, and a loader never changes what it has read.
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
-# Each session and client also looks up again what the names of its events have become, half of
-# the time that it takes to make one. They are the same for all, so one aliaser remembers them.
-_of_one_aliaser = EventAliaser(HierarchicalEmitter())._alias_event_name  # type: ignore[attr-defined]  # not in the stubs
-EventAliaser._alias_event_name = _of_one_aliaser  # type: ignore[attr-defined]  # as above
-# And each inspects the signatures of the same three hundred handlers.
-botocore.hooks.accepts_kwargs = functools.cache(botocore.hooks.accepts_kwargs)  # type: ignore[attr-defined]  # as above
 
 # Each worker imports the same modules, and so do the processes that tests start.
 sys.dont_write_bytecode = False
