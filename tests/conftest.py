@@ -49,7 +49,6 @@ SLOWEST_FIRST = (
     "deployed/test_function.py",
     "infra/test_bundle.py",
     "browser/test_inbox_page.py",
-    "infra/test_stack_grants.py",
     "infra/test_install.py",
     "function/test_bounded_work.py",
     "sandbox/test_functions.py",

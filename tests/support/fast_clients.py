@@ -17,4 +17,4 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 _of_one_aliaser = EventAliaser(HierarchicalEmitter())._alias_event_name  # type: ignore[attr-defined]  # not in the stubs
 EventAliaser._alias_event_name = _of_one_aliaser  # type: ignore[attr-defined]  # as above
 # And each inspects the signatures of the same three hundred handlers.
-botocore.hooks.accepts_kwargs = functools.cache(botocore.hooks.accepts_kwargs)  # type: ignore[attr-defined]  # as above
+botocore.hooks.accepts_kwargs = functools.cache(botocore.hooks.accepts_kwargs)
