@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # cfn-lint brings it, without its types
-from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without its types
 
 from infra.acknowledgement import acknowledge
 from infra.bundle import build
@@ -255,6 +254,9 @@ def test_the_cdks_node_has_no_network_in_these_tests_either(tmp_path: Path) -> N
 
 def lint_findings(template: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Have cfn-lint look, in all regions; give its checks, each with the resource."""
+    # Here, because it is a third of what each worker would import before its first test.
+    from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without its types
+
     return sorted(
         (found.rule.id, str(found.path[1]) if len(found.path) > 1 else "")
         for found in lint(json.dumps(template), regions=REGIONS)
