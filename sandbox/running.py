@@ -7,6 +7,7 @@ environment.
 
 from __future__ import annotations
 
+import compileall
 import fcntl
 import hashlib
 import sys
@@ -181,6 +182,7 @@ def runtime_packages(out: Path = OUT) -> Path:
     folder = out / f"runtime-{key}"
     if not folder.is_dir():
         install_wheels(lock, this_machine(), folder, name=EVERYTHING.name)
+        compileall.compile_dir(folder, quiet=1)  # a function's process writes no bytecode
     return folder
 
 

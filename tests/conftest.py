@@ -6,7 +6,6 @@ It also sets up the run: the order of files, caches that its processes share, it
 from __future__ import annotations
 
 import fcntl
-import functools
 import gc
 import json
 import os
@@ -16,16 +15,16 @@ import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
+from importlib.util import cache_from_source, find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.hooks import EventAliaser, HierarchicalEmitter
 from hypothesis import HealthCheck, settings
 
+import tests.support.fast_clients  # noqa: F401  before anything makes a client
 from sandbox.environment import isolate
 from sandbox.server import Server
 from sandbox.services import patched_moto
@@ -36,14 +35,6 @@ from tests.support.invocation import OTHER_PROJECT, PROJECT, Invocation, Process
 from tests.support.jobs import JobRunner, running_proxy
 from tests.support.paths import REPOSITORY
 from tests.support.provider import Provider, running_provider
-
-# Each session has its own loader, which parses the models of its clients again. The tests make
-# thousands of sessions, and a loader never changes what it has read.
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
-# Each session and client also looks up again what the names of its events have become, half of
-# the time that it takes to make one. They are the same for all, so one aliaser remembers them.
-_of_one_aliaser = EventAliaser(HierarchicalEmitter())._alias_event_name  # type: ignore[attr-defined]  # not in the stubs
-EventAliaser._alias_event_name = _of_one_aliaser  # type: ignore[attr-defined]  # as above
 
 # Each worker imports the same modules, and so do the processes that tests start.
 sys.dont_write_bytecode = False
@@ -57,37 +48,41 @@ settings.load_profile("untimed")
 gc.disable()
 
 SLOWEST_FIRST = (
+    "commands/test_commands.py",
     "proofs/test_soak.py",
     "proofs/test_upgrade.py",
     "commands/test_operations.py",
-    "commands/test_commands.py",
-    "deployed/test_function.py",
     "infra/test_bundle.py",
-    "browser/test_inbox_page.py",
-    "infra/test_stack_grants.py",
+    "deployed/test_function.py",
     "infra/test_install.py",
-    "function/test_bounded_work.py",
-    "sandbox/test_functions.py",
-    "deployed/test_http_fuzz.py",
-    "deployed/test_sandbox_settings.py",
-    "sandbox/test_sqs.py",
     "function/test_job_once.py",
-    "function/test_requeue.py",
+    "deployed/test_sandbox_settings.py",
+    "sandbox/test_functions.py",
     "infra/test_stack_checks.py",
-    "function/test_delivery.py",
-    "function/test_http_entry_point.py",
-    "function/test_idempotency_faults.py",
-    "function/test_odd_answers.py",
-    "deployed/test_stack.py",
+    "deployed/test_http_callers.py",
+    "browser/test_inbox_page.py",
+    "deployed/test_http_fuzz.py",
+    "function/test_bounded_work.py",
+    "commands/test_job.py",
     "commands/test_smoke_registry.py",
-    "commands/test_why.py",
-    "function/test_device_invariants.py",
+    "function/test_requeue.py",
+    "function/test_delivery.py",
+    "function/test_idempotency_faults.py",
+    "commands/test_environment.py",
+    "function/test_odd_answers.py",
+    "sandbox/step_functions/test_distributed_map.py",
+    "deployed/test_jobs.py",
+    "sandbox/test_sqs.py",
+    "function/test_http_entry_point.py",
+    "sandbox/test_events.py",
+    "function/test_job_rows.py",
+    "infra/test_release.py",
     "function/test_events.py",
-    "function/test_queue_entry_point.py",
-    "sandbox/test_pinpoint.py",
-    "function/test_idempotency.py",
-    "infra/test_monitoring.py",
-    "deployed/test_http_api.py",
+    "deployed/test_stack.py",
+    "sandbox/test_iam.py",
+    "commands/test_why.py",
+    "infra/test_wheels.py",
+    "commands/test_sandbox_page.py",
 )
 """The files that run first, so that no worker ends with a long file while others are idle."""
 
@@ -100,6 +95,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"SLOWEST_FIRST in {__file__} names no file: {unknown}")
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: places.get(str(item.path.relative_to(tests)), len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Let the first process alone compile what all import, the others read its bytecode."""
+    only_of_tests = find_spec("cdk_nag")
+    assert only_of_tests is not None
+    assert only_of_tests.origin is not None
+    with _one_process_at_a_time("bytecode"):
+        if not Path(cache_from_source(only_of_tests.origin)).exists():
+            return (yield)
+    return (yield)
+
+
+@contextmanager
+def _one_process_at_a_time(name: str) -> Iterator[None]:
+    lock = REPOSITORY / ".build" / f"{name}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def pytest_collection_finish() -> None:
@@ -127,10 +143,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """Install what package.json names, as the Makefile does, in one worker at a time."""
-    lock = REPOSITORY / ".build" / "node_modules.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _one_process_at_a_time("node_modules"):
         make = shutil.which("make") or "make"
         subprocess.run(
             [make, "--no-print-directory", "node_modules/.bin/cdk"], cwd=REPOSITORY, check=True

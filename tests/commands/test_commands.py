@@ -117,7 +117,8 @@ def test_the_smoke_test_passes_on_the_deployed_stack(make: Make) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_destroy_removes_the_stack_and_leaves_the_data(make: Make, sandbox: Sandbox) -> None:
-    destroyed = make("destroy", f"ARGS={SETTINGS} --force")
+    # The CDK synthesizes first; it is given what it just did.
+    destroyed = make("destroy", f"ARGS={SETTINGS} --app cdk.out --force")
 
     assert destroyed.returncode == 0, destroyed.stderr
     url = sandbox.deployment.url

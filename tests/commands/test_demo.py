@@ -29,6 +29,7 @@ def test_the_commands_to_try_next_work(sandbox: Deployment) -> None:
     bash = shutil.which("bash")
     assert bash
     commands = demo.next_steps(sandbox.url, sandbox)
+    assert "aws lambda invoke --function-name push-sender:live" in commands
 
     result = subprocess.run(
         [bash, "-euc", commands],
@@ -53,13 +54,16 @@ def test_the_commands_to_try_next_work(sandbox: Deployment) -> None:
     assert max(map(len, commands.splitlines())) <= 100
 
 
-def test_the_demo_pushes_to_a_person(sandbox: Deployment) -> None:
+def test_the_demo_shows_both_reports_and_pushes_to_a_person(sandbox: Deployment) -> None:
     written = io.StringIO()
 
-    assert demo.show(sandbox, Console(file=written))
+    assert demo.show(sandbox, Console(file=written, width=100))
 
-    text = written.getvalue().partition("The registry of devices")[2]
-    assert [line.split() for line in text.splitlines()[-4:]] == [
+    reports, _, registry = written.getvalue().partition("The registry of devices")
+    assert "4 accepted" in reports
+    assert "DeviceTokenNotForTopic" in reports
+    assert max(map(len, written.getvalue().splitlines())) <= 100
+    assert [line.split() for line in registry.splitlines()[-4:]] == [
         ["push", "to", '{"user_id":', '"ann"}'],
         ["new-phone", "accepted"],
         ["old-phone", "dead_token"],

@@ -25,11 +25,10 @@ from sandbox.running import running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.commands.test_operations import CREDENTIALS, Commands
-from tests.support.deployed_function import invoke, within
+from tests.support.deployed_function import OTHER_PROJECT, OTHERS, invoke, within
 from tests.support.http_apis import Api
 from tests.support.paths import REPOSITORY
 
-OTHER_PROJECT = "0123456789abcdef0123456789abcdef"
 REQUEST = "6f1f2d3c-0000-4000-8000-000000000001"
 
 Log = Callable[..., None]
@@ -37,7 +36,7 @@ Log = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Deployment]:
-    with running_sandbox(context={"extra_application_ids": [OTHER_PROJECT]}) as running:
+    with running_sandbox(context=OTHERS) as running:
         yield running.deployment
 
 

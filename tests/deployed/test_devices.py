@@ -13,20 +13,18 @@ from sandbox.issuer.client import fetch_token
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
-from tests.support.deployed_function import denials, happens, invoke, within
+from tests.support.deployed_function import FAST, denials, happens, invoke, within
 from tests.support.http_apis import FORBIDDEN, Answer, Api, document
 from tests.support.service_sandbox import ADMINISTRATOR
 from tests.support.synthesized_stack import LAMBDA_ITSELF
 
-ISSUER, AUDIENCE = "https://issuer.example.com", "app"
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     # Without jobs, whose permissions ``test_jobs.py`` tests.
-    context = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "http_jwt": True, "jobs": False}
-    with running_sandbox(context=context) as running:
+    with running_sandbox(context=FAST) as running:
         yield running
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -282,34 +281,6 @@ def run_sandbox(*arguments: str, **variables: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def test_the_demo_shows_both_reports_the_registry_and_the_next_commands_on_any_terminal() -> None:
-    process = run_sandbox("demo", PYTHONIOENCODING="ascii")
-    output, errors = process.communicate(timeout=120)
-
-    assert (process.returncode, errors) == (0, "")
-    assert output.startswith("? fetching AWS's Lambda runtime client"), "a replaced character"
-    assert "4 accepted" in output
-    assert "DeviceTokenNotForTopic" in output
-    assert re.search(r"^    old-phone +dead_token$", output, re.M)
-    assert re.search(r"^  GET /users/ann/devices +new-phone$", output, re.M)
-    assert "aws lambda invoke --function-name push-sender:live" in output
-    assert max(map(len, output.splitlines())) <= 100
-
-
-def test_a_taken_port_gives_one_clear_message() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        process = run_sandbox("up", "--port", str(port))
-        output, errors = process.communicate(timeout=60)
-
-    assert process.returncode == 1
-    assert output == ""
-    assert errors.startswith(f"Port {port} on 127.0.0.1 is taken")
-    assert len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("ending", "verbose"), [(signal.SIGINT, "0"), (signal.SIGTERM, "1")])

@@ -14,7 +14,7 @@ from botocore.credentials import Credentials
 from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import ACCOUNT_ID, REGION, client
 from sandbox.stack.deployment import Deployment
-from tests.support.deployed_function import within
+from tests.support.deployed_function import FAST, within
 from tests.support.http_apis import FORBIDDEN, NOT_FOUND, TOO_LARGE, Answer, Api, document
 from tests.support.service_sandbox import ADMINISTRATOR
 
@@ -23,8 +23,7 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    # A rate that no laptop reaches, so that no answer is API Gateway's 429.
-    with running_sandbox(context={"http_requests_per_second": 10_000}) as running:
+    with running_sandbox(context=FAST) as running:
         yield running
 
 

@@ -18,6 +18,8 @@ from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import (
+    OTHER_BUCKET,
+    OTHERS,
     changed_policy,
     configuration,
     denials,
@@ -35,13 +37,10 @@ REQUEST = {"title": "Spring", "message": "It is here"}
 HEADER = "token,service,user_id,OptOut,note\n"
 
 
-OTHER_BUCKET = "exports"
-
-
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     """Deploy the stack with one other bucket for files."""
-    with running_sandbox(context={"job_bucket_arns": f"arn:aws:s3:::{OTHER_BUCKET}"}) as running:
+    with running_sandbox(context=OTHERS) as running:
         for bucket in (OTHER_BUCKET, "private"):
             client("s3", running.deployment.url).create_bucket(Bucket=bucket)
         yield running

@@ -18,6 +18,7 @@ from sandbox.running import Sandbox, running_sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
 from tests.support.deployed_function import (
+    FAST,
     changed_policy,
     configuration,
     dead_letters,
@@ -36,7 +37,7 @@ from tests.support.synthesized_stack import LAMBDA_ITSELF
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     """Deploy the stack without jobs, whose permissions ``test_jobs.py`` tests."""
-    with running_sandbox(context={"jobs": False}) as running:
+    with running_sandbox(context=FAST) as running:
         yield running
 
 

@@ -64,8 +64,8 @@ def rows_that_stand(jobs: JobRunner) -> set[str]:
     return {token for part in map(int, parts) for token in EVERYONE[part : part + 100]}
 
 
-LATE = ("t-240", "t-249")
-EVERYONE = [f"t-{n}" for n in range(250)]
+LATE = ("t-140", "t-149")
+EVERYONE = [f"t-{n}" for n in range(150)]
 
 
 def test_a_child_killed_before_any_of_its_calls_and_repeated_sends_and_counts_each_row_once(
@@ -94,9 +94,9 @@ def test_a_child_killed_before_any_of_its_calls_and_repeated_sends_and_counts_ea
         sent = Counter(token for token in provider.tokens if token not in late)
         assert sent.keys() | set(late) == set(EVERYONE)
         assert {token for token in sent if sent[token] > 1}.isdisjoint(standing), calls
-        counts = {"accepted": 250, "rows": 250}
+        counts = {"accepted": 150, "rows": 150}
         if late:
-            counts |= {"accepted": 248, "requeued": 2}
+            counts |= {"accepted": 148, "requeued": 2}
             provider.answer_each(lambda token, _: accepted(token))
             provider.calls.clear()
             jobs.account.wait()
@@ -120,9 +120,9 @@ def test_a_redriven_child_killed_before_any_of_its_calls_sends_and_counts_each_r
         provider.answer_each(lambda token, _: NO_CHANNEL if token in wrong else accepted(token))
         assert isinstance(function(child), dict)
         assert jobs.summary(f"job-{number}") == {
-            "accepted": 125,
-            "misconfigured": 125,
-            "rows": 250,
+            "accepted": 75,
+            "misconfigured": 75,
+            "rows": 150,
         }
         provider.answer_each(lambda token, _: accepted(token))
         provider.calls.clear()
@@ -138,7 +138,7 @@ def test_a_redriven_child_killed_before_any_of_its_calls_sends_and_counts_each_r
         sent = Counter(provider.tokens)
         assert sent.keys() == set(wrong)
         assert {token for token in sent if sent[token] > 1}.isdisjoint(standing), calls
-        assert jobs.summary(f"job-{number}") == {"accepted": 250, "rows": 250}, calls
+        assert jobs.summary(f"job-{number}") == {"accepted": 150, "rows": 150}, calls
         number += 1
     assert number >= 8
 

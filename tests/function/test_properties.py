@@ -224,7 +224,7 @@ users = st.fixed_dictionaries(
     ),
     st.booleans(),
 )
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_mutated_request_for_users_is_accepted_or_refused(event: Any, has_registry: bool) -> None:
     with suppress(InvalidRequest):
         request, audience, _ = check(event, [PROJECT], has_registry=has_registry)
@@ -233,7 +233,7 @@ def test_a_mutated_request_for_users_is_accepted_or_refused(event: Any, has_regi
 
 
 @given(mutated(valid_requests) | anything)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_mutated_request_is_sent_completely_or_refused(event: Any) -> None:
     with suppress(InvalidRequest):
         check_whole(event)

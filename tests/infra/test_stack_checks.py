@@ -20,8 +20,6 @@ from typing import Any, Final
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # cfn-lint brings it, without its types
-from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without its types
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]  # as above
 
 from infra.acknowledgement import acknowledge
 from infra.bundle import build
@@ -192,36 +190,46 @@ stack = cdk.Stack(app, "Broken", env=here)
 app.synth()
 """
 
-BROKEN_APPS = {
-    "look-up of ssm": """
-from aws_cdk import aws_ssm as ssm
-ssm.StringParameter.value_from_lookup(stack, "/app/id")
-""",
-    "NoCredentialsError": """
+NEEDY_APP = """
 import boto3
-boto3.client("sts", region_name="eu-west-1").get_caller_identity()
-""",
-    "the network was used": """
-from urllib.request import ProxyHandler, build_opener
-build_opener(ProxyHandler({})).open("http://192.0.2.1/")
-""",
-    "Docker was used": """
 from aws_cdk import aws_s3_assets as assets
+from aws_cdk import aws_ssm as ssm
+from urllib.request import ProxyHandler, build_opener
+
+def report(call):
+    try:
+        call()
+    except Exception as error:
+        print(type(error).__name__, error)
+
+ssm.StringParameter.value_from_lookup(stack, "/app/id")
+cdk.Annotations.of(stack).add_warning("[Warning] mind the gap")
+report(boto3.client("sts", region_name="eu-west-1").get_caller_identity)
+report(lambda: build_opener(ProxyHandler({})).open("http://192.0.2.1/"))
 image = cdk.DockerImage.from_registry("python:3.13")
 bundling = cdk.BundlingOptions(image=image, command=["true"])
-assets.Asset(stack, "Asset", path="lambda_src", bundling=bundling)
-""",
-    "[Warning]": """
-cdk.Annotations.of(stack).add_warning("[Warning] mind the gap")
-""",
-}
+report(lambda: assets.Asset(stack, "Asset", path="lambda_src", bundling=bundling))
+"""
 
 
-@pytest.mark.parametrize("complaint", BROKEN_APPS)
-def test_an_app_that_needs_more_is_detected(complaint: str, tmp_path: Path) -> None:
-    program = tmp_path / "app.py"
-    program.write_text(BROKEN_APP.format(broken=BROKEN_APPS[complaint]))
-    assert complaint in "\n".join(synthesize_alone(program, tmp_path, {}, validated=False))
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Run an app that needs all that there is not; give what is said about it."""
+    folder = tmp_path_factory.mktemp("needy")
+    program = folder / "app.py"
+    program.write_text(BROKEN_APP.format(broken=NEEDY_APP))
+    return "\n".join(synthesize_alone(program, folder, {}, validated=False))
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        *("look-up of ssm", "NoCredentialsError", "the network was used", "Docker was used"),
+        "[Warning]",
+    ],
+)
+def test_an_app_that_needs_more_is_detected(complaint: str, complaints: str) -> None:
+    assert complaint in complaints
 
 
 def test_a_template_that_cloudformation_would_refuse_ends_the_synth(tmp_path: Path) -> None:
@@ -249,6 +257,9 @@ def test_the_cdks_node_has_no_network_in_these_tests_either(tmp_path: Path) -> N
 
 def lint_findings(template: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Have cfn-lint look, in all regions; give its checks, each with the resource."""
+    # Here, because it is a third of what each worker would import before its first test.
+    from cfnlint.api import lint  # type: ignore[import-untyped]  # it comes without its types
+
     return sorted(
         (found.rule.id, str(found.path[1]) if len(found.path) > 1 else "")
         for found in lint(json.dumps(template), regions=REGIONS)
@@ -314,6 +325,9 @@ def test_the_sandbox_replaces_a_resource_when_cloudformation_does(full: Synthesi
         for name in made.get("Properties", {})
         if made["Type"] in replaced_by
     }
+    # Cfn-lint takes a second to import, and the workers that run other files do not need it.
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]  # it comes without its types
+
     # CloudFormation's own schemas of its types, which cfn-lint ships.
     schema = {
         type_: PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGIONS[0], type_).schema

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -31,29 +32,37 @@ GRANTS = (
 CALLER = f"arn:aws:iam::{ACCOUNT}:role/caller"
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> cdk.Stack:
+def new_sender(folder: Path) -> PushSender:
+    """Put a push sender into a stack of a new app."""
     environment = cdk.Environment(account=ACCOUNT, region="us-east-1")
-    return cdk.Stack(new_app(tmp_path), "Orders", env=environment)
+    stack = cdk.Stack(new_app(folder), "Orders", env=environment)
+    settings = Settings.from_context({"stage": "orders"})
+    return PushSender(stack, "PushSender", settings=settings, bundle=stub_bundle(folder))
+
+
+@pytest.fixture(scope="module")
+def sender(tmp_path_factory: pytest.TempPathFactory) -> PushSender:
+    """Make one for all tests: each has grantees of its own."""
+    return new_sender(tmp_path_factory.mktemp("orders"))
 
 
 @pytest.fixture
-def sender(stack: cdk.Stack, tmp_path: Path) -> PushSender:
-    settings = Settings.from_context({"stage": "orders"})
-    return PushSender(stack, "PushSender", settings=settings, bundle=stub_bundle(tmp_path))
+def place(sender: PushSender) -> Construct:
+    """Give the place of a test's grantees, in the stack of the push sender."""
+    return Construct(cdk.Stack.of(sender), f"Test{uuid.uuid4().hex}")
 
 
-Grantee = Callable[[cdk.Stack], iam.IGrantable]
+Grantee = Callable[[Construct], iam.IGrantable]
 
 WITHOUT_EFFECT: dict[str, Grantee] = {
-    "a role that is not to be changed": lambda stack: iam.Role.from_role_arn(
-        stack, "Role", CALLER, mutable=False
+    "a role that is not to be changed": lambda place: iam.Role.from_role_arn(
+        place, "Role", CALLER, mutable=False
     ),
-    "a role without policy updates": lambda stack: iam.Role(
-        stack, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")
+    "a role without policy updates": lambda place: iam.Role(
+        place, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")
     ).without_policy_updates(),
-    "a function imported without its role": lambda stack: lambda_.Function.from_function_arn(
-        stack, "Function", f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:caller"
+    "a function imported without its role": lambda place: lambda_.Function.from_function_arn(
+        place, "Function", f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:caller"
     ),
 }
 ELSEWHERE: dict[str, Grantee] = {
@@ -61,15 +70,11 @@ ELSEWHERE: dict[str, Grantee] = {
     "another account": lambda _: iam.AccountPrincipal(OTHER_ACCOUNT),
     "an ARN": lambda _: iam.ArnPrincipal(CALLER),
     "a service": lambda _: iam.ServicePrincipal("events.amazonaws.com"),
-    "another account's role": lambda stack: iam.Role.from_role_arn(
-        stack, "Role", f"arn:aws:iam::{OTHER_ACCOUNT}:role/caller"
+    "another account's role": lambda place: iam.Role.from_role_arn(
+        place, "Role", f"arn:aws:iam::{OTHER_ACCOUNT}:role/caller"
     ),
-    "another stack's role in another account": lambda stack: iam.Role(
-        cdk.Stack(
-            cast(Construct, stack.node.root),
-            "Other",
-            env=cdk.Environment(account=OTHER_ACCOUNT, region="us-east-1"),
-        ),
+    "another stack's role in another account": lambda place: iam.Role(
+        cdk.Stack(place, "Other", env=cdk.Environment(account=OTHER_ACCOUNT, region="us-east-1")),
         "Role",
         role_name="caller",
         assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
@@ -80,40 +85,40 @@ ELSEWHERE: dict[str, Grantee] = {
 @pytest.mark.parametrize("grant", GRANTS)
 @pytest.mark.parametrize("grantee", WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT.keys())
 def test_a_grant_that_would_have_no_effect_is_refused(
-    stack: cdk.Stack, sender: PushSender, grant: str, grantee: Grantee
+    place: Construct, sender: PushSender, grant: str, grantee: Grantee
 ) -> None:
     with pytest.raises(GrantError, match=r"was not granted.* Grant it to a role, user or group"):
-        attrgetter(grant)(sender)(grantee(stack))
+        attrgetter(grant)(sender)(grantee(place))
 
 
 @pytest.mark.parametrize("grant", GRANTS[1:])
 @pytest.mark.parametrize("grantee", ELSEWHERE.values(), ids=ELSEWHERE.keys())
 def test_a_grant_to_a_principal_without_a_policy_in_the_stack_is_refused(
-    stack: cdk.Stack, sender: PushSender, grant: str, grantee: Grantee
+    place: Construct, sender: PushSender, grant: str, grantee: Grantee
 ) -> None:
     with pytest.raises(GrantError, match=r"granted.* [Gg]rant it to a role"):
-        attrgetter(grant)(sender)(grantee(stack))
+        attrgetter(grant)(sender)(grantee(place))
 
 
 @pytest.mark.parametrize("grant", GRANTS)
 @pytest.mark.parametrize(
     "grantee",
     [
-        lambda stack: iam.Role.from_role_arn(stack, "Role", CALLER),
-        lambda stack: iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")),
-        lambda stack: iam.LazyRole(
-            stack, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")
+        lambda place: iam.Role.from_role_arn(place, "Role", CALLER),
+        lambda place: iam.Role(place, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")),
+        lambda place: iam.LazyRole(
+            place, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")
         ),
-        lambda stack: lambda_.Function(
-            stack,
+        lambda place: lambda_.Function(
+            place,
             "Function",
             runtime=lambda_.Runtime.PYTHON_3_13,
             handler="index.handler",
             code=lambda_.Code.from_inline("x"),
         ),
-        lambda stack: iam.User.from_user_name(stack, "User", "caller"),
-        lambda stack: iam.Group(stack, "Group"),
-        lambda stack: iam.ManagedPolicy(stack, "Policy"),
+        lambda place: iam.User.from_user_name(place, "User", "caller"),
+        lambda place: iam.Group(place, "Group"),
+        lambda place: iam.ManagedPolicy(place, "Policy"),
     ],
     ids=[
         "an imported role",
@@ -126,9 +131,9 @@ def test_a_grant_to_a_principal_without_a_policy_in_the_stack_is_refused(
     ],
 )
 def test_a_grant_that_writes_a_policy_succeeds(
-    stack: cdk.Stack, sender: PushSender, grant: str, grantee: Grantee
+    place: Construct, sender: PushSender, grant: str, grantee: Grantee
 ) -> None:
-    attrgetter(grant)(sender)(grantee(stack)).assert_success()
+    attrgetter(grant)(sender)(grantee(place)).assert_success()
 
 
 @pytest.mark.parametrize(
@@ -155,8 +160,10 @@ def test_a_service_without_a_source_cannot_invoke(sender: PushSender, conditions
 
 
 def test_a_service_can_invoke_only_for_its_source(
-    stack: cdk.Stack, sender: PushSender, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    sender = new_sender(tmp_path)
+    stack = cdk.Stack.of(sender)
     bucket = "arn:aws:s3:::bucket"
     conditions = {
         "ArnLike": {"aws:SourceArn": bucket},

@@ -22,7 +22,7 @@ from tests.support.loopback import LoopbackHandler, Reply, serving
 
 Json = dict[str, Any]
 
-REGION = "us-east-1"
+REGION, ACCOUNT = "us-east-1", "123456789012"
 MESSAGE_KEY = "arn:aws:cloudformation:us-east-1:123456789012:stack/push-sender/any"
 
 
@@ -182,11 +182,14 @@ class Account:
 
     def arn(self, url: str) -> str:
         """Name a queue as rules do."""
-        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        return str(answer["Attributes"]["QueueArn"])
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{url.rpartition('/')[2]}"
 
     def _queue(self, name: str) -> str:
-        return str(self.sqs.create_queue(QueueName=name)["QueueUrl"])
+        """Create a queue in moto's memory, because hundreds of tests would ask for it."""
+        from moto.sqs.models import sqs_backends
+
+        sqs_backends[ACCOUNT][REGION].create_queue(name)
+        return f"{self.url}/{ACCOUNT}/{name}"
 
     def _receive(self, url: str, most: int, hidden: int = 30) -> list[Json]:
         answer = self.sqs.receive_message(
@@ -203,7 +206,7 @@ class Account:
         """Read moto's memory: SQS does not show delayed messages, and time cannot be moved."""
         from moto.sqs.models import sqs_backends
 
-        queue = sqs_backends["123456789012"][REGION].queues[url.rsplit("/", 1)[1]]
+        queue = sqs_backends[ACCOUNT][REGION].queues[url.rsplit("/", 1)[1]]
         return list(queue._messages)
 
 
@@ -219,7 +222,7 @@ def _record(message: Json) -> Json:
         },
         "md5OfBody": message["MD5OfBody"],
         "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:requests",
+        "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:requests",
         "awsRegion": REGION,
     }
 

@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sandbox.running import Sandbox
 from sandbox.stack.account import client
 from sandbox.stack.deployment import Deployment
+
+ISSUER, AUDIENCE = "https://issuer.example.com", "app"
+
+FAST: Mapping[str, Any] = {
+    "jwt_issuer": ISSUER,
+    "jwt_audience": AUDIENCE,
+    "http_jwt": True,
+    "jobs": False,
+    **dict.fromkeys(("http_requests_per_second", "jwt_requests_per_second"), 10_000),
+    **dict.fromkeys(("http_burst", "jwt_burst"), 5_000),
+}
+"""Settings for tests without jobs: a rate that no laptop reaches, so that no answer is API
+Gateway's 429. Files that share them share the synthesized stack."""
+
+OTHER_BUCKET, OTHER_PROJECT = "exports", "0123456789abcdef0123456789abcdef"
+
+OTHERS: Mapping[str, Any] = {
+    "extra_application_ids": [OTHER_PROJECT],
+    "job_bucket_arns": f"arn:aws:s3:::{OTHER_BUCKET}",
+}
+"""Settings with another project and another bucket for files."""
 
 
 def invoke(deployment: Deployment, event: Any) -> Any:

@@ -16,19 +16,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.support.function_process import CONTEXT
+from tests.support.paths import REPOSITORY
 
 _PROGRAM = (
     CONTEXT
     + """
-import functools, json, os, sys
+import json, os, sys
 
 import botocore.session
+import tests.support.fast_clients
 
-botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 for service in ("dynamodb", "events", "pinpoint", "s3", "sqs"):
     botocore.session.Session().create_client(service)
+import push_sender.clients.s3
 import push_sender.entry_points.job
 import push_sender.idempotency.claims
+import push_sender.idempotency.fingerprint
 from push_sender.handler import handler
 
 told = os.dup(1)
@@ -87,6 +90,7 @@ def running_function(environment: Mapping[str, str]) -> Iterator[KilledFunction]
     """Run the process that the invocations are copies of."""
     with subprocess.Popen(
         [sys.executable, "-c", _PROGRAM],
+        cwd=REPOSITORY,
         env=dict(environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
