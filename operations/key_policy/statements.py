@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from operations.account import OperationsError
 
 _KEY: Final = re.compile(r"arn:(aws[a-z-]*):kms:([a-z0-9-]+):([0-9]{12}):key/[A-Za-z0-9-]{1,128}")
 _QUEUE: Final = re.compile(r"arn:(aws[a-z-]*):sqs:([a-z0-9-]+):([0-9]{12}):[A-Za-z0-9_-]+")
+
+# CloudFormation API Reference, CreateStack, StackName.
+_STACK: Final = re.compile("[a-zA-Z][a-zA-Z0-9-]{0,127}")
+_PLAIN: Final = re.compile("[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+"""Names that can be read back from their words: push-sender from PushSender."""
 
 _SHORTENED_TO: Final = 24
 """CloudFormation shortens the stack's name in names that would be too long, of roles to 25."""
@@ -42,6 +48,8 @@ class Place(NamedTuple):
     name
         That of the setting ``stage``, such as ``push-sender-prod``, with which the names begin
         that CloudFormation does not choose.
+    is_key_foreign
+        Whether the key is in another account.
     """
 
     partition: str
@@ -49,6 +57,7 @@ class Place(NamedTuple):
     account: str
     stack: str
     name: str
+    is_key_foreign: bool = False
 
     @classmethod
     def of_key(cls, arn: str, account: str | None, stack: str, name: str | None) -> Place:
@@ -57,7 +66,7 @@ class Place(NamedTuple):
         Raises
         ------
         OperationsError
-            If this is no ARN of a key, or no account.
+            If this is no ARN of a key, no account, or no name of a stack.
         """
         if not (key := _KEY.fullmatch(arn)):
             raise OperationsError(
@@ -65,7 +74,10 @@ class Place(NamedTuple):
             )
         if account is not None and not re.fullmatch("[0-9]{12}", account):
             raise OperationsError("ACCOUNT= (--account) is not the 12 digits of an account.")
-        return cls(key[1], key[2], account or key[3], stack, name or stack)
+        if not _STACK.fullmatch(stack):
+            raise OperationsError("STACK= (--stack) is not the name of a stack.")
+        own = account or key[3]
+        return cls(key[1], key[2], own, stack, name or stack, own != key[3])
 
     @classmethod
     def of_outputs(cls, stack: str, outputs: Mapping[str, str]) -> Place:
@@ -78,12 +90,28 @@ class Place(NamedTuple):
         """
         if not (queue := _QUEUE.fullmatch(outputs.get("QueueArn", ""))):
             raise OperationsError("The stack's output QueueArn is not the ARN of a queue.")
-        return cls(queue[1], queue[2], queue[3], stack, outputs["FunctionName"].split(":")[0])
+        key = _KEY.fullmatch(outputs.get("KmsKeyArn", ""))
+        name = outputs["FunctionName"].split(":")[0]
+        is_foreign = key is not None and key[3] != queue[3]
+        return cls(queue[1], queue[2], queue[3], stack, name, is_foreign)
 
     @property
     def begin(self) -> str:
         """What the names begin with that CloudFormation chooses."""
         return f"{self.stack[:_SHORTENED_TO]}{'-' if len(self.stack) <= _SHORTENED_TO else ''}"
+
+    @property
+    def sid(self) -> str:
+        """What the names of its statements begin with: no other stack that uses the key has it.
+
+        A name of a statement has only letters and digits.
+        """
+        account = [self.account] if self.is_key_foreign else []
+        name = [self.name] if self.name != self.stack else []
+        whole = ":".join([*account, self.stack, *name])
+        words = "".join(each[0].upper() + each[1:] for each in re.findall("[A-Za-z0-9]+", whole))
+        digest = sha256(whole.encode(errors="replace")).hexdigest()[:12]
+        return words if _PLAIN.fullmatch(whole) else words + digest
 
     def arn(self, service: str, resource: str) -> str:
         """Write an ARN in the stack's account; roles have no region."""
@@ -152,7 +180,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
     return (
         # CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS KMS".
         Needed(
-            "PushSenderLogs",
+            f"{place.sid}Logs",
             ("Service", f"logs.{place.region}.{domain}"),
             _ENCRYPT,
             {
@@ -168,7 +196,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
         # AWS says that EventBridge does not support them for the key of a topic, and nothing about
         # queues. The policies of the queues name the rules.
         Needed(
-            "PushSenderEvents",
+            f"{place.sid}Events",
             ("Service", "events.amazonaws.com"),
             _USE,
             {"ArnLike": {"kms:EncryptionContext:aws:sqs:arn": tuple(queues)}},
@@ -176,7 +204,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
         ),
         # SNS Developer Guide, "Managing Amazon SNS encryption keys and costs".
         Needed(
-            "PushSenderAlarms",
+            f"{place.sid}Alarms",
             ("Service", "cloudwatch.amazonaws.com"),
             _USE,
             {
@@ -187,7 +215,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
             output="AlarmTopicArn",
         ),
         Needed(
-            "PushSenderRoles",
+            f"{place.sid}Roles",
             account,
             _OF_ROLES,
             {
@@ -199,7 +227,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
         ),
         # DynamoDB Developer Guide, "DynamoDB encryption at rest usage notes", and as for the logs.
         Needed(
-            "PushSenderDeployment",
+            f"{place.sid}Deployment",
             account,
             ("kms:CreateGrant", *_ENCRYPT),
             {

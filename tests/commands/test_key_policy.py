@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,11 +104,49 @@ def test_each_statement_has_a_name_a_condition_and_exact_actions() -> None:
 def test_a_statement_names_the_stacks_own_resources(
     place: Place, name: str, contains: list[str]
 ) -> None:
-    (found,) = (each for each in needed(place) if each.sid == f"PushSender{name}")
+    (found,) = (each for each in needed(place) if each.sid.endswith(name))
 
     text = json.dumps(found.document())
     for part in contains:
         assert f"{part}" in text
+
+
+PLACES = [
+    *(OURS._replace(stack=name, name=name) for name in ("push-sender", "push-sender-dev")),
+    *(OURS._replace(stack=name, name=name) for name in ("push-senderDev", "Push-Sender-dev")),
+    *(OURS._replace(stack=name, name=name) for name in ("push-sender--dev", "push-sender-dev-")),
+    *(OURS._replace(stack=name, name=name) for name in ("push-sender-1", "push-sender1")),
+    *(OURS._replace(stack=name, name=name) for name in ("push-sender-logs", "push-sender-a-b")),
+    OURS._replace(stack="push-sender", name="push-sender-dev"),
+    OURS._replace(stack="push-sender", name="push-sender", is_key_foreign=True),
+    OURS._replace(account="210987654321", is_key_foreign=True),
+]
+
+
+def test_no_two_stacks_that_share_a_key_have_a_statement_of_the_same_name() -> None:
+    sids = [each.sid for place in PLACES for each in needed(place)]
+
+    assert len({*sids}) == len(sids) == 5 * len(PLACES)
+    assert all(re.fullmatch("[A-Za-z0-9]+", each) for each in sids)
+    assert sids[:5] == [f"PushSender{name}" for name in NEEDED]
+    assert sids[5:10] == [f"PushSenderDev{name}" for name in NEEDED]
+
+
+def test_a_second_stage_keeps_the_statements_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"Statement": [default(), *PRINTED.values()]}))
+    command = ["key-policy", "--key", KEY, "--stack", "push-sender-dev", "--policy", str(path)]
+
+    for _ in range(2):
+        assert main(command) == 0
+        path.write_text(capsys.readouterr().out)
+
+    dev = OURS._replace(stack="push-sender-dev", name="push-sender-dev")
+    for each in (*NEEDED.values(), *needed(dev)):
+        assert judge(each, path.read_text(), KEY).verdict is ALLOWED
+    assert len(json.loads(path.read_text())["Statement"]) == 11
 
 
 # ------------------------------------------------------------------ what a policy may say
@@ -366,7 +405,7 @@ def test_before_a_deployment_nothing_asks_aws(
 
     other = ["--account", "210987654321", "--stack", "orders", "--name", "push-sender-dev"]
     assert main(["key-policy", "--key", KEY, *other]) == 0
-    place = Place("aws", "eu-west-1", "210987654321", "orders", "push-sender-dev")
+    place = Place("aws", "eu-west-1", "210987654321", "orders", "push-sender-dev", True)
     assert json.loads(capsys.readouterr().out) == [each.document() for each in needed(place)]
 
 
@@ -376,6 +415,7 @@ def test_before_a_deployment_nothing_asks_aws(
         (["--key", "alias/push"], "is not the ARN of a key"),
         (["--key", f"{KEY}*"], "is not the ARN of a key"),
         (["--key", KEY, "--account", "1234"], "is not the 12 digits"),
+        (["--key", KEY, "--stack", "push_sender"], "STACK= (--stack) is not the name of a stack"),
         (["--key", KEY, "--policy", "/nowhere/policy.json"], "cannot be read"),
         (["--key", KEY, "--policy", __file__], "has no statements of a policy"),
     ],
