@@ -21,6 +21,8 @@ _OPERATORS: Final = ("StringEquals", "StringLike", "ArnEquals", "ArnLike")
 """The operators whose meaning is known here; ArnEquals means the same as ArnLike."""
 
 _EXACT: Final = "StringEquals"
+_WILDCARD: Final = re.compile("[*?]")
+_ARN_COLONS: Final = 5
 
 
 class Verdict(Enum):
@@ -36,6 +38,25 @@ class Judgement(NamedTuple):
 
     verdict: Verdict
     reason: str = ""
+
+
+class _Request(NamedTuple):
+    """A use of the key: what a statement must allow.
+
+    Attributes
+    ----------
+    principal, action
+        As in the statement.
+    conditions
+        Of each key, in lower case, the operator and the value, which may be a pattern.
+    resource
+        The value that is an ARN.
+    """
+
+    principal: tuple[str, str]
+    action: str
+    conditions: Mapping[str, tuple[str, str]]
+    resource: str
 
 
 class _Fit(IntEnum):
@@ -54,7 +75,12 @@ def statements_of(policy: str) -> Iterator[dict[str, Any]]:
             yield each
 
 
-def judge(needed: Needed, policy: str, key_arn: str) -> Judgement:
+def judge(
+    needed: Needed,
+    policy: str,
+    key_arn: str,
+    existing: Mapping[str, Sequence[str]] | None = None,
+) -> Judgement:
     """Say whether a key's policy has a statement that the stack needs.
 
     Parameters
@@ -65,26 +91,49 @@ def judge(needed: Needed, policy: str, key_arn: str) -> Judgement:
         The policy, as KMS returns it.
     key_arn
         The key.
+    existing
+        Of keys of conditions, the ARNs of resources that the stack has.
     """
     statements = [*statements_of(policy)]
-    judgements = [_of_action(needed, action, statements, key_arn) for action in needed.actions]
+    judgements = [
+        _of_request(each, statements, key_arn) for each in _requests(needed, existing or {})
+    ]
     for verdict in (Verdict.MISSING, Verdict.UNCLEAR):
         if found := [each for each in judgements if each.verdict is verdict]:
             return found[0]
     return Judgement(Verdict.ALLOWED)
 
 
-def _of_action(
-    needed: Needed, action: str, statements: Sequence[Mapping[str, Any]], key_arn: str
+def _requests(needed: Needed, existing: Mapping[str, Sequence[str]]) -> Iterator[_Request]:
+    """List each action with one value of each condition.
+
+    A condition on resources has those of later deployments, by a pattern, and those that exist.
+    """
+    keys = [
+        [(key, operator, value) for value in (*values, *existing.get(key, ()))]
+        for operator, of_operator in needed.conditions.items()
+        for key, values in of_operator.items()
+    ]
+    for action in needed.actions:
+        for chosen in product(*keys):
+            values = {key.lower(): (operator, value) for key, operator, value in chosen}
+            exact = [value for _, _, value in chosen if value.startswith("arn:")]
+            yield _Request(needed.principal, action, values, exact[0] if exact else "")
+
+
+def _of_request(
+    request: _Request, statements: Sequence[Mapping[str, Any]], key_arn: str
 ) -> Judgement:
     """Look for an Allow, which any Deny outweighs."""
-    allow, perhaps = Judgement(Verdict.MISSING, f"nothing allows {action}"), ""
+    action, perhaps = request.action, ""
+    of = f" for {request.resource}" if request.resource else ""
+    allow = Judgement(Verdict.MISSING, f"nothing allows {action}{of}")
     for statement in statements:
         fit = max(
             _of_texts(statement, "Action", action.lower()),
             _of_texts(statement, "Resource", key_arn.lower()),
-            _of_principal(statement, *needed.principal),
-            _of_conditions(statement.get("Condition") or {}, needed),
+            _of_principal(statement, *request.principal),
+            _of_conditions(statement.get("Condition") or {}, request.conditions),
         )
         if fit is _Fit.NO:
             continue
@@ -134,17 +183,12 @@ def _of_principal(statement: Mapping[str, Any], kind: str, ours: str) -> _Fit:
     return _Fit.PERHAPS if any(f":{account}:" in each for each in values) else _Fit.NO
 
 
-def _of_conditions(theirs: object, needed: Needed) -> _Fit:
+def _of_conditions(theirs: object, ours: Mapping[str, tuple[str, str]]) -> _Fit:
     """Compare conditions, taking ours for all that is true of our requests."""
     if not isinstance(theirs, dict) or not all(isinstance(keys, dict) for keys in theirs.values()):
         return _Fit.PERHAPS
-    ours = {
-        key.lower(): (operator, values)
-        for operator, keys in needed.conditions.items()
-        for key, values in keys.items()
-    }
     fits = [
-        _of_values(operator.removesuffix("IfExists"), _texts(values), *ours[key.lower()])
+        _of_value(operator.removesuffix("IfExists"), _texts(values), *ours[key.lower()])
         if key.lower() in ours
         else _Fit.PERHAPS
         for operator, keys in theirs.items()
@@ -153,31 +197,36 @@ def _of_conditions(theirs: object, needed: Needed) -> _Fit:
     return max(fits, default=_Fit.YES)
 
 
-def _of_values(
-    operator: str, theirs: list[str] | None, our_operator: str, ours: Sequence[str]
-) -> _Fit:
+def _of_value(operator: str, theirs: list[str] | None, our_operator: str, ours: str) -> _Fit:
     if operator not in _OPERATORS or theirs is None or any("${" in each for each in theirs):
         return _Fit.PERHAPS
-    if all(
-        any(_includes(operator, other, our_operator, each) for other in theirs) for each in ours
-    ):
+    if any(_includes(operator, each, our_operator, ours) for each in theirs):
         return _Fit.YES
-    return _Fit.NO if all(_differ(*pair) for pair in product(theirs, ours)) else _Fit.PERHAPS
+    return _Fit.NO if all(_differ(operator, each, ours) for each in theirs) else _Fit.PERHAPS
 
 
 def _includes(operator: str, theirs: str, our_operator: str, ours: str) -> bool:
     """Return whether all that our value stands for is included in theirs."""
     if operator == _EXACT:
-        return theirs == ours and (our_operator == _EXACT or not re.search(r"[*?]", ours))
+        return theirs == ours and (our_operator == _EXACT or not _WILDCARD.search(ours))
     if not operator.startswith("Arn"):
         return _matches(theirs, ours)
-    parts, our_parts = theirs.split(":", 5), ours.split(":", 5)
+    parts, our_parts = theirs.split(":", _ARN_COLONS), ours.split(":", _ARN_COLONS)
     return len(parts) == len(our_parts) and all(map(_matches, parts, our_parts))
 
 
-def _differ(theirs: str, ours: str) -> bool:
-    """Return whether two values have different beginnings, up to a wildcard."""
-    begin, our_begin = (re.split(r"[*?]", each)[0] for each in (theirs, ours))
+def _differ(operator: str, theirs: str, ours: str) -> bool:
+    """Return whether no text fits to both.
+
+    Of two patterns, only the beginnings up to a wildcard are compared.
+    """
+    if operator == _EXACT:
+        return not _matches(ours, theirs)
+    if operator.startswith("Arn") and theirs.count(":") < _ARN_COLONS:
+        return False  # no ARN; what it means is not documented
+    begin, our_begin = (_WILDCARD.split(each)[0] for each in (theirs, ours))
+    if our_begin == ours:  # theirs does not include it
+        return True
     return not (begin.startswith(our_begin) or our_begin.startswith(begin))
 
 

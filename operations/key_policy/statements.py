@@ -34,6 +34,11 @@ _ENCRYPT: Final = (
     *("kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
 )
 
+LOG_ARN: Final = "kms:EncryptionContext:aws:logs:arn"
+QUEUE_ARN: Final = "kms:EncryptionContext:aws:sqs:arn"
+ALARM_ARN: Final = "aws:SourceArn"
+ROLE_ARN: Final = "aws:PrincipalArn"
+
 Conditions = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Of each operator, the keys with their values."""
 
@@ -183,13 +188,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
             f"{place.sid}Logs",
             ("Service", f"logs.{place.region}.{domain}"),
             _ENCRYPT,
-            {
-                "ArnLike": {
-                    "kms:EncryptionContext:aws:logs:arn": (
-                        place.arn("logs", f"log-group:{place.begin}*"),
-                    )
-                }
-            },
+            {"ArnLike": {LOG_ARN: (place.arn("logs", f"log-group:{place.begin}*"),)}},
             "CloudFormation cannot make a log group, and the logs get no lines",
         ),
         # SQS Developer Guide, "Amazon SQS Key management". Not aws:SourceArn or aws:SourceAccount:
@@ -199,7 +198,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
             f"{place.sid}Events",
             ("Service", "events.amazonaws.com"),
             _USE,
-            {"ArnLike": {"kms:EncryptionContext:aws:sqs:arn": tuple(queues)}},
+            {"ArnLike": {QUEUE_ARN: tuple(queues)}},
             "requests by event, the reports of jobs and the registry's dead letters are lost",
         ),
         # SNS Developer Guide, "Managing Amazon SNS encryption keys and costs".
@@ -209,7 +208,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
             _USE,
             {
                 "StringEquals": {"aws:SourceAccount": (place.account,)},
-                "ArnLike": {"aws:SourceArn": (place.arn("cloudwatch", f"alarm:{place.name}-*"),)},
+                "ArnLike": {ALARM_ARN: (place.arn("cloudwatch", f"alarm:{place.name}-*"),)},
             },
             "no alarm reaches its topic",
             output="AlarmTopicArn",
@@ -221,7 +220,7 @@ def needed(place: Place) -> tuple[Needed, ...]:
             {
                 "StringEquals": {"kms:CallerAccount": (place.account,)},
                 "StringLike": {"kms:ViaService": (dynamodb, logs, *storage)},
-                "ArnLike": {"aws:PrincipalArn": (place.arn("iam", f"role/{place.begin}*"),)},
+                "ArnLike": {ROLE_ARN: (place.arn("iam", f"role/{place.begin}*"),)},
             },
             "the functions, the jobs and the schedules can neither read nor write",
         ),
@@ -237,3 +236,15 @@ def needed(place: Place) -> tuple[Needed, ...]:
             "CloudFormation cannot make or change the tables and the logs",
         ),
     )
+
+
+def existing(place: Place, outputs: Mapping[str, str]) -> dict[str, list[str]]:
+    """List the ARNs of what a deployed stack has, by the key of the condition that names them."""
+    log_groups = [name for key, name in outputs.items() if key.endswith("LogGroupName")]
+    queues = [url.rpartition("/")[2] for key, url in outputs.items() if key.endswith("QueueUrl")]
+    return {
+        LOG_ARN: [place.arn("logs", f"log-group:{each}") for each in log_groups],
+        QUEUE_ARN: [place.arn("sqs", each) for each in queues],
+        ALARM_ARN: [place.arn("cloudwatch", f"alarm:{place.name}-function-errors")],
+        ROLE_ARN: [outputs[key] for key in ("JobScheduleRoleArn",) if key in outputs],
+    }

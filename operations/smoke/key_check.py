@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from operations.account import FailedCall, OperationsError, call
 from operations.json_values import as_dict
 from operations.key_policy.coverage import Judgement, Verdict, judge
-from operations.key_policy.statements import Needed, Place, needed
+from operations.key_policy.statements import Needed, Place, existing, needed
 from operations.redaction import one_line
 from operations.smoke.context import CheckContext, CheckResult
 
@@ -25,30 +25,43 @@ def check_key(context: CheckContext) -> CheckResult:
         place = Place.of_outputs(context.stack.name, outputs)
     except OperationsError as error:
         return CheckResult("not as expected", (str(error),))
-    wanted = [each for each in needed(place) if not each.output or each.output in outputs]
+    all_ = needed(place)
+    wanted = [each for each in all_ if not each.output or each.output in outputs]
+    resources = existing(place, outputs)
     judgements = (
         []
         if isinstance(policy, FailedCall)
-        else [(each, judge(each, str(policy.get("Policy")), key)) for each in wanted]
+        else [(each, judge(each, str(policy.get("Policy")), key, resources)) for each in wanted]
     )
-    missing = [_shown(*each) for each in judgements if each[1].verdict is Verdict.MISSING]
-    warnings = [_shown(*each) for each in judgements if each[1].verdict is Verdict.UNCLEAR]
+    command = f"make key-policy STACK={place.stack}"
+    shown = {
+        verdict: [_shown(*each, command) for each in judgements if each[1].verdict is verdict]
+        for verdict in Verdict
+    }
+    warnings = shown[Verdict.UNCLEAR]
+    counts = [f"{len(wanted)} statements needed", f"{len(shown[Verdict.ALLOWED])} found"]
+    if warnings:
+        counts.append(f"{len(warnings)} {Verdict.UNCLEAR.value}")
+    not_needed = [
+        f"; {each.sid} is not needed: there is no output {each.output}"
+        for each in all_
+        if each not in wanted
+    ]
     for what, answer in {"state": described, "policy": policy}.items():
         if isinstance(answer, FailedCall):
             warnings.append(f"its {what} cannot be read: {answer}")
-    found = sum(judgement.verdict is Verdict.ALLOWED for _, judgement in judgements)
     return CheckResult(
-        f"{len(wanted)} statements needed, {found} found",
-        (*_state(described), *missing),
+        "".join([", ".join(counts), *not_needed]),
+        (*_state(described), *shown[Verdict.MISSING]),
         {each.sid: judgement.verdict.value for each, judgement in judgements},
         warnings=tuple(warnings),
     )
 
 
-def _shown(needed: Needed, judgement: Judgement) -> str:
+def _shown(needed: Needed, judgement: Judgement, command: str) -> str:
     return (
         f"{needed.sid} {judgement.verdict.value} ({judgement.reason}): without it "
-        f"{needed.without}; make key-policy prints it"
+        f"{needed.without}; {command} prints it"
     )
 
 

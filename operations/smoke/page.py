@@ -64,7 +64,9 @@ class Page:
 
     def show_check(self, check: Check, result: CheckResult) -> None:
         """Show the answer of an entry point, and where it differs from the contract."""
-        mark, style = ("✗", "red") if result.failures else ("✓", "green")
+        mark, style = ("!", "yellow") if result.warnings else ("✓", "green")
+        if result.failures:
+            mark, style = "✗", "red"
         if not result.is_deployed:
             mark, style = "-", "dim"
         self._line(Text.assemble((mark, style), f" {check.name}: {check.expected}"))
@@ -102,14 +104,19 @@ class Page:
         style = _VERDICT_STYLES.get(finding.verdict, "dim")
         self._indented(Text.assemble((finding.verdict, style), f" · {one_line(finding.message)}"))
 
-    def conclude(self, failures: Mapping[str, tuple[str, ...]], record: Path | None) -> None:
+    def conclude(self, results: Mapping[str, CheckResult], record: Path | None) -> None:
         """Show whether the test passed."""
         self._console.print()
         if record is not None:
             self._line(f"The full record is in {record}. It contains only invented tokens.")
-        if failed := [name for name, each in failures.items() if each]:
-            counted = f"{len(failed)} of {len(failures)} checks"
+        warned = [name for name, each in results.items() if each.warnings]
+        if failed := [name for name, each in results.items() if each.failures]:
+            counted = f"{len(failed)} of {len(results)} checks"
             self._line(f"FAILED: {counted}: {', '.join(failed)}.", style="bold red")
+        elif warned:
+            self._line(
+                f"No check failed. Look at the warnings: {', '.join(warned)}.", style="bold yellow"
+            )
         else:
             self._line("The stack answered as the contract says.", style="bold green")
 
