@@ -11,7 +11,7 @@ from operations.deployed import find_stack
 from operations.key_policy.coverage import statements_of
 from operations.key_policy.statements import Place, needed
 
-_NEEDED: Final = ("FunctionName", "QueueArn", "KmsKeyArn")
+_NEEDED: Final = ("FunctionName", "QueueArn")
 
 
 def place_of(
@@ -39,7 +39,13 @@ def place_of(
     """
     if key is not None:
         return Place.of_key(key, account, stack, name)
-    return Place.of_outputs(stack, find_stack(Account(), stack, _NEEDED, sender).outputs)
+    outputs = find_stack(Account(), stack, _NEEDED, sender).outputs
+    if "KmsKeyArn" not in outputs:
+        raise OperationsError(
+            "The stack has no key. Before the first deployment with kms_key_arn, name it: "
+            "make key-policy KEY=arn:aws:kms:… (--key)"
+        )
+    return Place.of_outputs(stack, outputs)
 
 
 def key_policy(place: Place, policy: Path | None) -> str:
@@ -54,9 +60,11 @@ def key_policy(place: Place, policy: Path | None) -> str:
     if policy is None:
         return json.dumps(own, indent=2)
     try:
-        text = policy.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperationsError(f"{policy} cannot be read: {type(error).__name__}") from error
+        text = policy.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise OperationsError(f"{policy} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OperationsError(f"{policy} is not UTF-8: save it as UTF-8.") from error
     if not (others := [*statements_of(text)]):
         raise OperationsError(f"{policy} has no statements of a policy.")
     names = {each["Sid"] for each in own}

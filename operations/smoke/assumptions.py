@@ -71,7 +71,7 @@ def _cloudtrail(evidence: Evidence) -> Finding:
     sources = {str(event.get("EventSource")) for event in events}
     ours = sorted(source for source in sources if "targeting" in source or "pinpoint" in source)
     if ours:
-        return Finding("otherwise", f"recorded, from {', '.join(ours)}")
+        return Finding("not as assumed", f"recorded, from {', '.join(ours)}")
     return Finding(
         "not settled",
         "none in the event history; events appear there after up to 15 minutes: run again",
@@ -108,11 +108,11 @@ def _cancellation_reasons(evidence: Evidence) -> Finding:
     ]
     answer = _read(evidence, "dynamodb", "transact_write_items", TransactItems=entries)
     if not isinstance(answer, FailedCall):
-        return Finding("otherwise", "a condition that does not hold cancelled nothing")
+        return Finding("not as assumed", "a condition that does not hold cancelled nothing")
     if answer.code != "TransactionCanceledException":
         return not_asked(str(answer))
     assumed = answer.reasons == ("None", "ConditionalCheckFailed")
-    return Finding("as assumed" if assumed else "otherwise", f"{', '.join(answer.reasons)}")
+    return Finding("as assumed" if assumed else "not as assumed", f"{', '.join(answer.reasons)}")
 
 
 def _read(
@@ -123,7 +123,7 @@ def _read(
 
 def _is_gone(evidence: Evidence, operation: str, answer: dict[str, Any] | FailedCall) -> Finding:
     if not isinstance(answer, FailedCall):
-        return Finding("otherwise", f"{operation} still answers")
+        return Finding("not as assumed", f"{operation} still answers")
     status = answer.http_status
     if evidence.account.is_sandbox or answer.is_permission or status is None:
         return not_asked(str(answer))

@@ -74,7 +74,7 @@ def outcome_counts(report: object) -> str:
     return one_line(", ".join(written) or "no counts", 200)
 
 
-Verdict = Literal["as assumed", "otherwise", "not settled", "not asked"]
+Verdict = Literal["as assumed", "not as assumed", "not settled", "not asked"]
 
 
 class Finding(NamedTuple):

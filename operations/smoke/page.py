@@ -21,7 +21,7 @@ from operations.smoke.checks import Check
 from operations.smoke.context import CheckResult, Finding
 from operations.smoke.raw_answers import RawAnswer, RawAnswers
 
-_VERDICT_STYLES = {"as assumed": "green", "otherwise": "bold yellow"}
+_VERDICT_STYLES = {"as assumed": "green", "not as assumed": "bold yellow"}
 _SET_UP = {True: "set up", False: "not set up", None: "perhaps set up"}
 _TOKEN_OUTCOMES = ("dead_token", "invalid_token")
 
@@ -97,6 +97,8 @@ class Page:
         """Say whose answers follow."""
         where = "the sandbox" if account.is_sandbox else "this account"
         self._title(f"Assumptions (M: one source, L: unconfirmed), and what {where} shows")
+        self._line("None of this fails the test. not settled: the test cannot show it.", "dim")
+        self._line("not asked: this account or its permissions do not let the test ask.", "dim")
 
     def show_assumption(self, assumption: Assumption, finding: Finding) -> None:
         """Show an assumption and what the account shows about it."""

@@ -29,7 +29,7 @@ def missing_channel(evidence: Evidence) -> Finding:
         and "No channel of type" in str(evidence.raw[service].status_message)
         for service in services
     )
-    return Finding("as assumed" if assumed else "otherwise", message)
+    return Finding("as assumed" if assumed else "not as assumed", message)
 
 
 def providers_words(evidence: Evidence) -> Finding:
@@ -51,7 +51,7 @@ def providers_words(evidence: Evidence) -> Finding:
             unknown = True
             line = f"“{words}” IS NEW TO US, taken for {outcome_and_reason(result)}"
         judged.setdefault(line, []).append(service)
-    verdict: Verdict = "otherwise" if unknown else "as assumed" if known else "not settled"
+    verdict: Verdict = "not as assumed" if unknown else "as assumed" if known else "not settled"
     return Finding(verdict, _grouped(judged))
 
 
@@ -61,7 +61,7 @@ def updated_token(evidence: Evidence) -> Finding:
     if answer is None or evidence.channels.is_set_up("GCM") is not True:
         return not_asked("GCM is not known to be set up")
     if as_dict(answer.result).get("UpdatedToken"):
-        return Finding("otherwise", "GCM answered with an UpdatedToken")
+        return Finding("not as assumed", "GCM answered with an UpdatedToken")
     return Finding("not settled", "none came, and none would for an invented token")
 
 
@@ -88,7 +88,7 @@ def live_activity(evidence: Evidence) -> Finding:
         return Finding("as assumed", message)
     if live.delivery_status is None:
         return Finding("not settled", message)
-    return Finding("otherwise", f"{message}: the call was accepted")
+    return Finding("not as assumed", f"{message}: the call was accepted")
 
 
 def _form(answer: RawAnswer) -> str:

@@ -457,7 +457,7 @@ def test_before_a_deployment_nothing_asks_aws(
         (["--key", f"{KEY}*"], "is not the ARN of a key"),
         (["--key", KEY, "--account", "1234"], "is not the 12 digits"),
         (["--key", KEY, "--stack", "push_sender"], "STACK= (--stack) is not the name of a stack"),
-        (["--key", KEY, "--policy", "/nowhere/policy.json"], "cannot be read"),
+        (["--key", KEY, "--policy", "/nowhere/policy.json"], "read: No such file"),
         (["--key", KEY, "--policy", __file__], "has no statements of a policy"),
     ],
 )
@@ -558,6 +558,24 @@ def test_a_key_with_the_printed_statements_passes_and_each_missing_one_is_named(
         (line,) = result.failures
         assert line.startswith(f"{statement['Sid']} ")
         assert result.warnings == ()
+
+
+def test_a_stack_without_a_key_asks_for_it(
+    context: CheckContext, sandbox: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = {
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {
+            name: {"Value": context.stack.outputs[name]} for name in ("FunctionName", "QueueArn")
+        },
+    }
+    client("cloudformation", sandbox.url).create_stack(
+        StackName="without-key", TemplateBody=json.dumps(template)
+    )
+
+    assert main(["key-policy", "--stack", "without-key"]) == 1
+    assert "has no key" in (error := capsys.readouterr().err)
+    assert "make key-policy KEY=arn:aws:kms:" in error
 
 
 def test_a_stack_without_a_topic_needs_no_statement_for_alarms(
