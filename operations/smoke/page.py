@@ -36,7 +36,7 @@ class Page:
         """Say what the test will do, before it does any of it."""
         self._line(
             "Smoke test: pushes to invented tokens only, registers invented devices and removes "
-            f"them, may cause alarms of {one_line(stack_name, 128)}."
+            f"them, runs a job of ten rows, may cause alarms of {one_line(stack_name, 128)}."
         )
 
     def begin(self, account: Account, stack: DeployedStack, channels: Channels) -> None:
