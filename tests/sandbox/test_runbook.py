@@ -28,6 +28,7 @@ def block_with(text: str) -> str:
 
 STOP = block_with("--reserved-concurrent-executions 0")
 START = block_with("RESERVED=")
+DROP = block_with("drop() {")
 OUTPUT = re.search(r"^output\(\) \{\n.*?^\}\n", PAGE, re.DOTALL | re.MULTILINE)
 
 
@@ -78,3 +79,22 @@ def test_a_start_after_a_stop_restores_the_configured_concurrency(
 
     assert (stopped, reserved()) == (0, configured)
     assert configured is None or str(configured) in printed
+
+
+def test_drop_deletes_the_message_that_is_named_and_no_other(sandbox: ServiceSandbox) -> None:
+    queue = sandbox.client("sqs").create_queue(QueueName="dead-letters")["QueueUrl"]
+    sent = [
+        sandbox.client("sqs").send_message(QueueUrl=queue, MessageBody=body)["MessageId"]
+        for body in "ab"
+    ]
+    setup = f'DEAD_LETTERS="{queue}"\n' + DROP.replace("--wait-time-seconds 5", "").replace(
+        "--visibility-timeout 5", "--visibility-timeout 0"
+    )
+
+    unknown = run(sandbox, f"{setup}drop unknown 2>&1 || echo failed")
+    run(sandbox, f"{setup}drop {sent[0]}")
+
+    assert "The message unknown was not received." in unknown
+    assert "failed" in unknown
+    left = sandbox.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+    assert [each["Body"] for each in left["Messages"]] == ["b"]
