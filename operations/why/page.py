@@ -14,6 +14,7 @@ from operations.why.findings import Change, Device, Findings, Push
 from operations.why.schedules import MOST
 
 _ID_LENGTH = 128
+_UUID = 36
 
 
 def show(findings: Findings, console: Console) -> None:
@@ -138,11 +139,14 @@ def _shown_time(at: str | None) -> str:
 def _section(
     console: Console, title: str, headings: Iterable[str], rows: Iterable[Iterable[str]]
 ) -> None:
+    cells = [[printable(cell, 400) for cell in row] for row in rows]
+    # An id on two lines cannot be copied. Most are UUIDs.
+    first = min(_UUID, max(len(row[0]) for row in cells))
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell, 400)) for cell in row))
+    for column, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", min_width=None if column else first)
+    for row in cells:
+        table.add_row(*map(Text, row))
     _title(console, title)
     console.print(table)
 

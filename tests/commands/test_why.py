@@ -174,6 +174,16 @@ def test_a_user_has_a_summary_devices_and_pushes(
         assert sandbox.outputs[output] in shown
 
 
+def test_an_id_of_a_device_stays_on_its_line(sandbox: Deployment, commands: Commands) -> None:
+    id_ = "3f2b8c1e-9d47-4a6b-8f10-5e6d7c8b9a01"
+    token = "0123456789abcdef" * 4
+    register(sandbox, id_, token, service="APNS_VOIP_SANDBOX", user_id="u-9", language="zh-Hant-TW")
+
+    answer = commands.at(sandbox, "why", "--user", "u-9")
+
+    assert any(line.startswith(f"{id_} ") for line in answer.stdout.splitlines())
+
+
 def test_the_findings_are_json_for_programs(
     sandbox: Deployment, commands: Commands, log: Log
 ) -> None:
