@@ -108,7 +108,7 @@ class DeviceRoutes:
         except InvalidRequest as refusal:
             raise HttpProblem(
                 problems.INVALID_DEVICE,
-                "Nothing was changed; faults has what to fix",
+                "Nothing was changed; correct what faults lists",
                 errors=refusal.errors,
             ) from None
         except RegistryUnavailable as unavailable:
@@ -242,7 +242,10 @@ def _caller(event: Mapping[str, Any]) -> str | None:
 
 
 def _not_found() -> HttpProblem:
-    return HttpProblem(problems.DEVICE_NOT_FOUND, "It was never registered, has expired, or left")
+    return HttpProblem(
+        problems.DEVICE_NOT_FOUND,
+        "It was never registered, has expired, was deleted, or (under /my/) is of another user",
+    )
 
 
 def _response(status: HTTPStatus, headers: Mapping[str, str], body: object) -> dict[str, Any]:

@@ -325,7 +325,7 @@ def _invalid(refusal: InvalidRequest, *, key_in_header: bool) -> HttpProblem:
         for error in refusal.errors
     ]
     return HttpProblem(
-        problems.INVALID_REQUEST, "Nothing was sent; faults has what to mend", errors=errors
+        problems.INVALID_REQUEST, "Nothing was sent; correct what faults lists", errors=errors
     )
 
 
