@@ -153,12 +153,14 @@ def _require_files(options: argparse.Namespace) -> None:
     """Ask for the files in the words of ``make``, which nearly everybody uses."""
     if options.command == "import-devices":
         example = 'make import-devices FILE="exports/*.gz" (docs/devices.md)'
-        given = bool(options.files)
+        given = {"FILE=": bool(options.files)}
     else:
         example = "make job FILE=people.csv REQUEST=push.json (--request; docs/jobs.md)"
-        given = bool(options.files) and options.request not in (None, Path())
-    if not given:
-        raise OperationsError(f"Name the files: {example}.")
+        is_request = options.request not in (None, Path())
+        given = {"FILE=": bool(options.files), "REQUEST=": is_request}
+    if missing := [name for name, is_given in given.items() if not is_given]:
+        verb = "is" if len(missing) == 1 else "are"
+        raise OperationsError(f"{' and '.join(missing)} {verb} missing: {example}.")
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from operations.jobs import failures
 from operations.jobs.executions import STATES, Execution, Failure, Progress
 from operations.jobs.meter import Meter, duration, metering, sorted_counts, whole
 from operations.jobs.moments import names_in_words, shown
-from operations.jobs.parts import NOT_STARTED, SCHEDULED, STARTING, PartState
+from operations.jobs.parts import CANCELLED, NOT_STARTED, SCHEDULED, STARTING, PartState
 from operations.jobs.preview import FirstRows, in_words
 from operations.jobs.split import Part
 from operations.redaction import one_line, printable
@@ -41,6 +41,7 @@ _STATES: Final[Mapping[str, str]] = {
     **STATES,
     SCHEDULED: "is scheduled",
     STARTING: "starts",
+    CANCELLED: "was cancelled before its start",
     NOT_STARTED: "did not start: it was cancelled, or could not be started",
 }
 _STYLES: Final[Mapping[str, str]] = {
@@ -50,6 +51,7 @@ _STYLES: Final[Mapping[str, str]] = {
     "TIMED_OUT": "bold red",
     "ABORTED": "bold yellow",
     STARTING: "bold",
+    CANCELLED: "bold yellow",
     NOT_STARTED: "bold yellow",
 }
 _TEXT_LENGTH: Final = 60
@@ -134,7 +136,8 @@ class Page:
     def parts(self, name: str, states: Sequence[PartState], progress: Progress) -> None:
         """Show how the parts of a job are, and their counts together."""
         self.line(
-            f"{name}, {len(states)} parts: {progress.done:,} of {progress.rows:,} rows", "bold"
+            f"{name}, {parts_in_words(len(states))}: {progress.done:,} of {progress.rows:,} rows",
+            "bold",
         )
         self.line()
         self._parts(
@@ -207,3 +210,8 @@ class Page:
         for line in Text(text).wrap(self._console, self._console.width - 2):
             line.rstrip()
             self._console.print(Text("  ") + line)
+
+
+def parts_in_words(number: int) -> str:
+    """Write how many parts there are."""
+    return "1 part" if number == 1 else f"{number} parts"

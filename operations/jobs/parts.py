@@ -16,6 +16,7 @@ from operations.jobs.split import Part
 
 SCHEDULED: Final = "SCHEDULED"
 STARTING: Final = "STARTING"
+CANCELLED: Final = "CANCELLED"
 NOT_STARTED: Final = "NOT_STARTED"
 
 _READ_AT_ONCE: Final = 8
@@ -32,7 +33,7 @@ class PartState(NamedTuple):
     Attributes
     ----------
     status
-        That of its execution, or SCHEDULED, STARTING or NOT_STARTED.
+        That of its execution, or SCHEDULED, STARTING, CANCELLED or NOT_STARTED.
     execution
         None if it has not started.
     progress
@@ -129,8 +130,9 @@ class Parts:
         if execution is not None:
             return PartState(part, execution.status, execution, self._jobs.progress(part.job))
         due_since = datetime.now(UTC) - part.at
-        is_starting = timedelta() <= due_since < _STARTS_WITHIN
-        return PartState(part, STARTING if is_starting else NOT_STARTED)
+        if due_since < timedelta():  # Scheduler deletes no schedule before its time
+            return PartState(part, CANCELLED)
+        return PartState(part, STARTING if due_since < _STARTS_WITHIN else NOT_STARTED)
 
     def _is_waiting(self, part: Part) -> bool:
         scheduler = self._jobs.schedules

@@ -19,7 +19,7 @@ from operations.jobs.input_files import Counted, InputFiles
 from operations.jobs.later import Later, NewJob, new_jobs
 from operations.jobs.meter import duration, filesize
 from operations.jobs.moments import shown
-from operations.jobs.page import Page
+from operations.jobs.page import Page, parts_in_words
 from operations.jobs.preview import preview
 from operations.jobs.request_file import read_request
 from operations.jobs.schedules import JobSchedules
@@ -36,6 +36,7 @@ _NAME_LENGTH: Final = 80
 _SOME_SECONDS: Final = 10.0
 """A job of a few rows takes as long as Step Functions needs for its states."""
 
+_NAME_OPTION: Final = "NAME= (--name)"
 _LISTED: Final = 10
 _UNSEEN_SECONDS: Final = 15.0
 """How long after its start an execution may be unknown: DescribeExecution is eventually
@@ -104,7 +105,6 @@ def run(where: Where, options: Options, page: Page) -> bool:
     document = _document(options, request, name, files)
     given = _checked(document, name)
     jobs = find_jobs(where.stack, where.sender)
-    _check_free(where, jobs, name)
     scheduler = None if time_ is None else _scheduler(where, jobs)
     if scheduler is not None:
         scheduler.target_input(name, document)
@@ -114,6 +114,7 @@ def run(where: Where, options: Options, page: Page) -> bool:
             f"The stack {where.stack} has no registry of devices to import into. Deploy it with "
             "the setting devices true."
         )
+    _check_free(where, jobs, name)
     with ExitStack() as temporary:
         split = None if time_ is None else time_.split(files.header, now, temporary)
         with page.reading(files.names) as on_rows:
@@ -166,7 +167,9 @@ def _schedule(
         raise
     first = f"at {shown(new[0].part.at)} UTC, or within a minute of that"
     if options.local_time:
-        page.line(f"The job {name} is scheduled in {len(new)} parts. The first starts {first}.")
+        page.line(
+            f"The job {name} is scheduled in {parts_in_words(len(new))}. The first starts {first}."
+        )
     else:
         page.line(f"The job {name} is scheduled. It starts {first}.")
     page.hints(
@@ -350,7 +353,11 @@ def _checked(document: Mapping[str, Any], name: str) -> JobInput:
     try:
         return JobInput.of(document, name)
     except InvalidRequest as error:
-        raise OperationsError(f"The job cannot be started:\n{error}") from None
+        errors = (
+            f"{_NAME_OPTION if each.path == 'job' else each.path}: {each.message}"
+            for each in error.errors
+        )
+        raise OperationsError("\n".join(["The job cannot be started:", *errors])) from None
 
 
 def _facts(
@@ -406,8 +413,8 @@ def _ask(page: Page, options: Options, rows: int) -> None:
 
 
 def _name(stem: str, now: datetime, longest: int, *, is_dry: bool) -> str:
-    """Name a job after its file and the minute: a second start at once is probably a mistake."""
-    suffix = f"-{now:%Y%m%d-%H%M}{'-dry' if is_dry else ''}"
+    """Name a job after its file and the second."""
+    suffix = f"-{now:%Y%m%d-%H%M%S}{'-dry' if is_dry else ''}"
     return stem[: longest - len(suffix)] + suffix
 
 
@@ -442,7 +449,9 @@ def _check_free(where: Where, jobs: Jobs, name: str) -> None:
 
 def _exists(where: Where, execution: Execution | None) -> OperationsError:
     if execution is None:
-        return OperationsError("A job with this name was started just now. Give another NAME=.")
+        return OperationsError(
+            "A job with this name was started just now. Give another NAME= (--name)."
+        )
     name = execution.name
     ways = {
         "RUNNING": ("status", " --follow"),

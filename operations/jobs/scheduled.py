@@ -33,6 +33,9 @@ def status(where: Where, jobs: Jobs, name: str, page: Page, *, follow: bool) -> 
         page.line(f"The job {name} {_starts(waiting)}")
         page.hints({"To cancel it": where.command("stop", name)})
         return True
+    if not_started := _not_started(jobs, name):
+        page.line(not_started)
+        return False
     parts = _parts(where, jobs, name)
     if not follow:
         return _conclude(where, name, parts.states(), page)
@@ -53,10 +56,18 @@ def stop(where: Where, jobs: Jobs, name: str, page: Page) -> None:
             jobs.delete(key)
         page.line(f"The job {name} is cancelled. It had not started, so nothing was sent.")
         return
+    if whole := _not_started(jobs, name):
+        page.line(f"{whole} So there is nothing to stop.")
+        return
     cancelled, stopped = _parts(where, jobs, name).stop()
+    running = (
+        " Children, of up to 1,000 rows each, that run now end by themselves within five minutes."
+        if stopped
+        else ""
+    )
     page.line(
-        f"Parts of the job {name}: {cancelled} cancelled before their start, {stopped} stopped. "
-        "Children, of up to 1,000 rows each, that run now end by themselves within five minutes."
+        f"Parts of the job {name}: {cancelled} cancelled before their start, {stopped} stopped."
+        f"{running}"
     )
     page.hints({"To see how far it came": where.command("status", name)})
 
@@ -83,6 +94,21 @@ def results(jobs: Jobs, name: str) -> Iterator[bytes] | None:
     """Read the results of all parts; None if the job has none."""
     parts = Parts.find(jobs, name)
     return None if parts is None else parts.results()
+
+
+def _not_started(jobs: Jobs, name: str) -> str | None:
+    """Say that a part did not start, if the name is that of one; None otherwise."""
+    whole, number = name.rpartition("-")[::2]
+    if not number.isdecimal() or (parts := Parts.find(jobs, whole)) is None:
+        return None
+    reasons = {
+        of_parts.CANCELLED: "was cancelled before its start",
+        of_parts.NOT_STARTED: "did not start: it was cancelled, or could not be started",
+    }
+    for state in parts.states():
+        if state.part.job == name and (reason := reasons.get(state.status)):
+            return f"{name}, a part of the job {whole}, {reason}. Nothing of it was sent."
+    return None
 
 
 def _parts(where: Where, jobs: Jobs, name: str) -> Parts:

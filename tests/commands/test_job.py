@@ -9,8 +9,9 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from rich.console import Console
@@ -365,11 +366,15 @@ def test_a_request_that_no_job_can_send_is_refused(
     ("arguments", "expected"),
     [
         (["run", "missing.csv", "--request", "missing.json"], "missing.json cannot be read"),
-        (["run", "people.csv", "--request", "push.json", "--name", "a b"], "letters, digits"),
+        (
+            ["run", "people.csv", "--request", "push.json", "--name", "a b"],
+            "NAME= (--name): must be",
+        ),
         (["run", "people.csv", "--request", "push.json", "--tokens-per-second", "5"], "from 20"),
-        (["run", "people.csv"], "Name the files: make job FILE=people.csv REQUEST=push.json"),
-        (["run", "people.csv", "--request", ""], "REQUEST=push.json"),
-        (["run", "--request", "push.json"], "FILE=people.csv"),
+        (["run", "people.csv"], "REQUEST= is missing: make job FILE=people.csv REQUEST="),
+        (["run", "people.csv", "--request", ""], "REQUEST= is missing"),
+        (["run", "--request", "push.json"], "FILE= is missing"),
+        (["run"], "FILE= and REQUEST= are missing"),
         ([], "{run,status,stop,redrive,results}"),
         (["run", "missing.csv", "--request", "push.json"], "missing.csv cannot be read: No such"),
         (["run", ".", "--request", "push.json"], ". cannot be read: Is a directory"),
@@ -395,6 +400,22 @@ def test_what_cannot_be_done_is_said(
 
     assert result.returncode != 0
     assert expected in result.stderr
+
+
+def test_jobs_of_the_same_file_get_other_names_in_the_same_minute(
+    sandbox: JobSandbox, operator: Operator
+) -> None:
+    files = operator.file("people.csv", HEADER + ROWS)
+    request = operator.file("push.json", json.dumps(REQUEST))
+
+    for second in (5, 6):
+        clock = Mock(wraps=datetime, **{"now.return_value": datetime(2027, 3, 1, 14, 12, second)})
+        with patch("operations.jobs.run.datetime", clock):
+            result = operator.job("run", files, "--request", request, "--yes")
+        assert (result.returncode, result.stderr) == (0, "")
+
+    names = {key.split("/")[1] for key in sandbox.objects() if key.startswith("uploads/")}
+    assert names == {"people-20270301-141205", "people-20270301-141206"}
 
 
 # --- after the start

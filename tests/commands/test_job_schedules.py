@@ -219,11 +219,16 @@ def test_stop_cancels_the_parts_that_wait_and_redrive_continues_the_others(
     assert running.returncode == 0
     assert "half-02" in running.stdout
     assert words(running.stdout).count("is scheduled") == 1
-    assert "1 cancelled before their start, 1 stopped" in words(stopped.stdout)
+    assert "1 cancelled before their start, 1 stopped. Children" in words(stopped.stdout)
     assert sandbox.schedules() == []
     assert "scheduled/half/half-02.csv" not in sandbox.objects()
     assert status.returncode == 1
-    assert "did not start" in words(status.stdout)
+    assert "was cancelled before its start" in words(status.stdout)
+    for verb, code in (("status", 1), ("stop", 0)):
+        part = operator.job(verb, "half-02")
+        assert (part.returncode, part.stderr) == (code, "")
+        assert "half-02, a part of the job half, was cancelled" in words(part.stdout)
+    assert "There is no job half-03." in operator.job("stop", "half-03").stderr
     move_to(sandbox, moment_of("Africa/Nairobi"))
     sandbox.let_through()
     redriven = operator.job("redrive", "half")
@@ -232,6 +237,20 @@ def test_stop_cancels_the_parts_that_wait_and_redrive_continues_the_others(
     succeeded(sandbox, "half-01")
     assert status_of(sandbox, "half-02") is None
     assert "No part of the job half can be continued" in operator.job("redrive", "half").stderr
+
+
+def test_one_part_is_counted_and_without_children_none_are_named(
+    sandbox: JobSandbox, operator: Operator
+) -> None:
+    given = ("--yes", "--at", AT, "--local-time")
+    made = schedule(operator, HEADER + rows("Asia/Tokyo"), "single", *given)
+    status = operator.job("status", "single")
+    stopped = operator.job("stop", "single")
+
+    assert "single is scheduled in 1 part. " in words(made.stdout)
+    assert "single, 1 part: 0 of 1 rows" in status.stdout
+    assert "1 cancelled before their start, 0 stopped." in words(stopped.stdout)
+    assert "Children" not in stopped.stdout
 
 
 def test_a_dry_run_shows_the_parts_and_keeps_nothing(
