@@ -35,6 +35,7 @@ from sandbox.http_apis.authorizer_resources import RESOURCE_TYPES as AUTHORIZER_
 from sandbox.http_apis.resources import RESOURCE_TYPES as HTTP_API_TYPES
 from sandbox.http_apis.stage_resources import RESOURCE_TYPES as STAGE_TYPES
 from sandbox.iam.resources import RESOURCE_TYPES as IAM_TYPES
+from sandbox.kms.patches import PATCHES as KMS_PATCHES
 from sandbox.patches import Patch, applied
 from sandbox.pinpoint.patches import PATCHES as PINPOINT_PATCHES
 from sandbox.pinpoint.resources import RESOURCE_TYPES as PINPOINT_TYPES
@@ -69,6 +70,7 @@ SERVICES: Final = (
     Service((*FUNCTIONS_TYPES, *EVENT_SOURCE_TYPES, *PERMISSION_TYPES)),
     Service((*HTTP_API_TYPES, *AUTHORIZER_TYPES, *STAGE_TYPES)),
     Service(IAM_TYPES),
+    Service((), KMS_PATCHES),
     Service(PINPOINT_TYPES, PINPOINT_PATCHES),
     Service(S3_TYPES, S3_PATCHES),
     Service(SCHEDULER_TYPES, SCHEDULER_PATCHES),
