@@ -298,7 +298,7 @@ def test_a_key_of_another_request_is_a_conflict(
     answer = http.post(to("another"), idempotency_key="key")
 
     assert is_problem(answer, 409, "key-reused")
-    assert "give this request a key of its own" in answer.body["detail"]
+    assert "one of the last 24 hours or one that is scheduled" in answer.body["detail"]
     assert "retry-after" not in answer.headers
     assert provider.tokens == ["t"]
 
