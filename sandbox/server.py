@@ -46,7 +46,7 @@ class PortTakenError(Exception):
     def __init__(self, port: int) -> None:
         super().__init__(
             f"Port {port} on {ADDRESS} is taken by another program, perhaps by another sandbox. "
-            "End that one, or choose another port."
+            f"End that one, or choose another port: PORT={port + 10}."
         )
         self.port = port
 

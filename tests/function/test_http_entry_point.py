@@ -185,9 +185,10 @@ TWICE = '{"recipient": {"token": "t", "service": "GCM"}, "message": "m", "ttl": 
     [
         (None, "missing"),
         ("", "missing"),
-        ("{", "must be JSON"),
-        ("{}{}", "must be JSON"),
-        ("\ufeff{}", "must be JSON"),
+        ("{", "must be JSON; it has an error at line 1, column 2"),
+        ("{}{}", "must be JSON; it has an error at line 1, column 3"),
+        ('{\n  "ttl": secret\n}', "must be JSON; it has an error at line 2, column 10"),
+        ("\ufeff{}", "must be JSON; it has an error at line 1, column 1"),
         ('{"ttl": NaN}', "must be JSON"),
         ('{"ttl": -Infinity}', "must be JSON"),
         ("[" * 100_000, "must be JSON"),
