@@ -20,7 +20,7 @@ from sandbox.cloudwatch.resources import RESOURCE_TYPES as CLOUDWATCH_TYPES
 from sandbox.dynamodb.expiry import expiring_items
 from sandbox.dynamodb.patches import PATCHES as DYNAMODB_PATCHES
 from sandbox.dynamodb.resources import RESOURCE_TYPES as DYNAMODB_TYPES
-from sandbox.entry_points import EVENTBRIDGE, STEP_FUNCTIONS
+from sandbox.entry_points import EVENTBRIDGE, JOB
 from sandbox.events.patches import patches as events_patches
 from sandbox.events.resources import RESOURCE_TYPES as EVENTS_TYPES
 from sandbox.functions.event_source_mappings import find_function
@@ -134,7 +134,7 @@ def _invoke_task(
 ) -> Invocation:
     """Run a function for a task; unlike AWS, wait until a process is free."""
     result = service.invoke(
-        arn, payload, account_id=account_id, region=region, entry_point=STEP_FUNCTIONS, wait=True
+        arn, payload, account_id=account_id, region=region, entry_point=JOB, wait=True
     )
     return Invocation(result.payload, result.executed_version, result.request_id, result.failed)
 

@@ -167,11 +167,11 @@ def jwt_of(deployment: Deployment, sub: str, **order: Any) -> str:
     return fetch_token(int(deployment.url.rpartition(":")[2]), {"sub": sub, **order})
 
 
-def doors(deployment: Deployment, token: str) -> list[str]:
+def entry_points(deployment: Deployment, token: str) -> list[str]:
     """Give the entry point of each push to a device."""
     address = f"{deployment.url}/sandbox/messages?token={token}"
     with urllib.request.urlopen(address) as answer:  # noqa: S310  loopback
-        return [message["door"] for message in json.loads(answer.read())["messages"]]
+        return [message["entry_point"] for message in json.loads(answer.read())["messages"]]
 
 
 def each_example(name: str) -> pytest.MarkDecorator:
@@ -212,7 +212,7 @@ def test_each_example_sends_a_request_once_and_fails_without_permission(
     ]
     assert stranger.returncode != 0
     assert json.loads(stranger.stdout) == {"message": "Forbidden"}
-    assert doors(deployment, token) == ["http", "http"]
+    assert entry_points(deployment, token) == ["http", "http"]
 
 
 @each_example("send")
@@ -371,4 +371,4 @@ def test_a_client_generated_from_the_document_sends_and_registers(
     sent = run(sys.executable, "-c", CLIENT, PYTHONPATH=str(tmp_path), JWT=jwt)
 
     assert (sent.returncode, sent.stderr) == (0, "")
-    assert doors(deployment, "generated")[0] == "http"
+    assert entry_points(deployment, "generated")[0] == "http"
