@@ -264,7 +264,9 @@ def test_the_server_is_quiet_unless_asked_to_log(capfd: pytest.CaptureFixture[st
 
 
 def test_a_taken_port_is_named_with_the_cure(server: Server) -> None:
-    with pytest.raises(PortTakenError, match=f"Port {server.port} .*choose another port: PORT=") as refused:
+    with pytest.raises(
+        PortTakenError, match=f"Port {server.port} .*choose another port: PORT="
+    ) as refused:
         Server(port=server.port).__enter__()
 
     assert refused.value.__suppress_context__, "the traceback would show two errors"
