@@ -18,9 +18,9 @@ ASYNCHRONOUS: Final = "asynchronous"
 QUEUE: Final = "queue"
 EVENTBRIDGE: Final = "eventbridge"
 HTTP: Final = "http"
-STEP_FUNCTIONS: Final = "step-functions"
+JOB: Final = "job"
 SCHEDULER: Final = "scheduler"
-ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP, STEP_FUNCTIONS, SCHEDULER)
+ALL: Final = (DIRECT, ASYNCHRONOUS, QUEUE, EVENTBRIDGE, HTTP, JOB, SCHEDULER)
 
 _lock: Final = Lock()
 _running: Final[defaultdict[str, list[str]]] = defaultdict(list)

@@ -20,7 +20,7 @@ from sandbox.cloudwatch.resources import RESOURCE_TYPES as CLOUDWATCH_TYPES
 from sandbox.dynamodb.expiry import expiring_items
 from sandbox.dynamodb.patches import PATCHES as DYNAMODB_PATCHES
 from sandbox.dynamodb.resources import RESOURCE_TYPES as DYNAMODB_TYPES
-from sandbox.entry_points import EVENTBRIDGE, STEP_FUNCTIONS
+from sandbox.entry_points import EVENTBRIDGE, JOB
 from sandbox.events.patches import patches as events_patches
 from sandbox.events.resources import RESOURCE_TYPES as EVENTS_TYPES
 from sandbox.functions.event_source_mappings import find_function
@@ -35,6 +35,7 @@ from sandbox.http_apis.authorizer_resources import RESOURCE_TYPES as AUTHORIZER_
 from sandbox.http_apis.resources import RESOURCE_TYPES as HTTP_API_TYPES
 from sandbox.http_apis.stage_resources import RESOURCE_TYPES as STAGE_TYPES
 from sandbox.iam.resources import RESOURCE_TYPES as IAM_TYPES
+from sandbox.kms.patches import PATCHES as KMS_PATCHES
 from sandbox.patches import Patch, applied
 from sandbox.pinpoint.patches import PATCHES as PINPOINT_PATCHES
 from sandbox.pinpoint.resources import RESOURCE_TYPES as PINPOINT_TYPES
@@ -69,6 +70,7 @@ SERVICES: Final = (
     Service((*FUNCTIONS_TYPES, *EVENT_SOURCE_TYPES, *PERMISSION_TYPES)),
     Service((*HTTP_API_TYPES, *AUTHORIZER_TYPES, *STAGE_TYPES)),
     Service(IAM_TYPES),
+    Service((), KMS_PATCHES),
     Service(PINPOINT_TYPES, PINPOINT_PATCHES),
     Service(S3_TYPES, S3_PATCHES),
     Service(SCHEDULER_TYPES, SCHEDULER_PATCHES),
@@ -132,7 +134,7 @@ def _invoke_task(
 ) -> Invocation:
     """Run a function for a task; unlike AWS, wait until a process is free."""
     result = service.invoke(
-        arn, payload, account_id=account_id, region=region, entry_point=STEP_FUNCTIONS, wait=True
+        arn, payload, account_id=account_id, region=region, entry_point=JOB, wait=True
     )
     return Invocation(result.payload, result.executed_version, result.request_id, result.failed)
 

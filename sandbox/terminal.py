@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from sandbox import entry_points
 from sandbox.inbox import cards as drawing
 from sandbox.inbox.listing import NO_ENTRY_POINT
 from sandbox.pinpoint.outcomes import outcome_in_report, outcome_of_refusal
@@ -23,6 +24,7 @@ from sandbox.pinpoint.pushes import Push, Refusal
 HINT: Final = "Each push is one line here. VERBOSE=1 shows the function's whole log."
 
 _SERIOUS: Final = frozenset({"WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"})
+_ENTRY_POINT: Final = max(map(len, entry_points.ALL))
 _TOKEN: Final = 28
 _TEXT: Final = 60
 
@@ -41,7 +43,9 @@ def denials(console: Console) -> Callable[[int, str], None]:
 
     def show(status: int, denial: str) -> None:
         answer = f"{status} {HTTPStatus(status).phrase}"
-        line = f"{datetime.now().astimezone():%H:%M:%S}  {'http':<12} {answer}: {denial}"
+        line = (
+            f"{datetime.now().astimezone():%H:%M:%S}  {'http':<{_ENTRY_POINT}} {answer}: {denial}"
+        )
         console.print(_printable(line), markup=False, highlight=False, soft_wrap=True)
 
     return show
@@ -81,7 +85,7 @@ def line_of(arrived: Push | Refusal) -> str:
         text = f"the whole call: {arrived.status} {arrived.code}"
     entry_point = arrived.entry_point or NO_ENTRY_POINT
     return (
-        f"{time}  {entry_point:<12} {_short(service, 17):<17} {outcome:<13} "
+        f"{time}  {entry_point:<{_ENTRY_POINT}} {_short(service, 17):<17} {outcome:<13} "
         f"{_short(token, _TOKEN):<{_TOKEN}} {_short(text, _TEXT)}"
     ).rstrip()
 
@@ -99,7 +103,9 @@ def _printable(text: str) -> str:
 def _without_call(result: Mapping[str, Any]) -> str:
     reason = " ".join(filter(None, (result.get("reason"), result.get("path"))))
     time = f"{datetime.now().astimezone():%H:%M:%S}"
-    return _printable(f"{time}  {'':<12} {'no call':<17} {result['outcome']:<13} {reason}".rstrip())
+    return _printable(
+        f"{time}  {'':<{_ENTRY_POINT}} {'no call':<17} {result['outcome']:<13} {reason}".rstrip()
+    )
 
 
 def _record(line: str) -> Mapping[str, Any]:

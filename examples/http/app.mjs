@@ -99,7 +99,7 @@ export class MyDevice {
   }
 
   async #send(method, body, renew) {
-    const url = `${this.apiUrl}/my/devices/${await this.#id()}`;
+    const url = `${this.apiUrl.replace(/\/$/, "")}/my/devices/${await this.#id()}`;
     const authorization = `Bearer ${await this.jwt({ renew })}`;
     const timeout = new AbortController(); // React Native has no AbortSignal.timeout
     const timer = setTimeout(() => timeout.abort(), TIMEOUT_MS);

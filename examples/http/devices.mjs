@@ -46,7 +46,7 @@ const [method, path] = COMMANDS[command];
 const body = files[0] && (await readFile(files[0]).catch((error) => stop(error.message)));
 const answer = await aws
   // Ids can have characters such as @ and |, which a path cannot.
-  .fetch(`${API_URL}${path(encodeURIComponent(id))}`, {
+  .fetch(`${API_URL.replace(/\/$/, "")}${path(encodeURIComponent(id))}`, {
     method,
     ...(body && { headers: { "Content-Type": "application/json" }, body }),
     signal: AbortSignal.timeout(35_000), // API Gateway answers within 30 s

@@ -34,7 +34,7 @@ COMMANDS = {
 def call(method: str, path: str, body: bytes | None = None) -> tuple[int, object]:
     """Make a call; return the status, and the JSON of the answer, or None if it is empty."""
     headers = {} if body is None else {"Content-Type": "application/json"}
-    http_request = AWSRequest(method, f"{os.environ['API_URL']}{path}", headers, body)
+    http_request = AWSRequest(method, f"{os.environ['API_URL'].rstrip('/')}{path}", headers, body)
     region = os.environ.get("AWS_REGION") or os.environ["AWS_DEFAULT_REGION"]
     credentials = botocore.session.Session().get_credentials()
     SigV4Auth(credentials, "execute-api", region).add_auth(http_request)

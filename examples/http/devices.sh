@@ -21,8 +21,7 @@ case ${1-} in
 esac
 case $id in
     '') echo "$usage" >&2; exit 2 ;;
-    # Older versions of curl sign an encoded character of a path wrongly.
-    *[!A-Za-z0-9._~-]*) echo 'devices.sh: use devices.py or devices.mjs for this id' >&2; exit 2 ;;
+    *[!A-Za-z0-9._~-]*) echo 'devices.sh: older versions of curl sign a character of this id wrongly: use devices.py or devices.mjs' >&2; exit 2 ;;
 esac
 : "${API_URL:?is not set: it is the output ApiUrl of the stack (in the sandbox: \`make sandbox\` prints the command)}"
 : "${AWS_ACCESS_KEY_ID:?is not set}" "${AWS_SECRET_ACCESS_KEY:?is not set}"
@@ -41,6 +40,6 @@ fi
 status=0
 answer=$(printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
     curl --config - --silent --show-error --fail-with-body --max-time 35 \
-        --aws-sigv4 "aws:amz:$region:execute-api" --request "$method" "$@" "$API_URL$path") || status=$?
+        --aws-sigv4 "aws:amz:$region:execute-api" --request "$method" "$@" "${API_URL%/}$path") || status=$?
 [ -z "$answer" ] || printf '%s\n' "$answer" # a DELETE has no answer
 exit "$status"

@@ -34,7 +34,7 @@ const aws = new AwsClient({
 
 const body = await readFile(file).catch((error) => stop(error.message));
 const answer = await aws
-  .fetch(`${API_URL}/messages`, {
+  .fetch(`${API_URL.replace(/\/$/, "")}/messages`, {
     method: "POST",
     headers: {
       "Content-Type": "application/json",

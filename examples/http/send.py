@@ -26,7 +26,9 @@ def send(request: bytes, key: str | None = None) -> tuple[int, dict[str, object]
     headers = {"Content-Type": "application/json"}
     if key is not None:
         headers["Idempotency-Key"] = key
-    http_request = AWSRequest("POST", f"{os.environ['API_URL']}/messages", headers, request)
+    http_request = AWSRequest(
+        "POST", f"{os.environ['API_URL'].rstrip('/')}/messages", headers, request
+    )
     region = os.environ.get("AWS_REGION") or os.environ["AWS_DEFAULT_REGION"]
     credentials = botocore.session.Session().get_credentials()
     SigV4Auth(credentials, "execute-api", region).add_auth(http_request)

@@ -22,4 +22,4 @@ printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" |
     curl --config - --silent --show-error --fail-with-body --max-time 35 --write-out '\n' \
         --aws-sigv4 "aws:amz:$region:execute-api" \
         --header 'Content-Type: application/json' "$@" \
-        --data-binary "@$request" "$API_URL/messages"
+        --data-binary "@$request" "${API_URL%/}/messages"

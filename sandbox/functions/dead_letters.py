@@ -1,4 +1,4 @@
-"""Send an asynchronous event whose function failed to the queues that are set for it.
+"""Send an asynchronous event whose function failed or was stopped to the queues set for it.
 
 The function's dead-letter queue gets the event, and the on-failure destination gets a record of
 the invocation. Both are sent with the credentials of the function's role, as Lambda does. If the
@@ -92,26 +92,29 @@ def _record(event: FailedEvent) -> str:
         "requestContext": {
             "requestId": event.request_id,
             "functionArn": event.function_arn + ":$LATEST" * unqualified,
-            "condition": "RetriesExhausted",
+            "condition": "ZeroReservedConcurrency" if event.answer is None else "RetriesExhausted",
             "approximateInvokeCount": event.attempts,
         },
         "requestPayload": json.loads(event.payload),
-        "responseContext": {
+    }
+    if event.answer is not None:
+        record["responseContext"] = {
             "statusCode": 200,
             "executedVersion": event.executed_version,
             "functionError": "Unhandled",
-        },
-        "responsePayload": json.loads(event.answer.payload),
-    }
+        }
+        record["responsePayload"] = json.loads(event.answer)
     return json.dumps(record)
 
 
 def _attributes(event: FailedEvent) -> dict[str, Any]:
-    answer = json.loads(event.answer.payload)
-    message = str(answer.get("errorMessage", "")).encode()[:_ERROR_MESSAGE_LIMIT]
+    code, text = "429", "Rate Exceeded."
+    if event.answer is not None:
+        code, text = "200", str(json.loads(event.answer).get("errorMessage", ""))
+    message = text.encode()[:_ERROR_MESSAGE_LIMIT]
     values = {
         "RequestID": ("String", event.request_id),
-        "ErrorCode": ("Number", "200"),
+        "ErrorCode": ("Number", code),
         "ErrorMessage": ("String", message.decode(errors="ignore") or "-"),
     }
     return {

@@ -54,7 +54,7 @@ class EnvironmentPool:
             Returns how many invocations may run at the same time. It is called again during a
             wait, because the limit can change.
         wait
-            Wait for a free place instead of raising.
+            Wait for a free place instead of raising, unless the limit is zero.
 
         Raises
         ------
@@ -64,8 +64,8 @@ class EnvironmentPool:
             If the pool was closed.
         """
         with self._changed:
-            while not self._closed and len(self._busy) + self._starting >= limit():
-                if not wait:
+            while not self._closed and len(self._busy) + self._starting >= (most := limit()):
+                if not wait or not most:
                     raise ConcurrencyExhaustedError
                 self._changed.wait(1.0)
             if self._closed:

@@ -27,7 +27,7 @@ from sandbox.functions.execution_environment import (
     LogSink,
 )
 from sandbox.functions.kept_settings import logging_config
-from sandbox.functions.refusals import refusal, refuse_stopping
+from sandbox.functions.refusals import THROTTLED, refusal, refuse_stopping
 from sandbox.functions.runtime_api import Invocation
 from sandbox.functions.settings import FunctionSettings
 from sandbox.functions.unpacked_code import UnpackedCode
@@ -114,7 +114,8 @@ class Environments:
         invocation
             The event.
         wait
-            Wait for a free environment instead of refusing.
+            Wait for a free environment instead of refusing, unless the function's reserved
+            concurrency is zero.
 
         Raises
         ------
@@ -134,7 +135,7 @@ class Environments:
                 wait=wait,
             )
         except ConcurrencyExhaustedError:
-            raise refusal(429, "TooManyRequestsException", "Rate Exceeded.") from None
+            raise refusal(429, THROTTLED, "Rate Exceeded.") from None
         except PoolClosedError:
             refuse_stopping()
         except zipfile.BadZipFile:

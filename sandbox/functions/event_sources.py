@@ -179,8 +179,8 @@ class EventSources:
         messages: list[Message],
     ) -> None:
         try:
-            for batch in queue_batches.events(messages, queue, REQUEST_LIMIT):
-                finished = self._run(mapping, queue, batch)
+            for entry_point, batch in _batches(messages, queue):
+                finished = self._run(mapping, queue, batch, entry_point)
                 if finished and self._is_allowed(backend, mapping, queue, "sqs:DeleteMessage"):
                     _delete(queue, finished)
         finally:
@@ -188,11 +188,11 @@ class EventSources:
                 self._busy[mapping.uuid] -= 1
 
     def _run(
-        self, mapping: EventSourceMapping, queue: Queue, batch: list[Message]
+        self, mapping: EventSourceMapping, queue: Queue, batch: list[Message], entry_point: str
     ) -> list[Message]:
         """Run the function with a batch, and return the messages that succeeded."""
         try:
-            result = self._invoke(mapping, queue_batches.event(batch, queue), _entry_points(batch))
+            result = self._invoke(mapping, queue_batches.event(batch, queue), entry_point)
         except LambdaClientError as error:
             if not self._stopping.is_set():
                 _logger.warning("a batch of %s was not run: %s", queue.name, error.error_type)
@@ -213,8 +213,14 @@ def _mappings() -> Iterator[tuple[LambdaBackend, EventSourceMapping]]:
             yield backend, mapping
 
 
-def _entry_points(batch: list[Message]) -> str:
-    return ", ".join(sorted({entry_point_of(message) or QUEUE for message in batch}))
+def _batches(messages: list[Message], queue: Queue) -> Iterator[tuple[str, list[Message]]]:
+    """Split messages into batches, each with one entry point, which its pushes then have."""
+    of_entry_point: dict[str, list[Message]] = {}
+    for message in messages:
+        of_entry_point.setdefault(entry_point_of(message) or QUEUE, []).append(message)
+    for entry_point, own in of_entry_point.items():
+        for batch in queue_batches.events(own, queue, REQUEST_LIMIT):
+            yield entry_point, batch
 
 
 def _delete(queue: Queue, messages: list[Message]) -> None:

@@ -7,10 +7,10 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Self
 
 from sandbox.functions.refusals import refusal
-from sandbox.functions.runtime_api import Answer, Invocation
+from sandbox.functions.runtime_api import Invocation
 
 # The limits of a request, in bytes: synchronous 6 MB, asynchronous 1 MB.
 REQUEST_LIMIT: Final = 6 * 1024 * 1024
@@ -31,17 +31,29 @@ class InvocationResult:
 
 @dataclass(frozen=True)
 class FailedEvent:
-    """An asynchronous invocation that ended with a function error, also in all its retries."""
+    """An asynchronous invocation that failed in all its retries, or was never run."""
 
     function_arn: str
     """With the qualifier, if it was invoked by one."""
     request_id: str
     payload: bytes
     """The event as it was sent, for the dead-letter queue."""
-    answer: Answer
-    """The last one."""
+    answer: bytes | None
+    """The last function error; None if the function's reserved concurrency is zero."""
     executed_version: str
     attempts: int
+
+    @classmethod
+    def not_run(cls, invocation: Invocation) -> Self:
+        """Make one of an invocation that Lambda did not try."""
+        return cls(
+            function_arn=invocation.function_arn,
+            request_id=invocation.request_id,
+            payload=invocation.payload,
+            answer=None,
+            executed_version="",
+            attempts=0,
+        )
 
 
 def new_invocation(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from moto.awslambda.exceptions import LambdaClientError
+
+THROTTLED: Final = "TooManyRequestsException"
 
 
 def refusal(status: int, error: str, message: str) -> LambdaClientError:

@@ -32,8 +32,8 @@ from sandbox.functions.invocations import (
     new_invocation,
 )
 from sandbox.functions.logs import FunctionLogs
-from sandbox.functions.refusals import refuse_stopping
-from sandbox.functions.runtime_api import Answer, Invocation
+from sandbox.functions.refusals import THROTTLED, refuse_stopping
+from sandbox.functions.runtime_api import Invocation
 
 # An account may run 1,000 invocations at a time. A laptop cannot.
 MAX_ENVIRONMENTS: Final = 10
@@ -91,8 +91,8 @@ class LambdaService:
     echo
         Called with the function's name and each line of its log.
     on_failed_event
-        Called with each asynchronous event whose function failed, also in its retries: the place
-        for a dead-letter queue and a destination.
+        Called with each asynchronous event whose function failed, also in its retries, or was
+        stopped: the place for a dead-letter queue and a destination.
     retry_seconds
         How long a failed asynchronous event waits before its first and its second retry. How many
         it gets is set for its function or alias; two, if it is not set.
@@ -247,7 +247,8 @@ class LambdaService:
     ) -> str:
         """Run a function in the background, and return the request id.
 
-        Parameters and errors are those of `invoke`. If too many invocations run, it waits.
+        Parameters and errors are those of `invoke`. If too many invocations run, it waits. If the
+        function's reserved concurrency is zero, the event fails without a try.
         """
         function, arn = _find(function_name, qualifier, account_id, region)
         invocation = new_invocation(
@@ -297,6 +298,10 @@ class LambdaService:
             result = self._run(function, invocation, wait=True)
         except LambdaClientError as error:
             self._report_not_run(invocation, error)
+            # Only a reserved concurrency of zero throttles an event that waits. Lambda then gives
+            # it up without a retry (developer guide, "Configuring reserved concurrency").
+            if error.error_type == THROTTLED:
+                self._give_up(FailedEvent.not_run(invocation))
             return
         if not result.failed:
             return
@@ -305,17 +310,21 @@ class LambdaService:
         config = event_invoke_configs.config_of(invocation.function_arn)
         if attempt <= config.get("MaximumRetryAttempts", len(self._retry_seconds)):
             self._retry_later(invocation, attempt=attempt + 1)
-        elif self._on_failed_event is not None:
-            self._on_failed_event(
+        else:
+            self._give_up(
                 FailedEvent(
                     function_arn=invocation.function_arn,
                     request_id=invocation.request_id,
                     payload=invocation.payload,
-                    answer=Answer(result.payload, failed=True),
+                    answer=result.payload,
                     executed_version=result.executed_version,
                     attempts=attempt,
                 )
             )
+
+    def _give_up(self, event: FailedEvent) -> None:
+        if self._on_failed_event is not None:
+            self._on_failed_event(event)
 
     def _retry_later(self, invocation: Invocation, *, attempt: int) -> None:
         def retry() -> None:

@@ -24,6 +24,13 @@ _CREDENTIAL: Final = re.compile(
 _OLD_CREDENTIAL: Final = re.compile(r"(?:^AWS |^AWSAccessKeyId=|&AWSAccessKeyId=)([^:&]+)")
 _FORM: Final = "application/x-www-form-urlencoded"
 _MESSAGES: Final = re.compile(r"/v1/apps/([^/]+)/messages")
+_INVOCATIONS: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+# A name, an ARN or the end of one, each with or without a qualifier.
+_FUNCTION: Final = re.compile(
+    r"(?:arn:[\w-]+:lambda:(?P<region>[a-z0-9-]+):)?(?:(?P<account>[0-9]{12}):)?(?:function:)?"
+    r"(?P<name>[\w-]+)(?::(?P<qualifier>[\w$-]+))?",
+    re.ASCII,
+)
 _SCHEDULE: Final = re.compile(r"/schedules/([^/]+)")
 _OF_SCHEDULES: Final = {
     "POST": "CreateSchedule",
@@ -154,6 +161,11 @@ def _operation(
     match = _MESSAGES.fullmatch(path)
     if match and method == "POST":
         return "POST messages", "SendMessages", lambda: {"ApplicationId": match[1]}
+    invoked = _INVOCATIONS.fullmatch(path)
+    if invoked and method == "POST":
+        return "POST invocations", "Invoke", lambda: _query(environ) | {"FunctionName": invoked[1]}
+    if path == "/schedules" and method == "GET":
+        return "schedule ListSchedules", "ListSchedules", dict
     schedule = _SCHEDULE.fullmatch(path)
     if schedule and method in _OF_SCHEDULES:
         named = {"Name": schedule[1]}
@@ -165,8 +177,14 @@ def _operation(
 def _schedule_parameters(environ: WSGIEnvironment) -> dict[str, Any]:
     if environ["REQUEST_METHOD"] in ("POST", "PUT"):
         return _json_object(_body(environ))
+    query = _query(environ)
+    return {"GroupName": query["groupName"]} if "groupName" in query else {}
+
+
+def _query(environ: WSGIEnvironment) -> dict[str, Any]:
+    """Return the parameters in the address, each with its first value."""
     query = parse_qs(environ.get("QUERY_STRING", ""))
-    return {"GroupName": query["groupName"][0]} if "groupName" in query else {}
+    return {name: values[0] for name, values in query.items()}
 
 
 def _of_s3(environ: WSGIEnvironment) -> tuple[str, str, Callable[[], Mapping[str, Any]]]:
@@ -271,6 +289,34 @@ def _object(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     return [f"{bucket}/{_text(parameters, 'Key')}"]
 
 
+def _function(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    named = _FUNCTION.fullmatch(_text(parameters, "FunctionName"))
+    if named is None:
+        raise ValueError("FunctionName")
+    region, account_id = named["region"] or home.region, named["account"] or home.account_id
+    arn = f"arn:{home.partition}:lambda:{region}:{account_id}:function:{named['name']}"
+    qualifier = named["qualifier"] or parameters.get("Qualifier")
+    return [f"{arn}:{qualifier}" if qualifier else arn]
+
+
+def _log_group(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    name = _text(parameters, "logGroupName")
+    place = f"arn:{home.partition}:logs:{home.region}:{home.account_id}"
+    return [f"{place}:log-group:{name}:log-stream:"]
+
+
+def _stack(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
+    # AWS puts an asterisk for the id of a stack that is named without one.
+    name = _text(parameters, "StackName")
+    named = _named(name, "cloudformation", "stack", home)
+    return [named if named == name else f"{named}/*"]
+
+
+def _all_schedules(_: Mapping[str, Any], home: Home) -> Sequence[str]:
+    # Also for one group: https://github.com/aws/aws-cdk/issues/38201
+    return [_named("*/*", "scheduler", "schedule", home)]
+
+
 def _schedule(parameters: Mapping[str, Any], home: Home) -> Sequence[str]:
     group = _text({"GroupName": "default", **parameters}, "GroupName")
     name = f"{group}/{_text(parameters, 'Name')}"
@@ -334,6 +380,9 @@ _TABLE: Final[Mapping[str, _Row]] = {
     "DynamoDB_20120810.BatchGetItem": _row("dynamodb:BatchGetItem", _tables),
     "DynamoDB_20120810.BatchWriteItem": _row("dynamodb:BatchWriteItem", _tables),
     "DynamoDB_20120810.TransactWriteItems": _Row("dynamodb:TransactWriteItems", _of_entries),
+    "POST invocations": _row("lambda:InvokeFunction", _function),
+    "Logs_20140328.FilterLogEvents": _row("logs:FilterLogEvents", _log_group),
+    "Action=DescribeStacks": _row("cloudformation:DescribeStacks", _stack),
     "AWSEvents.PutEvents": _row("events:PutEvents", _buses),
     "Action=Publish": _row("sns:Publish", _topic),
     "S3 GET object": _row("s3:GetObject", _object),
@@ -342,9 +391,11 @@ _TABLE: Final[Mapping[str, _Row]] = {
     "S3 POST object uploads": _row("s3:PutObject", _object),
     "S3 PUT object partNumber uploadId": _row("s3:PutObject", _object),
     "S3 POST object uploadId": _row("s3:PutObject", _object),
+    "S3 DELETE object": _row("s3:DeleteObject", _object),
     "S3 DELETE object uploadId": _row("s3:AbortMultipartUpload", _object),
     "S3 GET bucket": _row("s3:ListBucket", _bucket),
     "S3 HEAD bucket": _row("s3:ListBucket", _bucket),
+    "schedule ListSchedules": _row("scheduler:ListSchedules", _all_schedules),
     "schedule GetSchedule": _row("scheduler:GetSchedule", _schedule),
     "schedule DeleteSchedule": _row("scheduler:DeleteSchedule", _schedule),
     **{

@@ -24,7 +24,7 @@ from sandbox.pinpoint.pushes import Push, Refusal, every_inbox, numbers
 NO_ENTRY_POINT: Final = "none"
 """The filter for calls that no function made."""
 
-_CLEARING: Final = ("service", "door", "outcome", "text")
+_CLEARING: Final = ("service", "entry_point", "outcome", "text")
 _FILTERS: Final = ("token", "application_id", *_CLEARING)
 
 # Shows readers with a cursor that pushes before it were removed.
@@ -42,7 +42,7 @@ def listing(query: Mapping[str, str]) -> dict[str, Any]:
     Parameters
     ----------
     query
-        ``token``, ``service`` and ``application_id``, exactly; ``door``, the entry point, or
+        ``token``, ``service`` and ``application_id``, exactly; ``entry_point``, the entry point, or
         ``none`` for calls that no function made; ``outcome``, as in a report; ``text``, a part
         of the token or of the card; ``since``, the number after which to begin; ``limit``, how
         many of the newest.
@@ -140,14 +140,16 @@ def filters() -> dict[str, Any]:
     return {
         "services": list(CHANNELS),
         "outcomes": list(IN_REPORTS),
-        "doors": [*entry_points.ALL, NO_ENTRY_POINT],
+        "entry_points": [*entry_points.ALL, NO_ENTRY_POINT],
     }
 
 
 def _chosen(push: Push, query: Mapping[str, str]) -> bool:
     if not _are(query, token=push.token, service=push.service):
         return False
-    if not _are(query, application_id=push.application_id, door=push.entry_point or NO_ENTRY_POINT):
+    if not _are(
+        query, application_id=push.application_id, entry_point=push.entry_point or NO_ENTRY_POINT
+    ):
         return False
     if "outcome" in query and outcome_in_report(push.answer) != query["outcome"]:
         return False
@@ -162,7 +164,9 @@ def _chosen_refusal(refusal: Refusal, query: Mapping[str, str]) -> bool:
     addresses = refusal.addresses or (("", ""),)
     return (
         _are(
-            query, application_id=refusal.application_id, door=refusal.entry_point or NO_ENTRY_POINT
+            query,
+            application_id=refusal.application_id,
+            entry_point=refusal.entry_point or NO_ENTRY_POINT,
         )
         and _are(query, outcome=_outcome_of(refusal))
         and any(_are(query, token=token, service=service) for token, service in addresses)
@@ -197,7 +201,7 @@ def _refusal_entry(number: int, refusal: Refusal) -> dict[str, Any]:
     return {
         "number": number,
         "time": refusal.time,
-        "door": refusal.entry_point,
+        "entry_point": refusal.entry_point,
         "application_id": refusal.application_id,
         "request_id": refusal.request_id,
         "status": refusal.status,

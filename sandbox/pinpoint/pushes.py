@@ -46,7 +46,7 @@ class Push:
         request["MessageConfiguration"] = self.request["MessageConfiguration"]
         return {
             "time": self.time,
-            "door": self.entry_point,
+            "entry_point": self.entry_point,
             "application_id": self.application_id,
             "request_id": self.request_id,
             "service": self.service,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from threading import Event, Thread
 from typing import Final
 
 LOOK_SECONDS: Final = 0.5
 
-_Snapshot = dict[Path, tuple[int, int]]
+Snapshot = dict[Path, tuple[int, int]]
 
 
 @contextmanager
@@ -28,15 +29,15 @@ def watched(folder: Path, changed: Callable[[], None]) -> Iterator[None]:
         The function to call. An exception ends the watching.
     """
     closing = Event()
-    seen = _look(folder)
+    seen = snapshot(folder)
 
     def watch() -> None:
         nonlocal seen
         while not closing.wait(LOOK_SECONDS):
-            if (now := _look(folder)) == seen:
+            if (now := snapshot(folder)) == seen:
                 continue
             # An editor or a checkout may still be writing.
-            while not closing.wait(LOOK_SECONDS / 2) and (later := _look(folder)) != now:
+            while not closing.wait(LOOK_SECONDS / 2) and (later := snapshot(folder)) != now:
                 now = later
             seen = now
             if not closing.is_set():
@@ -51,15 +52,20 @@ def watched(folder: Path, changed: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def _look(folder: Path) -> _Snapshot:
-    snapshot = {}
+def snapshot(folder: Path) -> Snapshot:
+    """Return when each source file under a folder was changed, and its size.
+
+    Folders are left out: Python changes their time when it writes compiled files.
+    """
+    found = {}
     for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
+        parts = path.relative_to(folder).parts
+        if path.suffix == ".pyc" or any(p.startswith(".") or p == "__pycache__" for p in parts):
             continue
         try:
             state = path.stat()
         except FileNotFoundError:  # removed at the same time
             continue
-        snapshot[path] = (state.st_mtime_ns, state.st_size)
-    return snapshot
+        if S_ISREG(state.st_mode):
+            found[path] = (state.st_mtime_ns, state.st_size)
+    return found

@@ -309,9 +309,9 @@ def test_filters_select_by_outcome_and_entry_point_and_limit_clearing(page: Page
 
     Select(page.find("#outcome")).select_by_visible_text("all")
     page.shows("Arrived")
-    Select(page.find("#door")).select_by_visible_text("queue")
+    Select(page.find("#entry_point")).select_by_visible_text("queue")
     page.shows()
-    Select(page.find("#door")).select_by_visible_text("none")
+    Select(page.find("#entry_point")).select_by_visible_text("none")
     page.shows("Arrived")
 
 

@@ -94,6 +94,6 @@ def test_the_commands_to_try_by_hand_work_as_printed_into_a_file_too(
     assert written.count('"summary": {"recipients": 4, "accepted": 4}') == 2
     assert '"FailedEntryCount": 0' in written
     assert "OutputKey" in written
-    assert {"direct", "http"} <= set(re.findall(r'"door": "([a-z_-]+)"', written))
+    assert {"direct", "http"} <= set(re.findall(r'"entry_point": "([a-z_-]+)"', written))
     assert written.endswith('{"message":"Forbidden"}')
     eventually(lambda: "403 Forbidden: missing signature" in terminal.read_text())

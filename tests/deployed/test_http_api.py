@@ -52,11 +52,11 @@ def service_calls(deployment: Deployment) -> int:
         return sum(json.loads(answer.read())["calls"].values())
 
 
-def doors(deployment: Deployment, token: str) -> list[str]:
+def entry_points(deployment: Deployment, token: str) -> list[str]:
     """Give the entry point of each push to a device."""
     address = f"{deployment.url}/sandbox/messages?token={token}"
     with urllib.request.urlopen(address) as answer:  # noqa: S310  loopback
-        return [message["door"] for message in json.loads(answer.read())["messages"]]
+        return [message["entry_point"] for message in json.loads(answer.read())["messages"]]
 
 
 def user_who_may(deployment: Deployment, *resources: str) -> Credentials:
@@ -88,7 +88,7 @@ def test_a_signed_request_is_sent_and_answered_with_its_report(
     assert answer.status == 200
     assert json.loads(answer.body)["summary"] == {"recipients": 1, "accepted": 1}
     assert answer.headers["Content-Type"] == "application/json"
-    assert doors(deployment, "signed") == ["http"]
+    assert entry_points(deployment, "signed") == ["http"]
 
 
 def test_callers_without_permission_are_refused_and_nothing_is_sent(
@@ -125,7 +125,7 @@ def test_an_asynchronous_request_is_sent_under_the_id_of_the_answer(
     id_ = json.loads(answer.body)["id"]
 
     assert answer.status == 202
-    assert within(15, lambda: doors(deployment, "later") == ["queue"])
+    assert within(15, lambda: entry_points(deployment, "later") == ["queue"])
     assert within(
         15,
         lambda: (
@@ -264,7 +264,7 @@ def test_two_key_headers_are_joined_to_one_key(api: Api, deployment: Deployment)
 
     assert first["idempotency_key"] == again["idempotency_key"]
     assert (first["replayed"], again["replayed"]) == (False, True)
-    assert doors(deployment, "twice") == ["http"]
+    assert entry_points(deployment, "twice") == ["http"]
 
 
 @pytest.mark.parametrize(

@@ -185,9 +185,10 @@ TWICE = '{"recipient": {"token": "t", "service": "GCM"}, "message": "m", "ttl": 
     [
         (None, "missing"),
         ("", "missing"),
-        ("{", "must be JSON"),
-        ("{}{}", "must be JSON"),
-        ("\ufeff{}", "must be JSON"),
+        ("{", "must be JSON; it has an error at line 1, column 2"),
+        ("{}{}", "must be JSON; it has an error at line 1, column 3"),
+        ('{\n  "ttl": secret\n}', "must be JSON; it has an error at line 2, column 10"),
+        ("\ufeff{}", "must be JSON; it has an error at line 1, column 1"),
         ('{"ttl": NaN}', "must be JSON"),
         ('{"ttl": -Infinity}', "must be JSON"),
         ("[" * 100_000, "must be JSON"),
@@ -298,7 +299,7 @@ def test_a_key_of_another_request_is_a_conflict(
     answer = http.post(to("another"), idempotency_key="key")
 
     assert is_problem(answer, 409, "key-reused")
-    assert "give this request a key of its own" in answer.body["detail"]
+    assert "one of the last 24 hours or one that is scheduled" in answer.body["detail"]
     assert "retry-after" not in answer.headers
     assert provider.tokens == ["t"]
 

@@ -199,7 +199,7 @@ def test_a_message_with_the_key_of_another_request_is_dead_lettered(
     assert provider.tokens == ["a"]
     (message,) = account.dead_letter_messages()
     assert message["attributes"]["fault"].startswith(
-        "idempotency_key: was used for another request"
+        "idempotency_key: the key stands for another request"
     )
     (refused,) = account.sent_events("Push Delivery Failed")
     assert refused["detail"]["faults"][0]["path"] == "idempotency_key"

@@ -161,6 +161,13 @@ def test_a_synth_needs_no_environment_and_gives_no_warning(alone: tuple[list[str
     assert complaints == []
 
 
+def test_a_synth_reports_no_flags_for_services_that_the_stack_does_not_have(
+    alone: tuple[list[str], Path],
+) -> None:
+    artifacts = json.loads((alone[1] / "manifest.json").read_text())["artifacts"]
+    assert not [name for name, each in artifacts.items() if "flag" in each["type"]]
+
+
 def test_the_app_gives_the_same_template_as_these_tests(
     alone: tuple[list[str], Path], full: Synthesis
 ) -> None:

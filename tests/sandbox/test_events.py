@@ -303,6 +303,33 @@ def test_the_configuration_of_an_alias_sets_its_retries_and_destination(
     assert record["version"] == "1.0"
 
 
+def test_a_stopped_function_leaves_its_event_to_the_dead_letter_queue_and_the_destination(
+    sandbox: ServiceSandbox,
+) -> None:
+    target = alias(sandbox, DeadLetterConfig={"TargetArn": sandbox.queue("dead")})
+    sandbox.allow("sqs:SendMessage")
+    functions = sandbox.client("lambda")
+    functions.put_function_event_invoke_config(
+        FunctionName="f",
+        Qualifier="live",
+        DestinationConfig={"OnFailure": {"Destination": sandbox.queue("failures")}},
+    )
+    functions.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=0)
+
+    functions.invoke(FunctionName=target, InvocationType="Event", Payload='{"n": 1}')
+
+    (message,) = eventually(lambda: sandbox.received("dead"))
+    (record,) = (
+        json.loads(each["Body"]) for each in eventually(lambda: sandbox.received("failures"))
+    )
+    assert message["Body"] == '{"n": 1}'
+    assert message["MessageAttributes"]["ErrorCode"]["StringValue"] == "429"
+    assert record["requestPayload"] == {"n": 1}
+    assert record["requestContext"]["condition"] == "ZeroReservedConcurrency"
+    assert record["requestContext"]["approximateInvokeCount"] == 0
+    assert not {"responseContext", "responsePayload"} & set(record)
+
+
 @pytest.mark.parametrize("kind", ["dead-letter queue", "destination"])
 @pytest.mark.parametrize("reason", ["not allowed", "no queue"])
 def test_a_failed_event_whose_queue_cannot_take_it_is_logged(

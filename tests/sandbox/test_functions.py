@@ -688,9 +688,34 @@ def test_a_failed_event_is_reported_unchanged(
     assert [event.payload for event in failed] == [payload]
     assert failed[0].request_id == answer["ResponseMetadata"]["RequestId"]
     assert failed[0].attempts == 3
-    assert json.loads(failed[0].answer.payload)["errorType"] == "KeyError"
+    assert json.loads(failed[0].answer or b"{}")["errorType"] == "KeyError"
     assert failed[0].request_id in caplog.text
     assert "confidential" not in caplog.text
+
+
+def test_a_stop_gives_up_events_without_a_try(
+    start: Callable[..., FunctionSandbox], tmp_path: Path
+) -> None:
+    failed: list[FailedEvent] = []
+    sandbox = start(on_failed_event=failed.append, max_environments=1)
+    sandbox.create()
+    functions, end = sandbox.client("lambda"), tmp_path / "end"
+    payloads = [b'{"do":  "echo", "n": 1}', b'{"do":  "echo", "n": 2}']
+
+    with ThreadPoolExecutor() as callers:
+        running = callers.submit(sandbox.returned, "wait_for", file=str(end))
+        eventually(lambda: sandbox.functions.environments("f"))
+        functions.invoke(FunctionName="f", InvocationType="Event", Payload=payloads[0])
+        functions.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=0)
+        functions.invoke(FunctionName="f", InvocationType="Event", Payload=payloads[1])
+        eventually(lambda: len(failed) == len(payloads))
+        end.touch()
+        running.result()
+
+    assert sorted(event.payload for event in failed) == payloads
+    assert {(event.answer, event.attempts) for event in failed} == {(None, 0)}
+    functions.delete_function_concurrency(FunctionName="f")
+    assert sandbox.returned("echo") == {"do": "echo"}
 
 
 # Logs.

@@ -29,7 +29,7 @@ from sandbox.iam.service import Call, Permissions
 from sandbox.pinpoint.projects import enable_channel
 from sandbox.server import Server
 from sandbox.services import patched_moto, running
-from tests.support.service_sandbox import ADMINISTRATOR, assumed, client
+from tests.support.service_sandbox import ADMINISTRATOR, assumed, client, zipped
 from tests.support.templates import ACCOUNT, REGION
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ ALLOWED = {
     "dynamodb:ConditionCheckItem": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/sends",
     "events:PutEvents": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/pushes",
     "sns:Publish": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
+    "lambda:InvokeFunction": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:send:live",
+    "logs:FilterLogEvents": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/log:log-stream:",
+    "cloudformation:DescribeStacks": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/own/*",
+    "scheduler:ListSchedules": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/*/*",
 }
 """Each action that the check knows, and its one resource."""
 
@@ -123,6 +127,13 @@ OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"Entries": [{"EventBusName": "pushes", "Source": "s", "DetailType": "t", "Detail": "{}"}]},
     ),
     "sns.publish": ("sns:Publish", {"TopicArn": ALLOWED["sns:Publish"], "Message": "hello"}),
+    "lambda.invoke": (
+        "lambda:InvokeFunction",
+        {"FunctionName": "send:live", "InvocationType": "DryRun"},
+    ),
+    "logs.filter_log_events": ("logs:FilterLogEvents", {"logGroupName": "/log"}),
+    "cloudformation.describe_stacks": ("cloudformation:DescribeStacks", {"StackName": "own"}),
+    "scheduler.list_schedules": ("scheduler:ListSchedules", {"GroupName": "default"}),
 }
 
 # How each service refuses a call: the code that botocore raises, and the status.
@@ -132,6 +143,10 @@ REFUSALS = {
     "dynamodb": ("AccessDeniedException", 400),
     "events": ("AccessDeniedException", 400),
     "sns": ("AuthorizationError", 403),
+    "lambda": ("AccessDeniedException", 403),
+    "logs": ("AccessDeniedException", 400),
+    "cloudformation": ("AccessDenied", 403),
+    "scheduler": ("AccessDeniedException", 403),
 }
 
 
@@ -237,7 +252,25 @@ def _running_account(runtime_packages: Path) -> Iterator[AccountWithRole]:
         client("events", server.url).create_event_bus(Name="pushes")
         client("sns", server.url).create_topic(Name="alarms")
         account.credentials = assumed(create_role(account, account.role))
+        make_what_programs_name(account)
         yield account
+
+
+def make_what_programs_name(account: AccountWithRole) -> None:
+    functions = client("lambda", account.url)
+    functions.create_function(
+        FunctionName="send",
+        Runtime="python3.13",
+        Handler="app.handler",
+        Role=f"arn:aws:iam::{ACCOUNT}:role/{account.role}",
+        Code={"ZipFile": zipped("def handler(event, context): pass")},
+    )
+    functions.create_alias(FunctionName="send", Name="live", FunctionVersion="$LATEST")
+    client("logs", account.url).create_log_group(logGroupName="/log")
+    client("cloudformation", account.url).create_stack(
+        StackName="own",
+        TemplateBody=json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}),
+    )
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -358,6 +391,42 @@ def test_a_resource_may_be_named_by_its_arn(account: AccountWithRole) -> None:
 
     other = account.arn("dynamodb:GetItem") + "s"
     assert f"on resource: {other} because" in account.denied("dynamodb.get_item", TableName=other)
+
+
+INVOKED = ALLOWED["lambda:InvokeFunction"]
+
+
+@pytest.mark.parametrize(
+    ("named", "resource"),
+    [
+        ({"FunctionName": INVOKED}, INVOKED),
+        ({"FunctionName": f"{ACCOUNT}:function:send:live"}, INVOKED),
+        ({"FunctionName": "send", "Qualifier": "live"}, INVOKED),
+        ({"FunctionName": "send"}, INVOKED.removesuffix(":live")),
+        ({"FunctionName": INVOKED.removesuffix(":live")}, INVOKED.removesuffix(":live")),
+        ({"FunctionName": "send", "Qualifier": "other"}, INVOKED.replace("live", "other")),
+        (
+            {"FunctionName": INVOKED.replace(ACCOUNT, "999999999999")},
+            INVOKED.replace(ACCOUNT, "999999999999"),
+        ),
+    ],
+)
+def test_the_resource_of_an_invocation_has_its_qualifier(
+    account: AccountWithRole, named: dict[str, str], resource: str
+) -> None:
+    account.allow_all_but("lambda:InvokeFunction")
+
+    words = account.denied("lambda.invoke", **named)
+
+    assert f"lambda:InvokeFunction on resource: {resource} because" in words
+
+
+def test_a_stack_may_be_named_by_its_arn(account: AccountWithRole) -> None:
+    arn = ALLOWED["cloudformation:DescribeStacks"].replace("*", "id")
+
+    words = account.denied("cloudformation.describe_stacks", StackName=arn)
+
+    assert f"on resource: {arn} because" in words
 
 
 def test_a_topic_may_be_given_as_target_arn(account: AccountWithRole) -> None:
@@ -893,7 +962,7 @@ def test_a_presigned_url_is_checked_as_the_role_that_signed_it(
     account.allow(*NEARLY_EVERYTHING)
     address = client(
         "s3", account.url, account.credentials, signature_version=version
-    ).generate_presigned_url("delete_object", Params={"Bucket": "b", "Key": "k"})
+    ).generate_presigned_url("delete_bucket", Params={"Bucket": "b"})
     assert credential in address
 
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -901,7 +970,7 @@ def test_a_presigned_url_is_checked_as_the_role_that_signed_it(
 
     with refused.value as answer:
         assert answer.code == 403
-        assert f"perform: s3:DELETE /b/k on resource: * {UNKNOWN}" in answer.read().decode()
+        assert f"perform: s3:DELETE /b on resource: * {UNKNOWN}" in answer.read().decode()
 
 
 def test_the_older_s3_signature_is_checked(account: AccountWithRole) -> None:

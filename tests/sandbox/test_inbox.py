@@ -389,7 +389,7 @@ def test_refused_calls_are_listed_with_the_pushes(
     assert numbers[0] < refused["number"] < numbers[1]
     assert (refused["status"], refused["code"]) == (403, "ForbiddenException")
     assert refused["outcome_in_report"] == "misconfigured"
-    assert (refused["application_id"], refused["door"]) == ("p", None)
+    assert (refused["application_id"], refused["entry_point"]) == ("p", None)
     assert refused["addresses"] == [
         {"token": "sandbox-call-403", "service": "GCM"},
         {"token": "b", "service": "APNS"},
@@ -408,8 +408,8 @@ def test_refused_calls_are_listed_with_the_pushes(
         ({"service": "ADM"}, False),
         ({"outcome": "misconfigured"}, True),
         ({"outcome": "rejected"}, False),
-        ({"door": "none"}, True),
-        ({"door": "queue"}, False),
+        ({"entry_point": "none"}, True),
+        ({"entry_point": "queue"}, False),
         ({"application_id": "p"}, True),
         ({"application_id": "q"}, False),
         ({"text": "CALL-403"}, True),
@@ -474,7 +474,7 @@ def test_clearing_may_be_limited_by_a_filter(
     assert Followed(url).tokens() == ["a", "sandbox-unregistered"]
     followed.read()
     assert followed.last["clearings"] > before
-    assert cleared("outcome=misconfigured&door=none") == 0
+    assert cleared("outcome=misconfigured&entry_point=none") == 0
     rest = Followed(url)
     rest.read()
     assert rest.last["refused"] == []
@@ -587,8 +587,8 @@ def test_the_page_gets_the_filters_with_their_values(url: str) -> None:
     _, result = call(url, "GET", "/sandbox/filters")
     assert result["services"] == list(CHANNELS)
     assert "dead_token" in result["outcomes"]
-    assert result["doors"] == [
-        *("direct", "asynchronous", "queue", "eventbridge", "http", "step-functions"),
+    assert result["entry_points"] == [
+        *("direct", "asynchronous", "queue", "eventbridge", "http", "job"),
         *("scheduler", "none"),
     ]
 

@@ -695,7 +695,7 @@ def test_the_inbox_lists_the_message_and_the_answer_for_each_device(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry.pop("time"))
     assert entry.pop("request_id")
     assert entry == {
-        "door": None,
+        "entry_point": None,
         "application_id": project,
         "service": "APNS",
         "token": "one",

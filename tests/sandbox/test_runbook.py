@@ -1,4 +1,4 @@
-"""The commands of the runbook that stop all sending and start it again."""
+"""The commands of the runbook: which alarms are on, stop all sending, start it again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 from tests.support.service_sandbox import ServiceSandbox
-from tests.support.templates import REGION, cdk_template, output
+from tests.support.templates import REGION, Template, cdk_template, output, resource
 
 PAGE = (REPOSITORY / "docs" / "runbook.md").read_text()
 
@@ -98,3 +98,32 @@ def test_drop_deletes_the_message_that_is_named_and_no_other(sandbox: ServiceSan
     assert "failed" in unknown
     left = sandbox.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
     assert [each["Body"] for each in left["Messages"]] == ["b"]
+
+
+def test_the_first_command_lists_the_alarms_of_the_stack_that_are_on(
+    sandbox: ServiceSandbox,
+) -> None:
+    def alarm(name: str) -> Template:
+        return resource(
+            "CloudWatch::Alarm",
+            AlarmName=name,
+            ComparisonOperator="GreaterThanThreshold",
+            EvaluationPeriods=1,
+            MetricName="m",
+            Namespace="n",
+            Period=60,
+            Statistic="Sum",
+            Threshold=1,
+        )
+
+    for stack in ("stack", "stack-staging"):
+        names = {"On": f"{stack}-on", "Off": f"{stack}-off"}
+        sandbox.create({each: alarm(name) for each, name in names.items()}, stack)
+        sandbox.client("cloudwatch").set_alarm_state(
+            AlarmName=names["On"], StateValue="ALARM", StateReason="too much"
+        )
+
+    (line,) = run(sandbox, block_with("--state-value ALARM --alarm-names")).splitlines()
+
+    name, _, reason = line.split("\t")
+    assert (name, reason) == ("stack-on", "too much")

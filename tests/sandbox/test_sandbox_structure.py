@@ -24,6 +24,7 @@ IMPORTS: dict[str, set[str]] = {
     "iam": {"cloudformation"},
     "inbox": {"pinpoint"},
     "issuer": {"http_apis"},
+    "kms": set(),
     "pinpoint": {"cloudformation"},
     "s3": {"cloudformation"},
     "scheduler": {"cloudformation", "iam", "sqs", "step_functions"},

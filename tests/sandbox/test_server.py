@@ -225,6 +225,16 @@ def test_an_applications_error_is_printed_locally_and_not_sent_to_the_client(
     asked.close()
 
 
+def test_what_the_sandbox_does_not_have_is_answered_without_a_warning(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ClientError) as refused:
+        client("cloudtrail", server).lookup_events()
+
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert caplog.record_tuples == []
+
+
 def test_requests_are_served_concurrently() -> None:
     together = threading.Barrier(2, timeout=10)
 
@@ -254,7 +264,9 @@ def test_the_server_is_quiet_unless_asked_to_log(capfd: pytest.CaptureFixture[st
 
 
 def test_a_taken_port_is_named_with_the_cure(server: Server) -> None:
-    with pytest.raises(PortTakenError, match=f"Port {server.port} .*choose another") as refused:
+    with pytest.raises(
+        PortTakenError, match=f"Port {server.port} .*choose another port: PORT="
+    ) as refused:
         Server(port=server.port).__enter__()
 
     assert refused.value.__suppress_context__, "the traceback would show two errors"

@@ -917,4 +917,26 @@ def test_a_warm_process_shows_its_current_entry_point(sandbox: ServiceSandbox) -
         sandbox.send(push={"project": project, "token": f"queue-{number}"})
         eventually(lambda: f"queue-{number}" in sandbox.entry_points())  # noqa: B023  called at once
 
-    assert all(token.startswith(str(door)) for token, door in sandbox.entry_points().items())
+    assert all(
+        token.startswith(str(entry_point)) for token, entry_point in sandbox.entry_points().items()
+    )
+
+
+def test_pushes_of_a_batch_have_the_entry_point_of_their_own_message(
+    sandbox: ServiceSandbox,
+) -> None:
+    sandbox.function()
+    project, arn = sandbox.project(), sandbox.queue()
+    sandbox.client("events").put_rule(Name="r", EventPattern=json.dumps({"source": ["s"]}))
+    sandbox.client("events").put_targets(Rule="r", Targets=[{"Id": "q", "Arn": arn}])
+    detail = {"push": {"project": project, "token": "by rule"}}
+
+    sandbox.send(push={"project": project, "token": "sent"})
+    sandbox.client("events").put_events(
+        Entries=[{"Source": "s", "DetailType": "t", "Detail": json.dumps(detail)}]
+    )
+    sandbox.map(arn, BatchSize=2)
+
+    expected = {"sent": "queue", "by rule": "eventbridge"}
+    eventually(lambda: len(sandbox.entry_points()) == len(expected))
+    assert sandbox.entry_points() == expected

@@ -335,7 +335,7 @@ class ServiceSandbox:
         """Give the entry point of each push in the inbox, by its token."""
         with urlopen(f"{self.url}/sandbox/messages") as answer:  # noqa: S310  loopback
             pushes = json.loads(answer.read())["messages"]
-        return {push["token"]: push["door"] for push in pushes}
+        return {push["token"]: push["entry_point"] for push in pushes}
 
     def invocations(self) -> list[dict[str, Any]]:
         """List the invocations of the functions, in order."""

@@ -65,10 +65,14 @@ def json_body(event: Mapping[str, Any], fields: Container[str]) -> Any:
     except _DuplicateNameError as duplicate:
         name = duplicate.name if duplicate.name in fields else "a name"
         raise _invalid_json(f"{name} stands twice in one object; keep one of the two") from None
-    except (binascii.Error, ValueError, RecursionError):
+    except json.JSONDecodeError as fault:
         raise _invalid_json(
-            "must be JSON in UTF-8, not nested too deeply" if body else "the body is missing"
+            f"must be JSON; it has an error at line {fault.lineno}, column {fault.colno}"
+            if text
+            else "the body is missing"
         ) from None
+    except (binascii.Error, ValueError, RecursionError):
+        raise _invalid_json("must be JSON in UTF-8, not nested too deeply") from None
 
 
 def _has_too_many_containers(text: str) -> bool:

@@ -109,8 +109,8 @@ class IdempotencyConflict(Exception):  # noqa: N818  the contract's name; caller
 
     def __init__(self) -> None:
         super().__init__(
-            "idempotency_key: was used for another request within the last 24 hours; "
-            "give this request a key of its own"
+            "idempotency_key: the key stands for another request, one of the last 24 hours or one "
+            "that is scheduled; give this request a key of its own"
         )
 
 

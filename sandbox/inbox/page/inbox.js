@@ -11,7 +11,7 @@ const UNSURE = ["UNKNOWN_FAILURE", "MISSING"];
 
 const byId = (id) => document.getElementById(id);
 const list = byId("pushes");
-const FILTERS = ["text", "service", "outcome", "door"];
+const FILTERS = ["text", "service", "outcome", "entry_point"];
 let cursor = 0;
 let clearings; // the number of clearings when the list was begun
 let pending = new AbortController();
@@ -129,7 +129,7 @@ function item(push) {
   describe(part(".facts"), {
     Token: push.token,
     Service: push.service,
-    "Entry point": push.door ?? NO_FUNCTION,
+    "Entry point": push.entry_point ?? NO_FUNCTION,
     Project: push.application_id,
     Device: push.device?.device_id,
     User: push.device?.user_id,
@@ -155,7 +155,7 @@ function refused(call) {
   describe(part(".facts"), {
     Token: first && first.token + (others.length ? ` and ${others.length} more` : ""),
     Service: [...new Set(call.addresses.map(({ service }) => service))].join(", "),
-    "Entry point": call.door ?? NO_FUNCTION,
+    "Entry point": call.entry_point ?? NO_FUNCTION,
     Project: call.application_id,
   });
   return element;
@@ -210,8 +210,8 @@ const pretty = (value) => JSON.stringify(value, null, 2);
 // Sending
 
 async function offer() {
-  const { services, outcomes, doors } = await (await fetch("filters")).json();
-  const options = { service: services, sender: services, outcome: outcomes, door: doors };
+  const { services, outcomes, entry_points } = await (await fetch("filters")).json();
+  const options = { service: services, sender: services, outcome: outcomes, entry_point: entry_points };
   for (const [id, values] of Object.entries(options)) {
     byId(id).append(...values.map((value) => new Option(value, value)));
   }
@@ -284,7 +284,7 @@ byId("text").addEventListener("input", () => {
   clearTimeout(typed);
   typed = setTimeout(search, 150);
 });
-for (const id of ["service", "outcome", "door"]) byId(id).addEventListener("change", search);
+for (const id of ["service", "outcome", "entry_point"]) byId(id).addEventListener("change", search);
 byId("filter").addEventListener("submit", (event) => event.preventDefault());
 byId("clear").addEventListener("click", askToClear);
 byId("yes").addEventListener("click", clear);

@@ -186,4 +186,4 @@ def test_pushes_of_the_function_show_the_http_entry_point(
 
     with urlopen(f"{sandbox.url}/sandbox/messages") as answer:  # noqa: S310  loopback
         pushes = json.loads(answer.read())["messages"]
-    assert [(push["token"], push["door"]) for push in pushes] == [("over HTTP", "http")]
+    assert [(push["token"], push["entry_point"]) for push in pushes] == [("over HTTP", "http")]

@@ -1,0 +1,1 @@
+"""KMS in the sandbox: keys that are named by their ARN."""
