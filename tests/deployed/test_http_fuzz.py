@@ -36,7 +36,7 @@ from tests.support.deployed_function import FAST
 from tests.support.paths import REPOSITORY
 from tests.support.signing import SignedBySandbox
 
-CASES = int(os.environ.get("FUZZ_CASES", "72"))
+CASES = int(os.environ.get("FUZZ_CASES", "36"))
 DOCUMENT: dict[str, Any] = json.loads((REPOSITORY / "docs" / "openapi.json").read_text())
 
 PROMISES = [

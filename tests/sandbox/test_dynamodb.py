@@ -21,7 +21,7 @@ from tests.support.templates import ACCOUNT, REGION
 
 TABLE = "devices"
 WRITERS = 24
-ROUNDS = 10
+ROUNDS = 6
 MOVES = 2
 
 ABSENT = "attribute_not_exists(id)"
