@@ -35,12 +35,15 @@ class Acceptance(NamedTuple):
         The function's invocation that made it.
     at
         When it was accepted, on ``time.monotonic``.
+    address
+        The token.
     """
 
     call: int
     fault: CallFault | None
     run: str
     at: float = math.inf
+    address: str = ""
 
 
 class PhonePush(NamedTuple):

@@ -214,7 +214,8 @@ class Provider:
             name = result_name(token, call.request)
             behaviour = self._behaviour(token, name, address["ChannelType"])
             if behaviour in _ACCEPTED:
-                push = Acceptance(call.number, fault, call.caller.run, time.monotonic())
+                now = time.monotonic()
+                push = Acceptance(call.number, fault, call.caller.run, now, token)
                 self._ledger.accept(name, push)
             elif behaviour is Behaviour.OPTED_OUT:
                 self._ledger.opt_out(name)

@@ -273,7 +273,7 @@ def _judge(
 ) -> Place | None:
     """Find the place of one recipient or phone; return None if it has none."""
     name, is_dead_letter = evidence.name, evidence.is_dead_letter
-    accepted = ledger.accepted.get(name, [])
+    accepted = _of_one_device(ledger.accepted.get(name, ()))
     uncertain = ledger.uncertain.get(name, [])
     # Only the provider knows what a killed invocation sent.
     survived = [each for each in accepted if each.run not in ledger.killed_runs]
@@ -322,6 +322,21 @@ def _judge(
         else:
             verdict.sent_twice[excuse] += 1
     return place
+
+
+def _of_one_device(accepted: Sequence[Acceptance]) -> list[Acceptance]:
+    """Leave out pushes to another address of the same phone in the same call.
+
+    The phone was installed anew with a token that its service had replaced, so it has two devices.
+    """
+    return [
+        each
+        for at, each in enumerate(accepted)
+        if not any(
+            other.call == each.call and other.address != each.address
+            for other in accepted[at + 1 :]
+        )
+    ]
 
 
 def _excuse(acceptance: Acceptance, ledger: Ledger) -> str | None:

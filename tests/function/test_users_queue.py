@@ -26,23 +26,33 @@ def devices(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regis
         yield Registry(table)
 
 
+@pytest.mark.parametrize(
+    ("names", "token", "expected"),
+    [("abc", None, ["b", "c"]), ("a", "t", ["t"])],
+    ids=["others are left", "no device of a user is left"],
+)
 def test_a_part_that_is_requeued_twice_is_sent_once_though_a_device_left(
     push: Push,
     provider: Provider,
     account: Account,
     devices: Registry,
     process_queue: ProcessQueue,
+    names: str,
+    token: str | None,
+    expected: list[str],
 ) -> None:
-    for name in "abc":
+    for name in names:
         devices.put(f"d-{name}", {"token": name, "service": "GCM", "user_id": "u-1"})
     provider.answer = lambda call: results(dict.fromkeys(call["Addresses"], THROTTLED))
-    account.send({"recipients": [{"user_id": "u-1"}], "message": "m", "idempotency_key": "k"})
+    recipients = [{"user_id": "u-1"}, *([{"token": token, "service": "GCM"}] if token else [])]
+    account.send({"recipients": recipients, "message": "m", "idempotency_key": "k"})
     event = account.receive()
 
     push(event)  # the process is killed before Lambda deletes the message
     devices.delete("d-a")
     account.delete(event, push(event))
-    assert [len(each["body"]["recipients"]) for each in account.requeued()] == [3, 2]
+    sizes = [len(each["body"]["recipients"]) for each in account.requeued()]
+    assert sizes == [len(expected) + 1, len(expected)]
 
     sent: list[str] = []
 
@@ -53,5 +63,5 @@ def test_a_part_that_is_requeued_twice_is_sent_once_though_a_device_left(
     provider.answer = accept
     account.wait()
     assert process_queue()["batchItemFailures"] == []
-    assert sorted(sent) == ["b", "c"]
+    assert sorted(sent) == expected
     assert account.dead_letter_messages() == []

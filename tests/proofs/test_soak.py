@@ -342,6 +342,18 @@ def record_accepted(ledger: Ledger, fault: CallFault | None = None, run: str = "
     ledger.accept(TOKEN, Acceptance(0, fault, run))
 
 
+def test_two_addresses_of_a_phone_in_one_call_are_two_devices() -> None:
+    for address, call, expected in (
+        ("new", 7, []),
+        ("new", 8, ["sent twice"]),
+        ("old", 7, ["sent twice"]),
+    ):
+        ledger = Ledger()
+        ledger.accept(TOKEN, Acceptance(7, None, "run", address="old"))
+        ledger.accept(TOKEN, Acceptance(call, None, "run", address=address))
+        assert breaches_of(judged(ledger)) == expected
+
+
 def test_a_push_whose_answer_was_late_for_lack_of_cpu_may_be_sent_again() -> None:
     ledger = Ledger()
     for call in (0, 1):

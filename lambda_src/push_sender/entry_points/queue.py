@@ -31,7 +31,7 @@ from push_sender.entry_points.timing import Timing
 from push_sender.follow_up.destinations import FollowUp
 from push_sender.follow_up.events import BusUnavailable
 from push_sender.follow_up.queue_messages import QueueUnavailable
-from push_sender.follow_up.requeue import has_derived_key, is_part_of_users
+from push_sender.follow_up.requeue import has_derived_key, is_own_part
 from push_sender.follow_up.signed_attributes import proven, unproven, usable_id
 from push_sender.follow_up.submission import Submission
 from push_sender.jobs.errors import JobStoreUnavailable
@@ -168,7 +168,7 @@ def _handle(
             may_be_late=True,
         )
     except (InvalidRequest, IdempotencyConflict) as error:
-        if isinstance(error, IdempotencyConflict) and is_part_of_users(submission):
+        if isinstance(error, IdempotencyConflict) and is_own_part(submission):
             follow_up.pass_over_part(submission)
             return
         last_start, too_many = timing.last_start, isinstance(error, TooManyDevices)

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import chain
 from typing import Any, Final
 
 from push_sender.follow_up.events import (
@@ -135,6 +136,10 @@ class FollowUp:
             self._put(updates, last_start)
         requeued = self._requeue(submission, report, destinations, last_start)
         self._dead_letter(submission, report, destinations, last_start)
+        for at in (*destinations.requeued, *chain(*destinations.dead.values())):
+            result = report["results"][at]
+            if has_left(result):  # no message has it, so this is how it ends
+                result["outcome"], result["reason"] = Outcome.NO_DEVICE, "moved"
         summary = _summary(report, requeued)
         self._telemetry.info(
             "request handled",

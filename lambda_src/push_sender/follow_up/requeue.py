@@ -263,18 +263,14 @@ def has_derived_key(request: object) -> bool:
         return False
 
 
-def is_part_of_users(submission: Submission) -> bool:
-    """Return whether a request is a part that this function queued for devices of users.
+def is_own_part(submission: Submission) -> bool:
+    """Return whether a request is a part that this function queued.
 
-    Two parts with one key come from one part, before and after a device left. The second one
-    has nothing that was not in the first.
+    Two parts with one key come from one part, before and after a device left its user, because
+    every other key comes from the recipients. The second part has nothing that was not in the
+    first. It may have no user any more.
     """
-    request = submission.request
-    return (
-        submission.is_signed
-        and _DERIVED_KEY.fullmatch(submission.key) is not None
-        and any("user_id" in each for each in recipients_of(request))
-    )
+    return submission.is_signed and _DERIVED_KEY.fullmatch(submission.key) is not None
 
 
 def _chunks(positions: Sequence[int]) -> Iterable[Sequence[int]]:
