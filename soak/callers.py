@@ -29,7 +29,7 @@ from soak.plan import EntryPoint, PlannedRequest, request_name
 
 DETAIL_TYPE: Final = "Push Notification Requested"
 
-_TRIES: Final = 60
+_TRIES: Final = 180
 _PAUSE_SECONDS: Final = 1.0
 _ADMINISTRATOR: Final = Credentials("sandbox", "sandbox")
 
