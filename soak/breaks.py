@@ -350,6 +350,10 @@ class Attempt(NamedTuple):
     seconds: float
 
 
+_Try = tuple[Break | None, int, int, bool]
+"""A break or none, the seed, the recipients, and whether processes are killed."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Try all breaks; the exit status is 0 if each was detected."""
     parser = argparse.ArgumentParser(prog="python -m soak.breaks", description=__doc__)
@@ -358,11 +362,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = [each for each in BREAKS if not options.only or options.only in each.name]
     ways = sorted({(each.seed, each.recipients, each.killed) for each in chosen})
-    attempts = [_try(None, *way) for way in ways]
-    attempts += [_try(each, each.seed, each.recipients, each.killed) for each in chosen]
+    tries: list[_Try] = [(None, *way) for way in ways]
+    tries += [(each, each.seed, each.recipients, each.killed) for each in chosen]
+    attempts: list[Attempt] = []
+    for number, each in enumerate(tries, 1):
+        name = each[0].name if each[0] else "the unchanged function"
+        sys.stderr.write(f"{number} of {len(tries)}: {name} …\n")
+        attempts.append(_try(*each))
+        sys.stderr.write(f"  {attempts[-1].found}, {attempts[-1].seconds:.0f} s\n")
+        if options.json:  # after each try, so that a run that is stopped leaves what it found
+            written = [each._asdict() for each in attempts]
+            options.json.write_text(json.dumps(written, indent=1) + "\n")
     Console(width=200, highlight=False).print(_table(attempts))
-    if options.json:
-        options.json.write_text(json.dumps([each._asdict() for each in attempts], indent=1) + "\n")
     detected = all(each.kept is (each.name is None) or _did_not_end(each) for each in attempts)
     sys.stdout.write(f"{'Every' if detected else 'NOT every'} break was detected.\n")
     return 0 if detected else 1
@@ -375,7 +386,6 @@ def _did_not_end(attempt: Attempt) -> bool:
 
 def _try(broken: Break | None, seed: int, recipients: int, killed: bool) -> Attempt:
     name = broken.name if broken else None
-    sys.stderr.write(f"{name or 'the unchanged function'} …\n")
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "lambda_src"
         shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
