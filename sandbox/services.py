@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from moto.awslambda.models import lambda_backends
 
+import sandbox.cloudformation.lighter_moto  # noqa: F401  before what imports moto's CloudFormation
 from sandbox import clock
 from sandbox.cloudformation import patches as cloudformation
 from sandbox.cloudformation.resource import Resource

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from botocore.exceptions import ClientError, WaiterError
 from moto.cloudformation import parsing
 
 from sandbox.services import RESOURCE_TYPES
+from tests.support.paths import REPOSITORY
 from tests.support.service_sandbox import ServiceSandbox, refusal
 from tests.support.templates import (
     ACCOUNT,
@@ -41,6 +44,28 @@ def test_an_unknown_resource_type_is_refused_and_named(sandbox: ServiceSandbox) 
     sandbox.create({"Topic": topic()})
     assert "AWS::Push::Pigeon" in refusal(sandbox.update, unknown)
     assert sandbox.stack()["StackStatus"] == "CREATE_COMPLETE"
+
+
+def test_a_type_of_ec2_is_refused_as_an_unknown_one(sandbox: ServiceSandbox) -> None:
+    unknown = {"Machine": resource("EC2::Instance")}
+
+    assert "Unrecognized resource types: [AWS::EC2::Instance]" in refusal(sandbox.create, unknown)
+
+
+def test_the_sandbox_starts_without_ec2_and_leaves_nothing_in_its_place() -> None:
+    program = """
+import sys
+import sandbox.running
+print([name for name in sys.modules if name.startswith("moto.ec2")])
+import moto.ec2.models
+print(moto.ec2.models.EC2Backend.__module__)
+"""
+
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+
+    assert process.stdout.split() == ["[]", "moto.ec2.models"]
 
 
 def test_a_wait_condition_handle_is_accepted(sandbox: ServiceSandbox) -> None:
