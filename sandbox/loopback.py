@@ -30,10 +30,6 @@ _ABSOLUTE_FORM: Final = re.compile(r"http://([^/?#]*)(.*)", re.IGNORECASE | re.D
 # is "same-site", and is refused, too.
 _OWN_SITES: Final = ("same-origin", "none")
 
-# How long `close` waits for requests that do not end, such as a long poll for messages. Their
-# threads are daemons and end with the process.
-_CLOSE_SECONDS = 2.0
-
 _logger = logging.getLogger(__name__)
 
 
@@ -105,7 +101,12 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
+    close_seconds = 2.0
+    """How long `close` waits for requests that do not end, such as a long poll for messages. Their
+    threads are daemons and end with the process."""
+
     def __init__(self, port: int, handler: type[BaseRequestHandler]) -> None:
+        self._closing = False
         self._lock = Lock()
         self._connections: dict[socket.socket, Thread] = {}
         self._listener: Thread | None = None
@@ -118,18 +119,16 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
 
     def start(self) -> None:
         """Accept connections in another thread."""
-        self._listener = Thread(
-            # The interval affects only how long closing takes, not the responses.
-            target=lambda: self.serve_forever(poll_interval=0.05),
-            name=f"listener-{self.port}",
-            daemon=True,
-        )
+        self._listener = Thread(target=self._accept, name=f"listener-{self.port}", daemon=True)
         self._listener.start()
 
     def close(self) -> None:
         """Disconnect every client and wait until its thread has ended."""
         if self._listener is not None:
-            self.shutdown()
+            self._closing = True
+            # The listener waits for a connection, and then sees that it ends.
+            with suppress(OSError), socket.create_connection((ADDRESS, self.port), timeout=1.0):
+                pass
             self._listener.join()
             self._listener = None
         self.server_close()
@@ -138,11 +137,20 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
         for connection in connections:
             with suppress(OSError):  # the client disconnected first
                 connection.shutdown(socket.SHUT_RDWR)
-        end = time.monotonic() + _CLOSE_SECONDS
+        end = time.monotonic() + self.close_seconds
         for thread in connections.values():
             thread.join(max(0.0, end - time.monotonic()))
 
+    def _accept(self) -> None:
+        """Accept connections. Python's own loop looks many times a second whether it shall end."""
+        while not self._closing:
+            self.handle_request()
+
     # Python's socketserver calls the methods below.
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Refuse connections while the server closes, also the one of `close` itself."""
+        return not self._closing
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread that `close` can wait for."""

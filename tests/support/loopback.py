@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from sandbox.loopback import LoopbackServer
 
 
 @dataclass
@@ -49,14 +50,10 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         pass
 
 
-class _LoopbackServer(ThreadingHTTPServer):
-    """A server that many clients may call at once, and whose threads end with the process."""
+class _Server(LoopbackServer):
+    """A server whose handlers may hang."""
 
-    daemon_threads = True
-    block_on_close = False
-    # With Python's 5 a busy machine drops connections, which are tried again after 1 s: longer
-    # than the store's client waits for one.
-    request_queue_size = 128
+    close_seconds = 0.0
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing about a client that was killed."""
@@ -65,15 +62,12 @@ class _LoopbackServer(ThreadingHTTPServer):
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Run a server on a free port of loopback; give its URL."""
-    server = _LoopbackServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
+    server = _Server(0, handler)
+    server.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.port}"
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        server.close()
 
 
 @functools.cache
