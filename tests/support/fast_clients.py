@@ -9,6 +9,7 @@ from typing import Any
 
 import botocore.hooks
 import botocore.session
+from botocore.client import ClientCreator
 from botocore.hooks import EventAliaser, HierarchicalEmitter
 
 # Each session has its own loader, which parses the models of its clients again. A loader never
@@ -29,3 +30,32 @@ def _accepts_kwargs(handler: Any) -> Any:
 
 
 botocore.hooks.accepts_kwargs = _accepts_kwargs  # type: ignore[assignment]  # only its truth counts
+
+# Each client copies all handlers of its session, and its class is made from the whole model. Both
+# were a quarter of the time that a worker needs for the tests. The class depends only on the
+# service and on the handlers that change it.
+_make_class = ClientCreator._create_client_class  # type: ignore[attr-defined]  # not in the stubs
+_classes: dict[tuple[Any, ...], type] = {}
+
+
+def _kept_class(self: Any, service_name: str, service_model: Any) -> type:
+    event = f"creating-client-class.{service_model.service_id.hyphenize()}"
+    key = (service_name, *self._event_emitter._emitter._handlers.prefix_search(event))
+    if key not in _classes:
+        _classes[key] = _make_class(self, service_name, service_model)
+    return _classes[key]
+
+
+def _copy_handlers(self: Any) -> Any:
+    made = type(self)()
+    made._root = _copy_node(self._root)
+    return made
+
+
+def _copy_node(node: dict[str, Any]) -> dict[str, Any]:
+    children = {name: _copy_node(child) for name, child in node["children"].items()}
+    return {**node, "children": children}
+
+
+ClientCreator._create_client_class = _kept_class  # type: ignore[attr-defined]  # as above
+botocore.hooks._PrefixTrie.__copy__ = _copy_handlers  # type: ignore[attr-defined]  # as above
