@@ -197,7 +197,7 @@ _SERVICES_KILLED: Final = {ServiceFault.KILLED_BEFORE: 0.004, ServiceFault.KILLE
 
 _KILLED_BY_SERVICE: Final[Mapping[str, Mapping[ServiceFault, float]]] = {
     "job": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.06},
-    "requeued rows": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.6},
+    "requeued rows": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.9},
     "scheduler": {ServiceFault.KILLED_BEFORE: 0.03, ServiceFault.KILLED_AFTER: 0.06},
 }
 """Higher shares for calls that are few: those about jobs alone, and those of Scheduler."""
