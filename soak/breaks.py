@@ -405,6 +405,8 @@ def _try(broken: Break | None, seed: int, recipients: int, killed: bool) -> Atte
             return Attempt(name, None, f"it did not end ({last_line})", seconds)
         written = json.loads(figures.read_text())
     found = Counter(breach["what"] for breach in written["breaches"])
+    if broken is None and found:
+        sys.stderr.write(process.stdout)  # with the history of each breach
     what = ", ".join(f"{times:,} {what}" for what, times in sorted(found.items()))
     return Attempt(name, not found, what or "nothing", seconds)
 
