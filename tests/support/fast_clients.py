@@ -10,7 +10,7 @@ from typing import Any
 import botocore.hooks
 import botocore.session
 from botocore.client import ClientCreator
-from botocore.hooks import EventAliaser, HierarchicalEmitter
+from botocore.hooks import EventAliaser, HierarchicalEmitter, NodeList
 
 # Each session has its own loader, which parses the models of its clients again. A loader never
 # changes what it has read.
@@ -33,17 +33,21 @@ botocore.hooks.accepts_kwargs = _accepts_kwargs  # type: ignore[assignment]  # o
 
 # Each client copies all handlers of its session, and its class is made from the whole model. Both
 # were a quarter of the time that a worker needs for the tests. The class depends only on the
-# service and on the handlers that change it.
+# service, if no handler changes it.
 _make_class = ClientCreator._create_client_class  # type: ignore[attr-defined]  # not in the stubs
-_classes: dict[tuple[Any, ...], type] = {}
+_classes: dict[str, type] = {}
 
 
 def _kept_class(self: Any, service_name: str, service_model: Any) -> type:
     event = f"creating-client-class.{service_model.service_id.hyphenize()}"
-    key = (service_name, *self._event_emitter._emitter._handlers.prefix_search(event))
-    if key not in _classes:
-        _classes[key] = _make_class(self, service_name, service_model)
-    return _classes[key]
+    if self._event_emitter._emitter._handlers.prefix_search(event):
+        made: type = _make_class(self, service_name, service_model)
+        return made
+    if service_name not in _classes:
+        made = _classes[service_name] = _make_class(self, service_name, service_model)
+        for method in filter(inspect.isfunction, vars(made).values()):
+            method.__doc__ = None  # it holds the handlers of the session
+    return _classes[service_name]
 
 
 def _copy_handlers(self: Any) -> Any:
@@ -53,8 +57,12 @@ def _copy_handlers(self: Any) -> Any:
 
 
 def _copy_node(node: dict[str, Any]) -> dict[str, Any]:
-    children = {name: _copy_node(child) for name, child in node["children"].items()}
-    return {**node, "children": children}
+    values, children = node["values"], node["children"]
+    return {
+        "chunk": node["chunk"],
+        "values": values and NodeList(*map(list.copy, values)),
+        "children": {name: _copy_node(child) for name, child in children.items()},
+    }
 
 
 ClientCreator._create_client_class = _kept_class  # type: ignore[attr-defined]  # as above
