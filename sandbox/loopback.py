@@ -1,8 +1,8 @@
 """A threaded server on loopback that closes completely.
 
 When Python's own threaded servers close, they either wait until each client disconnects or leave
-threads behind. Here `close` first disconnects the clients and then waits, so that no thread and no
-socket is left.
+threads behind. Here `close` reads no further request, waits for the answers to those that run, and
+disconnects the clients, so that no thread and no socket is left.
 
 A web page of any site can send requests to loopback through the browser. So `refusal_reason`
 decides which requests a server here must not answer.
@@ -82,6 +82,11 @@ def _is_own(authority: str, port: int) -> bool:
     return authority.strip(" \t").lower() in own
 
 
+def _shut_down(connection: socket.socket, how: int) -> None:
+    with suppress(OSError):  # the client disconnected first
+        connection.shutdown(how)
+
+
 class LoopbackServer(ThreadingMixIn, TCPServer):
     """A listening socket with one thread for each connection.
 
@@ -123,7 +128,7 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
         self._listener.start()
 
     def close(self) -> None:
-        """Disconnect every client and wait until its thread has ended."""
+        """Disconnect every client, after the answer to a request that is running."""
         if self._listener is not None:
             self._closing = True
             # The listener waits for a connection, and then sees that it ends.
@@ -134,12 +139,12 @@ class LoopbackServer(ThreadingMixIn, TCPServer):
         self.server_close()
         with self._lock:
             connections = dict(self._connections)
-        for connection in connections:
-            with suppress(OSError):  # the client disconnected first
-                connection.shutdown(socket.SHUT_RDWR)
+        for connection in connections:  # no further request is read
+            _shut_down(connection, socket.SHUT_RD)
         end = time.monotonic() + self.close_seconds
-        for thread in connections.values():
+        for connection, thread in connections.items():
             thread.join(max(0.0, end - time.monotonic()))
+            _shut_down(connection, socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         """Accept connections. Python's own loop looks many times a second whether it shall end."""

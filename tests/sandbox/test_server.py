@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -284,6 +285,26 @@ def test_closing_leaves_no_thread_and_frees_the_port_with_a_client_still_connect
     assert set(threading.enumerate()) <= before
     with Server(port=port):
         pass
+    asked.close()
+
+
+def test_a_request_that_is_running_while_the_server_closes_is_answered() -> None:
+    begun, closing = threading.Event(), threading.Event()
+
+    def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        begun.set()
+        closing.wait()
+        time.sleep(0.05)  # the server has closed its connections by then
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+    with Server(mounts={"/sandbox": slow}) as server:
+        asked = connection(server)
+        asked.request("GET", "/sandbox/x")
+        begun.wait()
+        closing.set()
+
+    assert asked.getresponse().read() == b"done"
     asked.close()
 
 
