@@ -115,9 +115,7 @@ class ScheduleGroup:
 
         if self._call(create, end):
             return True
-        call = {"GroupName": self._name, "Name": request.id}
-        found = self._call(lambda: self._client.get_schedule(**call), end)
-        if (found.get("Description"), found.get("ScheduleExpression")) != (
+        if self._call(lambda: self._read(request.id), end) != (
             request.fingerprint,
             request.expression,
         ):
@@ -170,6 +168,16 @@ class ScheduleGroup:
         except ClientError as error:
             return _unless(error, "ConflictException")
         return True
+
+    def _read(self, name: str) -> tuple[str | None, str]:
+        """Read the fingerprint and the time of a schedule.
+
+        Raises an error, as for an answer that cannot be read, if the answer is about another one.
+        """
+        found = self._client.get_schedule(GroupName=self._name, Name=name)
+        if found["Name"] != name:
+            raise ValueError(name)
+        return found.get("Description"), found["ScheduleExpression"]
 
     def _is_deleted(self, schedule_id: str) -> bool:
         try:
