@@ -11,7 +11,7 @@ CASES ?= 5000
 # The contents of the documentation site: the documents, and the folders that they link to.
 PAGES := *.md LICENSE docs examples lambda_src infra soak bench
 # Processes that run tests, one file at a time each. More than two cores need, because tests also wait.
-WORKERS ?= 6
+WORKERS ?= 5
 
 # Each command first installs the group of packages (pyproject.toml) that it needs.
 PARTS := inbox demo sandbox deploy release style installer lock all

@@ -541,17 +541,18 @@ def test_a_schedule_whose_answer_was_lost_is_not_called_a_replay(
 def test_an_answer_that_says_nothing_of_the_schedule_is_no_conflict(
     body: bytes, push: Push, scheduler: Scheduler
 ) -> None:
-    push(request(idempotency_key="k"))
+    asked = request(idempotency_key="k")
+    push(asked)
 
     def answer_oddly(method: str, forward: Forward) -> Reply:
         return Reply(body=body) if method == "GET" else forward()
 
     scheduler.answer = answer_oddly
     with pytest.raises(SchedulerUnavailable):
-        push(request(idempotency_key="k"))
+        push(asked)
 
     scheduler.recover()
-    assert push(request(idempotency_key="k"))["replayed"] is True
+    assert push(asked)["replayed"] is True
 
 
 def test_a_deleted_group_is_a_failure_of_the_service(push: Push, scheduler: Scheduler) -> None:
