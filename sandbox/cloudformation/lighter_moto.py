@@ -18,7 +18,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
-_LEFT_OUT: Final = ("apigateway", "autoscaling", "ec2", "efs", "elbv2", "redshift")
+_LEFT_OUT: Final = tuple(
+    f"moto.{service}"
+    for service in ("apigateway", "autoscaling", "ec2", "efs", "elbv2", "redshift")
+)
 
 
 class _EmptyModule(ModuleType):
@@ -34,8 +37,9 @@ class _EmptyModules(MetaPathFinder, Loader):
     """Finds the modules of the services that are left out."""
 
     def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
-        left_out = fullname.split(".")[:2] in [["moto", service] for service in _LEFT_OUT]
-        return ModuleSpec(fullname, self, is_package=True) if left_out else None
+        if ".".join(fullname.split(".")[:2]) in _LEFT_OUT:
+            return ModuleSpec(fullname, self, is_package=True)
+        return None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _EmptyModule(spec.name)

@@ -172,7 +172,7 @@ class ScheduleGroup:
     def _read(self, name: str) -> tuple[str | None, str]:
         """Read the fingerprint and the time of a schedule.
 
-        Raises an error, as for an answer that cannot be read, if the answer is about another one.
+        An answer about another schedule raises an error, as one that cannot be read does.
         """
         found = self._client.get_schedule(GroupName=self._name, Name=name)
         if found["Name"] != name:
